@@ -1,0 +1,84 @@
+"""What all events have in common: the fields, the outcomes and the description of a type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+#: The outcomes of a record, in the order of the checks.
+Outcome = Literal["invalid", "duplicate", "future", "late", "orphan", "accepted"]
+OUTCOMES: tuple[Outcome, ...] = ("invalid", "duplicate", "future", "late", "orphan", "accepted")
+#: Outcomes whose records go to the dead letters.
+DEAD_LETTER_OUTCOMES: frozenset[Outcome] = frozenset({"invalid", "future", "orphan"})
+
+#: No number of an event is beyond this.
+LIMIT = 1e12
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Number = Annotated[float, Meta(ge=-LIMIT, le=LIMIT)]
+Amount = Annotated[float, Meta(ge=0, le=LIMIT)]
+#: Whole numbers are read as floats, since JSON may write 3 as 3.0; all are below 2**53.
+Count = Annotated[float, Meta(ge=0, le=LIMIT, multiple_of=1)]
+Positive = Annotated[float, Meta(ge=1, le=LIMIT, multiple_of=1)]
+Sentiment = Annotated[float, Meta(ge=-1, le=1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", min_length=3, max_length=3)]
+#: RFC 3339 date-time with seconds and offset; checked by ``timestamps``.
+Timestamp = str
+#: JSON object of label names and values; checked by ``labels`` and cached by its bytes.
+RawLabels = msgspec.Raw
+
+
+class Event(msgspec.Struct, gc=False, kw_only=True, tag_field="type"):
+    """The fields of every event."""
+
+    event_id: Id
+    occurred_at: Timestamp
+    customer_id: Id | None = None
+    labels: RawLabels = msgspec.Raw(b"null")
+
+
+class Invalid(msgspec.Struct, gc=False, frozen=True):
+    """Why a record was refused: the path of the field (``$`` for the whole) and one sentence."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """A rule across fields, which JSON Schema can't express.
+
+    ``check(event, at)`` gets the event and its ``occurred_at`` in ms and says what is wrong, or None.
+    """
+
+    path: str
+    text: str
+    check: Callable[[Event, int], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """An event type: its struct, the field that is its record key, and its rules across fields."""
+
+    struct: type[Event]
+    key: str
+    rules: tuple[FieldRule, ...] = ()
+    #: Such events are never late: they still say what is active.
+    never_late: bool = False
+
+    @property
+    def name(self) -> str:
+        """The value of ``type``, such as ``visit.ended``."""
+        return str(self.struct.__struct_config__.tag)
+
+
+class Refused(Exception):
+    """A value can't be read; the message is the reason."""
+
+    decision: ClassVar[str] = "dead-letter"

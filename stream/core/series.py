@@ -1,0 +1,31 @@
+"""The values that come out of the core: one sample per KPI, window and labels."""
+
+from __future__ import annotations
+
+import msgspec
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False):
+    """One KPI value of one series at the evaluation's time.
+
+    ``labels`` are sorted by name and hold the rollup's labels (and ``currency``, ``quantile`` where the
+    KPI has them), not the window. ``value``, ``lower`` and ``upper`` are None where there is no value.
+    """
+
+    kpi: str
+    window: str
+    labels: Labels
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    numerator: float | None = None
+    denominator: float | None = None
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """All samples that stand for the time ``at`` (ms)."""
+
+    at: int
+    samples: tuple[Sample, ...]

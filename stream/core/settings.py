@@ -1,0 +1,99 @@
+"""What the core needs to know of the configuration, already checked and in base units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+#: The shortest time that answers, carts and values of a dimension are remembered, in ms.
+SHORTEST_MEMORY = 7 * DAY
+
+#: Label names that belong to the product and can't be dimensions.
+RESERVED_LABELS = frozenset({"window", "quantile", "currency", "rule", "severity", "kpi"})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window: its ``size/pane`` newest panes, the one that holds t included."""
+
+    label: str
+    size_ms: int
+    pane_ms: int
+
+    @property
+    def panes(self) -> int:
+        """How many panes make up the window (1 to 240)."""
+        return self.size_ms // self.pane_ms
+
+    def first_pane(self, at: int) -> int:
+        """The index of the oldest pane of the window at time ``at``."""
+        return at // self.pane_ms - self.panes + 1
+
+    def start(self, at: int) -> int:
+        """The start of the window at time ``at``: its oldest pane's first millisecond."""
+        return self.first_pane(at) * self.pane_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An alert rule: a threshold (``above`` or ``below``) or a spike (``baseline`` and ``factor``)."""
+
+    name: str
+    kpi: str
+    window: str
+    by: tuple[str, ...] = ()
+    above: float | None = None
+    below: float | None = None
+    clear: float | None = None
+    for_ms: int = 0
+    keep_firing_for_ms: int = 0
+    min_samples: float = 30
+    significant: bool = False
+    on_no_data: Literal["keep", "resolve"] = "keep"
+    baseline: str | None = None
+    factor: float | None = None
+    severity: str = "warning"
+    summary: str = ""
+    runbook_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The core's settings. The defaults are those of the product."""
+
+    dimensions: tuple[str, ...] = ("channel", "region")
+    rollups: tuple[tuple[str, ...], ...] = ((), ("channel",), ("region",), ("channel", "region"))
+    windows: tuple[Window, ...] = (
+        Window("5m", 5 * MINUTE, 5 * SECOND),
+        Window("1h", HOUR, MINUTE),
+        Window("24h", DAY, 10 * MINUTE),
+        Window("7d", 7 * DAY, HOUR),
+    )
+    dedupe_ms: int = 10 * MINUTE
+    evaluate_ms: int = 5 * SECOND
+    max_values_per_dimension: int = 100
+    max_segments: int = 10_000
+    cart_timeout_ms: int = 30 * MINUTE
+    rapid_response_ms: int = 5 * MINUTE
+    rapid_resolution_ms: int = 24 * HOUR
+    positive_emotions: frozenset[str] = frozenset({"happy", "pleased", "trusting", "valued"})
+    negative_emotions: frozenset[str] = frozenset(
+        {"dissatisfied", "frustrated", "disappointed", "irritated"}
+    )
+    health_weights: dict[str, float] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def memory_ms(self) -> int:
+        """How long answers, carts and values of a dimension are remembered."""
+        return max(SHORTEST_MEMORY, *(w.size_ms for w in self.windows))
+
+    def late_before(self, at: int) -> int:
+        """Events older than this are late at time ``at``."""
+        oldest = min(w.start(at) for w in self.windows)
+        return min(oldest, at - SHORTEST_MEMORY)
