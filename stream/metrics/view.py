@@ -1,0 +1,88 @@
+"""What a worker shows of itself at one moment: plain data, without a metrics library.
+
+The worker builds one ``WorkerView`` whenever something has changed; the exposition, the health pages
+and the alerts of one scrape all come from the same object, so that they never contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from stream.core.series import Evaluation, Labels
+
+
+class Timing(msgspec.Struct, frozen=True, gc=False):
+    """How often something was done and how long it took, in seconds, since the worker's start."""
+
+    count: int = 0
+    total: float = 0.0
+    #: The latest duration; None until it was done once.
+    last: float | None = None
+
+    def plus(self, seconds: float) -> Timing:
+        """This timing with one more measurement."""
+        return Timing(self.count + 1, self.total + seconds, seconds)
+
+
+class AlertState(msgspec.Struct, frozen=True):
+    """One alert of a rule: of one series, or of the total where the rule has no ``by``."""
+
+    rule: str
+    severity: str
+    #: The labels of the alert's series, sorted by name, without the window.
+    labels: Labels
+    firing: bool
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable picture of a worker. What is unknown is left out, and so absent from the metrics.
+
+    All times are ms since the epoch, all durations seconds, all counts those since the worker's start
+    unless said otherwise. Topics are named without prefix.
+    """
+
+    #: The KPI series that this worker owns, or None where they are incomplete or stale: whoever
+    #: makes the view decides that, since series must be absent rather than partial.
+    evaluation: Evaluation | None = None
+    #: The t that each KPI's series stand for, by KPI id. A KPI that isn't listed here, but has
+    #: samples in ``evaluation``, stands for ``evaluation.at``.
+    evaluated_ms: Mapping[str, int] = {}
+    #: Lasting totals of records by (topic, outcome): part of the state, not reset at a restart.
+    outcomes: Mapping[tuple[str, str], int] = {}
+    #: The greatest ``occurred_at`` of an accepted event, by topic.
+    last_event_ms: Mapping[str, int] = {}
+    #: The part of each window (by label) since the first event ever counted, 0 to 1.
+    covered: Mapping[str, float] = {}
+    #: The alerts that are firing or have a state that is worth showing as 0.
+    alerts: tuple[AlertState, ...] = ()
+
+    #: Whether tables are recovered and partitions assigned, and if not, why.
+    ready: bool = False
+    reason: str = "starting"
+
+    #: Records not yet applied, by (topic, partition).
+    lag: Mapping[tuple[str, int], int] = {}
+    flush: Timing = Timing()
+    #: Flushes that failed or were fenced, after which the shard was taken over anew.
+    flush_failures: int = 0
+    evaluated: Timing = Timing()
+    #: Evaluations of the alert rules left out since they could not be made in time.
+    rule_evaluations_skipped: int = 0
+    recovery: Timing = Timing()
+    #: Shards whose state is owned and recovered, and those that are being recovered.
+    shards: int = 0
+    shards_recovering: int = 0
+    #: Records written to the dead letters, by source topic.
+    dead_letters: Mapping[str, int] = {}
+    #: Segments (sets of dimension values) in memory.
+    segments: int | None = None
+    #: Entities and event ids in memory, by kind such as ``ticket``.
+    remembered: Mapping[str, int] = {}
+    #: Entities and ids forgotten early for want of memory, by kind.
+    forgotten: Mapping[str, int] = {}
+    #: Source records that were deleted before they could be read, by topic.
+    gaps: Mapping[str, int] = {}
+    #: Notifications by (sink, result); result is ``sent``, ``retried`` or ``dropped``.
+    notifications: Mapping[tuple[str, str], int] = {}
