@@ -1,0 +1,61 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv by `make setup`.
+#
+#   make setup           .venv with the command .venv/bin/cxkpi and all tools
+#   make demo [FOR=90s]  broker, worker and generated events, shown live
+#   make check           lint, types, import contracts
+#   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them
+#   make lock            renews the lock files after a change of dependencies in pyproject.toml;
+#                        UPGRADE=--upgrade takes newer versions; needs uv
+#   make clean           removes .venv, caches and builds
+
+.DEFAULT_GOAL := setup
+.DELETE_ON_ERROR:
+.PHONY: setup demo check test lock clean
+
+#: Set PYTHON to choose an interpreter; else the first one found that is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
+	done)
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet
+
+setup: $(VENV)/.installed
+
+# The stamp is older than a file that it depends on exactly when something has to be installed.
+# With hashes pip takes no local project, so that one follows in a second step.
+$(VENV)/.installed: pyproject.toml requirements-dev.lock
+	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "cxkpi needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing into $(VENV) (once; takes about a minute)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/cxkpi demo $(if $(FOR),--for $(FOR))
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: check
+	$(BIN)/python -m pytest $(ARGS)
+
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pipx install uv, or UV=/path/to/uv" >&2; exit 1; }
+	$(UV) pip compile $(LOCK_OPTIONS) $(UPGRADE) pyproject.toml --output-file requirements.lock
+	$(UV) pip compile $(LOCK_OPTIONS) $(UPGRADE) pyproject.toml --group dev --output-file requirements-dev.lock
+
+# One lock for all platforms and Python versions, with hashes and without addresses, so that it
+# works with any mirror.
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command 'make lock'
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find stream tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
