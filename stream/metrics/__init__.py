@@ -1,1 +1,1 @@
-"""The worker's metrics: what it shows, the text that Prometheus reads, and the pages that serve it."""
+"""The worker's metrics: what it shows, the text that Prometheus reads, and who serves it."""

@@ -1,7 +1,7 @@
 """What a worker shows of itself at one moment: plain data, without a metrics library.
 
-The worker builds one ``WorkerView`` whenever something has changed; the exposition, the health pages
-and the alerts of one scrape all come from the same object, so that they never contradict each other.
+The worker builds one ``WorkerView`` whenever something has changed. The KPIs, the health pages and
+the alerts of one scrape all come from the same object, so that they never contradict each other.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class AlertState(msgspec.Struct, frozen=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable picture of a worker. What is unknown is left out, and so absent from the metrics.
+    """An immutable picture of a worker. What is unknown is left out, and absent from the metrics.
 
-    All times are ms since the epoch, all durations seconds, all counts those since the worker's start
-    unless said otherwise. Topics are named without prefix.
+    All times are ms since the epoch, all durations seconds, all counts those since the worker's
+    start unless said otherwise. Topics are named without prefix.
     """
 
     #: The KPI series that this worker owns, or None where they are incomplete or stale: whoever

@@ -1,0 +1,126 @@
+"""The worker's pages: ``/metrics``, ``/healthz`` and ``/readyz`` on one port."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import ClassVar, Self
+
+from aiohttp import web
+
+from stream.core.kpi import Kpi
+from stream.metrics.exposition import CONTENT_TYPE, Exposition
+from stream.metrics.view import WorkerView
+
+#: How long open requests may go on at a stop, in seconds.
+_GRACE = 1.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class CannotListen(Exception):
+    """The host and port of the pages can't be had; the message is one line for the user."""
+
+    decision: ClassVar[str] = "stop"
+
+
+class MetricsServer:
+    """Serves the views of a worker. ``view`` is called at each request and must be quick.
+
+    An async context manager: entering it raises CannotListen where the address can't be had.
+    """
+
+    def __init__(
+        self,
+        view: Callable[[], WorkerView],
+        kpis: Mapping[str, Kpi],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9464,
+    ) -> None:
+        self.host = host
+        #: The port; once started the one that was really bound, where 0 asked for any.
+        self.port = port
+        self._view = view
+        self._exposition = Exposition(kpis)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the pages, without a path."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Begin to serve. Raises CannotListen where the address can't be had."""
+        app = web.Application(middlewares=[_never_stored])
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/", self._index)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+        await runner.setup()
+        site = web.TCPSite(runner, self.host, self.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise CannotListen(self._refusal(error)) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    def _refusal(self, error: OSError) -> str:
+        address = f"{self.host}:{self.port}"
+        if error.errno == errno.EADDRINUSE:
+            return f"port {self.port} on {self.host} is in use; choose another as [http] port"
+        if error.errno == errno.EACCES:
+            return f"may not listen on {address}: choose an [http] port of 1024 or more"
+        return f"cannot listen on {address}: {error.strerror or error}; see [http] host and port"
+
+    async def stop(self) -> None:
+        """Free the port; open requests get a second to end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        response = web.Response(
+            body=self._exposition.text(self._view()), headers={"Content-Type": CONTENT_TYPE}
+        )
+        response.headers["Vary"] = "Accept-Encoding"
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        view = self._view()
+        if view.ready:
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text=f"not ready: {view.reason}\n")
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text="cxkpi worker: see /metrics, /healthz and /readyz\n")
+
+
+@web.middleware
+async def _never_stored(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is shown holds for this moment only."""
+    response = await handler(request)
+    response.headers["Cache-Control"] = "no-store"
+    return response
