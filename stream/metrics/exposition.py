@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
@@ -111,8 +112,8 @@ def _lines(family: KpiFamily, labelled: list[tuple[str, Sample]]) -> list[str]:
     for labels, sample in labelled:
         value = getattr(sample, part)
         if value is not None and math.isfinite(value):
-            # float() since numpy's numbers have another repr.
-            lines.append(f"{name}{labels} {float(value)!r}\n")
+            number = floatToGoString(value)  # type: ignore[no-untyped-call]
+            lines.append(f"{name}{labels} {number}\n")
     if lines:
         text = family.help.replace("\\", r"\\").replace("\n", r"\n")
         lines.insert(0, f"# HELP {name} {text}\n# TYPE {name} {family.kind}\n")
@@ -136,5 +137,5 @@ def parse(text: str) -> Iterator[Scraped]:
         for metric in text_string_to_metric_families(text):
             for sample in metric.samples:
                 yield Scraped(sample.name, sample.labels, sample.value)
-    except (IndexError, KeyError) as error:  # What the library's parser raises on other texts.
+    except (ValueError, IndexError, KeyError) as error:  # What the library raises on other texts.
         raise ValueError(f"not a Prometheus text exposition: {error}") from error

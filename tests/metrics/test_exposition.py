@@ -1,0 +1,244 @@
+"""What the text of a view says, and that it is what the library would have written."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from stream.core.kpi import Kpi
+from stream.core.series import Evaluation, Sample
+from stream.metrics.exposition import Exposition, Scraped, parse
+from stream.metrics.families import families, kpi_families
+from stream.metrics.view import AlertState, Timing, WorkerView
+from tests.metrics.kpis import KPIS
+from tests.metrics.views import view
+
+HOSTILE = ('a"b', "line\nbreak", "back\\slash", "\\n", "é – 漢字 🙂", "{}=,", " ", "\r\t\u2028")
+
+
+def exposed(worker: WorkerView, kpis: dict[str, Kpi] = KPIS) -> list[Scraped]:
+    return list(parse(Exposition(kpis).text(worker).decode()))
+
+
+def evaluated(*samples: Sample) -> WorkerView:
+    return WorkerView(evaluation=Evaluation(1_000, samples))
+
+
+def value_of(series: list[Scraped], name: str, **labels: str) -> float:
+    found = [s.value for s in series if s.name == name and s.labels == labels]
+    assert len(found) == 1, f"{name}{labels}: {len(found)} series"
+    return found[0]
+
+
+def test_a_sample_becomes_one_gauge_for_each_part_it_has() -> None:
+    labels = (("channel", "chat"),)
+    series = exposed(evaluated(Sample("nps", "1h", labels, 30.0, 14.1, 44.2, 30.0, 100.0)))
+    got = {s.name: s.value for s in series if s.name.startswith("cx_nps")}
+    assert got == {
+        "cx_nps": 30.0,
+        "cx_nps_lower": 14.1,
+        "cx_nps_upper": 44.2,
+        "cx_nps_numerator": 30.0,
+        "cx_nps_denominator": 100.0,
+    }
+    for one in series:
+        if one.name.startswith("cx_nps"):
+            assert one.labels == {"window": "1h", "channel": "chat"}
+
+
+def test_the_total_carries_no_label_but_the_window() -> None:
+    series = exposed(evaluated(Sample("csat", "5m", (), 0.76)))
+    assert value_of(series, "cx_csat_ratio", window="5m") == 0.76
+
+
+def test_currency_is_a_label_beside_those_of_the_rollup() -> None:
+    labels = (("currency", "EUR"), ("region", "north"))
+    series = exposed(evaluated(Sample("upsell", "1h", labels, 0.2)))
+    assert value_of(series, "cx_upsell_ratio", window="1h", currency="EUR", region="north") == 0.2
+
+
+def test_quantiles_are_a_summary_without_sum_and_count() -> None:
+    sample = Sample("art_quantile", "1h", (("quantile", "0.9"),), 322.6)
+    text = Exposition(KPIS).text(evaluated(sample)).decode()
+    assert "# TYPE cx_art_quantile_seconds summary\n" in text
+    assert 'cx_art_quantile_seconds{quantile="0.9",window="1h"} 322.6\n' in text
+    assert "cx_art_quantile_seconds_sum" not in text
+
+
+def test_without_data_the_value_is_absent_and_the_counts_are_zero() -> None:
+    series = exposed(evaluated(Sample("csat", "1h", (), None, None, None, 0.0, 0.0)))
+    names = {s.name for s in series if s.name.startswith("cx_csat")}
+    assert names == {"cx_csat_ratio_numerator", "cx_csat_ratio_denominator"}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_never_exposed(number: float) -> None:
+    worker = WorkerView(
+        evaluation=Evaluation(1, (Sample("csat", "1h", (), number, number, 1.0),)),
+        covered={"1h": number},
+    )
+    text = Exposition(KPIS).text(worker).decode().lower()
+    assert "nan" not in text
+    assert " inf" not in text
+    assert " +inf" not in text
+    assert "cx_csat_ratio_upper" in text
+
+
+def test_numbers_of_numpy_are_written_like_others() -> None:
+    sample = Sample("csat", "1h", (), np.float64(0.1), numerator=np.float64(1e20))
+    series = exposed(evaluated(sample))
+    assert value_of(series, "cx_csat_ratio", window="1h") == 0.1
+    assert value_of(series, "cx_csat_ratio_numerator", window="1h") == 1e20
+
+
+def test_a_worker_without_a_complete_evaluation_exposes_no_kpi() -> None:
+    whole = view(KPIS)
+    names = {s.name for s in exposed(whole)}
+    partial = {s.name for s in exposed(WorkerView(outcomes=whole.outcomes))}
+    gauges = {family.name for family in kpi_families(KPIS)}
+    assert gauges <= names
+    assert not gauges & partial
+    assert "cx_evaluated_timestamp_seconds" not in partial
+    assert "cx_events_total" in partial
+
+
+def test_every_declared_family_is_exposed_and_every_exposed_one_declared() -> None:
+    declared = {family.name: family for family in families(KPIS)}
+    text = Exposition(KPIS).text(view(KPIS)).decode()
+    types = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
+    assert types == {name: family.kind for name, family in declared.items()}
+
+
+def test_every_series_has_the_labels_that_its_family_declares() -> None:
+    declared = {family.name: set(family.labels) for family in families(KPIS)}
+    for series in exposed(view(KPIS)):
+        family = series.name.removesuffix("_sum").removesuffix("_count")
+        assert declared[family if family in declared else series.name] <= set(series.labels)
+
+
+def test_the_workers_own_state_is_told_in_base_units() -> None:
+    worker = WorkerView(
+        evaluation=Evaluation(1_500, ()),
+        evaluated_ms={"nps": 1_500},
+        outcomes={("cx.cart", "late"): 3},
+        last_event_ms={"cx.cart": 61_250},
+        covered={"7d": 0.25},
+        alerts=(
+            AlertState("A", "critical", (("region", "north"),), firing=True),
+            AlertState("A", "critical", (("region", "south"),), firing=False),
+            AlertState("B", "warning", (), firing=False),
+        ),
+        lag={("cx.cart", 3): 17},
+        flush=Timing().plus(0.25).plus(0.5),
+        ready=True,
+    )
+    series = exposed(worker)
+    assert value_of(series, "cx_events_total", topic="cx.cart", outcome="late") == 3
+    assert value_of(series, "cx_last_event_timestamp_seconds", topic="cx.cart") == 61.25
+    assert value_of(series, "cx_evaluated_timestamp_seconds", kpi="nps") == 1.5
+    assert value_of(series, "cx_window_covered_ratio", window="7d") == 0.25
+    firing = {"rule": "A", "severity": "critical"}
+    assert value_of(series, "cx_alert_firing", **firing, region="north") == 1
+    assert value_of(series, "cx_alert_firing", **firing, region="south") == 0
+    assert value_of(series, "cx_alert_firing", rule="B", severity="warning") == 0
+    assert value_of(series, "cx_worker_lag_records", topic="cx.cart", partition="3") == 17
+    assert value_of(series, "cx_worker_flush_seconds_count") == 2
+    assert value_of(series, "cx_worker_flush_seconds_sum") == 0.75
+    assert value_of(series, "cx_worker_last_flush_seconds") == 0.5
+    assert value_of(series, "cx_worker_ready") == 1
+    assert not [s for s in series if s.name == "cx_worker_last_recovery_seconds"]
+
+
+def test_kpis_of_an_evaluation_stand_for_its_time_unless_said_otherwise() -> None:
+    samples = (Sample("nps", "1h", (), 1.0), Sample("art_quantile", "1h", (), 1.0))
+    worker = WorkerView(evaluation=Evaluation(2_000, samples), evaluated_ms={"csat": 1_000})
+    series = exposed(worker)
+    times = {s.labels["kpi"]: s.value for s in series if s.name == "cx_evaluated_timestamp_seconds"}
+    assert times == {"nps": 2.0, "art": 2.0, "csat": 1.0}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_label_values_come_back_unchanged(text: str) -> None:
+    worker = WorkerView(
+        evaluation=Evaluation(1, (Sample("csat", "1h", (("channel", text),), 0.5),)),
+        alerts=(AlertState("A", "warning", (("channel", text),), firing=True),),
+        lag={(text, 0): 1},
+    )
+    series = exposed(worker)
+    assert value_of(series, "cx_csat_ratio", window="1h", channel=text) == 0.5
+    assert value_of(series, "cx_alert_firing", rule="A", severity="warning", channel=text) == 1
+    assert value_of(series, "cx_worker_lag_records", topic=text, partition="0") == 1
+
+
+class _Oracle(Collector):
+    """The same samples through the library alone."""
+
+    def __init__(self, samples: tuple[Sample, ...]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Metric]:
+        for family in kpi_families(KPIS):
+            metric = Metric(family.name, family.help, family.kind)
+            for sample in self._samples:
+                value = getattr(sample, family.part)
+                if sample.kpi == family.sample and value is not None:
+                    names = {"window": sample.window, **dict(sample.labels)}
+                    metric.add_sample(family.name, names, value)
+            if metric.samples:
+                yield metric
+
+
+_LABELS = st.lists(st.text(min_size=1, max_size=6), min_size=0, max_size=2).map(
+    lambda values: tuple(zip(("channel", "zone"), values, strict=False))
+)
+_NUMBER = st.none() | st.floats(-1e9, 1e9) | st.integers(-1000, 1000).map(float)
+_SAMPLE: st.SearchStrategy[Any] = st.builds(
+    Sample,
+    st.sampled_from([*KPIS, "art_quantile"]),
+    st.sampled_from(["5m", "1h"]),
+    _LABELS,
+    *[_NUMBER] * 5,
+)
+
+
+@given(st.lists(_SAMPLE, max_size=8, unique_by=lambda s: (s.kpi, s.window, s.labels)).map(tuple))
+def test_kpi_lines_are_those_that_the_library_writes(samples: tuple[Sample, ...]) -> None:
+    text = Exposition(KPIS).text(evaluated(*samples))
+    assert text.startswith(generate_latest(_Oracle(samples)))
+
+
+def test_the_text_of_a_view_is_made_once() -> None:
+    exposition = Exposition(KPIS)
+    worker = view(KPIS)
+    first = exposition.text(worker)
+    assert exposition.text(worker) is first
+    later = exposition.text(view(KPIS, shift=0.1))
+    assert later != first
+
+
+def test_fifteen_thousand_series_take_little_time() -> None:
+    """About 20 ms where nothing else runs; the limit leaves room for a loaded machine."""
+    series = tuple((("channel", f"c{i % 20}"), ("region", f"r{i // 20}")) for i in range(150))
+    exposition = Exposition(KPIS)
+    took = []
+    for shift in (0.0, 0.05, 0.1, 0.15, 0.2):
+        worker = view(KPIS, series=series, shift=shift)
+        start = time.process_time()
+        text = exposition.text(worker)
+        took.append(time.process_time() - start)
+        assert text.count(b"\ncx_") > 15_000
+    assert min(took) < 0.1
+
+
+@pytest.mark.parametrize("text", ["<html>", "{", "cx_nps{", "cx_nps one", 'a{b="c} 1', "a{b} 1"])
+def test_other_texts_are_no_exposition(text: str) -> None:
+    with pytest.raises(ValueError, match="not a Prometheus text"):
+        list(parse(text))

@@ -1,0 +1,137 @@
+"""The pages of a worker over real connections."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from stream.metrics.exposition import parse
+from stream.metrics.server import CannotListen, MetricsServer
+from stream.metrics.view import WorkerView
+from tests.metrics.kpis import KPIS
+from tests.metrics.views import view
+
+
+class Worker:
+    """A worker of which the server knows only its view."""
+
+    def __init__(self) -> None:
+        self.view = view(KPIS)
+
+    def __call__(self) -> WorkerView:
+        return self.view
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+async def server(worker: Worker) -> AsyncIterator[MetricsServer]:
+    async with MetricsServer(worker, KPIS, port=0) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server: MetricsServer) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(server.url, auto_decompress=True) as session:
+        yield session
+
+
+async def test_metrics_are_the_view_of_the_moment(
+    client: aiohttp.ClientSession, worker: Worker
+) -> None:
+    for shift in (0.0, 0.2):
+        worker.view = view(KPIS, shift=shift)
+        async with client.get("/metrics") as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            series = list(parse(await response.text()))
+        value = next(s.value for s in series if s.name == "cx_csat_ratio")
+        assert value == pytest.approx(0.3 + shift)
+
+
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip", "gzip"), ("identity", None)])
+async def test_metrics_are_compressed_where_that_is_accepted(
+    client: aiohttp.ClientSession, accepted: str, encoding: str | None
+) -> None:
+    async with client.get("/metrics", headers={"Accept-Encoding": accepted}) as response:
+        assert response.headers.get("Content-Encoding") == encoding
+        assert "cx_nps{" in await response.text()
+
+
+async def test_health_is_not_readiness(client: aiohttp.ClientSession, worker: Worker) -> None:
+    worker.view = WorkerView(ready=False, reason="broker 127.0.0.1:9092 cannot be reached")
+    async with client.get("/healthz") as response:
+        assert response.status == 200
+    async with client.get("/readyz") as response:
+        assert response.status == 503
+        assert "broker 127.0.0.1:9092 cannot be reached" in await response.text()
+    worker.view = WorkerView(ready=True)
+    async with client.get("/readyz") as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+async def test_pages_can_only_be_read(client: aiohttp.ClientSession, path: str) -> None:
+    async with client.head(path) as response:
+        assert response.status == 200
+        assert await response.read() == b""
+    for method in ("POST", "PUT", "DELETE"):
+        async with client.request(method, path) as response:
+            assert response.status == 405
+
+
+async def test_other_paths_are_not_found(client: aiohttp.ClientSession) -> None:
+    async with client.get("/admin") as response:
+        assert response.status == 404
+
+
+async def test_the_server_listens_on_loopback_unless_told_otherwise(server: MetricsServer) -> None:
+    assert server.host == "127.0.0.1"
+    assert server.port > 0
+
+
+async def test_a_port_in_use_is_refused_with_one_line(
+    server: MetricsServer, worker: Worker
+) -> None:
+    second = MetricsServer(worker, KPIS, port=server.port)
+    with pytest.raises(CannotListen) as refusal:
+        await second.start()
+    assert str(refusal.value) == (
+        f"port {server.port} on 127.0.0.1 is in use; choose another as [http] port"
+    )
+    assert refusal.value.decision == "stop"
+
+
+async def test_a_host_that_is_not_ours_is_refused_with_one_line(worker: Worker) -> None:
+    with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:0: .+\[http\]"):
+        await MetricsServer(worker, KPIS, host="192.0.2.1", port=0).start()
+
+
+async def test_a_stopped_server_frees_its_port(worker: Worker) -> None:
+    async with MetricsServer(worker, KPIS, port=0) as first:
+        port = first.port
+    async with MetricsServer(worker, KPIS, port=port):
+        pass
+    with pytest.raises(ConnectionRefusedError), socket.socket() as probe:
+        probe.connect(("127.0.0.1", port))
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody(
+    server: MetricsServer, worker: Worker
+) -> None:
+    series = tuple((("channel", f"c{number}"),) for number in range(2000))
+    worker.view = view(KPIS, series=series)
+    _, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    await writer.drain()
+    async with aiohttp.ClientSession(server.url) as session, asyncio.timeout(10):
+        for _ in range(3):
+            async with session.get("/healthz") as response:
+                assert response.status == 200
+        await server.stop()
+    writer.close()
