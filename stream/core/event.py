@@ -54,7 +54,8 @@ class Invalid(msgspec.Struct, gc=False, frozen=True):
 class FieldRule:
     """A rule across fields, which JSON Schema can't express.
 
-    ``check(event, at)`` gets the event and its ``occurred_at`` in ms and says what is wrong, or None.
+    ``check(event, at)`` gets the event and its ``occurred_at`` in ms and says what is wrong, or
+    None.
     """
 
     path: str
@@ -79,6 +80,10 @@ class EventType:
 
 
 class Refused(Exception):
-    """A value can't be read; the message is the reason."""
+    """A value can't be read; the message is the reason, ``path`` its field where that is known."""
 
     decision: ClassVar[str] = "dead-letter"
+
+    def __init__(self, reason: str, path: str | None = None) -> None:
+        super().__init__(reason)
+        self.path = path

@@ -23,3 +23,7 @@ class CartUpdated(CartEvent, tag="cart.updated"):
 
 class CartPurchased(CartEvent, tag="cart.purchased"):
     """A cart was bought."""
+
+
+NAME = "cx.cart"
+TYPES = tuple(EventType(t, key="cart_id") for t in (CartOpened, CartUpdated, CartPurchased))

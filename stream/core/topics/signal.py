@@ -8,7 +8,7 @@ from stream.core.event import Event, EventType, Id, Name, Percent
 class CustomerSignal(Event, tag="customer.signal"):
     """A measure of how a customer is doing, 0 (bad) to 100 (good)."""
 
-    customer_id: Id  # type: ignore[assignment]  # Optional elsewhere, required here.
+    customer_id: Id  # Optional elsewhere, required here.
     signal: Name
     value: Percent
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
-from stream.core.event import Event, EventType, FieldRule, Id, Number, Sentiment
+from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
 
 SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
 
@@ -33,12 +33,27 @@ class Answer(Event):
     survey: SurveyKind
     score: Number | None = None
     scale: Scale | None = None
-    emotions: dict[str, Number] | None = None
+    #: Read by ``intensities``; whatever it is, it is ignored where the survey is not ``emotion``.
+    emotions: msgspec.Raw = msgspec.Raw(b"null")
     sentiment: Sentiment | None = None
+
+    def intensities(self) -> dict[str, float]:
+        """The emotions and how strong they were, on the scale; only of ``emotion`` surveys.
+
+        Raises:
+            Refused: no object of numbers, which the decoder has ruled out.
+        """
+        try:
+            return _read_emotions(self.emotions)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise Refused("must be an object of numbers on the scale") from None
 
     def limits(self) -> tuple[float, float]:
         """The scale as (min, max), the survey kind's default where none was sent."""
         return (self.scale.min, self.scale.max) if self.scale else DEFAULT_SCALES[self.survey]
+
+
+_read_emotions = msgspec.json.Decoder(dict[str, Number]).decode
 
 
 class SurveyResponded(Answer, tag="survey.responded"):
@@ -47,3 +62,50 @@ class SurveyResponded(Answer, tag="survey.responded"):
 
 class SurveyUpdated(Answer, tag="survey.updated"):
     """A customer has changed an answer."""
+
+
+def _check_scale(event: Any, at: int) -> str | None:
+    if event.scale is None:
+        return None
+    if event.scale.min >= event.scale.max:
+        return "is not below scale.max"
+    return "is below 0" if event.survey == "nps" and event.scale.min < 0 else None
+
+
+def _check_score(event: Any, at: int) -> str | None:
+    if event.survey == "emotion":
+        return None
+    if event.score is None:
+        return f"is required for {event.survey}"
+    low, high = event.limits()
+    return None if low <= event.score <= high else f"is not on the scale from {low:g} to {high:g}"
+
+
+def _check_emotions(event: Any, at: int) -> str | None:
+    if event.survey != "emotion":
+        return None
+    intensities = event.intensities()
+    if not intensities:
+        return "is empty, but required for emotion"
+    low, high = event.limits()
+    for name, intensity in intensities.items():
+        if not low <= intensity <= high:
+            path = f"emotions.{name[:64]}"
+            raise Refused(f"is not on the scale from {low:g} to {high:g}", path)
+    return None
+
+
+_RULES = (
+    FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
+    FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
+    FieldRule(
+        "emotions",
+        "is required for emotion: not empty, each intensity a number on the scale; else ignored",
+        _check_emotions,
+    ),
+)
+
+NAME = "cx.survey"
+TYPES = tuple(
+    EventType(t, key="response_id", rules=_RULES) for t in (SurveyResponded, SurveyUpdated)
+)

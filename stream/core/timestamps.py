@@ -1,0 +1,88 @@
+"""RFC 3339 date-times to milliseconds since the epoch, and back."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+import numpy as np
+
+from stream.core.event import Refused
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND
+
+#: How many minutes are remembered; 7 days have 10,080.
+MEMO_BOUND: Final = 1 << 15
+
+#: What a date-time looks like; the calendar and second 60 are checked apart. Digits are ASCII.
+PATTERN: Final = (
+    "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    "[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:[.][0-9]+)?"
+    "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+_MATCH: Final = re.compile(PATTERN.removesuffix("$") + r"\Z").match
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+# The usual forms, 2026-03-02T10:00:00.000Z and without fraction, are the sum of three or two
+# look-ups. The minutes fill up as they come, once the long way has found them valid.
+_MINUTES: Final[dict[str, int]] = {}
+_SECONDS: Final = {f"{s:02}.": s * SECOND for s in range(60)}
+_MILLISECONDS: Final = {f"{ms:03}{z}": ms for ms in range(1000) for z in "Zz"}
+_WHOLE_SECONDS: Final = {f"{s:02}{z}": s * SECOND for s in range(60) for z in "Zz"}
+
+
+def parse(text: str) -> int:
+    """Milliseconds since the epoch; digits beyond the millisecond are cut.
+
+    Second 60 is read where a leap second can be, at 23:59:60 UTC, as the first of the next day.
+
+    Raises:
+        Refused: not an RFC 3339 date-time with seconds and offset, or no day of the calendar.
+    """
+    try:
+        if len(text) == 24:
+            return _MINUTES[text[:17]] + _SECONDS[text[17:20]] + _MILLISECONDS[text[20:]]
+        if len(text) == 20:
+            return _MINUTES[text[:17]] + _WHOLE_SECONDS[text[17:]]
+    except KeyError:
+        pass
+    return _read(text)
+
+
+def _read(text: str) -> int:
+    """``parse`` for all forms."""
+    if not _MATCH(text):
+        raise Refused("is not an RFC 3339 date-time such as 2026-03-02T10:00:00.000Z")
+    minute = _MINUTES.get(text[:17])
+    if minute is None:
+        minute = _remember(text[:17])
+    at = minute + int(text[17:19]) * SECOND
+    if text[19] == ".":
+        fraction = text[20:23]
+        while not fraction.isdigit():
+            fraction = fraction[:-1]
+        at += int(fraction.ljust(3, "0"))
+    if text[-1] not in "Zz":
+        offset = int(text[-5:-3]) * HOUR + int(text[-2:]) * MINUTE
+        at += offset if text[-6] == "-" else -offset
+    if text[17:19] == "60" and at % DAY >= SECOND:
+        raise Refused("has a second 60, which there is at 23:59:60 UTC only")
+    return at
+
+
+def _remember(prefix: str) -> int:
+    """The first millisecond of a minute such as ``2026-03-02T10:00:``."""
+    try:
+        day = date(int(prefix[:4]), int(prefix[5:7]), int(prefix[8:10])).toordinal()
+    except ValueError:
+        raise Refused("is no day of the calendar") from None
+    minute = (day - _EPOCH) * DAY + int(prefix[11:13]) * HOUR + int(prefix[14:16]) * MINUTE
+    if len(_MINUTES) >= MEMO_BOUND:
+        _MINUTES.clear()
+    _MINUTES[prefix] = minute
+    return minute
+
+
+def format_ms(ms: int) -> str:
+    """``ms`` as UTC, always with milliseconds: ``2026-03-02T10:00:00.000Z``."""
+    return f"{np.datetime64(ms, 'ms')}Z"
