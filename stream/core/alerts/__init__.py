@@ -1,0 +1,26 @@
+"""Alert rules over KPI samples: a pure state machine and what its changes say.
+
+``RuleSet.of`` prepares the configured rules, ``evaluate`` takes all of them one evaluation further,
+``step`` does so for one series. States are plain structs that survive any number of restarts.
+"""
+
+from stream.core.alerts.change import Change, Contributor, Phase, Target, rfc3339
+from stream.core.alerts.evaluate import evaluate
+from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
+from stream.core.alerts.rules import PreparedRule, RuleSet, needed
+
+__all__ = [
+    "AlertState",
+    "AlertStates",
+    "Change",
+    "Contributor",
+    "Phase",
+    "PreparedRule",
+    "RuleSample",
+    "RuleSet",
+    "Target",
+    "evaluate",
+    "needed",
+    "rfc3339",
+    "step",
+]

@@ -1,0 +1,204 @@
+"""The state machine of one alert: inactive, pending, firing.
+
+``step`` is a pure function of the rule, the state before, the sample and the evaluation's time.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stream.core.alerts.change import Change, Phase, Target, change_id, rfc3339
+from stream.core.series import Labels
+from stream.core.settings import Rule
+
+
+class RuleSample(msgspec.Struct, frozen=True, gc=False):
+    """What a rule sees of its series: the KPI's sample and, for a spike, the usual value.
+
+    ``usual`` is the baseline's value, already scaled to the size of the rule's window.
+    """
+
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    numerator: float | None = None
+    denominator: float | None = None
+    usual: float | None = None
+
+
+class AlertState(msgspec.Struct, frozen=True, gc=False):
+    """The state of one alert: a rule and the labels of a series. Times are ms since the epoch.
+
+    ``started_at`` is the first evaluation beyond the threshold, None while inactive; ``changed_at``
+    that of the latest change; ``clearing_since`` the first of the present unbroken row of
+    evaluations that would clear a firing alert.
+    """
+
+    rule: str
+    labels: Labels = ()
+    phase: Phase = "inactive"
+    started_at: int | None = None
+    changed_at: int | None = None
+    clearing_since: int | None = None
+
+    @property
+    def known_until(self) -> int | None:
+        """The latest evaluation that left a trace in this state."""
+        return self.changed_at if self.clearing_since is None else self.clearing_since
+
+
+class AlertStates(msgspec.Struct, frozen=True):
+    """All alerts that are not inactive, or only just so, after the evaluation at ``at``."""
+
+    at: int | None = None
+    alerts: tuple[AlertState, ...] = ()
+
+
+def threshold(rule: Rule, sample: RuleSample | None) -> float | None:
+    """The threshold in effect: ``above`` or ``below``; of a spike factor × usual value."""
+    if rule.factor is not None:
+        return None if sample is None or sample.usual is None else rule.factor * sample.usual
+    return rule.above if rule.above is not None else rule.below
+
+
+def rises(rule: Rule) -> bool:
+    """Whether the rule looks for values that are too high, rather than too low."""
+    return rule.factor > 1 if rule.factor is not None else rule.above is not None
+
+
+def has_data(rule: Rule, sample: RuleSample | None) -> bool:
+    """Whether the sample says anything: a value, a threshold, and enough contributions.
+
+    KPIs without a denominator have no number of contributions to ask for.
+    """
+    return (
+        sample is not None
+        and sample.value is not None
+        and threshold(rule, sample) is not None
+        and (sample.denominator is None or sample.denominator >= rule.min_samples)
+    )
+
+
+def _beyond(rule: Rule, sample: RuleSample) -> bool:
+    """Whether a sample with data is beyond the threshold; with its whole interval where asked."""
+    limit, value = threshold(rule, sample), sample.value
+    if limit is None or value is None:
+        return False
+    whole = rule.significant or rule.factor is not None
+    if rises(rule):
+        return (sample.lower if whole and sample.lower is not None else value) > limit
+    return (sample.upper if whole and sample.upper is not None else value) < limit
+
+
+def _clear(rule: Rule, sample: RuleSample) -> bool:
+    """Whether a sample with data would clear a firing alert."""
+    limit, value = clear_threshold(rule, sample), sample.value
+    if limit is None or value is None:
+        return False
+    return value <= limit if rises(rule) else value >= limit
+
+
+def clear_threshold(rule: Rule, sample: RuleSample | None) -> float | None:
+    """The value at which a firing alert clears: ``clear``, else the threshold in effect."""
+    if rule.factor is None and rule.clear is not None:
+        return rule.clear
+    return threshold(rule, sample)
+
+
+def step(
+    rule: Rule, previous: AlertState, sample: RuleSample | None, now: int
+) -> tuple[AlertState, Change | None]:
+    """Take one alert through the evaluation at ``now`` (ms); ``sample`` is None if there is none.
+
+    Every change of an alert is later than the one before: an evaluation that isn't later than what
+    the state knows (a clock set back, an evaluation made again) is passed over.
+    """
+    known = previous.known_until
+    if known is not None and now <= known:
+        return previous, None
+    if sample is None or not has_data(rule, sample):
+        if rule.on_no_data == "keep" or previous.phase == "inactive":
+            return previous, None
+        return _end(rule, previous, sample, now)
+    match previous.phase:
+        case "inactive":
+            return _from_inactive(rule, previous, sample, now)
+        case "pending":
+            return _from_pending(rule, previous, sample, now)
+        case "firing":
+            return _from_firing(rule, previous, sample, now)
+
+
+def _from_inactive(
+    rule: Rule, previous: AlertState, sample: RuleSample, now: int
+) -> tuple[AlertState, Change | None]:
+    if not _beyond(rule, sample):
+        return previous, None
+    phase: Phase = "pending" if rule.for_ms > 0 else "firing"
+    state = AlertState(previous.rule, previous.labels, phase, started_at=now, changed_at=now)
+    return state, _change(rule, previous, phase, sample, now, now)
+
+
+def _from_pending(
+    rule: Rule, previous: AlertState, sample: RuleSample, now: int
+) -> tuple[AlertState, Change | None]:
+    if not _beyond(rule, sample):
+        return _end(rule, previous, sample, now)
+    started = now if previous.started_at is None else previous.started_at
+    if now - started < rule.for_ms:
+        return previous, None
+    state = AlertState(previous.rule, previous.labels, "firing", started, changed_at=now)
+    return state, _change(rule, previous, "firing", sample, now, started)
+
+
+def _from_firing(
+    rule: Rule, previous: AlertState, sample: RuleSample, now: int
+) -> tuple[AlertState, Change | None]:
+    if not _clear(rule, sample):
+        if previous.clearing_since is None:
+            return previous, None
+        return msgspec.structs.replace(previous, clearing_since=None), None
+    since = now if previous.clearing_since is None else previous.clearing_since
+    if now - since < rule.keep_firing_for_ms:
+        return msgspec.structs.replace(previous, clearing_since=since), None
+    return _end(rule, previous, sample, now)
+
+
+def _end(
+    rule: Rule, previous: AlertState, sample: RuleSample | None, now: int
+) -> tuple[AlertState, Change]:
+    """Back to inactive: a firing alert is resolved, a pending one never was one."""
+    to: Target = "resolved" if previous.phase == "firing" else "inactive"
+    started = now if previous.started_at is None else previous.started_at
+    state = AlertState(previous.rule, previous.labels, changed_at=now)
+    return state, _change(rule, previous, to, sample, now, started)
+
+
+def _change(
+    rule: Rule,
+    previous: AlertState,
+    to: Target,
+    sample: RuleSample | None,
+    now: int,
+    started: int,
+) -> Change:
+    return Change(
+        id=change_id(rule.name, previous.labels, now, to),
+        rule=rule.name,
+        from_=previous.phase,
+        to=to,
+        severity=rule.severity,
+        kpi=rule.kpi,
+        window=rule.window,
+        labels=dict(previous.labels),
+        value=sample.value if sample else None,
+        lower=sample.lower if sample else None,
+        upper=sample.upper if sample else None,
+        numerator=sample.numerator if sample else None,
+        denominator=sample.denominator if sample else None,
+        threshold=threshold(rule, sample),
+        started_at=rfc3339(started),
+        changed_at=rfc3339(now),
+        summary=rule.summary,
+        runbook_url=rule.runbook_url,
+    )

@@ -1,0 +1,42 @@
+"""Values and durations as people read them."""
+
+from __future__ import annotations
+
+from stream.core.kpi import Kpi
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND
+
+#: Units of durations, the longest first.
+UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
+
+
+def quantity(kpi: Kpi | None, value: float | None) -> str:
+    """A KPI's value in its unit: ``7.5%``, ``5 min 23 s``, ``41.2``."""
+    if value is None:
+        return "unknown"
+    if kpi is not None and kpi.unit == "ratio":
+        return f"{_rounded(100 * value)}%"
+    if kpi is not None and kpi.unit == "seconds":
+        return duration(round(value * SECOND))
+    return _rounded(value)
+
+
+def duration(ms: int) -> str:
+    """A duration by its two longest units: ``1 h 30 min``, ``45 s``, ``250 ms``."""
+    if abs(ms) < SECOND:
+        return f"{ms} ms"
+    parts: list[str] = []
+    rest = abs(ms)
+    for size, name in UNITS:
+        count, left = divmod(rest, size)
+        if count or parts:
+            rest = left
+            if count:
+                parts.append(f"{count} {name}")
+            if len(parts) == 2:
+                break
+    return ("-" if ms < 0 else "") + " ".join(parts)
+
+
+def _rounded(value: float) -> str:
+    """Four significant digits, whole numbers in full, thousands marked."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
