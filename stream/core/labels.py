@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
@@ -58,8 +59,9 @@ class LabelCache:
     """Reads labels, remembering up to ``bound`` sets by how they were written."""
 
     def __init__(self, bound: int = 10_000) -> None:
-        self._bound = bound
-        self._cache: dict[bytes, Labels] = {}
+        self._known = _Known(bound)
+        #: ``read`` of bytes, for those who read many.
+        self.read_bytes: Final[Callable[[bytes], Labels]] = self._known.__getitem__
 
     def read(self, raw: bytes | msgspec.Raw) -> Labels:
         """The labels in ``raw``, a JSON object or null; a label that is null is absent.
@@ -68,24 +70,36 @@ class LabelCache:
             Refused: no object of texts, too many entries, or a value too long or empty. Its
                 ``path`` names the label.
         """
-        key = bytes(raw)
-        labels = self._cache.get(key)
-        if labels is None:
-            labels = self._read(key)
-            if len(key) <= _LONGEST_CACHED:
-                if len(self._cache) >= self._bound:
-                    self._cache.clear()
-                self._cache[key] = labels
+        return self._known[bytes(raw)]
+
+
+class _Known(dict[bytes, Labels]):
+    """Labels by how they were written; one that is not known is read, and kept while there is room.
+
+    When ``bound`` sets are kept it starts anew: that is rare, and costs nothing in between.
+    """
+
+    def __init__(self, bound: int) -> None:
+        super().__init__()
+        self._bound = bound
+
+    def __missing__(self, raw: bytes) -> Labels:
+        labels = _read(raw)
+        if len(raw) <= _LONGEST_CACHED:
+            if len(self) >= self._bound:
+                self.clear()
+            self[raw] = labels
         return labels
 
-    def _read(self, raw: bytes) -> Labels:
-        try:
-            values = _decode(raw)
-        except msgspec.ValidationError:
-            raise _refusal(raw) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Refused("is not JSON", "labels") from None
-        return intern({k: v for k, v in values.items() if v is not None}) if values else NO_LABELS
+
+def _read(raw: bytes) -> Labels:
+    try:
+        values = _decode(raw)
+    except msgspec.ValidationError:
+        raise _refusal(raw) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("is not JSON", "labels") from None
+    return intern({k: v for k, v in values.items() if v is not None}) if values else NO_LABELS
 
 
 def _refusal(raw: bytes) -> Refused:
