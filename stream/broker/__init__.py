@@ -1,7 +1,7 @@
-"""An embedded Apache Kafka: one real broker (KRaft) on loopback, in a folder of the caller's choice.
+"""An embedded Apache Kafka: one real broker (KRaft) on loopback, its data in one folder.
 
-``Broker`` starts and stops it; ``jars`` fetches what it consists of and verifies every file against
-``kafka.lock.toml``; ``guard`` sees to it that no broker outlives the process that started it.
+``Broker`` starts and stops it; ``jars`` fetches what it consists of and verifies every file
+against ``kafka.lock.toml``; ``guard`` sees to it that it never outlives whoever started it.
 """
 
 from stream.broker.broker import Broker

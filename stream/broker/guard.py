@@ -44,7 +44,7 @@ def main(parent: int, log: Path, command: list[str]) -> int:
     """Run the command, kill it when the parent is gone; return its exit code."""
     with log.open("wb") as output:
         # The guard has one thread, so running Python between fork and exec is safe here.
-        child = subprocess.Popen(  # noqa: S603
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

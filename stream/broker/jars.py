@@ -1,12 +1,13 @@
-"""The jars of Apache Kafka: fetched once with jgo, verified against the lock file before each start.
+"""The jars of Apache Kafka: fetched once with jgo, verified before each start.
 
-jgo knows the SHA-256 of a lock file but never checks them, so it is done here. Hashing all of
-them takes about 0.1 s, which is why there is no stamp that says "verified before": such a stamp
-could itself be wrong.
+``kafka.lock.toml`` names every jar with its SHA-256. jgo writes such hashes but never checks them,
+so it is done here. All of them together take about 0.1 s; a stamp that says "verified before"
+would save little and could itself be wrong.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -97,13 +98,16 @@ def verify(jars: Iterable[Jar], folder: Path) -> None:
 
 
 def _verify(jar: Jar, file: Path) -> None:
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != jar.sha256:
+    if (found := _sha256(file)) != jar.sha256:
         raise JarMismatch(
             f"{file} has SHA-256 {found} instead of {jar.sha256}: "
             "delete it and start again to download it anew"
         )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def fetch(jars: Sequence[Jar], folder: Path) -> None:
@@ -124,28 +128,25 @@ def fetch(jars: Sequence[Jar], folder: Path) -> None:
 
 
 def _fetch(jar: Jar, folder: Path) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-                file = _download(jar, Path(scratch))
-                _verify(jar, file)
-                file.replace(folder / jar.filename)
-        except JarMismatch as error:
-            failure: BrokerError = JarMismatch(
-                f"the download of {jar.filename} is not the file that is locked"
-            )
-            failure.__cause__ = error
-        except (OSError, RuntimeError) as error:  # jgo raises a bare RuntimeError for "not found"
-            failure = DownloadFailed(
-                f"{jar.filename} of Apache Kafka {KAFKA_VERSION} could not be downloaded "
-                f"({_reason(error)}): check the connection and start again"
-            )
-            failure.__cause__ = error
-        else:
-            return
-        if attempt < _ATTEMPTS:
-            time.sleep(attempt)
-    raise failure
+    for attempt in range(1, _ATTEMPTS):
+        with contextlib.suppress(BrokerError):
+            return _fetch_once(jar, folder)
+        time.sleep(attempt)
+    return _fetch_once(jar, folder)
+
+
+def _fetch_once(jar: Jar, folder: Path) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+            file = _download(jar, Path(scratch))
+            if _sha256(file) != jar.sha256:
+                raise JarMismatch(f"the download of {jar.filename} is not the file that is locked")
+            file.replace(folder / jar.filename)
+    except (OSError, RuntimeError) as error:  # jgo raises a bare RuntimeError for "not found"
+        raise DownloadFailed(
+            f"{jar.filename} of Apache Kafka {KAFKA_VERSION} could not be downloaded "
+            f"({_reason(error)}): check the connection and start again"
+        ) from error
 
 
 def _download(jar: Jar, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,4 +31,4 @@ def write(lock_file: Path = LOCK_FILE) -> int:
 
 
 if __name__ == "__main__":
-    print(f"{write()} jars locked in {LOCK_FILE}")
+    sys.stdout.write(f"{write()} jars locked in {LOCK_FILE}\n")

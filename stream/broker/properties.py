@@ -42,6 +42,9 @@ def properties(
         "share.coordinator.state.topic.num.partitions": 1,
         # The first member of a group need not wait for others.
         "group.initial.rebalance.delay.ms": 0,
+        # After a crash the node waits until its earlier self counts as gone (9 s by default).
+        "broker.session.timeout.ms": 3_000,
+        "broker.heartbeat.interval.ms": 500,
         # Two cores and half a gigabyte have to be enough.
         "num.network.threads": 2,
         "num.io.threads": 4,

@@ -1,0 +1,90 @@
+"""``cxkpi broker``: the embedded Apache Kafka in the foreground."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+import platformdirs
+
+from stream.broker import Broker, BrokerError
+from stream.broker.jars import KAFKA_VERSION
+
+#: What the configuration's default bootstrap address names.
+DEFAULT_PORT = 9092
+
+
+class BrokerFailed(click.ClickException):
+    """The broker can't run; one line, exit code 2."""
+
+    exit_code = 2
+
+
+class _Ended(BaseException):
+    """A signal asked for the end; no ``Exception``, so that nothing on the way swallows it."""
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the data: a new or empty one, or one of an earlier broker. "
+    "[default: one in your user data folder]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 picks a free one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object.")
+def broker(data: Path | None, port: int, as_json: bool) -> None:
+    """Run the embedded Apache Kafka until Ctrl-C or SIGTERM.
+
+    It listens on loopback only. The first start downloads it into your cache folder.
+    """
+    folder = data or platformdirs.user_data_path("cxkpi", appauthor=False) / "broker"
+    kafka = Broker(folder, port or None, tell=lambda line: click.echo(line, err=True))
+    try:
+        with _ending_signals(), kafka:
+            _announce(kafka, as_json)
+            kafka.wait()
+            raise BrokerFailed(f"Kafka ended by itself: {kafka.last_words()}")
+    except _Ended:
+        return
+    except BrokerError as error:
+        raise BrokerFailed(str(error)) from error
+
+
+def _announce(kafka: Broker, as_json: bool) -> None:
+    folder = str(kafka.folder.path)
+    if as_json:
+        facts = {"bootstrap": kafka.bootstrap, "data": folder, "kafka": KAFKA_VERSION}
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"Apache Kafka {KAFKA_VERSION} listens on {kafka.bootstrap}, data in {folder}")
+        click.echo("Ctrl-C ends it.", err=True)
+
+
+@contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into ``_Ended``; ignore what comes after it."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise _Ended
+
+    before = {number: signal.signal(number, end) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
