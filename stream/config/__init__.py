@@ -1,0 +1,25 @@
+"""The configuration: one TOML file, overridden by the environment, checked before anything runs."""
+
+from stream.config.errors import ConfigError, Problem
+from stream.config.loading import DEFAULT_FILE, load
+from stream.config.model import (
+    AlertConfig,
+    Config,
+    HttpConfig,
+    KafkaConfig,
+    SinkConfig,
+    WindowConfig,
+)
+
+__all__ = [
+    "DEFAULT_FILE",
+    "AlertConfig",
+    "Config",
+    "ConfigError",
+    "HttpConfig",
+    "KafkaConfig",
+    "Problem",
+    "SinkConfig",
+    "WindowConfig",
+    "load",
+]

@@ -1,0 +1,187 @@
+"""Rules between keys; those of a single key stand in the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from stream.config import durations
+from stream.config.errors import Path, shown
+from stream.config.kpis import NO_SPIKES
+from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
+from stream.core.settings import RESERVED_LABELS
+
+#: Where, and what is wrong there.
+Finding = tuple[Path, str]
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Yield every contradiction between keys."""
+    yield from _dimensions(config)
+    yield from _windows(config)
+    yield from _emotions(config)
+    yield from _kafka(config.kafka)
+    for index, alert in enumerate(config.alerts):
+        for key, message in _alert(config, alert):
+            yield ("alert", index, *filter(None, [key])), message
+    for index, sink in enumerate(config.sinks):
+        for key, message in _sink(sink):
+            yield ("sink", index, key), message
+    for key, table in (("alert", config.alerts), ("sink", config.sinks)):
+        names = [entry.name or entry.type if isinstance(entry, SinkConfig) else entry.name
+                 for entry in table]  # fmt: skip
+        for index in _repeated(names):
+            yield (key, index, "name"), f"{shown(names[index])} is the name of another [[{key}]]"
+
+
+def _dimensions(config: Config) -> Iterator[Finding]:
+    for index, name in enumerate(config.dimensions):
+        if name in RESERVED_LABELS:
+            reserved = ", ".join(sorted(RESERVED_LABELS))
+            yield ("dimensions", index), f"{shown(name)} is reserved; reserved are: {reserved}"
+    for index in _repeated(config.dimensions):
+        yield ("dimensions", index), f"{shown(config.dimensions[index])} stands there twice"
+    for index, rollup in enumerate(config.rollups):
+        for place, name in enumerate(rollup):
+            if name not in config.dimensions:
+                allowed = ", ".join(config.dimensions) or "none"
+                message = f"{shown(name)} is not one of the dimensions; allowed: {allowed}"
+                yield ("rollups", index, place), message
+        for place in _repeated(rollup):
+            yield ("rollups", index, place), f"{shown(rollup[place])} stands there twice"
+    for index in _repeated([tuple(sorted(r)) for r in config.rollups]):
+        yield ("rollups", index), f"{_rollup(config.rollups[index])} stands there twice"
+    if not config.rollups:
+        yield ("rollups",), "must have at least one entry; [] is the total"
+
+
+def _windows(config: Config) -> Iterator[Finding]:
+    if not config.windows:
+        yield ("window",), "must have at least one entry; leave it out for the default windows"
+    for index, window in enumerate(config.windows):
+        size, pane = durations.label(window.size_ms), durations.label(window.pane_ms)
+        if window.size_ms % window.pane_ms:
+            yield ("window", index, "size"), f"{size} is not a multiple of the pane {pane}"
+        elif window.size_ms // window.pane_ms > MOST_PANES:
+            shortest = durations.label(-(-window.size_ms // MOST_PANES))
+            many = window.size_ms // window.pane_ms
+            message = (
+                f"{size} has {many} panes of {pane}; allowed: {MOST_PANES}, from {shortest} on"
+            )
+            yield ("window", index, "pane"), message
+    for index in _repeated([w.size_ms for w in config.windows]):
+        label = config.windows[index].label
+        yield ("window", index, "size"), f"there is another window of {label}"
+
+
+def _emotions(config: Config) -> Iterator[Finding]:
+    positive = {e.casefold() for e in config.emotion.positive}
+    for index, name in enumerate(config.emotion.negative):
+        if name.casefold() in positive:
+            yield ("emotion", "negative", index), f"{shown(name)} is a positive emotion too"
+
+
+def _kafka(kafka: KafkaConfig) -> Iterator[Finding]:
+    protocol = kafka.security_protocol
+    for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(kafka, key) is not None and not kafka.uses_tls:
+            yield (
+                ("kafka", key),
+                f"has no effect with security_protocol {protocol}; use SSL or SASL_SSL",
+            )
+    if kafka.ssl_keyfile is not None and kafka.ssl_certfile is None:
+        yield ("kafka", "ssl_keyfile"), "needs ssl_certfile"
+    for key in ("sasl_username", "sasl_password_file"):
+        if getattr(kafka, key) is not None and not kafka.uses_sasl:
+            yield (
+                ("kafka", key),
+                f"has no effect with security_protocol {protocol}; use SASL_SSL or SASL_PLAINTEXT",
+            )
+    if kafka.uses_sasl and kafka.sasl_username is None:
+        yield ("kafka", "sasl_username"), f"is missing; {protocol} needs it"
+    if kafka.flush_ms * 2 > kafka.transaction_timeout_ms:
+        yield ("kafka", "flush"), "must be at most half of transaction_timeout"
+
+
+def _alert(config: Config, alert: AlertConfig) -> Iterator[tuple[str, str]]:
+    sizes = {w.size_ms: w.label for w in config.windows}
+    windows, label = ", ".join(sizes.values()), durations.label(alert.window_ms)
+    if alert.window_ms not in sizes:
+        yield "window", f'there is no window "{label}"; allowed: {windows}'
+    if set(alert.by) not in [set(r) for r in config.rollups] or len(set(alert.by)) != len(alert.by):
+        rollups = ", ".join(map(_rollup, config.rollups))
+        yield "by", f"{_rollup(alert.by)} is not one of the rollups; allowed: {rollups}"
+    spike = [k for k in ("baseline_ms", "factor") if getattr(alert, k) is not None]
+    thresholds = [k for k in ("above", "below") if getattr(alert, k) is not None]
+    if spike:
+        yield from _spike(alert, thresholds, sizes)
+    elif len(thresholds) != 1:
+        found = "both are there" if thresholds else "none is there"
+        yield "", f"needs exactly one of above, below, or baseline with factor; {found}"
+    else:
+        yield from _clear(alert)
+
+
+def _clear(alert: AlertConfig) -> Iterator[tuple[str, str]]:
+    if alert.clear is None:
+        return
+    if alert.above is not None and alert.clear > alert.above:
+        yield "clear", f"must be at most above ({alert.above:g}), not {alert.clear:g}"
+    if alert.below is not None and alert.clear < alert.below:
+        yield "clear", f"must be at least below ({alert.below:g}), not {alert.clear:g}"
+
+
+def _spike(
+    alert: AlertConfig, thresholds: list[str], sizes: dict[int, str]
+) -> Iterator[tuple[str, str]]:
+    for key in thresholds:
+        yield key, f"does not go with baseline and factor; use {key}, or these two"
+    if alert.clear is not None:
+        yield "clear", "does not go with baseline: a spike ends at factor × the usual value"
+    if alert.kpi in NO_SPIKES:
+        yield "kpi", f"{alert.kpi} can be negative, which has no factor; use above or below"
+    if alert.factor is None:
+        yield "factor", "is missing; baseline needs it"
+    elif alert.factor == 1:
+        yield "factor", "must be more than 1 for a rise or less than 1 for a fall"
+    if alert.baseline_ms is None:
+        yield "baseline", "is missing; factor needs it"
+        return
+    longer = ", ".join(label for ms, label in sizes.items() if ms > alert.window_ms) or "none"
+    label = durations.label(alert.baseline_ms)
+    if alert.baseline_ms <= alert.window_ms:
+        yield "baseline", f'must be longer than the window, not "{label}"; allowed: {longer}'
+    elif alert.baseline_ms not in sizes:
+        yield "baseline", f'there is no window "{label}"; allowed: {longer}'
+
+
+def _sink(sink: SinkConfig) -> Iterator[tuple[str, str]]:
+    urls = [k for k in ("url", "url_env", "url_file") if getattr(sink, k) is not None]
+    secrets = [k for k in ("secret_env", "secret_file") if getattr(sink, k) is not None]
+    if sink.type == "log":
+        for key in urls + secrets:
+            yield key, "a log takes none"
+    elif not urls:
+        yield "url", f"is missing; a {sink.type} needs url, url_env or url_file"
+    if sink.type == "slack":
+        for key in secrets:
+            yield key, "a slack sink takes none: its address is the secret"
+    for key in urls[1:]:
+        yield key, f"only one of url, url_env, url_file is allowed; {urls[0]} is there already"
+    for key in secrets[1:]:
+        yield key, "only one of secret_env, secret_file is allowed"
+
+
+def _rollup(names: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{n}"' for n in names) + "]"
+
+
+def _repeated(values: Sequence[object]) -> list[int]:
+    """The positions of values that stood there before."""
+    seen: Counter[object] = Counter()
+    places: list[int] = []
+    for index, value in enumerate(values):
+        if seen[value]:
+            places.append(index)
+        seen[value] += 1
+    return places

@@ -1,0 +1,153 @@
+"""Keys that are set by environment: ``CXKPI_`` + section + ``__`` + key, in capitals."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from stream.config.errors import Path, Problem, nearest, suggestion
+from stream.config.fields import is_duration
+from stream.config.model import Config
+
+PREFIX: Final = "CXKPI_"
+PASSWORD: Final = "CXKPI_KAFKA__SASL_PASSWORD"  # noqa: S105 - the name of a variable
+_WEIGHTS: Final = "CXKPI_HEALTH__WEIGHTS__"
+
+
+@dataclass(slots=True)
+class Overrides:
+    """Values that the environment sets, by path, and the variable that each comes from."""
+
+    values: dict[Path, object] = field(default_factory=dict)
+    variables: dict[Path, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def variable(*path: str) -> str:
+    """The variable that sets the key at this path."""
+    return PREFIX + "__".join(path).upper()
+
+
+def read(environ: Mapping[str, str], document: Mapping[str, Any]) -> Overrides:
+    """Find the variables that set a key.
+
+    A name that can only be a slip is a problem. Others with the same prefix are left alone: they
+    may hold a sink's secret, and Kubernetes sets ``CXKPI_PORT`` and the like for a service.
+    """
+    known = {variable(*path): (path, info) for path, info in _keys()}
+    found = Overrides()
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name == PASSWORD or name in _named_by_sinks(document):
+            continue
+        if name in known:
+            path, info = known[name]
+            found.values[path] = _value(environ[name], info)
+            found.variables[path] = name
+        elif name.startswith(_WEIGHTS) and len(name) > len(_WEIGHTS):
+            path = ("health", "weights", _signal(name.removeprefix(_WEIGHTS), document))
+            found.values[path] = _number(environ[name])
+            found.variables[path] = name
+        else:
+            found.problems += _unknown(name, list(known))
+    return found
+
+
+def merge(document: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """Return the document with the overrides in it."""
+    merged = dict(document)
+    for path, value in overrides.values.items():
+        table = merged
+        for key in path[:-1]:
+            inner = table.get(str(key), {})
+            if not isinstance(inner, dict):
+                break  # The file has something else where a table belongs; that is reported.
+            table[str(key)] = dict(inner)
+            table = table[str(key)]
+        else:
+            table[str(path[-1])] = value
+    return merged
+
+
+def _keys() -> list[tuple[tuple[str, ...], FieldInfo]]:
+    """Every key outside arrays of tables."""
+    keys: list[tuple[tuple[str, ...], FieldInfo]] = []
+    for name, info in Config.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [
+                ((name, inner.alias or key), inner) for key, inner in kind.model_fields.items()
+            ]
+        elif not is_array_of_tables(info):
+            keys.append(((info.alias or name,), info))
+    return keys
+
+
+def is_array_of_tables(info: FieldInfo) -> bool:
+    """Whether a field is written as ``[[name]]``."""
+    item = next(iter(get_args(info.annotation)), None)
+    return isinstance(item, type) and issubclass(item, BaseModel)
+
+
+def _value(text: str, info: FieldInfo) -> object:
+    """Read a variable as its field's type; what can't be read stays text and is refused later."""
+    kind: Any = info.annotation
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(k for k in get_args(kind) if k is not type(None))
+    while hasattr(kind, "__metadata__"):
+        kind = get_args(kind)[0]
+    if is_duration(info.metadata) or kind is str:
+        return text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if kind in (int, float):
+        return _number(text)
+    if get_origin(kind) is tuple and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _number(text: str) -> object:
+    if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", text, re.ASCII):
+        return int(text)
+    if re.fullmatch(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", text, re.ASCII):
+        return float(text)
+    return text
+
+
+def _signal(capitals: str, document: Mapping[str, Any]) -> str:
+    """The file's own spelling of a signal's name, else small letters."""
+    health = document.get("health")
+    weights = health.get("weights") if isinstance(health, dict) else None
+    names = weights if isinstance(weights, dict) else {}
+    return next((n for n in names if n.upper() == capitals.upper()), capitals.lower())
+
+
+def _named_by_sinks(document: Mapping[str, Any]) -> set[object]:
+    sinks = document.get("sink")
+    tables = [s for s in sinks if isinstance(s, dict)] if isinstance(sinks, list) else []
+    return {s.get(key) for s in tables for key in ("url_env", "secret_env") if key in s}
+
+
+def _unknown(name: str, known: list[str]) -> list[Problem]:
+    section, double, _ = name.partition("__")
+    arrays = [
+        variable(i.alias or n) for n, i in Config.model_fields.items() if is_array_of_tables(i)
+    ]
+    if section in arrays and (double or name == section):
+        return [Problem(name, "", "arrays of tables can only be set in the file")]
+    siblings = [k for k in known if k.startswith(section + "__")]
+    if double and siblings:
+        return [Problem(name, "", f"unknown variable; {suggestion(name, siblings)}")]
+    if near := nearest(name, known, cutoff=0.85):
+        return [Problem(name, "", f"unknown variable; {near}")]
+    return []

@@ -1,0 +1,171 @@
+"""The kinds of values that the configuration has: checked texts, ranges and durations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from stream.config import durations
+from stream.config.errors import shown, suggestion
+
+#: Type of the errors that this package words itself; the message is the error's only context.
+REFUSED: Final = "refused"
+LONGEST_TEXT: Final = 1_000
+
+
+def refused(message: str) -> PydanticCustomError:
+    """An error whose message is shown as it is."""
+    return PydanticCustomError(REFUSED, "{message}", {"message": message})
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Marks an ``int`` field as milliseconds, written as a duration from ``low`` to ``high``."""
+
+    low: int = 0
+    high: int = 366 * durations.MILLISECONDS["d"]
+
+    def range(self) -> str:
+        """The allowed durations in words."""
+        return f"{durations.label(self.low)} to {durations.label(self.high)}"
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._read, serialization=core_schema.plain_serializer_function_ser_schema(self._write)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {
+            "anyOf": [{"type": "string", "pattern": durations.PATTERN}, {"const": 0}],
+            "description": f"A duration, {self.range()}.",
+        }
+
+    def _read(self, value: object) -> int:
+        if value == 0 and not isinstance(value, (bool, float)):
+            value = "0"
+        if not isinstance(value, str):
+            raise refused(f"must be a duration: {durations.FORM}; not {shown(value)}")
+        try:
+            milliseconds = durations.parse(value)
+        except ValueError:
+            raise refused(f"must be a duration: {durations.FORM}; not {shown(value)}") from None
+        if not self.low <= milliseconds <= self.high:
+            raise refused(f"must be {self.range()}, not {shown(value)}")
+        return milliseconds
+
+    @staticmethod
+    def _write(milliseconds: int | None) -> str | None:
+        return None if milliseconds is None else durations.label(milliseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Marks a number that lies between two limits, both allowed."""
+
+    low: float
+    high: float
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "minimum": self.low, "maximum": self.high}
+
+    def _check(self, value: float) -> float:
+        if not self.low <= value <= self.high:
+            raise refused(f"must be {self.low} to {self.high}, not {shown(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Marks a ``str`` field that has one of a few values, known when it is checked."""
+
+    allowed: Callable[[], list[str]]
+    what: str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "enum": self.allowed()}
+
+    def _check(self, value: str) -> str:
+        allowed = self.allowed()
+        if value not in allowed:
+            raise refused(f"unknown {self.what} {shown(value)}; {suggestion(value, allowed)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Marks a ``str`` field that must match a pattern as a whole; ``words`` say what is allowed."""
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^({self.pattern})$"}
+
+    def _check(self, value: str) -> str:
+        if re.fullmatch(self.pattern, value) is None:
+            raise refused(f"must be {self.words}, not {shown(value)}")
+        return value
+
+
+def _printable(value: str) -> str:
+    if not value or len(value) > LONGEST_TEXT or not value.isprintable() or value != value.strip():
+        raise refused(
+            f"must be 1 to {LONGEST_TEXT} printable characters on one line, "
+            f"no blank at either end; not {shown(value)}"
+        )
+    return value
+
+
+Text = Annotated[str, Strict()]
+#: A text that can be a label's value and stand in one line of a log.
+OneLine = Annotated[str, Strict(), AfterValidator(_printable)]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Flag = Annotated[bool, Strict()]
+SnakeCase = Annotated[
+    str, Strict(), Form("[a-z][a-z0-9]*(_[a-z0-9]+)*", 'snake_case, such as "plan" or "sales_area"')
+]
+#: The part of a topic's name that the user chooses; the rest needs room too (249 in all).
+TopicPart = Form("[A-Za-z0-9._-]{0,150}", "up to 150 letters, digits, dots, hyphens, underscores")
+
+
+def is_duration(metadata: list[Any]) -> bool:
+    """Whether a field with these markers is written as a duration."""
+    return any(isinstance(m, Duration) for m in metadata)

@@ -1,0 +1,126 @@
+"""Read the configuration from a file and the environment, and say all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal
+
+from pydantic import ValidationError
+
+from stream.config import environment, secrets
+from stream.config.checks import Finding, findings
+from stream.config.errors import ConfigError, Path, Problem, key_path
+from stream.config.model import Config
+from stream.config.positions import Positions
+from stream.config.refusals import refusals
+
+DEFAULT_FILE: Final = "cxkpi.toml"
+#: What a command talks to, and so needs the secrets of.
+Need = Literal["kafka", "sinks"]
+
+
+class _Source:
+    """Where values come from, so that a problem can name the place."""
+
+    def __init__(self, name: str, text: str, overrides: environment.Overrides) -> None:
+        self._name = name
+        self._positions = Positions(text)
+        self._variables = overrides.variables
+
+    def problem(self, finding: Finding) -> Problem:
+        path, message = finding
+        key = key_path(path)
+        variable = self._variable(path)
+        if variable is not None:
+            return Problem(variable, key, message)
+        line = self._positions.line(path)
+        if line is None:
+            return Problem(self._name, key, message)
+        return Problem(f"{self._name}:{line}", key, message, line)
+
+    def _variable(self, path: Path) -> str | None:
+        for length in range(len(path), 0, -1):
+            if path[:length] in self._variables:
+                return self._variables[path[:length]]
+        return None
+
+
+def load(
+    path: FilePath | None,
+    environ: Mapping[str, str],
+    *,
+    needs: Collection[Need] = ("kafka", "sinks"),
+) -> Config:
+    """Return the configuration; with ``path`` None from ``cxkpi.toml`` where it exists.
+
+    Variables win over the file. ``needs`` names what the command talks to: secrets of the others
+    aren't looked for, so that ``replay`` works where they aren't.
+
+    Raises:
+        ConfigError: with every problem that was found, one line each.
+    """
+    name, text, document = _read(path)
+    overrides = environment.read(environ, document)
+    source = _Source(name, text, overrides)
+    folder = FilePath(name).parent if text else FilePath()
+    merged = _with_rollups(environment.merge(document, overrides))
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        _refuse(overrides.problems, map(source.problem, refusals(error)))
+        raise  # Never reached: an error has at least one refusal.
+    found = list(findings(config))
+    if "kafka" in needs:
+        found += secrets.fetch_for_kafka(config.kafka, environ, folder)
+    if "sinks" in needs:
+        found += secrets.fetch_for_sinks(config, environ, folder)
+    _refuse(overrides.problems, map(source.problem, found))
+    return config
+
+
+def _refuse(*problems: Iterable[Problem]) -> None:
+    found = [problem for part in problems for problem in part]
+    if found:
+        raise ConfigError(found)
+
+
+def _read(path: FilePath | None) -> tuple[str, str, dict[str, Any]]:
+    """The file's name, text and content; all empty where there is none."""
+    if path is None and not FilePath(DEFAULT_FILE).exists():
+        return DEFAULT_FILE, "", {}
+    name = str(path if path is not None else DEFAULT_FILE)
+    text = ""
+    try:
+        text = FilePath(name).read_bytes().decode("utf-8").replace("\r\n", "\n")
+        return name, text, tomllib.loads(text)
+    except OSError as error:
+        reason = (error.strerror or "can't be read").lower()
+        raise ConfigError([Problem(name, "", reason)], unreadable=True) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem(f"{name}:{line}", "", "not UTF-8", line)
+        raise ConfigError([problem], unreadable=True) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_not_toml(name, text, str(error))], unreadable=True) from None
+    except RecursionError:
+        raise ConfigError([Problem(name, "", "nested too deeply")], unreadable=True) from None
+
+
+def _not_toml(name: str, text: str, message: str) -> Problem:
+    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    line = int(place[1]) if place else text.count("\n") + 1
+    reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
+    reason = "".join(c for c in reason if c.isprintable())
+    return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
+
+
+def _with_rollups(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the rollups that go with other dimensions than the default ones."""
+    names = document.get("dimensions")
+    if "rollups" in document or not isinstance(names, (list, tuple)):
+        return document
+    rollups = [[], *([name] for name in names), *([list(names)] if len(names) > 1 else [])]
+    return {**document, "rollups": rollups}

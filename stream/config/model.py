@@ -1,0 +1,348 @@
+"""Every key of the configuration: its type, default and meaning.
+
+Errors, the reference page and the JSON Schema come from these classes. Durations are milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+
+from stream.config import durations
+from stream.config.fields import (
+    Between,
+    Duration,
+    Flag,
+    Form,
+    Number,
+    OneLine,
+    OneOf,
+    SnakeCase,
+    Text,
+    TopicPart,
+    Whole,
+)
+from stream.config.kpis import kpi_ids
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
+
+#: A window has at most so many panes.
+MOST_PANES = 240
+SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SEVERITIES = ["critical", "warning", "info"]
+SINK_TYPES = ["log", "webhook", "slack", "alertmanager"]
+
+_DEFAULTS = Settings()
+_BOOTSTRAP = Form(
+    r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*"
+    r"(,\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*)*",
+    'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',
+)
+_GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
+_URL = Form(r"(?i:https?)://[^\s/?#]+[^\s]*", "an http:// or https:// address")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class KafkaConfig(_Table):
+    """The brokers, the topics' names and how to log in."""
+
+    bootstrap: Annotated[Text, _BOOTSTRAP] = "127.0.0.1:9092"
+    """Brokers to ask first, `host:port`, several comma-separated."""
+    group: Annotated[Text, _GROUP] = "cxkpi"
+    """Consumer group; also the prefix of internal topics and transactional ids."""
+    topic_prefix: Annotated[Text, TopicPart] = ""
+    """Stands before every source, dead-letter and alert topic."""
+    partitions: Annotated[Whole, Between(1, 10_000)] = 4
+    """Partitions of topics that the worker has to create."""
+    replication: Annotated[Whole, Between(1, 32)] = 1
+    """Replicas of topics that the worker has to create."""
+    flush_ms: Annotated[int, Duration(10, 10 * SECOND)] = Field(250, alias="flush")
+    """How often counts, positions and dead letters are written, in one transaction each."""
+    session_timeout_ms: Annotated[int, Duration(SECOND, 30 * SECOND)] = Field(
+        10 * SECOND, alias="session_timeout"
+    )
+    """After so long without a heartbeat another worker takes over."""
+    transaction_timeout_ms: Annotated[int, Duration(SECOND, 15 * MINUTE)] = Field(
+        10 * SECOND, alias="transaction_timeout"
+    )
+    """After so long the broker aborts what a dead worker left open."""
+    request_timeout_ms: Annotated[int, Duration(SECOND, 10 * MINUTE)] = Field(
+        40 * SECOND, alias="request_timeout"
+    )
+    """How long an answer of the broker may take."""
+    security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
+    """How to talk to the brokers: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."""
+    ssl_cafile: OneLine | None = None
+    """Certificates of authorities to trust, PEM; without it those of the system."""
+    ssl_certfile: OneLine | None = None
+    """The client's certificate, PEM."""
+    ssl_keyfile: OneLine | None = None
+    """The key of the client's certificate, PEM, if it isn't in the same file."""
+    ssl_check_hostname: Flag = True
+    """Whether the broker's certificate must be for its host name."""
+    sasl_mechanism: Annotated[Text, OneOf(lambda: SASL_MECHANISMS, "mechanism")] = "PLAIN"
+    """How to log in: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."""
+    sasl_username: OneLine | None = None
+    """Who logs in. The password never stands in the file: see `sasl_password_file`."""
+    sasl_password_file: OneLine | None = None
+    """File that holds the password; or set the variable `CXKPI_KAFKA__SASL_PASSWORD`."""
+
+    _sasl_password: SecretStr | None = PrivateAttr(None)
+
+    @property
+    def sasl_password(self) -> SecretStr | None:
+        """The password from the environment or ``sasl_password_file``."""
+        return self._sasl_password
+
+    def hold_password(self, password: SecretStr) -> None:
+        """Keep the password, once it was fetched."""
+        self._sasl_password = password
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether the client logs in by user name and password."""
+        return self.security_protocol.startswith("SASL")
+
+
+class HttpConfig(_Table):
+    """Where `/metrics`, `/healthz` and `/readyz` are served."""
+
+    host: OneLine = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` or `::` for all."""
+    port: Annotated[Whole, Between(0, 65_535)] = 9464
+    """Port to listen on; 0 takes a free one."""
+
+
+class WindowConfig(_Table):
+    """A sliding window. Without any `[[window]]` there are 5m/5s, 1h/1m, 24h/10m and 7d/1h."""
+
+    size_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="size")
+    """Length of the window, a multiple of `pane`, at most 240 panes."""
+    pane_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="pane")
+    """Step by which the window moves."""
+
+    @property
+    def label(self) -> str:
+        """The value of the label ``window``: the size in its largest unit."""
+        return durations.label(self.size_ms)
+
+
+class CartConfig(_Table):
+    """Carts."""
+
+    timeout_ms: Annotated[int, Duration(1, 365 * DAY)] = Field(
+        _DEFAULTS.cart_timeout_ms, alias="timeout"
+    )
+    """A cart is abandoned so long after its last activity."""
+
+
+class TicketConfig(_Table):
+    """Support tickets."""
+
+    rapid_response_ms: Annotated[int, Duration()] = Field(
+        _DEFAULTS.rapid_response_ms, alias="rapid_response"
+    )
+    """A first response within this time is rapid."""
+    rapid_resolution_ms: Annotated[int, Duration()] = Field(
+        _DEFAULTS.rapid_resolution_ms, alias="rapid_resolution"
+    )
+    """A resolution within this time is rapid."""
+
+
+class EmotionConfig(_Table):
+    """Which emotions count as positive and negative, in either case; others are ignored."""
+
+    positive: tuple[OneLine, ...] = ("happy", "pleased", "trusting", "valued")
+    """Names of positive emotions."""
+    negative: tuple[OneLine, ...] = ("dissatisfied", "frustrated", "disappointed", "irritated")
+    """Names of negative emotions."""
+
+
+class HealthConfig(_Table):
+    """The health score of customers."""
+
+    weights: dict[
+        Annotated[str, Form(r"[^\n]{1,64}", "a signal of 1 to 64 characters")],
+        Annotated[Number, Between(0, 1_000_000)],
+    ] = Field(default_factory=dict)
+    """Weight of each signal; 1 where it isn't named, 0 leaves the signal out."""
+
+
+class AlertConfig(_Table):
+    """An alert rule: a threshold (`above` or `below`), or a spike (`baseline` and `factor`)."""
+
+    name: OneLine
+    """Name of the rule, unique; the label `rule`."""
+    kpi: Annotated[Text, OneOf(kpi_ids, "KPI")]
+    """The KPI that is watched."""
+    window_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="window")
+    """Size of the window that is watched, one of the `[[window]]`."""
+    by: tuple[SnakeCase, ...] = ()
+    """A rollup; the rule has one alert for each of its series."""
+    above: Number | None = None
+    """The alert is on while the value is greater."""
+    below: Number | None = None
+    """The alert is on while the value is less."""
+    clear: Number | None = None
+    """Firing ends when the value is back at this; by default at the threshold."""
+    for_ms: Annotated[int, Duration()] = Field(0, alias="for")
+    """How long the value must be beyond before the alert fires."""
+    keep_firing_for_ms: Annotated[int, Duration()] = Field(0, alias="keep_firing_for")
+    """How long the value must be back before the alert is resolved."""
+    min_samples: Annotated[Number, Between(0, 10**12)] = 30.0
+    """With a denominator less than this there is no data."""
+    significant: Flag = False
+    """Whether the whole confidence interval must be beyond."""
+    on_no_data: Annotated[Text, OneOf(lambda: ["keep", "resolve"], "choice")] = "keep"
+    """What no data does to the state: `keep` or `resolve`."""
+    baseline_ms: Annotated[int, Duration(SECOND, 366 * DAY)] | None = Field(None, alias="baseline")
+    """A longer window whose value is the usual one."""
+    factor: Annotated[Number, Between(0.001, 1_000)] | None = None
+    """More than 1: a rise beyond factor × the usual value; less than 1: a fall below it."""
+    severity: Annotated[Text, OneOf(lambda: SEVERITIES, "severity")] = "warning"
+    """`critical`, `warning` or `info`; the label `severity`."""
+    summary: Text = ""
+    """One sentence for who gets the alert."""
+    runbook_url: Annotated[Text, Form("|" + _URL.pattern, _URL.words)] = ""
+    """What to do about it, an address."""
+
+
+class SinkConfig(_Table):
+    """Where alerts that fire or are resolved go. Secrets stand in variables or in files."""
+
+    type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
+    """`log`, `webhook`, `slack` or `alertmanager` (API v2)."""
+    name: OneLine = ""
+    """Name in logs and metrics; by default the type."""
+    url: SecretStr | None = None
+    """Address to post to; for Alertmanager its root."""
+    url_env: OneLine | None = None
+    """Variable that holds the address."""
+    url_file: OneLine | None = None
+    """File that holds the address."""
+    secret_env: OneLine | None = None
+    """Variable that holds the secret: a webhook's signing key, Alertmanager's bearer token."""
+    secret_file: OneLine | None = None
+    """File that holds the secret."""
+    timeout_ms: Annotated[int, Duration(100, 5 * MINUTE)] = Field(5 * SECOND, alias="timeout")
+    """How long one try may take."""
+    retry_for_ms: Annotated[int, Duration(0, 7 * DAY)] = Field(HOUR, alias="retry_for")
+    """How long a change is tried again before it is given up."""
+
+    _url: SecretStr | None = PrivateAttr(None)
+    _secret: SecretStr | None = PrivateAttr(None)
+
+    def hold(self, kind: Literal["url", "secret"], value: SecretStr | None) -> None:
+        """Keep the address or the secret, once it was fetched."""
+        if kind == "url":
+            self._url = value
+        else:
+            self._secret = value
+
+    @property
+    def endpoint(self) -> SecretStr | None:
+        """The address, wherever it came from; None for a log."""
+        return self._url
+
+    @property
+    def secret(self) -> SecretStr | None:
+        """The secret, wherever it came from."""
+        return self._secret
+
+    @property
+    def label(self) -> str:
+        """What logs and metrics call this sink."""
+        return self.name or self.type
+
+
+class Config(_Table):
+    """The whole configuration, checked."""
+
+    dimensions: tuple[SnakeCase, ...] = _DEFAULTS.dimensions
+    """Labels of events that become labels of gauges."""
+    rollups: tuple[tuple[SnakeCase, ...], ...] = _DEFAULTS.rollups
+    """Sets of dimensions that are kept; `[]` is the total. By default the total, each dimension and
+    all dimensions together."""
+    dedupe_ms: Annotated[int, Duration(0, 7 * DAY)] = Field(_DEFAULTS.dedupe_ms, alias="dedupe")
+    """How long the ids of events are remembered, in event time."""
+    evaluate_ms: Annotated[int, Duration(100, HOUR)] = Field(
+        _DEFAULTS.evaluate_ms, alias="evaluate"
+    )
+    """How often alert rules are evaluated; gauges are at most 2 s old."""
+    max_values_per_dimension: Annotated[Whole, Between(1, 100_000)] = (
+        _DEFAULTS.max_values_per_dimension
+    )
+    """Further values of a dimension are counted as `other`."""
+    max_segments: Annotated[Whole, Between(1, 1_000_000)] = _DEFAULTS.max_segments
+    """Most combinations of dimensions' values that are kept apart."""
+    kafka: KafkaConfig = Field(default_factory=KafkaConfig)
+    http: HttpConfig = Field(default_factory=HttpConfig)
+    cart: CartConfig = Field(default_factory=CartConfig)
+    ticket: TicketConfig = Field(default_factory=TicketConfig)
+    emotion: EmotionConfig = Field(default_factory=EmotionConfig)
+    health: HealthConfig = Field(default_factory=HealthConfig)
+    windows: tuple[WindowConfig, ...] = Field(
+        tuple(
+            WindowConfig(size=durations.label(w.size_ms), pane=durations.label(w.pane_ms))
+            for w in _DEFAULTS.windows
+        ),
+        alias="window",
+    )
+    alerts: tuple[AlertConfig, ...] = Field((), alias="alert")
+    sinks: tuple[SinkConfig, ...] = Field((), alias="sink")
+
+    def core(self) -> Settings:
+        """The core's settings, with windows and rules as it knows them."""
+        return Settings(
+            dimensions=self.dimensions,
+            rollups=self.rollups,
+            windows=tuple(Window(w.label, w.size_ms, w.pane_ms) for w in self.windows),
+            dedupe_ms=self.dedupe_ms,
+            evaluate_ms=self.evaluate_ms,
+            max_values_per_dimension=self.max_values_per_dimension,
+            max_segments=self.max_segments,
+            cart_timeout_ms=self.cart.timeout_ms,
+            rapid_response_ms=self.ticket.rapid_response_ms,
+            rapid_resolution_ms=self.ticket.rapid_resolution_ms,
+            positive_emotions=frozenset(e.casefold() for e in self.emotion.positive),
+            negative_emotions=frozenset(e.casefold() for e in self.emotion.negative),
+            health_weights=dict(self.health.weights),
+            rules=tuple(self._rule(a) for a in self.alerts),
+        )
+
+    def _rule(self, alert: AlertConfig) -> Rule:
+        rollup = next((r for r in self.rollups if set(r) == set(alert.by)), alert.by)
+        return Rule(
+            name=alert.name,
+            kpi=alert.kpi,
+            window=durations.label(alert.window_ms),
+            by=rollup,
+            above=alert.above,
+            below=alert.below,
+            clear=alert.clear,
+            for_ms=alert.for_ms,
+            keep_firing_for_ms=alert.keep_firing_for_ms,
+            min_samples=alert.min_samples,
+            significant=alert.significant,
+            on_no_data="resolve" if alert.on_no_data == "resolve" else "keep",
+            baseline=None if alert.baseline_ms is None else durations.label(alert.baseline_ms),
+            factor=alert.factor,
+            severity=alert.severity,
+            summary=alert.summary,
+            runbook_url=alert.runbook_url,
+        )

@@ -1,0 +1,101 @@
+"""Words for what the model refuses: from the validator's errors to one line each."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from stream.config.environment import PASSWORD, is_array_of_tables
+from stream.config.errors import Path, shown, suggestion
+from stream.config.fields import REFUSED
+from stream.config.model import Config
+
+#: Values of such keys are never shown: what stands there by mistake may be a secret.
+_SECRET_WORDS = ("password", "secret", "token", "url", "key")
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def refusals(error: ValidationError) -> list[tuple[Path, str]]:
+    """Return the path and the reason of each error."""
+    return [_refusal(e) for e in error.errors(include_url=False)]
+
+
+def _refusal(error: ErrorDetails) -> tuple[Path, str]:
+    path: Path = tuple(part for part in error["loc"] if part != "[key]")
+    kind, value = error["type"], error["input"]
+    context: dict[str, Any] = error.get("ctx", {})
+    if kind == REFUSED:
+        return path, str(context["message"])
+    if kind == "extra_forbidden":
+        return path, _unknown_key(path)
+    if kind == "missing":
+        return path, "is missing"
+    return path, f"must be {_wanted(path, kind)}{_but_is(path, value)}"
+
+
+def _wanted(path: Path, kind: str) -> str:
+    info = _field(path)
+    if kind == "model_type":
+        return f"a table: write [{path[-1]}]" if len(path) == 1 else "a table"
+    if kind == "tuple_type" and info is not None and is_array_of_tables(info):
+        return f"an array of tables: write [[{path[-1]}]]"
+    return _KINDS.get(kind, kind)
+
+
+def _but_is(path: Path, value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return ""
+    if any(word in str(part).lower() for part in path for word in _SECRET_WORDS):
+        return ""
+    return f", not {shown(value)}"
+
+
+def _unknown_key(path: Path) -> str:
+    table = model_at(path[:-1])
+    key = str(path[-1])
+    if path == ("kafka", "sasl_password"):
+        return f"a password does not belong in the file; use {PASSWORD} or sasl_password_file"
+    if path[0] == "sink" and key in ("secret", "token", "password"):
+        return "a secret does not belong in the file; use secret_env or secret_file"
+    keys = [] if table is None else [i.alias or n for n, i in table.model_fields.items()]
+    return f"unknown key; {suggestion(key, keys)}"
+
+
+def model_at(path: Path) -> type[BaseModel] | None:
+    """The model of the table at a path."""
+    model: type[BaseModel] | None = Config
+    for part in path:
+        if isinstance(part, int):
+            continue
+        info = None if model is None else _named(model, part)
+        model = None if info is None else _model_of(info)
+    return model
+
+
+def _model_of(info: FieldInfo) -> type[BaseModel] | None:
+    for kind in (info.annotation, *get_args(info.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _field(path: Path) -> FieldInfo | None:
+    if not path or isinstance(path[-1], int):
+        return None
+    table = model_at(path[:-1])
+    return None if table is None else _named(table, path[-1])
+
+
+def _named(model: type[BaseModel], key: str) -> FieldInfo | None:
+    return next((i for n, i in model.model_fields.items() if (i.alias or n) == key), None)

@@ -1,0 +1,100 @@
+"""Fetch what may not stand in the file: addresses with tokens, signing keys, passwords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Final, Literal
+
+from pydantic import SecretStr
+
+from stream.config.checks import Finding
+from stream.config.environment import PASSWORD
+from stream.config.model import Config, KafkaConfig, SinkConfig
+
+#: A secret file that is longer is some other file.
+LONGEST_SECRET: Final = 65_536
+_KINDS: tuple[Literal["url"], Literal["secret"]] = ("url", "secret")
+_ADDRESS = re.compile(r"(?i:https?)://[^\s/?#]+\S*")
+
+
+class _Missing(Exception):
+    """The secret can't be had; the message says why, without it."""
+
+
+def fetch_for_sinks(
+    config: Config, environ: Mapping[str, str], folder: FilePath
+) -> Iterator[Finding]:
+    """Give every sink its address and secret; yield what is missing. Paths start at ``folder``."""
+    for index, sink in enumerate(config.sinks):
+        for kind in _KINDS:
+            key = next(
+                (k for k in (f"{kind}_env", f"{kind}_file") if getattr(sink, k) is not None), None
+            )
+            try:
+                value = _of_sink(sink, kind, key, environ, folder)
+            except _Missing as missing:
+                yield ("sink", index, key or kind), str(missing)
+                continue
+            sink.hold(kind, value)
+
+
+def fetch_for_kafka(
+    kafka: KafkaConfig, environ: Mapping[str, str], folder: FilePath
+) -> Iterator[Finding]:
+    """Give Kafka its password, and see that its certificates are there; yield what is missing."""
+    for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        name = getattr(kafka, key)
+        if name is not None and not (folder / name).is_file():
+            yield ("kafka", key), f"there is no file {folder / name}"
+    if not kafka.uses_sasl:
+        return
+    try:
+        kafka.hold_password(_password(kafka, environ, folder))
+    except _Missing as missing:
+        yield ("kafka", "sasl_password_file"), str(missing)
+
+
+def _of_sink(
+    sink: SinkConfig, kind: str, key: str | None, environ: Mapping[str, str], folder: FilePath
+) -> SecretStr | None:
+    if key is None:
+        value = sink.url.get_secret_value() if kind == "url" and sink.url is not None else None
+    elif key.endswith("_env"):
+        value = _variable(str(getattr(sink, key)), environ)
+    else:
+        value = _file(folder / str(getattr(sink, key)))
+    if value is None:
+        return None
+    if kind == "url" and _ADDRESS.fullmatch(value) is None:
+        raise _Missing("must be an http:// or https:// address")
+    return SecretStr(value)
+
+
+def _password(kafka: KafkaConfig, environ: Mapping[str, str], folder: FilePath) -> SecretStr:
+    if environ.get(PASSWORD):
+        return SecretStr(environ[PASSWORD])
+    if kafka.sasl_password_file is None:
+        raise _Missing(f"is missing; set it or {PASSWORD} for {kafka.security_protocol}")
+    return SecretStr(_file(folder / kafka.sasl_password_file))
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise _Missing(f"the variable {name} is not set")
+    return value
+
+
+def _file(path: FilePath) -> str:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            value = lines.read(LONGEST_SECRET + 1).strip()
+    except UnicodeDecodeError:
+        raise _Missing(f"{path} is not UTF-8") from None
+    except OSError as error:
+        raise _Missing(f"can't read {path}: {error.strerror}") from None
+    if not value or len(value) > LONGEST_SECRET:
+        raise _Missing(f"{path} {'is too long for a secret' if value else 'is empty'}")
+    return value
