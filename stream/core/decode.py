@@ -11,16 +11,13 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from stream.core.catalogue import TOPICS
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
 from stream.core.labels import NO_LABELS, LabelCache, Labels
 from stream.core.timestamps import parse
-from stream.core.topics import cart, signal, subscription, survey, ticket, visit
 
 #: The event types of each topic, by its name without prefix.
-TYPES_BY_TOPIC: Final[dict[str, tuple[EventType, ...]]] = {
-    module.NAME: tuple(module.TYPES)
-    for module in (survey, ticket, cart, subscription, visit, signal)
-}
+TYPES_BY_TOPIC: Final = {topic.name: topic.types for topic in TOPICS.values()}
 #: The topic of each event type, by the type's name.
 TOPIC_OF_TYPE: Final = {
     event_type.name: topic for topic, types in TYPES_BY_TOPIC.items() for event_type in types

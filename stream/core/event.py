@@ -32,7 +32,7 @@ Currency = Annotated[
     str, Meta(min_length=3, max_length=3, extra_json_schema={"pattern": "^[A-Z]{3}$"})
 ]
 #: RFC 3339 date-time with seconds and offset; checked by ``timestamps``.
-Timestamp = str
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 #: JSON object of label names and values; checked by ``labels`` and cached by its bytes.
 RawLabels = msgspec.Raw
 

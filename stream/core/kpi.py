@@ -20,15 +20,17 @@ Direction = Literal["up", "down", "neither"]
 class Counter:
     """An integer that facts add to and may be taken back from.
 
-    ``scale``: stored integer per unit (10⁹ for fixed point, 1,000 for ms of seconds); columns hold
-    ``stored / scale``. A ``wide`` counter is kept as two integers (high and low), so that no sum that
-    can occur leaves 64 bits.
+    ``scale``: stored integer per unit (10⁹ for fixed point); columns hold ``stored / scale``. A
+    ``wide`` counter is kept as two integers (high and low), so that no sum that can occur leaves 64
+    bits.
     """
 
     name: str
     help: str
     scale: int = 1
     wide: bool = False
+    #: The labels beyond the dimensions whose series the counter belongs to, such as ``currency``.
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Kpi:
     labels: tuple[str, ...] = ()
     #: Name of the sketch whose quantiles go with this KPI, and their gauge.
     sketch: str | None = None
+    sketch_scale: float = 1.0
     quantile_gauge: str | None = None
     #: Lowest and highest value that can occur, for dashboards and tests; None is open.
     lowest: float | None = 0.0

@@ -10,8 +10,9 @@ Labels = tuple[tuple[str, str], ...]
 class Sample(msgspec.Struct, frozen=True, gc=False):
     """One KPI value of one series at the evaluation's time.
 
-    ``labels`` are sorted by name and hold the rollup's labels (and ``currency``, ``quantile`` where the
-    KPI has them), not the window. ``value``, ``lower`` and ``upper`` are None where there is no value.
+    ``labels`` are sorted by name and hold the rollup's labels (and ``currency``, ``quantile`` where
+    the KPI has them), not the window. ``value``, ``lower`` and ``upper`` are None where there is no
+    value.
     """
 
     kpi: str

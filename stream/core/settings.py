@@ -41,7 +41,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An alert rule: a threshold (``above`` or ``below``) or a spike (``baseline`` and ``factor``)."""
+    """An alert rule: a threshold (``above``, ``below``) or a spike (``baseline``, ``factor``)."""
 
     name: str
     kpi: str

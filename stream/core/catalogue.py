@@ -1,0 +1,36 @@
+"""The catalogue: all topics, event types, counters and KPIs, gathered from the topics' modules."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from stream.core.event import EventType
+from stream.core.kpi import Kpi
+from stream.core.layout import Layout
+from stream.core.topic import Topic
+from stream.core.topics import cart, signal, subscription, survey, ticket, visit
+
+#: By the topic's name without prefix.
+TOPICS: dict[str, Topic] = {
+    t.name: t
+    for t in (
+        survey.TOPIC,
+        ticket.TOPIC,
+        cart.TOPIC,
+        subscription.TOPIC,
+        visit.TOPIC,
+        signal.TOPIC,
+    )
+}
+
+#: By the event's ``type``.
+EVENT_TYPES: dict[str, EventType] = {e.name: e for t in TOPICS.values() for e in t.types}
+
+#: By the KPI's id.
+KPIS: dict[str, Kpi] = {k.id: k for t in TOPICS.values() for k in t.kpis}
+
+#: Where all counters stand.
+LAYOUT = Layout(
+    chain.from_iterable(t.counters for t in TOPICS.values()),
+    chain.from_iterable(t.sketches for t in TOPICS.values()),
+)
