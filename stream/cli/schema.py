@@ -1,0 +1,37 @@
+"""``cxkpi schema``: the JSON Schemas of the events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from stream.core.schema import event_schemas
+
+
+@click.command(name="schema")
+@click.argument("types", metavar="[TYPE]…", nargs=-1)
+@click.option(
+    "--write",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a file per event type into this folder instead of printing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as without the option.")
+def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
+    """Print the JSON Schemas (2020-12) of the event types, or of those that are named."""
+    del as_json  # There is no other form.
+    schemas = event_schemas()
+    unknown = [name for name in types if name not in schemas]
+    if unknown:
+        allowed = ", ".join(schemas)
+        raise click.BadParameter(f"no event type {unknown[0]!r}; there are {allowed}")
+    wanted = {name: schemas[name] for name in types or schemas}
+    if directory is None:
+        click.echo(json.dumps(wanted, indent=2))
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in wanted.items():
+        file = directory / f"{name}.json"
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
