@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from stream.config import durations
 from stream.config.errors import Path, shown
+from stream.config.fields import ADDRESS, is_address
 from stream.config.kpis import NO_SPIKES
 from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
 from stream.core.settings import RESERVED_LABELS
@@ -166,6 +168,12 @@ def _sink(sink: SinkConfig) -> Iterator[tuple[str, str]]:
     if sink.type == "slack":
         for key in secrets:
             yield key, "a slack sink takes none: its address is the secret"
+    if sink.url is not None:
+        address = sink.url.get_secret_value()
+        if not is_address(address):
+            yield "url", f"must be {ADDRESS.words}"
+        elif "@" in urlsplit(address).netloc:
+            yield "url", "a password does not belong in the file; use url_env or url_file"
     for key in urls[1:]:
         yield key, f"only one of url, url_env, url_file is allowed; {urls[0]} is there already"
     for key in secrets[1:]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -51,10 +52,8 @@ class Duration:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {
-            "anyOf": [{"type": "string", "pattern": durations.PATTERN}, {"const": 0}],
-            "description": f"A duration, {self.range()}.",
-        }
+        text: JsonSchemaValue = {"type": "string", "pattern": durations.PATTERN}
+        return {"anyOf": [text, {"const": 0}]} if self.low == 0 else text
 
     def _read(self, value: object) -> int:
         if value == 0 and not isinstance(value, (bool, float)):
@@ -81,6 +80,10 @@ class Between:
     low: float
     high: float
 
+    def range(self) -> str:
+        """The allowed numbers in words."""
+        return f"{self.low} to {self.high}"
+
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
@@ -93,7 +96,7 @@ class Between:
 
     def _check(self, value: float) -> float:
         if not self.low <= value <= self.high:
-            raise refused(f"must be {self.low} to {self.high}, not {shown(value)}")
+            raise refused(f"must be {self.range()}, not {value:g}")
         return value
 
 
@@ -162,8 +165,23 @@ Flag = Annotated[bool, Strict()]
 SnakeCase = Annotated[
     str, Strict(), Form("[a-z][a-z0-9]*(_[a-z0-9]+)*", 'snake_case, such as "plan" or "sales_area"')
 ]
+#: An address that can be posted to or opened.
+ADDRESS = Form(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*", "an http:// or https:// address")
 #: The part of a topic's name that the user chooses; the rest needs room too (249 in all).
 TopicPart = Form("[A-Za-z0-9._-]{0,150}", "up to 150 letters, digits, dots, hyphens, underscores")
+
+
+def is_address(text: str) -> bool:
+    """Whether something can be posted to this address."""
+    try:
+        parts = urlsplit(text)
+        return (
+            re.fullmatch(ADDRESS.pattern, text) is not None
+            and bool(parts.hostname)
+            and parts.port != 0
+        )
+    except ValueError:
+        return False
 
 
 def is_duration(metadata: list[Any]) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from stream.config import durations
 from stream.config.fields import (
+    ADDRESS,
     Between,
     Duration,
     Flag,
@@ -40,7 +41,6 @@ _BOOTSTRAP = Form(
     'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',
 )
 _GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
-_URL = Form(r"(?i:https?)://[^\s/?#]+[^\s]*", "an http:// or https:// address")
 
 
 class _Table(BaseModel):
@@ -81,7 +81,7 @@ class KafkaConfig(_Table):
     )
     """How long an answer of the broker may take."""
     security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
-    """How to talk to the brokers: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."""
+    """How to talk to the brokers: whether encrypted (`SSL`) and with a login (`SASL`)."""
     ssl_cafile: OneLine | None = None
     """Certificates of authorities to trust, PEM; without it those of the system."""
     ssl_certfile: OneLine | None = None
@@ -91,7 +91,7 @@ class KafkaConfig(_Table):
     ssl_check_hostname: Flag = True
     """Whether the broker's certificate must be for its host name."""
     sasl_mechanism: Annotated[Text, OneOf(lambda: SASL_MECHANISMS, "mechanism")] = "PLAIN"
-    """How to log in: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."""
+    """How to log in."""
     sasl_username: OneLine | None = None
     """Who logs in. The password never stands in the file: see `sasl_password_file`."""
     sasl_password_file: OneLine | None = None
@@ -209,16 +209,16 @@ class AlertConfig(_Table):
     significant: Flag = False
     """Whether the whole confidence interval must be beyond."""
     on_no_data: Annotated[Text, OneOf(lambda: ["keep", "resolve"], "choice")] = "keep"
-    """What no data does to the state: `keep` or `resolve`."""
+    """Whether no data leaves the state as it is or resolves the alert."""
     baseline_ms: Annotated[int, Duration(SECOND, 366 * DAY)] | None = Field(None, alias="baseline")
     """A longer window whose value is the usual one."""
     factor: Annotated[Number, Between(0.001, 1_000)] | None = None
     """More than 1: a rise beyond factor × the usual value; less than 1: a fall below it."""
     severity: Annotated[Text, OneOf(lambda: SEVERITIES, "severity")] = "warning"
-    """`critical`, `warning` or `info`; the label `severity`."""
+    """How bad it is; the label `severity`."""
     summary: Text = ""
     """One sentence for who gets the alert."""
-    runbook_url: Annotated[Text, Form("|" + _URL.pattern, _URL.words)] = ""
+    runbook_url: Annotated[Text, Form("|" + ADDRESS.pattern, ADDRESS.words)] = ""
     """What to do about it, an address."""
 
 
@@ -226,7 +226,7 @@ class SinkConfig(_Table):
     """Where alerts that fire or are resolved go. Secrets stand in variables or in files."""
 
     type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
-    """`log`, `webhook`, `slack` or `alertmanager` (API v2)."""
+    """The log, a webhook, Slack, or Alertmanager's API v2."""
     name: OneLine = ""
     """Name in logs and metrics; by default the type."""
     url: SecretStr | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Final, Literal
@@ -11,12 +10,12 @@ from pydantic import SecretStr
 
 from stream.config.checks import Finding
 from stream.config.environment import PASSWORD
+from stream.config.fields import ADDRESS, is_address
 from stream.config.model import Config, KafkaConfig, SinkConfig
 
 #: A secret file that is longer is some other file.
 LONGEST_SECRET: Final = 65_536
 _KINDS: tuple[Literal["url"], Literal["secret"]] = ("url", "secret")
-_ADDRESS = re.compile(r"(?i:https?)://[^\s/?#]+\S*")
 
 
 class _Missing(Exception):
@@ -60,15 +59,11 @@ def _of_sink(
     sink: SinkConfig, kind: str, key: str | None, environ: Mapping[str, str], folder: FilePath
 ) -> SecretStr | None:
     if key is None:
-        value = sink.url.get_secret_value() if kind == "url" and sink.url is not None else None
-    elif key.endswith("_env"):
-        value = _variable(str(getattr(sink, key)), environ)
-    else:
-        value = _file(folder / str(getattr(sink, key)))
-    if value is None:
-        return None
-    if kind == "url" and _ADDRESS.fullmatch(value) is None:
-        raise _Missing("must be an http:// or https:// address")
+        return sink.url if kind == "url" else None
+    name = str(getattr(sink, key))
+    value = _variable(name, environ) if key.endswith("_env") else _file(folder / name)
+    if kind == "url" and not is_address(value):
+        raise _Missing(f"must hold {ADDRESS.words}")
     return SecretStr(value)
 
 

@@ -1,0 +1,118 @@
+"""``cxkpi check``: what is wrong with the configuration, or what it amounts to."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from stream.cli.configured import config_option
+from stream.config import AlertConfig, Config, ConfigError, SinkConfig, durations, load
+
+
+@click.command()
+@config_option
+@click.option(
+    "--no-secrets",
+    is_flag=True,
+    help="Don't look for passwords, certificates and the sinks' secrets.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def check(
+    context: click.Context, config_path: Path | None, no_secrets: bool, as_json: bool
+) -> None:
+    """Check the configuration and print it in short.
+
+    Each problem is one line: file, line, key, what is allowed. Exit code 0: fine, 1: something is
+    wrong, 2: there is no such file, or it isn't TOML.
+    """
+    try:
+        config = load(config_path, os.environ, needs=() if no_secrets else ("kafka", "sinks"))
+    except ConfigError as error:
+        _report(error, as_json)
+        context.exit(2 if error.unreadable else 1)
+    click.echo(json.dumps({"ok": True, **_summary(config)}) if as_json else _text(config))
+
+
+def _report(error: ConfigError, as_json: bool) -> None:
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+    if as_json:
+        problems = [
+            {"where": p.where, "line": p.line or None, "key": p.key, "message": p.message}
+            for p in error.problems
+        ]
+        click.echo(json.dumps({"ok": False, "problems": problems}))
+
+
+def _summary(config: Config) -> dict[str, Any]:
+    """The configuration in short, without secrets."""
+    kafka = config.kafka
+    return {
+        "dimensions": list(config.dimensions),
+        "rollups": [list(r) for r in config.rollups],
+        "windows": [{"size": w.label, "pane": durations.label(w.pane_ms)} for w in config.windows],
+        "kafka": {
+            "bootstrap": kafka.bootstrap,
+            "group": kafka.group,
+            "topic_prefix": kafka.topic_prefix,
+            "security_protocol": kafka.security_protocol,
+        },
+        "http": {"host": config.http.host, "port": config.http.port},
+        "alerts": [
+            {"name": a.name, "severity": a.severity, "rule": _rule(a)} for a in config.alerts
+        ],
+        "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
+    }
+
+
+def _text(config: Config) -> str:
+    kafka = config.kafka
+    prefix = f', topics "{kafka.topic_prefix}…"' if kafka.topic_prefix else ""
+    host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
+    lines = [
+        ("dimensions", ", ".join(config.dimensions) or "none"),
+        ("rollups", " ".join(f"[{', '.join(r)}]" for r in config.rollups)),
+        ("windows", ", ".join(f"{w.label}/{durations.label(w.pane_ms)}" for w in config.windows)),
+        ("kafka", f"{kafka.bootstrap} {kafka.security_protocol}, group {kafka.group}{prefix}"),
+        ("http", f"{host}:{config.http.port}"),
+        *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
+        *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
+    ]
+    return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), "ok"])
+
+
+def _rule(alert: AlertConfig) -> str:
+    parts = [alert.kpi, durations.label(alert.window_ms)]
+    if alert.by:
+        parts.append(f"by {', '.join(alert.by)}")
+    if alert.above is not None:
+        parts.append(f"above {alert.above:g}")
+    if alert.below is not None:
+        parts.append(f"below {alert.below:g}")
+    if alert.factor is not None and alert.baseline_ms is not None:
+        over = "above" if alert.factor > 1 else "below"
+        parts.append(f"{over} {alert.factor:g} × that of {durations.label(alert.baseline_ms)}")
+    if alert.significant:
+        parts.append("significantly")
+    if alert.for_ms:
+        parts.append(f"for {durations.label(alert.for_ms)}")
+    return " ".join(parts)
+
+
+def _target(sink: SinkConfig) -> str:
+    """Where a sink posts to: no more of an address than its host, as paths may hold tokens."""
+    if sink.url_env is not None:
+        return f"${sink.url_env}"
+    if sink.url_file is not None:
+        return sink.url_file
+    if sink.url is None:
+        return "standard error"
+    address = urlsplit(sink.url.get_secret_value())
+    host = address.netloc.rpartition("@")[2]
+    return f"{address.scheme}://{host}/{'…' if address.path.strip('/') or address.query else ''}"
