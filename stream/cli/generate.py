@@ -1,0 +1,157 @@
+"""``cxkpi generate``: the events of a plausible company, to Kafka or into a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from stream.cli.values import Duration, Moment
+from stream.core.timestamps import format_ms
+from stream.generate import company
+from stream.generate.draws import Record
+from stream.generate.incidents import Incident, IncidentRefused, parse
+from stream.generate.pacing import SLICE, as_they_happen, now_ms
+
+
+class GenerateFailed(click.ClickException):
+    """The events can't be written; one line, exit code 2."""
+
+    exit_code = 2
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be generated: times in ms, ``end`` None for ever."""
+
+    start: int
+    end: int | None
+    rate: float
+    seed: int
+    incidents: tuple[Incident, ...]
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def records(self) -> Iterator[Record]:
+        return company.events(self.start, self.end, self.rate, self.seed, self.incidents)
+
+    def summary(self) -> dict[str, object]:
+        return {
+            "events": self.sent.total(),
+            "topics": dict(sorted(self.sent.items())),
+            "start": format_ms(self.start),
+            "seed": self.seed,
+        }
+
+
+@click.command()
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True, max=1_000_000),
+    default=50.0,
+    show_default=True,
+    help="Events per second, the mean over a week.",
+)
+@click.option(
+    "--history",
+    type=Duration(),
+    default="0s",
+    show_default=True,
+    help="Begin so long before now; the past is sent at full speed.",
+)
+@click.option("--for", "lasting", type=Duration(), help="End so long after now. [default: never]")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Chance.")
+@click.option(
+    "--incident",
+    "incidents",
+    multiple=True,
+    metavar="KIND[:REGION][@+OFFSET][/DURATION]",
+    help="outage, churn-spike or broken-checkout, from OFFSET after now, for 10m; repeatable.",
+)
+@click.option(
+    "--to", "target", metavar="FILE|-", help="Write JSON lines at full speed, not to Kafka."
+)
+@click.option("--start", type=Moment(), help="With --to: take this moment for now.")
+@click.option("--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def generate(
+    rate: float, history: int, lasting: int | None, seed: int, incidents: tuple[str, ...],
+    target: str | None, start: int | None, config: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Generate the events of a plausible company.
+
+    They go to Kafka, the past first and then as time passes, until --for is over or Ctrl-C; or,
+    with --to, into a file or to standard output. The same --seed, --rate, --start and --history
+    give the same events.
+    """
+    if start is not None and target is None:
+        raise click.UsageError("--start needs --to: live events are those of now")
+    if target is not None and lasting is None and not history:
+        raise click.UsageError("--to needs --for or --history: a file has an end")
+    now = now_ms() if start is None else start
+    try:
+        known = tuple(parse(text, now) for text in incidents)
+    except IncidentRefused as error:
+        raise click.BadParameter(str(error), param_hint="--incident") from None
+    end = None if lasting is None else now + lasting
+    plan = _Plan(now - history, end, rate, seed, known)
+    if target is not None:
+        plan.end = now + (lasting or 0)
+        _write(plan, target)
+    else:
+        _send(plan, config)
+    _tell(plan, as_json, err=target == "-")
+
+
+def _write(plan: _Plan, target: str) -> None:
+    """Write the whole span as JSON lines."""
+    with ExitStack() as stack:
+        try:
+            file: BinaryIO = (
+                sys.stdout.buffer if target == "-" else stack.enter_context(Path(target).open("wb"))
+            )
+            records = plan.records()
+            while some := list(islice(records, SLICE)):
+                file.write(b"".join([record[3] + b"\n" for record in some]))
+                plan.sent.update([record[1] for record in some])
+            file.flush()
+        except BrokenPipeError:
+            # Who reads has had enough; what is left must not fail at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise GenerateFailed(f"{target}: {reason}") from error
+
+
+def _send(plan: _Plan, config: Path | None) -> None:
+    """Send to Kafka, the past at full speed and then by the clock."""
+    from stream.cli.sending import kafka_config, run
+    from stream.kafka.producer import EventProducer
+
+    kafka = kafka_config(config)
+
+    async def sending() -> None:
+        async with EventProducer(kafka) as producer:
+            click.echo(f"Generating {plan.rate:g} events/s to {kafka.bootstrap}", err=True)
+            async for some in as_they_happen(plan.records()):
+                await producer.write([record[1:] for record in some])
+                if len(some) < SLICE:
+                    await producer.submit()
+                plan.sent.update([record[1] for record in some])
+
+    run(sending())
+
+
+def _tell(plan: _Plan, as_json: bool, err: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(plan.summary()), err=err)
+    else:
+        click.echo(f"{plan.sent.total()} events from {format_ms(plan.start)}", err=True)

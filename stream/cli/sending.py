@@ -1,0 +1,57 @@
+"""What the sending commands share: the configuration, the end by a signal, failures as one line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stream.config import ConfigError, KafkaConfig, load
+from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.producer import NotDelivered
+
+T = TypeVar("T")
+
+
+class SendFailed(click.ClickException):
+    """The events can't be sent; one line, exit code 2."""
+
+    exit_code = 2
+
+
+def kafka_config(path: Path | None) -> KafkaConfig:
+    """The configuration's brokers; raises :class:`SendFailed`."""
+    try:
+        return load(path, os.environ, needs=("kafka",)).kafka
+    except ConfigError as error:
+        raise SendFailed(str(error)) from error
+
+
+def run(sending: Coroutine[Any, Any, T]) -> T | None:
+    """Run until done, or until SIGINT or SIGTERM, which end it with what was taken delivered.
+
+    None where a signal ended it. Raises :class:`SendFailed`.
+    """
+    # What aiokafka has to say stands in the error that we raise, once and readable.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    try:
+        return asyncio.run(_until_signalled(sending))
+    except (BrokerUnreachable, NotDelivered) as error:
+        raise SendFailed(str(error)) from error
+
+
+async def _until_signalled(sending: Coroutine[Any, Any, T]) -> T | None:
+    task = asyncio.create_task(sending)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None

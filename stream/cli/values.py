@@ -1,0 +1,43 @@
+"""Values of options that several commands read: durations and moments."""
+
+from __future__ import annotations
+
+import click
+
+from stream.config import durations
+from stream.core.event import Refused
+from stream.core.timestamps import parse
+
+
+class Duration(click.ParamType):
+    """A duration such as ``90s`` or ``1h``, in ms."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Milliseconds; a usage error where the text is no duration."""
+        if isinstance(value, int):
+            return value
+        try:
+            return durations.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{str(value)!r} {error}", param, ctx)
+
+
+class Moment(click.ParamType):
+    """An RFC 3339 date-time, in ms since the epoch."""
+
+    name = "rfc3339"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Milliseconds; a usage error where the text is no date-time."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse(str(value))
+        except Refused as error:
+            self.fail(f"{str(value)!r} {error}", param, ctx)

@@ -1,0 +1,61 @@
+"""How every client of ours reaches the brokers, and what it says when it can't."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Literal
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.helpers import create_ssl_context
+
+from stream.config import KafkaConfig
+
+#: How long to wait before metadata is asked for again where no broker answered, in seconds.
+_BACKOFF = 0.2
+
+
+class BrokerUnreachable(Exception):
+    """No broker answers, or none lets us in; the message names the addresses and the reason."""
+
+    decision: ClassVar[Literal["retry"]] = "retry"
+
+
+def client_options(kafka: KafkaConfig) -> dict[str, Any]:
+    """Address, encryption and login as aiokafka's clients take them.
+
+    Raises:
+        OSError, ssl.SSLError: a certificate can't be read.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": [part.strip() for part in kafka.bootstrap.split(",")],
+        "request_timeout_ms": kafka.request_timeout_ms,
+        "security_protocol": kafka.security_protocol,
+    }
+    if kafka.uses_tls:
+        context = create_ssl_context(
+            cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
+        )
+        context.check_hostname = kafka.ssl_check_hostname
+        options["ssl_context"] = context
+    if kafka.uses_sasl:
+        password = kafka.sasl_password
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_username,
+            "sasl_plain_password": password.get_secret_value() if password else None,
+        }
+    return options
+
+
+def calm(client: AIOKafkaClient) -> None:
+    """Let the client wait where no broker answers: by itself it asks again at once, without end."""
+    update: Callable[..., Awaitable[bool]] = client._metadata_update  # noqa: SLF001
+
+    async def waiting_update(*args: Any) -> bool:
+        answered = await update(*args)
+        if not answered:
+            await asyncio.sleep(_BACKOFF)
+        return answered
+
+    client._metadata_update = waiting_update  # noqa: SLF001

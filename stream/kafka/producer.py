@@ -1,0 +1,252 @@
+"""Writes events to their topics: in large batches, each exactly once, entities in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import cycle
+from types import TracebackType
+from typing import Any, ClassVar, Final, Literal, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.codec import has_lz4
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import BrokerUnreachable, calm, client_options
+from stream.kafka.partitions import partitions
+
+#: Topic (without the prefix), key (None: any partition), value.
+Message = tuple[str, bytes | None, bytes]
+
+_BATCH_BYTES: Final = 256 * 1024
+#: What a record batch needs around a record's key and value, generously.
+_OVERHEAD: Final = 128
+_GOODBYE_SECONDS: Final = 5
+#: Kafka's own limit where the topic's can't be read.
+_USUAL_LIMIT: Final = 1_048_588
+
+
+class NotDelivered(Exception):
+    """The broker did not take what was sent, or went away; the message says why."""
+
+    decision: ClassVar[Literal["stop"]] = "stop"
+
+
+class RecordTooLarge(Exception):
+    """A record is larger than its topic takes."""
+
+    decision: ClassVar[Literal["dead-letter"]] = "dead-letter"
+
+
+class _Topic:
+    """A topic that is written to: its batches in the making, one for each partition."""
+
+    def __init__(self, name: str, count: int, limit: int) -> None:
+        self.name = name
+        self.count = count
+        self.limit = limit
+        self.builders: list[Any] = [None] * count
+        self.turn = cycle(range(count))
+
+
+class EventProducer:
+    """An idempotent producer; an async context manager that delivers everything on leaving.
+
+    Topics are created when missing, with the configuration's partitions and replication. Records
+    carry the time at which they are written, not that of their event: a broker that deletes by age
+    would drop old recordings at once.
+    """
+
+    def __init__(self, kafka: KafkaConfig) -> None:
+        self._kafka = kafka
+        self._topics: dict[str, _Topic] = {}
+        self._underway: set[asyncio.Future[Any]] = set()
+        self._failure: BaseException | None = None
+        self._producer: Any = None
+        self._admin: Any = None
+        #: Records that the broker has acknowledged.
+        self.delivered = 0
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            BrokerUnreachable: no broker answers.
+        """
+        try:
+            options = client_options(self._kafka)
+        except (OSError, ssl.SSLError) as error:
+            raise BrokerUnreachable(f"a certificate can't be read: {error}") from error
+        self._producer = AIOKafkaProducer(
+            **options,
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            compression_type="lz4" if has_lz4() else None,
+        )
+        calm(self._producer.client)
+        self._admin = AIOKafkaAdminClient(**options)
+        try:
+            await self._producer.start()
+            await self._admin.start()
+        except KafkaError as error:
+            await self._stop()
+            raise self._unreachable(error) from error
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Deliver what was taken, unless an error ends it, and disconnect."""
+        try:
+            if kind is None or issubclass(kind, asyncio.CancelledError):
+                await self.flush()
+        finally:
+            await self._stop()
+
+    async def write(self, messages: Sequence[Message]) -> None:
+        """Take records and send what makes full batches; waits while the broker is behind.
+
+        Raises:
+            NotDelivered: the broker refused what was sent before, or is gone.
+            RecordTooLarge: a record is larger than its topic takes; nothing is taken.
+        """
+        self._check()
+        by_topic: dict[str, list[tuple[bytes | None, bytes]]] = {}
+        for name, key, value in messages:
+            by_topic.setdefault(name, []).append((key, value))
+        ready = [(await self._topic(name), records) for name, records in by_topic.items()]
+        for topic, records in ready:
+            for key, value in records:
+                if len(value) + len(key or b"") + _OVERHEAD > topic.limit:
+                    raise RecordTooLarge(
+                        f"{len(value)} bytes, and topic {topic.name} takes up to {topic.limit}"
+                    )
+        for topic, records in ready:
+            await self._write(topic, records)
+
+    async def fits(self, name: str, key: bytes | None, value: bytes) -> bool:
+        """Whether the topic takes a record of this size."""
+        return len(value) + len(key or b"") + _OVERHEAD <= (await self._topic(name)).limit
+
+    async def submit(self) -> None:
+        """Send what has been taken, without waiting for the broker's word."""
+        for topic in self._topics.values():
+            for partition in range(topic.count):
+                await self._submit(topic, partition)
+        self._check()
+
+    async def flush(self) -> None:
+        """Send what has been taken and wait until the broker has acknowledged everything.
+
+        Raises:
+            NotDelivered: it did not.
+        """
+        await self.submit()
+        if self._underway:
+            await asyncio.wait(self._underway)
+        # The callbacks run in the loop's next round.
+        await asyncio.sleep(0)
+        self._check()
+
+    async def _write(self, topic: _Topic, records: Iterable[tuple[bytes | None, bytes]]) -> None:
+        keyed = list(records)
+        homes = partitions([key or b"" for key, _ in keyed], topic.count).tolist()
+        for home, (key, value) in zip(homes, keyed, strict=True):
+            if key is None:
+                home = next(topic.turn)
+            builder = topic.builders[home]
+            if builder is None:
+                builder = topic.builders[home] = self._producer.create_batch()
+            if builder.append(timestamp=None, key=key, value=value) is None:
+                await self._submit(topic, home)
+                builder = topic.builders[home] = self._producer.create_batch()
+                builder.append(timestamp=None, key=key, value=value)
+
+    async def _submit(self, topic: _Topic, partition: int) -> None:
+        builder = topic.builders[partition]
+        if builder is None:
+            return
+        topic.builders[partition] = None
+        count = builder.record_count()
+        builder.close()
+        try:
+            future = await self._producer.send_batch(builder, topic.name, partition=partition)
+        except KafkaError as error:
+            raise self._not_delivered(error) from error
+        self._underway.add(future)
+
+        def done(future: asyncio.Future[Any]) -> None:
+            self._underway.discard(future)
+            error = None if future.cancelled() else future.exception()
+            if error is not None:
+                self._failure = self._failure or error
+            else:
+                self.delivered += count
+
+        future.add_done_callback(done)
+
+    async def _topic(self, name: str) -> _Topic:
+        """The topic, created where it is missing."""
+        topic = self._topics.get(name)
+        if topic is None:
+            full = self._kafka.topic_prefix + name
+            try:
+                await self._create(full)
+                count = len(await self._producer.partitions_for(full))
+                limit = await self._limit(full)
+            except KafkaError as error:
+                raise self._not_delivered(error) from error
+            topic = self._topics[name] = _Topic(full, count, limit)
+        return topic
+
+    async def _create(self, name: str) -> None:
+        if name in await self._admin.list_topics():
+            return
+        new = NewTopic(name, self._kafka.partitions, self._kafka.replication)
+        answer = await self._admin.create_topics([new])
+        for _, code, *rest in answer.topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                reason = rest[0] if rest else f"error {code}"
+                raise NotDelivered(f"topic {name} can't be created: {reason}")
+
+    async def _limit(self, name: str) -> int:
+        """The largest batch that the topic takes, in bytes."""
+        asked = ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": None})
+        for answer in await self._admin.describe_configs([asked]):
+            for resource in answer.resources:
+                for key, value, *_ in resource[4]:
+                    if key == "max.message.bytes":
+                        return int(value)
+        return _USUAL_LIMIT
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._not_delivered(self._failure) from self._failure
+
+    def _not_delivered(self, error: BaseException) -> NotDelivered:
+        return NotDelivered(f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}")
+
+    def _unreachable(self, error: BaseException) -> BrokerUnreachable:
+        if isinstance(error, KafkaConnectionError):
+            return BrokerUnreachable(f"no Kafka broker answers at {self._kafka.bootstrap}")
+        return BrokerUnreachable(f"Kafka at {self._kafka.bootstrap} refuses: {error!r}")
+
+    async def _stop(self) -> None:
+        for client in (self._admin, self._producer):
+            if client is None:
+                continue
+            closing = client.close if client is self._admin else client.stop
+            # A client that can't even end is of no more use; what counts was raised before.
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
