@@ -23,7 +23,7 @@ WINDOWS = ("5m", "1h", "24h", "7d")
 def _between(kpi: Kpi, part: float) -> float:
     """A value of the KPI: ``part`` of the way from its lowest to its highest."""
     low = 0.0 if kpi.lowest is None else kpi.lowest
-    high = low + 1000.0 if kpi.highest is None else kpi.highest
+    high = (1.0 if kpi.unit == "ratio" else low + 1000.0) if kpi.highest is None else kpi.highest
     return low + part * (high - low)
 
 

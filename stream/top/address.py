@@ -1,0 +1,84 @@
+"""Where a worker is, and fetching its page from there."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import zlib
+from dataclasses import dataclass
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
+
+#: Longer pages are refused; 15,000 series take about 1.5 MB.
+_MOST_BYTES = 256 * 1024 * 1024
+_DEFAULT_HOST = "127.0.0.1"
+_DEFAULT_PORT = 9464
+
+
+class Unreachable(Exception):
+    """No page could be had from the address; the message is one line for the user."""
+
+    decision: ClassVar[str] = "retry"
+
+
+class BadAddress(Exception):
+    """What was given is no address; the message is one line for the user."""
+
+    decision: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a worker's pages."""
+
+    host: str = _DEFAULT_HOST
+    port: int = _DEFAULT_PORT
+    secure: bool = False
+    path: str = "/metrics"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``9464``, ``host``, ``host:port`` or ``http[s]://host[:port][/path]``.
+
+        Raises BadAddress.
+        """
+        if text.isascii() and text.isdigit():
+            text = f"{_DEFAULT_HOST}:{text}"
+        try:
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            port = parts.port
+        except ValueError:
+            raise BadAddress(f"{text!r} is no address: its port must be 1 to 65535") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+            raise BadAddress(f"{text!r} is no address such as 127.0.0.1:9464 or http://host:9464")
+        secure = parts.scheme == "https"
+        if port is None:
+            port = 443 if secure else 80 if "://" in text else _DEFAULT_PORT
+        path = parts.path.rstrip("/") or "/metrics"
+        return cls(parts.hostname, port, secure, path)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.secure else ''}://{host}:{self.port}"
+
+    def fetch(self, timeout: float) -> str:
+        """The page's text. Raises Unreachable after ``timeout`` seconds without an answer."""
+        kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
+        connection = kind(self.host, self.port, timeout=timeout)
+        try:
+            connection.request("GET", self.path, headers={"Accept-Encoding": "gzip"})
+            response = connection.getresponse()
+            body = response.read(_MOST_BYTES)
+            if response.status != http.HTTPStatus.OK:
+                raise Unreachable(f"{self}{self.path} answers {response.status} {response.reason}")
+            if response.getheader("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            return body.decode()
+        except TimeoutError:
+            raise Unreachable(f"{self} does not answer within {timeout:g} s") from None
+        except OSError as error:
+            raise Unreachable(f"{self} cannot be reached: {error.strerror or error}") from error
+        except (http.client.HTTPException, EOFError, zlib.error, UnicodeError) as error:
+            raise Unreachable(f"{self} gives no readable answer: {error!r}") from error
+        finally:
+            connection.close()
