@@ -97,14 +97,17 @@ def _read(raw: bytes) -> Labels:
         values = _decode(raw)
     except msgspec.ValidationError:
         raise _refusal(raw) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Refused("is not JSON", "labels") from None
     return intern({k: v for k, v in values.items() if v is not None}) if values else NO_LABELS
 
 
 def _refusal(raw: bytes) -> Refused:
     """Which label breaks which rule."""
-    values: Any = msgspec.json.decode(raw)
+    try:
+        values: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refused("is not JSON, or nested too deeply", "labels")
     if not isinstance(values, dict):
         return Refused("must be an object of texts", "labels")
     if len(values) > MAX_ENTRIES:
