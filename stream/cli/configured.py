@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ class Misconfigured(click.ClickException):
         click.echo(self.message, file=file, err=file is None)
 
 
-def configuration(path: Path | None, *, needs: Collection[Need] = ("kafka", "sinks")) -> Config:
+def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sinks")) -> Config:
     """Load the configuration of a command that talks to what ``needs`` names.
 
     Raises:

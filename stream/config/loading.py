@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
@@ -25,10 +25,10 @@ Need = Literal["kafka", "sinks"]
 class _Source:
     """Where values come from, so that a problem can name the place."""
 
-    def __init__(self, name: str, text: str, overrides: environment.Overrides) -> None:
+    def __init__(self, name: str, positions: Positions, variables: Mapping[Path, str]) -> None:
         self._name = name
-        self._positions = Positions(text)
-        self._variables = overrides.variables
+        self._positions = positions
+        self._variables = variables
 
     def problem(self, finding: Finding) -> Problem:
         path, message = finding
@@ -52,7 +52,7 @@ def load(
     path: FilePath | None,
     environ: Mapping[str, str],
     *,
-    needs: Collection[Need] = ("kafka", "sinks"),
+    needs: tuple[Need, ...] = ("kafka", "sinks"),
 ) -> Config:
     """Return the configuration; with ``path`` None from ``cxkpi.toml`` where it exists.
 
@@ -62,13 +62,13 @@ def load(
     Raises:
         ConfigError: with every problem that was found, one line each.
     """
-    name, text, document = _read(path)
+    name, positions, document = _read(path)
     overrides = environment.read(environ, document)
-    source = _Source(name, text, overrides)
-    folder = FilePath(name).parent if text else FilePath()
-    merged = _with_rollups(environment.merge(document, overrides))
+    source = _Source(name, positions, overrides.variables)
+    folder = FilePath(name).parent
+    merged = environment.merge(document, overrides)
     try:
-        config = Config.model_validate(merged)
+        config = _with_rollups(Config.model_validate(merged))
     except ValidationError as error:
         _refuse(overrides.problems, map(source.problem, refusals(error)))
         raise  # Never reached: an error has at least one refusal.
@@ -76,7 +76,9 @@ def load(
     if "kafka" in needs:
         found += secrets.fetch_for_kafka(config.kafka, environ, folder)
     if "sinks" in needs:
-        found += secrets.fetch_for_sinks(config, environ, folder)
+        wrong = {at[1] for at, _ in found if at[0] == "sink" and len(at) > 1}
+        sound = [i for i in range(len(config.sinks)) if i not in wrong]
+        found += secrets.fetch_for_sinks(config, sound, environ, folder)
     _refuse(overrides.problems, map(source.problem, found))
     return config
 
@@ -87,15 +89,16 @@ def _refuse(*problems: Iterable[Problem]) -> None:
         raise ConfigError(found)
 
 
-def _read(path: FilePath | None) -> tuple[str, str, dict[str, Any]]:
-    """The file's name, text and content; all empty where there is none."""
+def _read(path: FilePath | None) -> tuple[str, Positions, dict[str, Any]]:
+    """The file's name, lines and content; the latter are empty where there is none."""
     if path is None and not FilePath(DEFAULT_FILE).exists():
-        return DEFAULT_FILE, "", {}
+        return DEFAULT_FILE, Positions(""), {}
     name = str(path if path is not None else DEFAULT_FILE)
     text = ""
     try:
         text = FilePath(name).read_bytes().decode("utf-8").replace("\r\n", "\n")
-        return name, text, tomllib.loads(text)
+        document = tomllib.loads(text)
+        return name, Positions(text), document
     except OSError as error:
         reason = (error.strerror or "can't be read").lower()
         raise ConfigError([Problem(name, "", reason)], unreadable=True) from None
@@ -117,10 +120,10 @@ def _not_toml(name: str, text: str, message: str) -> Problem:
     return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
 
 
-def _with_rollups(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the rollups that go with other dimensions than the default ones."""
-    names = document.get("dimensions")
-    if "rollups" in document or not isinstance(names, (list, tuple)):
-        return document
-    rollups = [[], *([name] for name in names), *([list(names)] if len(names) > 1 else [])]
-    return {**document, "rollups": rollups}
+def _with_rollups(config: Config) -> Config:
+    """Without any rollups: the total, each dimension and all of them together."""
+    if "rollups" in config.model_fields_set:
+        return config
+    names = tuple(dict.fromkeys(config.dimensions))
+    rollups = dict.fromkeys([(), *((name,) for name in names), names])
+    return config.model_copy(update={"rollups": tuple(rollups)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Final, Literal
 
@@ -23,10 +23,14 @@ class _Missing(Exception):
 
 
 def fetch_for_sinks(
-    config: Config, environ: Mapping[str, str], folder: FilePath
+    config: Config, indexes: Iterable[int], environ: Mapping[str, str], folder: FilePath
 ) -> Iterator[Finding]:
-    """Give every sink its address and secret; yield what is missing. Paths start at ``folder``."""
-    for index, sink in enumerate(config.sinks):
+    """Give these sinks their addresses and secrets; yield what is missing.
+
+    Names of files are relative to ``folder``.
+    """
+    for index in indexes:
+        sink = config.sinks[index]
         for kind in _KINDS:
             key = next(
                 (k for k in (f"{kind}_env", f"{kind}_file") if getattr(sink, k) is not None), None

@@ -1,0 +1,139 @@
+"""``cxkpi check``: exit codes and output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stream.cli.check import check
+
+GOOD = """\
+[kafka]
+topic_prefix = "eu."
+[http]
+host = "::1"
+[[window]]
+size = "60m"
+pane = "1m"
+[[window]]
+size = "7d"
+pane = "1h"
+[[alert]]
+name = "Low"
+kpi = "csat"
+window = "1h"
+by = ["region"]
+below = 0.7
+significant = true
+for = "2m"
+severity = "critical"
+[[alert]]
+name = "Spike"
+kpi = "churn"
+window = "1h"
+baseline = "7d"
+factor = 2
+[[sink]]
+type = "log"
+[[sink]]
+type = "webhook"
+url = "http://127.0.0.1:8080/hook"
+[[sink]]
+type = "slack"
+name = "on-call"
+url_env = "SLACK_URL"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _check(content: str | None, *arguments: str, slack: str | None = "https://h/x") -> Result:
+    if content is not None:
+        Path("cxkpi.toml").write_text(content)
+    return CliRunner().invoke(check, list(arguments), env={"SLACK_URL": slack})
+
+
+def test_a_good_configuration_is_printed_in_short() -> None:
+    result = _check(GOOD)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (
+        result.stdout
+        == """\
+dimensions  channel, region
+rollups     [] [channel] [region] [channel, region]
+windows     1h/1m, 7d/1h
+kafka       127.0.0.1:9092 PLAINTEXT, group cxkpi, topics "eu.…"
+http        [::1]:9464
+alert       Low: csat 1h by region below 0.7 significantly for 2m, critical
+alert       Spike: churn 1h above 2 × that of 7d, warning
+sink        log: standard error
+sink        webhook: http://127.0.0.1:8080/…
+sink        on-call: $SLACK_URL
+ok
+"""
+    )
+
+
+def test_json_says_the_same() -> None:
+    result = _check(GOOD, "--json")
+    said = json.loads(result.stdout)
+    assert (result.exit_code, said["ok"]) == (0, True)
+    assert said["windows"] == [{"size": "1h", "pane": "1m"}, {"size": "7d", "pane": "1h"}]
+    assert [s["to"] for s in said["sinks"]] == [
+        "standard error",
+        "http://127.0.0.1:8080/…",
+        "$SLACK_URL",
+    ]
+
+
+def test_no_file_at_all_is_fine() -> None:
+    assert _check(None).stdout.endswith("\nok\n")
+
+
+def test_problems_go_to_standard_error_and_the_exit_code_is_1() -> None:
+    result = _check("[http]\nport = -1\nhots = 1\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "cxkpi.toml:2: http.port: must be 0 to 65535, not -1",
+        'cxkpi.toml:3: http.hots: unknown key; did you mean "host"? allowed: host, port',
+    ]
+
+
+def test_problems_are_json_too() -> None:
+    result = _check("[http]\nport = -1\n", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "ok": False,
+        "problems": [
+            {
+                "where": "cxkpi.toml:2",
+                "line": 2,
+                "key": "http.port",
+                "message": "must be 0 to 65535, not -1",
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--config", "none.toml"], ["--config", "."]])
+def test_a_file_that_cannot_be_read_is_exit_code_2(arguments: list[str]) -> None:
+    result = _check(None, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_is_no_toml_is_exit_code_2() -> None:
+    result = _check("[http\n")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("cxkpi.toml:1: not TOML: ")
+
+
+def test_secrets_can_be_left_out_of_the_check() -> None:
+    assert _check(GOOD, slack=None).exit_code == 1
+    assert _check(GOOD, "--no-secrets", slack=None).exit_code == 0

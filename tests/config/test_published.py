@@ -1,0 +1,150 @@
+"""The schema and the reference page say what is enforced."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from stream.config import ConfigError, load
+from stream.config.reference import EXAMPLE, reference
+from stream.config.schema import config_schema
+from tests.config.test_refusals import CASES
+
+ROOT = Path(__file__).parents[2]
+
+#: Mistakes that stand between keys or in what a text means: ``check`` alone tells them.
+BETWEEN_KEYS = {
+    "a reserved dimension",
+    "a dimension twice",
+    "a rollup of no dimension",
+    "a rollup twice, in another order",
+    "the total twice",
+    "no rollup at all",
+    "a size that is no multiple",
+    "too many panes",
+    "a pane that is too short",
+    "two windows of one size",
+    "no window at all",
+    "a duration off its range",
+    "a window that isn't there",
+    "a rollup that isn't kept",
+    "no threshold",
+    "two thresholds",
+    "a threshold that is no number",
+    "a clear that is beyond above",
+    "a clear that is beyond below",
+    "a factor alone",
+    "a baseline alone",
+    "a factor that moves nothing",
+    "a baseline that isn't longer",
+    "a baseline that isn't there",
+    "a spike of what can be negative",
+    "a spike with a threshold and a clear",
+    "two rules of one name",
+    "an emotion on both sides",
+    "certificates without encryption",
+    "certificates that aren't there",
+    "a login without name and password",
+    "a flush that outlasts its transaction",
+    "a webhook without address",
+    "an address of another kind",
+    "an address that is broken",
+    "two addresses",
+    "a log with an address",
+    "two sinks of one name",
+    "text of two lines",
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return config_schema()
+
+
+def test_the_committed_schema_is_current(schema: dict[str, Any]) -> None:
+    committed = json.loads((ROOT / "schemas" / "config.json").read_text(encoding="utf-8"))
+    assert committed == schema, "run: python -m stream.config.schema > schemas/config.json"
+
+
+def test_the_committed_page_is_current() -> None:
+    committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert committed == reference(), (
+        "run: python -m stream.config.reference > docs/configuration.md"
+    )
+
+
+def test_the_schema_is_one(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_the_example_is_accepted_by_both(tmp_path: Path, schema: dict[str, Any]) -> None:
+    path = tmp_path / "cxkpi.toml"
+    path.write_text(EXAMPLE)
+    secrets = {"SLACK_URL": "https://hooks.example/x", "CXKPI_KAFKA__SASL_PASSWORD": "x"}
+    assert load(path, secrets).core().rules[1].baseline == "7d"
+    Draft202012Validator(schema).validate(tomllib.loads(EXAMPLE))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[c[0] for c in CASES])
+def test_the_schema_refuses_every_mistake_in_a_single_key(
+    case: tuple[str, str, list[str]], schema: dict[str, Any]
+) -> None:
+    name, content, _ = case
+    valid = Draft202012Validator(schema).is_valid(tomllib.loads(content))
+    assert valid == (name in BETWEEN_KEYS)
+
+
+def test_the_defaults_of_the_schema_are_the_defaults(
+    tmp_path: Path, schema: dict[str, Any]
+) -> None:
+    """Write every default into a file: it changes nothing."""
+    document = _defaults(schema, schema)
+    path = tmp_path / "cxkpi.toml"
+    path.write_text(_toml(document))
+    Draft202012Validator(schema).validate(document)
+    assert load(path, {}) == load(tmp_path / _empty(tmp_path), {})
+
+
+def _empty(folder: Path) -> str:
+    (folder / "empty.toml").touch()
+    return "empty.toml"
+
+
+def _defaults(table: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, rule in table["properties"].items():
+        if "$ref" in rule:
+            values[key] = _defaults(schema["$defs"][rule["$ref"].rpartition("/")[2]], schema)
+        elif "default" in rule:
+            values[key] = rule["default"]
+    return values
+
+
+def _toml(document: dict[str, Any]) -> str:
+    lines = [f"{k} = {_value(v)}" for k, v in document.items() if not isinstance(v, dict)]
+    for name, table in document.items():
+        if isinstance(table, dict):
+            lines += [f"[{name}]", *(f"{k} = {_value(v)}" for k, v in table.items())]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value)
+
+
+def test_the_incident_of_the_tests_is_a_good_configuration() -> None:
+    for path in (ROOT / "tests" / "data").rglob("cxkpi.toml"):
+        try:
+            load(path, {})
+        except ConfigError as error:
+            pytest.fail(str(error))

@@ -1,0 +1,154 @@
+"""Secrets come from variables and files, and show up nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from stream.cli.check import check
+from stream.config import ConfigError, load
+
+SECRET = "s3cr3t-t0ken"
+LOGIN = '[kafka]\nsecurity_protocol = "SASL_PLAINTEXT"\nsasl_username = "me"\n'
+
+
+@pytest.fixture(autouse=True)
+def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _write(content: str, name: str = "cxkpi.toml") -> Path:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_a_sink_takes_its_address_and_secret_from_the_environment() -> None:
+    _write('[[sink]]\ntype = "webhook"\nurl_env = "HOOK"\nsecret_env = "KEY"\n')
+    (sink,) = load(None, {"HOOK": f"https://h/{SECRET}", "KEY": SECRET}).sinks
+    assert sink.endpoint is not None
+    assert sink.endpoint.get_secret_value() == f"https://h/{SECRET}"
+    assert sink.secret is not None
+    assert sink.secret.get_secret_value() == SECRET
+
+
+def test_files_of_secrets_are_found_beside_the_configuration() -> None:
+    path = _write(
+        '[[sink]]\ntype = "webhook"\nurl_file = "url"\nsecret_file = "key"\n'
+        + LOGIN
+        + 'sasl_password_file = "password"\n',
+        "etc/cxkpi.toml",
+    )
+    for name in ("key", "password"):
+        _write(f"{SECRET}\n", f"etc/{name}")
+    _write(f"http://h/{SECRET}\n", "etc/url")
+    config = load(path, {})
+    (sink,) = config.sinks
+    found = [sink.endpoint, sink.secret, config.kafka.sasl_password]
+    assert [s.get_secret_value() for s in found if s is not None] == [
+        f"http://h/{SECRET}",
+        SECRET,
+        SECRET,
+    ]
+
+
+def test_the_password_of_the_environment_wins_over_the_file() -> None:
+    _write(LOGIN + 'sasl_password_file = "missing"\n')
+    password = load(None, {"CXKPI_KAFKA__SASL_PASSWORD": SECRET}).kafka.sasl_password
+    assert password is not None
+    assert password.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (
+            f'[kafka]\nsasl_password = "{SECRET}"\n',
+            (
+                "cxkpi.toml:2: kafka.sasl_password: a password does not belong in the file; "
+                "use CXKPI_KAFKA__SASL_PASSWORD or sasl_password_file"
+            ),
+        ),
+        (
+            f'[[sink]]\ntype = "log"\nsecret = "{SECRET}"\n',
+            (
+                "cxkpi.toml:3: sink[0].secret: a secret does not belong in the file; "
+                "use secret_env or secret_file"
+            ),
+        ),
+        (
+            f'[[sink]]\ntype = "webhook"\nurl = "http://me:{SECRET}@h/"\n',
+            (
+                "cxkpi.toml:3: sink[0].url: a password does not belong in the file; "
+                "use url_env or url_file"
+            ),
+        ),
+        (
+            f'[[sink]]\ntype = "slack"\nurl = ["{SECRET}"]\n',
+            "cxkpi.toml:3: sink[0].url: must be text in quotes",
+        ),
+        (
+            f'[[sink]]\ntype = "slack"\nurl = "{SECRET}"\n',
+            "cxkpi.toml:3: sink[0].url: must be an http:// or https:// address",
+        ),
+        (
+            '[[sink]]\ntype = "slack"\nurl_env = "HOOK"\n',
+            "cxkpi.toml:3: sink[0].url_env: must hold an http:// or https:// address",
+        ),
+        (
+            '[[sink]]\ntype = "slack"\nurl_env = "UNSET"\n',
+            "cxkpi.toml:3: sink[0].url_env: the variable UNSET is not set",
+        ),
+        (
+            '[[sink]]\ntype = "slack"\nurl_file = "none"\n',
+            "cxkpi.toml:3: sink[0].url_file: can't read none: No such file or directory",
+        ),
+        (
+            '[[sink]]\ntype = "slack"\nurl_file = "empty"\n',
+            "cxkpi.toml:3: sink[0].url_file: empty is empty",
+        ),
+        (
+            '[[sink]]\ntype = "slack"\nurl = "http://h/"\nsecret_env = "HOOK"\n',
+            "cxkpi.toml:4: sink[0].secret_env: a slack sink takes none: its address is the secret",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_told_without_it(content: str, line: str) -> None:
+    _write(content)
+    _write("", "empty")
+    with pytest.raises(ConfigError) as refused:
+        load(None, {"HOOK": SECRET})
+    assert str(refused.value) == line
+    assert SECRET not in repr(refused.value)
+
+
+def test_nothing_that_is_printed_holds_a_secret() -> None:
+    _write(
+        f'[[sink]]\ntype = "webhook"\nurl = "https://h/{SECRET}?t={SECRET}"\nsecret_env = "KEY"\n'
+        '[[sink]]\ntype = "slack"\nurl_env = "HOOK"\n' + LOGIN
+    )
+    environ = {
+        "KEY": SECRET,
+        "HOOK": f"https://h/{SECRET}",
+        "CXKPI_KAFKA__SASL_PASSWORD": SECRET,
+    }
+    config = load(None, environ)
+    assert SECRET not in repr(config)
+    assert SECRET not in str(config.sinks) + config.model_dump_json()
+    for arguments in ([], ["--json"]):
+        result = CliRunner().invoke(check, arguments, env=environ)
+        assert result.exit_code == 0
+        assert SECRET not in result.output
+
+
+def test_a_command_that_notifies_no_one_needs_no_secrets() -> None:
+    _write('[[sink]]\ntype = "slack"\nurl_env = "UNSET"\n' + LOGIN)
+    assert load(None, {}, needs=()).kafka.sasl_password is None
+    assert (
+        load(None, {"CXKPI_KAFKA__SASL_PASSWORD": "x"}, needs=("kafka",)).sinks[0].endpoint is None
+    )
+    with pytest.raises(ConfigError, match="SASL_PASSWORD"):
+        load(None, {"UNSET": "http://h/"}, needs=("kafka", "sinks"))
