@@ -1,3 +1,7 @@
 """Fixtures that every test may use."""
 
-pytest_plugins = ["tests.fixtures.broker"]
+pytest_plugins = [
+    "tests.fixtures.broker",
+    "tests.fixtures.chromium",
+    "tests.fixtures.prometheus",
+]
