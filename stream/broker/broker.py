@@ -13,7 +13,7 @@ from typing import Self
 
 from stream.broker import jars
 from stream.broker.errors import PortTaken, StartFailed
-from stream.broker.folder import DataFolder, last_line
+from stream.broker.folder import DataFolder, telling_line
 from stream.broker.ports import check_free, free_port
 from stream.broker.process import JavaProcess
 from stream.broker.properties import HOST, properties, text
@@ -23,7 +23,7 @@ START_SECONDS = 60.0
 #: How long a broker may take to end by itself before it is killed, in seconds.
 STOP_SECONDS = 15.0
 
-_STARTED = b"Kafka Server started"
+_STARTED = "Kafka Server started"
 _IN_USE = "Address already in use"
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 _ATTEMPTS = 3
@@ -149,8 +149,9 @@ class Broker:
 
     def last_words(self) -> str:
         """Return the line of the logs that best says why the broker ended, and where to read on."""
-        line = last_line(self.folder.server_log, self.folder.jvm_log)
-        return f"{line or 'no word in its log'} (see {self.folder.server_log})"
+        log, jvm = self.folder.server_log, self.folder.jvm_log
+        line = telling_line(log.text(), jvm.text())
+        return f"{line or 'no word in its log'} (see {log.path if log.text() else jvm.path})"
 
     def _forget(self) -> None:
         if self._process is not None:
@@ -169,70 +170,57 @@ class Broker:
             *("format", "--ignore-formatted", "--cluster-id", cluster or "cxkpi"),
             *("--config", str(self.folder.properties)),
         )
-        code = self._process.wait(START_SECONDS)
-        if code != 0:
+        if self.wait(START_SECONDS) != 0:
             raise StartFailed(f"Kafka could not format {self.folder.path}: {self.last_words()}")
         self._process.close()
         self._process = None
         fresh.rename(self.folder.logs)
 
     def _serve(self, class_path: str) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in range(_ATTEMPTS):
             port = self._port or free_port()
-            controller = free_port(but=port)
-            entries = properties(self.folder.logs, port, controller, self._overrides)
+            entries = properties(self.folder.logs, port, free_port(but=port), self._overrides)
             self.folder.properties.write_text(text(entries))
-            start = self._log_size()
             self._process = self._java(class_path, "kafka.Kafka", str(self.folder.properties))
-            if self._ready(start):
+            if self._ready():
                 self._port = port
                 return
-            why = self.last_words()
+            late = self._process.poll() is None
             self._process.kill()
-            if _IN_USE not in self._log_since(start).decode(errors="replace"):
-                raise StartFailed(f"Kafka did not start: {why}")
-            if attempt == _ATTEMPTS:
-                raise PortTaken(f"no free port for Kafka on {HOST}: {why}")
+            if late:
+                raise StartFailed(
+                    f"Kafka is not ready after {START_SECONDS:.0f} s: {self.last_words()}"
+                )
+            if _IN_USE not in self.folder.server_log.text():
+                raise StartFailed(f"Kafka does not start: {self.last_words()}")
+            self._process.close()
             if self._port is not None:
                 check_free(self._port)
+        raise PortTaken(f"others keep taking the ports meant for Kafka on {HOST}")
 
-    def _ready(self, start: int) -> bool:
+    def _ready(self) -> bool:
         """Wait until the broker says that it serves; False if it ends or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if _STARTED in self._log_since(start):
+            if _STARTED in self.folder.server_log.text():
                 return True
             if self._process.poll() is not None:
                 return False
-            time.sleep(0.02)
+            time.sleep(0.03)
         return False
 
     def _java(self, class_path: str, *arguments: str) -> JavaProcess:
+        self.folder.server_log.mark()
         return JavaProcess(
             [
                 f"-Xmx{self._heap}",
                 f"-Djava.io.tmpdir={self.folder.scratch}",
                 f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}",
-                f"-Dcxkpi.broker.log={self.folder.server_log}",
+                f"-Dcxkpi.broker.log={self.folder.server_log.path}",
                 "-cp",
                 class_path,
                 *arguments,
             ],
-            self.folder.jvm_log,
+            self.folder.jvm_log.path,
         )
-
-    def _log_size(self) -> int:
-        try:
-            return self.folder.server_log.stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def _log_since(self, start: int) -> bytes:
-        try:
-            with self.folder.server_log.open("rb") as log:
-                # A smaller file is a new one: the old one was full.
-                log.seek(start if self._log_size() >= start else 0)
-                return log.read()
-        except FileNotFoundError:
-            return b""

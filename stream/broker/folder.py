@@ -22,8 +22,8 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.logs = self.path / "logs"
-        self.server_log = self.path / "server.log"
-        self.jvm_log = self.path / "jvm.log"
+        self.server_log = Log(self.path / "server.log")
+        self.jvm_log = Log(self.path / "jvm.log")
         self.properties = self.path / "server.properties"
         self.scratch = self.path / "tmp"
         self._version = self.path / "version"
@@ -40,6 +40,8 @@ class DataFolder:
         Raises ``FolderRefused`` if another Kafka wrote it, another broker is using it, or if it
         holds something else.
         """
+        if "," in str(self.path):
+            raise FolderRefused(f"{self.path} has a comma in its name, which Kafka can't deal with")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self._version.exists() and any(self.path.iterdir()):
@@ -80,28 +82,51 @@ class DataFolder:
             self._lock = None
 
 
-def last_line(*files: Path) -> str:
-    """Return the most telling of the last lines of these logs, the first file's first choice.
+class Log:
+    """A log file, of which only what was written since ``mark`` counts."""
 
-    That is the last line that speaks of an error, else the last line at all; "" where none is.
-    """
-    for telling in (True, False):
-        for file in files:
-            for line in reversed(_tail(file)):
-                if not telling or any(word in line for word in _TELLING):
-                    return line
-    return ""
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._start = 0
+
+    def mark(self) -> None:
+        """Forget what the log holds up to now."""
+        self._start = self._size()
+
+    def text(self) -> str:
+        """Return the end of what was written since the mark."""
+        size = self._size()
+        # A smaller file is a new one: the old one was full.
+        start = self._start if size >= self._start else 0
+        try:
+            with self.path.open("rb") as content:
+                content.seek(max(start, size - _TAIL_BYTES))
+                return content.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
+_TAIL_BYTES = 256 * 1024
 _TELLING = ("ERROR", "FATAL", "Exception", "Error:", "Error occurred")
 
 
-def _tail(file: Path, size: int = 65_536) -> list[str]:
-    try:
-        with file.open("rb") as content:
-            content.seek(0, 2)
-            content.seek(max(0, content.tell() - size))
-            lines = content.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line.strip() for line in lines if line.strip() and not line.startswith("\t")]
+def telling_line(*texts: str) -> str:
+    """Return the last line that speaks of an error, else the last line; "" where none is.
+
+    Earlier texts go before later ones. Lines of a stack trace are passed over.
+    """
+    lines = [
+        line.strip() for text in reversed(texts) for line in text.splitlines() if _speaks(line)
+    ]
+    errors = [line for line in lines if any(word in line for word in _TELLING)]
+    return (errors or lines or [""])[-1]
+
+
+def _speaks(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith(("\t", "Caused by:"))

@@ -7,11 +7,10 @@ would save little and could itself be wrong.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tempfile
-import time
+import threading
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ LOCK_FILE = Path(__file__).with_name("kafka.lock.toml")
 
 _ATTEMPTS = 3
 _PARALLEL = 4
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 10
 
 #: Tells the user what takes long; gets one line of text.
 Tell = Callable[[str], None]
@@ -92,9 +91,7 @@ def class_path(folder: Path | None = None, tell: Tell | None = None) -> str:
 
 def verify(jars: Iterable[Jar], folder: Path) -> None:
     """Raise ``JarMismatch`` unless every jar in the folder has the hash of the lock file."""
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        for _ in pool.map(lambda jar: _verify(jar, folder / jar.filename), jars):
-            pass
+    _each(lambda jar: _verify(jar, folder / jar.filename), jars)
 
 
 def _verify(jar: Jar, file: Path) -> None:
@@ -118,21 +115,37 @@ def fetch(jars: Sequence[Jar], folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            for _ in pool.map(lambda jar: _fetch(jar, folder), jars):
-                pass
     except OSError as error:
         raise DownloadFailed(
-            f"Apache Kafka {KAFKA_VERSION} could not be stored in {folder}: {error}"
+            f"Apache Kafka {KAFKA_VERSION} can't be stored in {folder}: {error.strerror}"
         ) from error
+    given_up = threading.Event()
+    try:
+        _each(lambda jar: _fetch(jar, folder, given_up), jars)
+    finally:
+        given_up.set()
 
 
-def _fetch(jar: Jar, folder: Path) -> None:
-    for attempt in range(1, _ATTEMPTS):
-        with contextlib.suppress(BrokerError):
-            return _fetch_once(jar, folder)
-        time.sleep(attempt)
-    return _fetch_once(jar, folder)
+def _fetch(jar: Jar, folder: Path, given_up: threading.Event) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _fetch_once(jar, folder)
+        except BrokerError:
+            if attempt == _ATTEMPTS or given_up.wait(attempt / 2):
+                given_up.set()
+                raise
+        else:
+            return
+
+
+def _each(work: Callable[[Jar], None], jars: Iterable[Jar]) -> None:
+    """Do the work for every jar, some at a time; the first failure (or Ctrl-C) ends it."""
+    pool = ThreadPoolExecutor(_PARALLEL)
+    try:
+        for _ in pool.map(work, jars):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _fetch_once(jar: Jar, folder: Path) -> None:

@@ -55,6 +55,7 @@ class JavaProcess:
             last = trouble.decode(errors="replace").strip().splitlines()[-1:]
             raise StartFailed(f"{command[0]} does not start: {''.join(last)}")
         self.pid = int(told)
+        self._paused = False
 
     def poll(self) -> int | None:
         """Return the exit code (128 + signal if one ended it), or None while it runs."""
@@ -73,7 +74,7 @@ class JavaProcess:
 
     def terminate(self, seconds: float) -> int:
         """Ask the JVM to end, kill it if it takes longer than this; return the exit code."""
-        self.resume()
+        self.resume()  # frozen, it could not end
         self._guard.terminate()
         try:
             return self.wait(seconds)
@@ -83,16 +84,22 @@ class JavaProcess:
     def kill(self) -> int:
         """Kill the JVM with SIGKILL, return when it is gone."""
         assert self._guard.stdin is not None
+        if self._guard.poll() is None:
+            # Closing the pipe would do, were it not for a forked copy of this process.
+            self._signal(signal.SIGKILL)
         self._guard.stdin.close()
         return self.wait()
 
     def pause(self) -> None:
         """Stop the JVM with SIGSTOP: it answers nobody and keeps its connections."""
         self._signal(signal.SIGSTOP)
+        self._paused = True
 
     def resume(self) -> None:
         """Let a paused JVM go on."""
-        self._signal(signal.SIGCONT)
+        if self._paused:
+            self._signal(signal.SIGCONT)
+            self._paused = False
 
     def close(self) -> None:
         """Give back the pipes of a process that has ended."""

@@ -43,7 +43,12 @@ class _Ended(BaseException):
     show_default=True,
     help="Port on 127.0.0.1; 0 picks a free one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print address, folder, version and process id as one JSON object.",
+)
 def broker(data: Path | None, port: int, as_json: bool) -> None:
     """Run the embedded Apache Kafka until Ctrl-C or SIGTERM.
 
@@ -66,7 +71,7 @@ def _announce(kafka: Broker, as_json: bool) -> None:
     folder = str(kafka.folder.path)
     if as_json:
         facts = {"bootstrap": kafka.bootstrap, "data": folder, "kafka": KAFKA_VERSION}
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps({**facts, "pid": kafka.pid}))
     else:
         click.echo(f"Apache Kafka {KAFKA_VERSION} listens on {kafka.bootstrap}, data in {folder}")
         click.echo("Ctrl-C ends it.", err=True)
@@ -75,7 +80,9 @@ def _announce(kafka: Broker, as_json: bool) -> None:
 @contextmanager
 def _ending_signals() -> Iterator[None]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into ``_Ended``; ignore what comes after it."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it runs under nohup
+        signals.append(signal.SIGHUP)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         for number in signals:
