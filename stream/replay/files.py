@@ -1,0 +1,303 @@
+"""Reads recorded events: JSON lines, plain or compressed, several files side by side.
+
+Blank lines are skipped; they count in the line numbers. Lines end with LF or CR LF.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Final, Literal, NamedTuple, Self
+
+import zstandard
+
+from stream.core.decode import occurred_at
+
+STANDARD_INPUT: Final = "-"
+#: So much is read at once, after decompression.
+_BLOCK: Final = 1 << 20
+_PIECE: Final = 1 << 14
+#: A longer line is no record, and would fill the memory.
+LONGEST_LINE: Final = 64 << 20
+#: Lines that come from several files are handed out in batches of this many.
+_MERGED_BATCH: Final = 4_000
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BEFORE_ALL: Final = float("-inf")
+
+
+class InputError(Exception):
+    """A file can't be read; the message names it, the position and the reason on one line."""
+
+    decision: ClassVar[Literal["stop"]] = "stop"
+
+
+class InputMissing(InputError):
+    """There is no such file, or it can't be opened."""
+
+
+class InputBroken(InputError):
+    """A file ends too early, or isn't what its name or beginning says."""
+
+
+class Batch(NamedTuple):
+    """Records in the order in which they are read; three sequences of the same length."""
+
+    files: Sequence[str]
+    #: Line numbers, from 1.
+    lines: Sequence[int]
+    values: list[bytes]
+
+
+def read(files: Sequence[str]) -> Iterator[Batch]:
+    """Hand out the records of all files; see :class:`Reader`."""
+    with Reader(files) as reader:
+        yield from reader.batches()
+
+
+class Reader:
+    """Several files read side by side; a context manager that holds them open.
+
+    The file whose next record is the oldest goes first, on a tie the one named first; a record
+    without readable time goes at once. ``-`` is standard input. ``.gz`` and ``.zst`` are
+    decompressed, and so is what begins like one of them, whatever it is called.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        """Open all files.
+
+        Raises:
+            InputMissing: one of them can't be opened.
+        """
+        self._stack = ExitStack()
+        try:
+            self._sources = [self._stack.enter_context(_Source(name)) for name in files]
+        except InputMissing:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Nothing is left to do: the files are open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files, but not standard input."""
+        self._stack.close()
+
+    def batches(self) -> Iterator[Batch]:
+        """The records, some thousands at a time.
+
+        Raises:
+            InputBroken: where a file can't be read on.
+        """
+        if len(self._sources) == 1:
+            return self._sources[0].batches()
+        return _merged([_Cursor(source.batches()) for source in self._sources])
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of all files as they lie there; None where one has no size, as a pipe."""
+        sizes = [source.size for source in self._sources]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def consumed(self) -> int:
+        """How many of these bytes have been read."""
+        return sum(source.consumed for source in self._sources)
+
+
+class _Source:
+    """One file as batches of lines."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shown = "standard input" if name == STANDARD_INPUT else name
+        self.consumed = 0
+        try:
+            # Held open for as long as the reader is; ``__exit__`` closes it.
+            self._file: BinaryIO = (
+                sys.stdin.buffer if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115
+            )
+        except OSError as error:
+            raise InputMissing(f"{self._shown}: {_reason(error)}") from error
+        status = os.fstat(self._file.fileno())
+        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._name != STANDARD_INPUT:
+            self._file.close()
+
+    def batches(self) -> Iterator[Batch]:
+        """The lines that aren't blank, some thousands at a time."""
+        line = 1
+        rest: list[bytes] = []
+        size = 0
+        try:
+            for block in self._content():
+                head, newline, tail = block.rpartition(b"\n")
+                if newline:
+                    text = b"".join([*rest, head])
+                    batch = self._batch(text, line)
+                    line += text.count(b"\n") + 1
+                    rest, size = [], 0
+                    if batch.values:
+                        yield batch
+                rest.append(tail)
+                size += len(tail)
+                _check_length(size)
+        except (OSError, zlib.error, zstandard.ZstdError, InputBroken) as error:
+            raise InputBroken(f"{self._shown}: line {line}: {_reason(error)}") from error
+        batch = self._batch(b"".join(rest), line)
+        if batch.values:
+            yield batch
+
+    def _batch(self, text: bytes, first: int) -> Batch:
+        """Whole lines without the last line's end; ``first`` is the number of the first."""
+        lines = text.split(b"\n")
+        numbers: Sequence[int] = range(first, first + len(lines))
+        if b"\r" in text:
+            lines = [value.removesuffix(b"\r") for value in lines]
+        if not all(lines) or any(map(bytes.isspace, lines)):
+            kept = [(n, v) for n, v in zip(numbers, lines, strict=True) if v and not v.isspace()]
+            numbers, lines = [n for n, _ in kept], [v for _, v in kept]
+        return Batch([self._name] * len(lines), numbers, lines)
+
+    def _content(self) -> Iterator[bytes]:
+        """The blocks of the file, decompressed."""
+        blocks = self._blocks()
+        first = next(blocks, b"")
+        blocks = chain([first], blocks)
+        if self._name.endswith(".gz") or first.startswith(_GZIP_MAGIC):
+            return _gunzip(blocks)
+        if self._name.endswith(".zst") or first.startswith(_ZSTD_MAGIC):
+            return _unzstd(blocks)
+        return chain([first.removeprefix(_BYTE_ORDER_MARK)], islice(blocks, 1, None))
+
+    def _blocks(self) -> Iterator[bytes]:
+        # ``read1`` gives what a pipe has instead of waiting for more.
+        read: Callable[[int], bytes] = getattr(self._file, "read1", self._file.read)
+        while block := read(_BLOCK):
+            self.consumed += len(block)
+            yield block
+
+
+def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress gzip of one member or several, up to a block at a time."""
+    decoder = None
+    begun = False
+    for block in blocks:
+        while block:
+            if decoder is None:
+                block = block.lstrip(b"\0") if begun else block  # Tapes pad with zeros.
+                if not block:
+                    break
+                decoder, begun = zlib.decompressobj(wbits=31), True
+            yield decoder.decompress(block, _BLOCK)
+            if decoder.eof:
+                block, decoder = decoder.unused_data, None
+            else:
+                block = decoder.unconsumed_tail
+    if decoder is not None:
+        yield decoder.flush()
+    if not begun or (decoder is not None and not decoder.eof):
+        raise InputBroken("the gzip data end too early")
+
+
+def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress Zstandard of one frame or several.
+
+    The data are fed in small pieces, since a piece's content comes at once, however large.
+    """
+    decoder = None
+    begun = False
+    content: list[bytes] = []
+    size = 0
+    for block in blocks:
+        pieces = [block[i : i + _PIECE] for i in range(0, len(block), _PIECE)]
+        for piece in pieces:
+            while piece:
+                if decoder is None:
+                    decoder, begun = zstandard.ZstdDecompressor().decompressobj(), True
+                content.append(decoder.decompress(piece))
+                size += len(content[-1])
+                piece, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
+            if size >= _BLOCK:
+                yield b"".join(content)
+                content, size = [], 0
+    yield b"".join(content)
+    if not begun or decoder is not None:
+        raise InputBroken("the zstd data end too early")
+
+
+class _Cursor:
+    """The next record of a file, with its time."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self._batch = Batch((), (), [])
+        self._times: list[float] = []
+        self._place = -1
+
+    def advance(self) -> float | None:
+        """Go to the next record: its time in ms, before all where unreadable; None at the end."""
+        self._place += 1
+        if self._place == len(self._batch.values):
+            batch = next(self._batches, None)
+            if batch is None:
+                return None
+            self._batch, self._place = batch, 0
+            times = map(occurred_at, batch.values)
+            self._times = [_BEFORE_ALL if time is None else time for time in times]
+        return self._times[self._place]
+
+    @property
+    def record(self) -> tuple[str, int, bytes]:
+        """File, line number and value of the record."""
+        batch, place = self._batch, self._place
+        return batch.files[place], batch.lines[place], batch.values[place]
+
+
+def _merged(cursors: Sequence[_Cursor]) -> Iterator[Batch]:
+    """The records of several files, the oldest of their next ones first."""
+    heads = [
+        (time, index)
+        for index, cursor in enumerate(cursors)
+        if (time := cursor.advance()) is not None
+    ]
+    heapq.heapify(heads)
+    batch: list[tuple[str, int, bytes]] = []
+    while heads:
+        _, index = heads[0]
+        batch.append(cursors[index].record)
+        time = cursors[index].advance()
+        if time is None:
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (time, index))
+        if len(batch) == _MERGED_BATCH or not heads:
+            files, lines, values = zip(*batch, strict=True)
+            yield Batch(files, lines, list(values))
+            batch = []
+
+
+def _check_length(size: int) -> None:
+    if size > LONGEST_LINE:
+        raise InputBroken(f"is longer than {LONGEST_LINE} bytes")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a few words."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:].rstrip(".")
