@@ -154,4 +154,4 @@ def _strongest(prepared: PreparedRule, change: Change, named: tuple[Contributor,
         return ""
     part = named[0]
     own = {name: value for name, value in part.labels.items() if name not in change.labels}
-    return f"; most of it from {_where(own)[5:]} ({quantity(prepared.kpi, part.value)})"
+    return f"; moved most by {_where(own)[5:]} ({quantity(prepared.kpi, part.value)})"

@@ -1,0 +1,104 @@
+"""Alert rules over recorded events: when they are evaluated, and the changes that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed
+from stream.core.catalogue import KPIS
+from stream.core.evaluate import Wanted
+from stream.core.kpi import Kpi
+from stream.core.series import Evaluation
+from stream.core.settings import Settings
+
+NEVER = range(0)
+
+
+class AlertReplay:
+    """Runs the rules by event time, from the first event to the last.
+
+    Before event time moves on, ask ``evaluations_due`` and hand an evaluation for each of these
+    times to ``take``; after the last record, do the same with ``evaluations_at_end``. An evaluation
+    at T then sees the records that were read before the first one later than T.
+    """
+
+    def __init__(self, settings: Settings, kpis: Mapping[str, Kpi] = KPIS) -> None:
+        self._settings = settings
+        self._rules = RuleSet.of(settings, kpis)
+        self._states = AlertStates()
+        self._settled_after = _settled_after(settings)
+        self.changes: list[Change] = []
+
+    @property
+    def wanted(self) -> dict[str, Wanted]:
+        """What the rules need of an evaluation, by window label; at least that."""
+        windows: dict[str, tuple[set[str], set[tuple[str, ...]]]] = {}
+        for kpi, window, by in needed(self._settings.rules):
+            kpis, rollups = windows.setdefault(window, (set(), set()))
+            kpis.add(kpi)
+            rollups.update(r for r in self._settings.rollups if tuple(sorted(r)) == by)
+        return {
+            window: Wanted(frozenset(kpis), frozenset(rollups))
+            for window, (kpis, rollups) in windows.items()
+        }
+
+    def evaluations_due(self, previous: int | None, t: int) -> range:
+        """The times at which to evaluate before event time moves from ``previous`` to ``t`` (ms).
+
+        ``previous`` is None before the first event. In a gap so long that nothing can change any
+        more, the evaluations that would be the same for ever are left out.
+        """
+        if previous is None or not self._settings.rules:
+            return NEVER
+        return self._multiples(previous, min(t, previous + self._settled_after))
+
+    def evaluations_at_end(self, last: int | None) -> range:
+        """The time at which to evaluate after the last record; ``last`` is its event time (ms)."""
+        if last is None or not self._settings.rules:
+            return NEVER
+        return self._multiples(last, last + 1)
+
+    def take(self, evaluation: Evaluation) -> None:
+        """Run the rules over an evaluation that was due."""
+        self._states, changes = evaluate(self._rules, self._states, evaluation, evaluation.at)
+        self.changes.extend(changes)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All changes so far, in order of time, rule and labels."""
+        return [row(change) for change in self.changes]
+
+    def _multiples(self, start: int, stop: int) -> range:
+        every = self._settings.evaluate_ms
+        return range(-(-start // every) * every, stop, every)
+
+
+def row(change: Change) -> dict[str, Any]:
+    """A change as ``replay`` prints it."""
+    return {
+        "at": change.changed_at,
+        "rule": change.rule,
+        "severity": change.severity,
+        "kpi": change.kpi,
+        "window": change.window,
+        "labels": change.labels,
+        "from": change.from_,
+        "to": change.to,
+        "value": change.value,
+        "lower": change.lower,
+        "upper": change.upper,
+        "numerator": change.numerator,
+        "denominator": change.denominator,
+        "threshold": change.threshold,
+    }
+
+
+def _settled_after(settings: Settings) -> int:
+    """How long after the latest event every alert has come to rest, in ms.
+
+    Without events, a value moves only as carts time out and panes leave the longest window; from
+    then on the longest ``for`` and ``keep_firing_for`` bring each alert where it stays.
+    """
+    moving = settings.cart_timeout_ms + max(w.size_ms + w.pane_ms for w in settings.windows)
+    waiting = max((r.for_ms + r.keep_firing_for_ms for r in settings.rules), default=0)
+    return moving + waiting + 3 * settings.evaluate_ms

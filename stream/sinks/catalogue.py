@@ -1,0 +1,28 @@
+"""The kinds of sinks. A new one is added here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stream.sinks.log import Log
+from stream.sinks.sink import Sink, SinkSettings, UnknownSink
+from stream.sinks.webhook import Webhook
+
+#: By the ``type`` of the configuration.
+SINKS: Mapping[str, Callable[[SinkSettings], Sink]] = {
+    "log": Log,
+    "webhook": Webhook,
+}
+
+
+def build(settings: SinkSettings) -> Sink:
+    """Make the sink that was configured.
+
+    Raises:
+        UnknownSink: there is none of the type, or it lacks what it needs.
+    """
+    make = SINKS.get(settings.type)
+    if make is None:
+        allowed = ", ".join(SINKS)
+        raise UnknownSink(f'sink {settings.label}: type "{settings.type}" is not one of {allowed}')
+    return make(settings)

@@ -1,0 +1,90 @@
+"""Posting to a receiver that may fail, hang, redirect or ask for patience."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import aiohttp
+
+from stream import __version__
+from stream.sinks.sink import Refused, Retry, SinkSettings, UnknownSink
+
+#: Answers after which it may work later; so may it after any 5xx.
+PASSING = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+
+
+class Poster:
+    """Posts to one address, with one connection pool, without following redirects."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        if settings.endpoint is None:
+            raise UnknownSink(f"sink {settings.label}: url is missing")
+        self._url = settings.endpoint.get_secret_value()
+        self._timeout = aiohttp.ClientTimeout(total=settings.timeout_ms / 1_000)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Post a body; any answer 2xx will do, and what it says is not read.
+
+        Raises:
+            Retry: no answer in time, no connection, or an answer that may change.
+            Refused: any other answer; a redirect too, since the address is what was checked.
+        """
+        try:
+            async with self._open().post(
+                self._url, data=body, headers=dict(headers), allow_redirects=False
+            ) as answer:
+                _judge(answer.status, answer.headers.get("Retry-After"))
+        except aiohttp.InvalidURL:
+            # The message would hold the address, which may be a secret.
+            raise Refused("the url is not valid") from None
+        except TimeoutError:
+            raise Retry(f"no answer within {self._timeout.total:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Retry(f"no answer ({type(error).__name__})") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"cxkpi/{__version__}"},
+            )
+        return self._session
+
+
+def _judge(status: int, retry_after: str | None) -> None:
+    if status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Retry(f"answer {status}", seconds(retry_after, time.time()))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise Refused(f"answer {status}; redirects are not followed")
+    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        raise Refused(f"answer {status}")
+
+
+def seconds(retry_after: str | None, now: float) -> float | None:
+    """How long a ``Retry-After`` header asks to wait: a number of seconds, or an HTTP date.
+
+    ``now`` is the time in seconds since the epoch. None where there is no header or no sense in it.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        # More digits would be no patience that anyone has; int() of a long text is slow.
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,85 @@
+"""What a sink is, what it needs to know, and how it says that a delivery failed."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Protocol
+
+from stream.core.alerts import Change
+
+
+class SinkError(Exception):
+    """A delivery failed; the message says why, without addresses or secrets."""
+
+    decision: ClassVar[Literal["dead-letter", "retry", "stop"]]
+
+
+class Retry(SinkError):
+    """It may work later; ``after`` is the number of seconds the receiver asked for, if it did."""
+
+    decision = "retry"
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Refused(SinkError):
+    """The receiver will never take this change."""
+
+    decision = "dead-letter"
+
+
+class UnknownSink(SinkError):
+    """There is no sink of this type, or it lacks what it needs."""
+
+    decision = "stop"
+
+
+class Secret(Protocol):
+    """A text that doesn't show itself."""
+
+    def get_secret_value(self) -> str:
+        """The text."""
+
+
+class SinkSettings(Protocol):
+    """A sink's configuration, whatever reads it. Times are in ms."""
+
+    @property
+    def type(self) -> str:
+        """The kind of sink, a key of the catalogue."""
+
+    @property
+    def label(self) -> str:
+        """What logs and metrics call this sink; unique."""
+
+    @property
+    def endpoint(self) -> Secret | None:
+        """The address, for sinks that have one."""
+
+    @property
+    def secret(self) -> Secret | None:
+        """The signing key or token."""
+
+    @property
+    def timeout_ms(self) -> int:
+        """How long one try may take."""
+
+    @property
+    def retry_for_ms(self) -> int:
+        """How long a change is tried again before it is given up; 0: one try."""
+
+
+class Sink(Protocol):
+    """Takes changes, one at a time and in order."""
+
+    async def deliver(self, change: Change) -> None:
+        """Hand over a change. The same change may come again; its id tells.
+
+        Raises:
+            Retry: it may work later.
+            Refused: it never will.
+        """
+
+    async def close(self) -> None:
+        """Give back connections; nothing is delivered afterwards."""
