@@ -1,0 +1,141 @@
+"""Transactions that write a compacted log, and reading such a log to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import calm, client_options
+
+#: A flush that takes longer is given up: its outcome is unknown then.
+FLUSH_SECONDS: Final = 15.0
+_READ_SECONDS: Final = 120.0
+
+
+class Outgoing(NamedTuple):
+    """A record to be written in a transaction."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class FlushFailed(Exception):
+    """A transaction failed, was fenced, or its outcome is unknown: what is in memory is void."""
+
+    decision: ClassVar[str] = "retry"
+
+
+class TransactionalWriter:
+    """Writes transactions under an id that only one process at a time can have.
+
+    Starting it fences whoever had the id before and aborts what that one left open.
+    """
+
+    def __init__(self, kafka: KafkaConfig, transactional_id: str, largest: int) -> None:
+        self._producer = AIOKafkaProducer(
+            **client_options(kafka),
+            transactional_id=transactional_id,
+            transaction_timeout_ms=kafka.transaction_timeout_ms,
+            max_request_size=largest,
+            max_batch_size=256 * 1024,
+            linger_ms=0,
+        )
+        calm(self._producer.client)
+
+    async def start(self) -> None:
+        """Take over the id."""
+        await self._producer.start()
+
+    async def write(self, records: Iterable[Outgoing]) -> None:
+        """Write records, all or none.
+
+        Raises:
+            FlushFailed: whether they are written is not known; the writer is of no more use.
+        """
+        try:
+            await asyncio.wait_for(self._write(records), FLUSH_SECONDS)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise FlushFailed(repr(error)) from error
+
+    async def _write(self, records: Iterable[Outgoing]) -> None:
+        producer = self._producer
+        await producer.begin_transaction()
+        sent = [
+            await producer.send(
+                r.topic,
+                value=r.value,
+                key=r.key,
+                partition=r.partition,
+                headers=list(r.headers) or None,
+            )
+            for r in records
+        ]
+        for done in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
+        await producer.commit_transaction()
+
+    async def stop(self) -> None:
+        """Let go; what is open is left to the next owner of the id, or to the time-out."""
+        try:
+            await asyncio.wait_for(_abandon(self._producer), 3)
+        except (KafkaError, TimeoutError, OSError):
+            return  # Nothing that was promised depends on it.
+
+
+async def _abandon(producer: Any) -> None:
+    """Close without waiting for batches that may never be acknowledged."""
+    producer._closed = True  # noqa: SLF001
+    await producer._sender.close()  # noqa: SLF001
+    await producer.client.close()
+
+
+async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes, bytes]:
+    """The latest value of each key that was committed, up to the end as it is now.
+
+    Raises:
+        FlushFailed: the log can't be read in time.
+    """
+    tp = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka),
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        retry_backoff_ms=20,
+    )
+    try:
+        await consumer.start()
+        calm(consumer._client)  # noqa: SLF001
+        return await asyncio.wait_for(_read(consumer, tp), _READ_SECONDS)
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise FlushFailed(f"{topic} partition {partition} can't be read: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, bytes]:
+    latest: dict[bytes, bytes] = {}
+    end = (await consumer.end_offsets([tp]))[tp]
+    consumer.assign([tp])
+    consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
+    while await consumer.position(tp) < end:
+        batches = await consumer.getmany(tp, timeout_ms=500)
+        for record in batches.get(tp, ()):
+            if record.key is None:
+                continue
+            if record.value is None:
+                latest.pop(record.key, None)
+            else:
+                latest[record.key] = record.value
+    return latest

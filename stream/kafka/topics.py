@@ -1,0 +1,184 @@
+"""The topics that a worker needs: their names, and seeing to it that they exist."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.kafka.connection import BrokerUnreachable, client_options
+
+#: The topic of alert changes, without prefix.
+ALERT_TOPIC: Final = "cx.alert"
+#: What a dead letter needs on top of its record, for headers.
+DEAD_LETTER_ROOM: Final = 64 * 1024
+#: Kafka's default limit of a record batch in bytes.
+USUAL_LIMIT: Final = 1_048_588
+#: Deltas and blocks stay well below this.
+STATE_LIMIT: Final = 16 * 1024 * 1024
+#: Compacted topics roll their segments so often, since only closed segments are compacted.
+_COMPACTED: Final = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(64 * 1024 * 1024),
+    "segment.ms": str(60 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.3",
+    "max.message.bytes": str(STATE_LIMIT),
+}
+
+
+class TopicsUnfit(Exception):
+    """The topics can't be used as they are; the message says what to do."""
+
+    decision: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the topics of a worker are called."""
+
+    prefix: str
+    group: str
+
+    def source(self, topic: str) -> str:
+        """A source topic."""
+        return self.prefix + topic
+
+    def dead_letters(self, topic: str) -> str:
+        """Where records of a source topic go that are not accepted."""
+        return f"{self.prefix}{topic}.dlq"
+
+    @property
+    def alerts(self) -> str:
+        """Where changes of alerts go."""
+        return self.prefix + ALERT_TOPIC
+
+    @property
+    def state(self) -> str:
+        """The compacted log of the shards' state, one partition per shard."""
+        return f"{self.group}-state"
+
+    @property
+    def alert_state(self) -> str:
+        """The compacted log of the alerts' state."""
+        return f"{self.group}-alerts"
+
+
+@dataclass(frozen=True)
+class TopicMap:
+    """The topics as they are."""
+
+    names: Names
+    #: Partitions of each source topic, by its name without prefix.
+    partitions: Mapping[str, int]
+    #: The largest record batch in bytes that the dead letters of any topic take.
+    largest_dead_letter: int
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        return max(self.partitions.values())
+
+    def topics_of(self, shard: int) -> list[str]:
+        """The source topics (without prefix) that have this shard's partition."""
+        return [topic for topic, n in self.partitions.items() if shard < n]
+
+
+async def prepare(kafka: KafkaConfig) -> TopicMap:
+    """Create the topics that are missing and learn how many partitions there are.
+
+    Raises:
+        BrokerUnreachable: no broker answers.
+        TopicsUnfit: a topic can't be created, or the state does not fit the source topics.
+    """
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    try:
+        await admin.start()
+        return await _prepare(admin, kafka)
+    except KafkaConnectionError as error:
+        raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap}") from error
+    except KafkaError as error:
+        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+    finally:
+        await _close(admin)
+
+
+async def _close(admin: AIOKafkaAdminClient) -> None:
+    try:
+        await asyncio.wait_for(admin.close(), 5)
+    except (KafkaError, TimeoutError):
+        return  # It is of no more use.
+
+
+async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
+    names = Names(kafka.topic_prefix, kafka.group)
+    sources = {topic: names.source(topic) for topic in TOPICS}
+    await _create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
+    counts = await _counts(admin, sources.values())
+    partitions = {topic: counts[full] for topic, full in sources.items()}
+    shards = max(partitions.values())
+    largest = 0
+    for topic, full in sources.items():
+        limit = await _limit(admin, full) + DEAD_LETTER_ROOM
+        largest = max(largest, limit)
+        dead = {names.dead_letters(topic): partitions[topic]}
+        await _create(admin, kafka, dead, {"max.message.bytes": str(limit)})
+    await _create(admin, kafka, {names.alerts: 1}, {})
+    await _create(admin, kafka, {names.state: shards, names.alert_state: 1}, _COMPACTED)
+    found = (await _counts(admin, [names.state]))[names.state]
+    if found != shards:
+        raise TopicsUnfit(
+            f"topic {names.state} has {found} partitions and the source topics have up to {shards}:"
+            " their number has changed; start with another kafka.group to count anew"
+        )
+    return TopicMap(names, partitions, largest)
+
+
+async def _create(
+    admin: AIOKafkaAdminClient,
+    kafka: KafkaConfig,
+    wanted: Mapping[str, int],
+    config: Mapping[str, str],
+) -> None:
+    there = set(await admin.list_topics())
+    new = [
+        NewTopic(name, n, kafka.replication, topic_configs=dict(config))
+        for name, n in wanted.items()
+        if name not in there
+    ]
+    if not new:
+        return
+    answer = await admin.create_topics(new)
+    for name, code, *rest in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            reason = rest[0] if rest and rest[0] else f"error {code}"
+            raise TopicsUnfit(f"topic {name} can't be created: {reason}")
+
+
+async def _counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions topics have; a topic just created may take a moment to be known."""
+    wanted = list(topics)
+    for _ in range(50):
+        described: list[Any] = await admin.describe_topics(wanted)
+        counts = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+        if all(counts.get(topic) for topic in wanted):
+            return counts
+        await asyncio.sleep(0.1)
+    missing = ", ".join(t for t in wanted if not counts.get(t))
+    raise TopicsUnfit(f"topics were created but are not there: {missing}")
+
+
+async def _limit(admin: AIOKafkaAdminClient, topic: str) -> int:
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
+    for answer in await admin.describe_configs([asked]):
+        for resource in answer.resources:
+            for key, value, *_ in resource[4]:
+                if key == "max.message.bytes":
+                    return int(value)
+    return USUAL_LIMIT

@@ -1,0 +1,308 @@
+"""A Faust transport that delivers records in chunks, each labelled so that none is lost or repeated.
+
+Faust handles one message at a time, which costs it some 50 µs each. Here a message is all the records
+that a fetch brought for a partition, so this cost is shared by up to thousands of records.
+
+Where stock Faust decides what to read and when to commit, this transport asks the app's *source*, an
+object that knows which partitions are live and where they stand: positions live in the shards' state,
+not in the consumer group. Stock Faust can lose records at start and after a rebalance (faust#312,
+#502, #605); labels and a check for holes make that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol, cast
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchError, FetchResult
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP, ConsumerMessage
+
+from stream.kafka.connection import calm
+
+#: A chunk has at most so many records.
+CHUNK_RECORDS: Final = 4000
+#: How long the broker holds a fetch that finds nothing, in ms.
+FETCH_WAIT_MS: Final = 100
+_IDLE_SECONDS: Final = 0.02
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Records of one partition that follow each other, from position ``start`` to before ``end``.
+
+    ``epoch`` tells the take-over that it belongs to. Positions need not be offsets of records:
+    transaction markers and compacted records leave gaps.
+    """
+
+    topic: str
+    partition: int
+    epoch: int
+    start: int
+    end: int
+    records: list[Any]
+
+
+@dataclass(slots=True)
+class CaughtUp:
+    """Up to which position a partition was read, and when the broker had nothing beyond it (ms)."""
+
+    position: int
+    at: int
+
+
+class Source(Protocol):
+    """What the transport asks of the app."""
+
+    def live(self) -> Mapping[TopicPartition, int]:
+        """The partitions to read, each with its epoch."""
+
+    async def revoked(self) -> None:
+        """All partitions are about to be taken away."""
+
+    def assigned(self, partitions: set[TopicPartition]) -> None:
+        """These partitions now belong to this worker."""
+
+
+class ChunkSchema(faust.Schema):
+    """Hands chunks through as they are."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        """Chunks have no key."""
+        return None
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        """The chunk."""
+        return message.value
+
+
+class _NoOffsets(dict[Any, None]):
+    """Faust's notes of what was read: none, so it neither drops nor counts gaps."""
+
+    def __missing__(self, key: Any) -> None:
+        return None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        return None
+
+
+def _as_it_is(_tp: Any, record: Any) -> Any:
+    """Stands in for building a ``ConsumerRecord``, which costs more than the fetch itself."""
+    return record
+
+
+class ChunkThread(stock.AIOKafkaConsumerThread):
+    """The thread that talks to the broker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._epochs: dict[TopicPartition, int] = {}
+        #: Read by the main thread; entries are replaced, never changed.
+        self.caught_up: dict[TopicPartition, CaughtUp] = {}
+        self.highwaters: dict[TopicPartition, int] = {}
+        #: When the group last accepted a heartbeat (monotonic seconds).
+        self.heartbeat_at = 0.0
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Aborted records must not count, and silence must be noticed soon.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+        calm(consumer._client)  # noqa: SLF001
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer and watch its heartbeats."""
+        await super().on_start()
+        self._watch_heartbeats()
+
+    def _watch_heartbeats(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        beat = coordinator._do_heartbeat  # noqa: SLF001
+
+        async def watched() -> bool:
+            accepted = bool(await beat())
+            if accepted:
+                self.heartbeat_at = time.monotonic()
+            return accepted
+
+        coordinator._do_heartbeat = watched  # noqa: SLF001
+
+    async def take(self, live: Mapping[TopicPartition, int], timeout: float) -> list[Chunk]:
+        """What was fetched for live partitions, after waiting for up to ``timeout`` seconds."""
+        taken: list[Chunk] = await self.call_thread(self._take, live, timeout)
+        return taken
+
+    async def _take(self, live: Mapping[TopicPartition, int], timeout: float) -> list[Chunk]:
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher  # noqa: SLF001
+        if consumer._closed or fetcher._closed:  # noqa: SLF001
+            raise stock.ConsumerStoppedError
+        chunks = self._drain(fetcher, live)
+        if not chunks:
+            waiter = fetcher._create_fetch_waiter()  # noqa: SLF001
+            await asyncio.wait([waiter], timeout=timeout)
+            waiter.cancel()
+            chunks = self._drain(fetcher, live)
+        self._note_progress(fetcher, live)
+        return chunks
+
+    def _drain(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> list[Chunk]:
+        """Take and label records; nothing may be awaited in between."""
+        chunks = []
+        for tp in [tp for tp in fetcher._records if tp in live]:  # noqa: SLF001
+            epoch = live[tp]
+            if self._epochs.get(tp) != epoch:
+                continue
+            result = fetcher._records[tp]  # noqa: SLF001
+            if isinstance(result, FetchError):
+                del fetcher._records[tp]  # noqa: SLF001
+                fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+                self.log.warning("Fetching %s: %r", tp, result._error)  # noqa: SLF001
+                continue
+            chunk = self._chunk(fetcher, tp, result, epoch)
+            if chunk is not None:
+                chunks.append(chunk)
+        return chunks
+
+    def _chunk(
+        self, fetcher: Any, tp: TopicPartition, result: FetchResult, epoch: int
+    ) -> Chunk | None:
+        state = result._assignment.state_value(tp)  # noqa: SLF001
+        start = state.position if state is not None and state.has_valid_position else None
+        if result.has_more():
+            result._partition_records._consumer_record = _as_it_is  # noqa: SLF001
+        records = result.getall(CHUNK_RECORDS)
+        if not result.has_more():
+            del fetcher._records[tp]  # noqa: SLF001
+            fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        if start is None or state.position == start:
+            return None
+        return Chunk(tp.topic, tp.partition, epoch, start, state.position, records)
+
+    def _note_progress(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> None:
+        subscription = fetcher._subscriptions.subscription  # noqa: SLF001
+        if subscription is None or subscription.assignment is None:
+            return
+        for tp in live:
+            state = subscription.assignment.state_value(tp)
+            if state is None or state.timestamp is None or not state.has_valid_position:
+                continue
+            end = state.highwater if state.lso is None or state.lso < 0 else state.lso
+            self.highwaters[tp] = end
+            if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
+                # The answer may be as old as the broker was allowed to hold it.
+                self.caught_up[tp] = CaughtUp(state.position, state.timestamp - FETCH_WAIT_MS)
+
+    async def enter(self, positions: Mapping[TopicPartition, int], epoch: int) -> None:
+        """Go to these positions; what is read from now on carries the epoch."""
+        await self.call_thread(self._enter, positions, epoch)
+
+    async def _enter(self, positions: Mapping[TopicPartition, int], epoch: int) -> None:
+        consumer = self._ensure_consumer()
+        for tp, position in positions.items():
+            consumer.seek(tp, position)
+            self._epochs[tp] = epoch
+            self.caught_up.pop(tp, None)
+
+    async def bounds(
+        self, partitions: list[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """First and next offset of partitions."""
+        found: tuple[dict[TopicPartition, int], dict[TopicPartition, int]]
+        found = await self.call_thread(self._bounds, partitions)
+        return found
+
+    async def _bounds(self, partitions: list[TopicPartition]) -> Any:
+        consumer = self._ensure_consumer()
+        first = await consumer.beginning_offsets(partitions)
+        return first, await consumer.end_offsets(partitions)
+
+    async def commit_for_tools(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Tell the group how far we are, for tools that show lag; failing is of no consequence."""
+        await self.call_thread(self._commit_quietly, positions)
+
+    async def _commit_quietly(self, positions: Mapping[TopicPartition, int]) -> None:
+        consumer = self._ensure_consumer()
+        mine = consumer.assignment()
+        offsets = {tp: OffsetAndMetadata(p, "") for tp, p in positions.items() if tp in mine}
+        try:
+            if offsets:
+                await consumer.commit(offsets)
+        except Exception as error:  # noqa: BLE001 - stock Faust would crash the worker here.
+            self.log.info("Committing positions for tools: %r", error)
+
+
+class ChunkConsumer(stock.Consumer):
+    """Yields chunks of the partitions that the app's source calls live."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = cast("Any", _NoOffsets())
+
+    @property
+    def source(self) -> Source:
+        """What knows which partitions are live."""
+        return cast("Source", cast("Any", self.app).source)
+
+    @property
+    def thread(self) -> ChunkThread:
+        """The thread that talks to the broker."""
+        return cast("ChunkThread", self._thread)
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Nothing: positions come from the shards' state, not from the group."""
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let the source write what it has while it still may."""
+        await self.source.revoked()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Tell the source once Faust has finished its own part."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        self.source.assigned({TopicPartition(tp.topic, tp.partition) for tp in assigned})
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Chunks as messages; never asks for an empty set, which aiokafka takes for all."""
+        if not self.flow_active:
+            await self.wait(cast("Any", self.can_resume_flow))
+        live = self.source.live()
+        if not live or self.should_stop:
+            await self.sleep(_IDLE_SECONDS)
+            return
+        for chunk in await self.thread.take(live, min(timeout, FETCH_WAIT_MS / 1000)):
+            tp = TP(chunk.topic, chunk.partition)
+            yield tp, self._message(tp, chunk)
+
+    def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
+        return ConsumerMessage(
+            chunk.topic,
+            chunk.partition,
+            chunk.start,
+            0.0,
+            0,
+            (),
+            None,
+            cast("Any", chunk),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+
+class Transport(stock.Transport):
+    """``batchkafka://``: Kafka in chunks."""
+
+    Consumer: ClassVar[Any] = ChunkConsumer
