@@ -29,11 +29,13 @@ def findings(config: Config) -> Iterator[Finding]:
     for index, sink in enumerate(config.sinks):
         for key, message in _sink(sink):
             yield ("sink", index, key), message
-    for key, table in (("alert", config.alerts), ("sink", config.sinks)):
-        names = [entry.name or entry.type if isinstance(entry, SinkConfig) else entry.name
-                 for entry in table]  # fmt: skip
-        for index in _repeated(names):
-            yield (key, index, "name"), f"{shown(names[index])} is the name of another [[{key}]]"
+    tables: dict[str, Sequence[AlertConfig | SinkConfig]] = {
+        "alert": config.alerts,
+        "sink": config.sinks,
+    }
+    for key, table in tables.items():
+        for index in _repeated([entry.name for entry in table]):
+            yield (key, index, "name"), f"{shown(table[index].name)} is another {key}'s name"
 
 
 def _dimensions(config: Config) -> Iterator[Finding]:

@@ -96,7 +96,7 @@ class Between:
 
     def _check(self, value: float) -> float:
         if not self.low <= value <= self.high:
-            raise refused(f"must be {self.range()}, not {value:g}")
+            raise refused(f"must be {self.range()}, not {shown(value).removesuffix('.0')}")
         return value
 
 

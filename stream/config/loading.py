@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from itertools import chain, count
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from stream.config import environment, secrets
 from stream.config.checks import Finding, findings
 from stream.config.errors import ConfigError, Path, Problem, key_path
-from stream.config.model import Config
+from stream.config.model import Config, SinkConfig
 from stream.config.positions import Positions
 from stream.config.refusals import refusals
 
@@ -72,6 +73,8 @@ def load(
     except ValidationError as error:
         _refuse(overrides.problems, map(source.problem, refusals(error)))
         raise  # Never reached: an error has at least one refusal.
+    kafka, sinks = secrets.beside(config.kafka, folder), _named(config.sinks)
+    config = config.model_copy(update={"kafka": kafka, "sinks": sinks})
     found = list(findings(config))
     if "kafka" in needs:
         found += secrets.fetch_for_kafka(config.kafka, environ, folder)
@@ -96,7 +99,7 @@ def _read(path: FilePath | None) -> tuple[str, Positions, dict[str, Any]]:
     name = str(path if path is not None else DEFAULT_FILE)
     text = ""
     try:
-        text = FilePath(name).read_bytes().decode("utf-8").replace("\r\n", "\n")
+        text = FilePath(name).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         document = tomllib.loads(text)
         return name, Positions(text), document
     except OSError as error:
@@ -108,6 +111,9 @@ def _read(path: FilePath | None) -> tuple[str, Positions, dict[str, Any]]:
         raise ConfigError([problem], unreadable=True) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_not_toml(name, text, str(error))], unreadable=True) from None
+    except ValueError:
+        # The reader's own limit for digits, which it doesn't report as its own error.
+        raise ConfigError([Problem(name, "", "a number is too long")], unreadable=True) from None
     except RecursionError:
         raise ConfigError([Problem(name, "", "nested too deeply")], unreadable=True) from None
 
@@ -118,6 +124,18 @@ def _not_toml(name: str, text: str, message: str) -> Problem:
     reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
     reason = "".join(c for c in reason if c.isprintable())
     return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
+
+
+def _named(sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
+    """Name those without a name after their type: ``webhook``, ``webhook-2``, and so on."""
+    taken = {sink.name for sink in sinks if sink.name}
+    named: list[SinkConfig] = []
+    for sink in sinks:
+        candidates = chain([sink.type], (f"{sink.type}-{n}" for n in count(2)))
+        name = sink.name or next(c for c in candidates if c not in taken)
+        taken.add(name)
+        named.append(sink.model_copy(update={"name": name}))
+    return tuple(named)
 
 
 def _with_rollups(config: Config) -> Config:

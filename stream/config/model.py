@@ -228,7 +228,7 @@ class SinkConfig(_Table):
     type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
     """The log, a webhook, Slack, or Alertmanager's API v2."""
     name: OneLine = ""
-    """Name in logs and metrics; by default the type."""
+    """Name in logs and metrics; by default the type, numbered from the second on."""
     url: SecretStr | None = None
     """Address to post to; for Alertmanager its root."""
     url_env: OneLine | None = None
@@ -267,7 +267,7 @@ class SinkConfig(_Table):
     @property
     def label(self) -> str:
         """What logs and metrics call this sink."""
-        return self.name or self.type
+        return self.name
 
 
 class Config(_Table):

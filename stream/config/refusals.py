@@ -23,6 +23,8 @@ _KINDS = {
     "tuple_type": "a list",
     "dict_type": "a table",
     "finite_number": "a finite number",
+    "string_unicode": "UTF-8",
+    "int_parsing_size": "a smaller number",
 }
 
 
@@ -50,7 +52,7 @@ def _wanted(path: Path, kind: str) -> str:
         return f"a table: write [{path[-1]}]" if len(path) == 1 else "a table"
     if kind == "tuple_type" and info is not None and is_array_of_tables(info):
         return f"an array of tables: write [[{path[-1]}]]"
-    return _KINDS.get(kind, kind)
+    return _KINDS.get(kind, "another value")
 
 
 def _but_is(path: Path, value: object) -> str:

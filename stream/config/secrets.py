@@ -18,6 +18,9 @@ LONGEST_SECRET: Final = 65_536
 _KINDS: tuple[Literal["url"], Literal["secret"]] = ("url", "secret")
 
 
+_CERTIFICATES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
+
+
 class _Missing(Exception):
     """The secret can't be had; the message says why, without it."""
 
@@ -43,14 +46,22 @@ def fetch_for_sinks(
             sink.hold(kind, value)
 
 
+def beside(kafka: KafkaConfig, folder: FilePath) -> KafkaConfig:
+    """Return the same with the certificates' names read from ``folder`` on."""
+    names = {key: getattr(kafka, key) for key in _CERTIFICATES}
+    return kafka.model_copy(
+        update={key: str(folder / name) for key, name in names.items() if name is not None}
+    )
+
+
 def fetch_for_kafka(
     kafka: KafkaConfig, environ: Mapping[str, str], folder: FilePath
 ) -> Iterator[Finding]:
     """Give Kafka its password, and see that its certificates are there; yield what is missing."""
-    for key in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+    for key in _CERTIFICATES:
         name = getattr(kafka, key)
-        if name is not None and not (folder / name).is_file():
-            yield ("kafka", key), f"there is no file {folder / name}"
+        if name is not None and not FilePath(name).is_file():
+            yield ("kafka", key), f"there is no file {name}"
     if not kafka.uses_sasl:
         return
     try:

@@ -24,6 +24,13 @@ def test_an_empty_file_is_as_good_as_none() -> None:
     assert load(Path("empty.toml"), {}).core() == Settings()
 
 
+def test_sinks_without_a_name_are_named_after_their_type() -> None:
+    Path("cxkpi.toml").write_text(
+        '[[sink]]\ntype = "log"\n' * 3 + '[[sink]]\ntype = "log"\nname = "log-2"\n'
+    )
+    assert [s.label for s in load(None, {}).sinks] == ["log", "log-3", "log-4", "log-2"]
+
+
 def test_every_key_of_the_core_comes_through() -> None:
     Path("cxkpi.toml").write_text("""
 dimensions = ["plan", "team"]

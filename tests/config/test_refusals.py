@@ -267,7 +267,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     (
         "two rules of one name",
         CHURN + "above = 1\n" + CHURN + "above = 2\n",
-        ['7: alert[1].name: "A" is the name of another [[alert]]'],
+        ['7: alert[1].name: "A" is another alert\'s name'],
     ),
     (
         "a severity that isn't there",
@@ -368,8 +368,8 @@ CASES: list[tuple[str, str, list[str]]] = [
     ),
     (
         "two sinks of one name",
-        '[[sink]]\ntype = "log"\n[[sink]]\ntype = "log"\nname = "log"\n',
-        ['5: sink[1].name: "log" is the name of another [[sink]]'],
+        '[[sink]]\nname = "hook"\ntype = "log"\n[[sink]]\ntype = "log"\nname = "hook"\n',
+        ['6: sink[1].name: "hook" is another sink\'s name'],
     ),
 ]
 

@@ -55,6 +55,15 @@ def test_files_of_secrets_are_found_beside_the_configuration() -> None:
     ]
 
 
+def test_certificates_are_found_beside_the_configuration() -> None:
+    content = '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "ca.pem"\n'
+    path = _write(content, "etc/cxkpi.toml")
+    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*there is no file etc/ca.pem$"):
+        load(path, {})
+    _write("", "etc/ca.pem")
+    assert load(path, {}).kafka.ssl_cafile == "etc/ca.pem"
+
+
 def test_the_password_of_the_environment_wins_over_the_file() -> None:
     _write(LOGIN + 'sasl_password_file = "missing"\n')
     password = load(None, {"CXKPI_KAFKA__SASL_PASSWORD": SECRET}).kafka.sasl_password
