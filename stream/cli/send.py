@@ -1,0 +1,237 @@
+"""``cxkpi send``: recorded events to their topics."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from stream.cli.sending import SendFailed, kafka_config, run
+from stream.core.decode import occurred_at
+from stream.generate.pacing import Pace, now_ms
+from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader
+from stream.replay.recorded import Addressed, Unsendable, address
+
+if TYPE_CHECKING:
+    from stream.config import KafkaConfig
+    from stream.kafka.producer import EventProducer
+
+#: Lines that can't be sent are named up to this many; all are counted.
+_NAMED = 10
+_NAMED_IN_JSON = 1_000
+#: Only longer lines are compared with what their topic takes.
+_LONG = 100_000
+_INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class _Report:
+    """What became of the lines."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    unsendable: list[tuple[str, int, str]] = field(default_factory=list)
+    unsendable_count: int = 0
+    seconds: float = 0.0
+
+    def refuse(self, file: str, line: int, reason: str) -> None:
+        self.unsendable_count += 1
+        if len(self.unsendable) < _NAMED_IN_JSON:
+            self.unsendable.append((file, line, reason))
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "sent": self.sent.total(),
+            "topics": dict(sorted(self.sent.items())),
+            "unsendable": self.unsendable_count,
+            "unsendable_lines": [
+                {"file": file, "line": line, "reason": reason}
+                for file, line, reason in self.unsendable
+            ],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What to send and how."""
+
+    files: Sequence[str]
+    shift: int
+    rate: float | None
+    raw: str | None
+    shown: bool
+    #: What a file is called in messages, where that is not its path.
+    names: dict[str, str]
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Events per second. [default: as fast as the broker takes them]",
+)
+@click.option(
+    "--now", is_flag=True, help="Move all times, so that the latest event is the present one."
+)
+@click.option(
+    "--raw", metavar="TOPIC", help="Send lines that belong to no topic to this one, as they are."
+)
+@click.option("--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def send(
+    files: tuple[str, ...], rate: float | None, now: bool, raw: str | None,
+    config: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Send recorded events, JSON lines, to their topics, keyed by entity.
+
+    FILE may be compressed (.gz, .zst), "-" is standard input. Several are read side by side, the
+    oldest event first; blank lines are skipped. Missing topics are created. Events are sent as they
+    are, valid or not; lines that are no JSON or of no event type are named, and the exit code is 1.
+    """
+    kafka = kafka_config(config)
+    report = _Report()
+    try:
+        with ExitStack() as stack:
+            names: dict[str, str] = {}
+            if now and STANDARD_INPUT in files:
+                spooled = stack.enter_context(_spooled())
+                files = tuple(spooled if name == STANDARD_INPUT else name for name in files)
+                names[spooled] = STANDARD_INPUT
+            shift = _shift_to_now(files) if now else 0
+            shown = not as_json and sys.stderr.isatty()
+            order = _Order(files, shift, rate, raw, shown, names)
+            ended = run(_send(kafka, order, report))
+    except InputError as error:
+        raise SendFailed(str(error)) from error
+    _tell(report, as_json)
+    if ended is None:
+        raise SystemExit(_INTERRUPTED)
+    if report.unsendable_count and raw is None:
+        raise SystemExit(1)
+
+
+async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
+    """Send everything; True at the end of the input."""
+    from stream.kafka.producer import EventProducer, RecordTooLarge
+
+    with Reader(order.files) as reader, _progress(order, reader) as advance:
+        async with EventProducer(kafka) as producer:
+            pace = Pace(order.rate)
+            started = time.monotonic()
+            try:
+                for batch in reader.batches():
+                    for some in _slices(batch, pace.slice):
+                        messages = await _addressed(some, order, report, producer)
+                        await producer.write(messages)
+                        if order.rate is not None or len(some.values) < pace.slice:
+                            await producer.submit()
+                        report.sent.update([message.topic for message in messages])
+                        await pace.sent(len(some.values))
+                    advance(report)
+                await producer.flush()
+            except RecordTooLarge as error:
+                raise SendFailed(f"a record is too large: {error}") from error
+            finally:
+                report.seconds = time.monotonic() - started
+    return True
+
+
+async def _addressed(
+    batch: Batch, order: _Order, report: _Report, producer: EventProducer
+) -> list[Addressed]:
+    """The lines with their addresses; what can't be sent goes into the report."""
+    messages: list[Addressed] = []
+    for file, line, value in zip(*batch, strict=True):
+        file = order.names.get(file, file)
+        try:
+            message = address(value, order.shift)
+        except Unsendable as error:
+            if order.raw is None:
+                report.refuse(file, line, str(error))
+                continue
+            message = Addressed(order.raw, None, value)
+        if len(value) > _LONG and not await producer.fits(*message):
+            report.refuse(file, line, f"{len(value)} bytes are more than {message.topic} takes")
+            continue
+        messages.append(message)
+    return messages
+
+
+def _slices(batch: Batch, size: int) -> Iterator[Batch]:
+    if len(batch.values) <= size:
+        yield batch
+        return
+    for i in range(0, len(batch.values), size):
+        yield Batch(
+            batch.files[i : i + size], batch.lines[i : i + size], batch.values[i : i + size]
+        )
+
+
+def _shift_to_now(files: Sequence[str]) -> int:
+    """By how much to move all times, in ms; 0 where no event has one."""
+    last: int | None = None
+    with Reader(files) as reader:
+        for batch in reader.batches():
+            times = [at for at in map(occurred_at, batch.values) if at is not None]
+            last = max([*times, *([] if last is None else [last])], default=None)
+    return 0 if last is None else now_ms() - last
+
+
+@contextmanager
+def _spooled() -> Iterator[str]:
+    """Standard input as a file, to be read twice."""
+    with tempfile.NamedTemporaryFile(prefix="cxkpi-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield file.name
+
+
+class _Advance:
+    """Moves the progress bar, where there is one."""
+
+    def __init__(self, reader: Reader, progress: Progress | None, task: TaskID | None) -> None:
+        self._reader = reader
+        self._progress = progress
+        self._task = task
+
+    def __call__(self, report: _Report) -> None:
+        if self._progress is not None and self._task is not None:
+            sent = f"{report.sent.total():,} events"
+            self._progress.update(self._task, completed=self._reader.consumed, description=sent)
+
+
+@contextmanager
+def _progress(order: _Order, reader: Reader) -> Iterator[_Advance]:
+    """A bar over the bytes of the files, on a terminal."""
+    if not order.shown:
+        yield _Advance(reader, None, None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Advance(reader, progress, progress.add_task("0 events", total=reader.size))
+
+
+def _tell(report: _Report, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+        return
+    for file, line, reason in report.unsendable[:_NAMED]:
+        click.echo(f"{file}:{line}: {reason}", err=True)
+    if report.unsendable_count > _NAMED:
+        click.echo(f"and {report.unsendable_count - _NAMED} more that can't be sent", err=True)
+    sent = report.sent.total()
+    rate = sent / report.seconds if report.seconds else 0.0
+    click.echo(f"{sent} events sent in {report.seconds:.1f} s ({rate:.0f}/s)", err=True)

@@ -1,0 +1,74 @@
+"""Where a recorded line belongs: topic and key; and how its times are moved."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from stream.core.catalogue import EVENT_TYPES
+from stream.core.decode import TOPIC_OF_TYPE
+from stream.core.event import Refused
+from stream.core.labels import LabelCache
+from stream.core.timestamps import format_ms, parse
+
+#: The fields that hold a time.
+TIMES: Final = ("occurred_at", "opened_at", "started_at")
+
+_BASE: Final = "subscription.base"
+_LABELS: Final = LabelCache()
+
+
+class Unsendable(Exception):
+    """A line belongs to no topic; the message says why."""
+
+
+class Addressed(NamedTuple):
+    """A line with its address; ``key`` is None where the entity can't be read."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+
+
+def address(line: bytes, shift: int = 0) -> Addressed:
+    """The topic by the type, the key by the entity, and all times ``shift`` ms later.
+
+    Whether the event is valid is not looked at: that is the worker's decision. Without a shift the
+    line stays as it is, byte by byte.
+
+    Raises:
+        Unsendable: the line is not JSON, or of no known type.
+    """
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise Unsendable(f"not JSON: {error}") from None
+    kind = event.get("type") if isinstance(event, dict) else None
+    topic = TOPIC_OF_TYPE.get(kind) if isinstance(kind, str) else None
+    if topic is None:
+        raise Unsendable("no event type" if kind is None else f"no event type: {str(kind)[:64]!r}")
+    if shift:
+        line = _shifted(event, shift)
+    return Addressed(topic, _key(event, str(kind)), line)
+
+
+def _key(event: dict[str, Any], kind: str) -> bytes | None:
+    if kind == _BASE:
+        try:
+            return _LABELS.read(orjson.dumps(event.get("labels"))).key
+        except Refused:
+            return None
+    entity = event.get(EVENT_TYPES[kind].key)
+    return entity.encode() if isinstance(entity, str) and entity else None
+
+
+def _shifted(event: dict[str, Any], shift: int) -> bytes:
+    for field in TIMES:
+        text = event.get(field)
+        if isinstance(text, str):
+            try:
+                event[field] = format_ms(parse(text) + shift)
+            except (Refused, ValueError):
+                continue  # What can't be read stays, so that the worker says so.
+    return orjson.dumps(event)
