@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from stream.core.alerts import Change
+from stream.core.alerts.quantities import printable
 from stream.sinks.sink import SinkSettings
 
 #: Log levels of firing alerts by severity; other severities are warnings.
@@ -33,7 +34,7 @@ class Log:
         console = stream.isatty()
         _logger(stream, console=console).log(
             level,
-            f"{change.rule} {change.to}: {change.explanation}",
+            printable(f"{change.rule} {change.to}: {change.explanation}"),
             sink=self._name,
             **(
                 {"severity": change.severity} if console else {"alert": msgspec.to_builtins(change)}

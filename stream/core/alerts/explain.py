@@ -8,7 +8,7 @@ import msgspec
 
 from stream.core.alerts.change import Change, Contributor
 from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, rises
-from stream.core.alerts.quantities import duration, quantity
+from stream.core.alerts.quantities import duration, printable, quantity
 from stream.core.alerts.rules import PreparedRule, Rollups
 from stream.core.series import Labels, Sample
 
@@ -102,7 +102,7 @@ def _sentence(
 
 
 def _where(labels: dict[str, str]) -> str:
-    listed = ", ".join(f"{name} {value}" for name, value in sorted(labels.items()))
+    listed = ", ".join(f"{name} {printable(value)}" for name, value in sorted(labels.items()))
     return f" for {listed}" if listed else ""
 
 

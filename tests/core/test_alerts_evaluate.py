@@ -1,0 +1,317 @@
+"""Rules over whole evaluations: one alert per series, usual values, contributors, sentences."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed
+from stream.core.catalogue import KPIS
+from stream.core.series import Evaluation, Labels, Sample
+from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+
+WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
+EU: Labels = (("region", "eu"),)
+US: Labels = (("region", "us"),)
+NO_STATES = AlertStates()
+LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5)
+
+
+def rule_set(*rules: Rule) -> RuleSet:
+    return RuleSet.of(Settings(windows=WINDOWS, rules=rules), KPIS)
+
+
+def csat(labels: Labels, k: float, n: float = 100, window: str = "5m") -> Sample:
+    return Sample("csat", window, labels, k / n if n else None, None, None, k, n)
+
+
+def churn(labels: Labels, value: float | None, window: str) -> Sample:
+    n = 1_000
+    return Sample("churn", window, labels, value, value, value, (value or 0) * n, n)
+
+
+def play(
+    rules: RuleSet, rows: Sequence[Sequence[Sample]], states: AlertStates = NO_STATES
+) -> tuple[AlertStates, list[Change]]:
+    changes: list[Change] = []
+    start = 0 if states.at is None else states.at + 5 * SECOND
+    for number, samples in enumerate(rows):
+        now = start + number * 5 * SECOND
+        states, made = evaluate(rules, states, Evaluation(now, tuple(samples)), now)
+        changes.extend(made)
+    return states, changes
+
+
+def told(changes: Sequence[Change]) -> list[tuple[str, dict[str, str], str]]:
+    return [(change.rule, change.labels, change.to) for change in changes]
+
+
+def test_every_series_of_the_rollup_has_an_alert_of_its_own() -> None:
+    _, changes = play(rule_set(LOW), [[csat(EU, 40), csat(US, 60)], [csat(EU, 60), csat(US, 40)]])
+    assert told(changes) == [
+        ("CsatLow", {"region": "eu"}, "firing"),
+        ("CsatLow", {"region": "eu"}, "resolved"),
+        ("CsatLow", {"region": "us"}, "firing"),
+    ]
+
+
+def test_other_rollups_windows_and_kpis_are_not_the_rules_series() -> None:
+    others = [
+        csat((), 10),
+        csat((("channel", "web"), ("region", "eu")), 10),
+        csat(EU, 10, window="1h"),
+        replace_kpi(csat(EU, 10), "css"),
+    ]
+    assert play(rule_set(LOW), [others])[1] == []
+
+
+def replace_kpi(sample: Sample, kpi: str) -> Sample:
+    return msgspec.structs.replace(sample, kpi=kpi)
+
+
+def test_a_rollup_may_be_named_in_any_order() -> None:
+    both = (("channel", "web"), ("region", "eu"))
+    rule = replace(LOW, by=("region", "channel"))
+    assert told(play(rule_set(rule), [[csat(both, 10)]])[1]) == [("CsatLow", dict(both), "firing")]
+
+
+@pytest.mark.parametrize(
+    ("on_no_data", "expected"), [("keep", ["firing"]), ("resolve", ["firing", "resolved"])]
+)
+def test_a_series_that_is_gone_has_no_data(on_no_data: str, expected: list[str]) -> None:
+    rule = replace(LOW, on_no_data="resolve") if on_no_data == "resolve" else LOW
+    states, changes = play(rule_set(rule), [[csat(EU, 40)], [csat(US, 60)], []])
+    assert [change.to for change in changes] == expected
+    assert [state.phase for state in states.alerts] == (["firing"] if on_no_data == "keep" else [])
+
+
+def test_a_kpi_by_currency_has_an_alert_for_each_currency() -> None:
+    rule = Rule("UpsellLow", "upsell", "5m", ("region",), below=0.2)
+    samples = [
+        Sample("upsell", "5m", tuple(sorted((*EU, ("currency", c)))), v, None, None, 100 * v, 100)
+        for c, v in (("EUR", 0.1), ("USD", 0.3))
+    ]
+    assert told(play(rule_set(rule), [samples])[1]) == [
+        ("UpsellLow", {"currency": "EUR", "region": "eu"}, "firing")
+    ]
+
+
+def test_the_usual_churn_is_scaled_to_the_window_and_that_of_a_mean_is_not() -> None:
+    spike = Rule("ChurnSpike", "churn", "5m", baseline="1h", factor=2.0)
+    samples = [churn((), 0.05, "5m"), churn((), 0.12, "1h")]
+    assert play(rule_set(spike), [samples])[1][0].threshold == pytest.approx(2 * 0.12 / 12)
+    fall = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.5)
+    samples = [csat((), 10), csat((), 60, window="1h")]
+    assert play(rule_set(fall), [samples])[1][0].threshold == pytest.approx(0.3)
+
+
+def test_a_spike_compares_a_series_with_its_own_past() -> None:
+    fall = Rule("CsatFall", "csat", "5m", ("region",), baseline="1h", factor=0.5)
+    samples = [csat(EU, 30), csat(US, 30), csat(EU, 80, window="1h"), csat(US, 50, window="1h")]
+    assert told(play(rule_set(fall), [samples])[1]) == [("CsatFall", dict(EU), "firing")]
+
+
+def test_changes_come_in_order_of_rule_and_labels_whatever_the_order_of_rules_and_samples() -> None:
+    rules = [replace(LOW, name=name) for name in ("B", "A", "C")]
+    samples = [csat((("region", name),), 10) for name in ("us", "eu", "ap")]
+    expected = play(rule_set(*rules), [samples])[1]
+    assert told(expected) == sorted(
+        told(expected), key=lambda row: (row[0], sorted(row[1].items()))
+    )
+    shuffler = random.Random(1)
+    for _ in range(5):
+        shuffler.shuffle(rules)
+        shuffler.shuffle(samples)
+        assert play(rule_set(*rules), [samples])[1] == expected
+
+
+def test_an_evaluation_that_is_not_later_than_the_last_is_passed_over() -> None:
+    rules, now = rule_set(LOW), 10 * SECOND
+    low, fine = (Evaluation(now, (csat(EU, k),)) for k in (40, 60))
+    states, first = evaluate(rules, AlertStates(), low, now)
+    assert [change.to for change in first] == ["firing"]
+    for again in (now, now - 1):
+        assert evaluate(rules, states, fine, again) == (states, ())
+    assert [c.to for c in evaluate(rules, states, fine, now + 1).changes] == ["resolved"]
+
+
+def test_states_of_rules_that_are_gone_or_have_another_rollup_are_dropped() -> None:
+    states, _ = play(rule_set(LOW, replace(LOW, name="Gone")), [[csat(EU, 40)]])
+    assert len(states.alerts) == 2
+    states, changes = play(rule_set(replace(LOW, by=())), [[csat((), 60)]], states)
+    assert (states.alerts, changes) == ((), [])
+
+
+def test_inactive_alerts_leave_no_state_behind() -> None:
+    states, _ = play(rule_set(LOW), [[csat(EU, 40)], [csat(EU, 60)], [csat(EU, 60)]])
+    assert states.alerts == ()
+
+
+def test_needed_names_window_and_baseline_of_each_rollup() -> None:
+    spike = Rule("S", "churn", "5m", ("region", "channel"), baseline="1h", factor=2.0)
+    assert needed([LOW, spike]) == {
+        ("csat", "5m", ("region",)),
+        ("churn", "5m", ("channel", "region")),
+        ("churn", "1h", ("channel", "region")),
+    }
+
+
+# Contributors
+
+
+def of(channel: str, region: str | None = None) -> Labels:
+    return (("channel", channel), *((("region", region),) if region else ()))
+
+
+TOTAL = replace(LOW, by=())
+
+
+def test_contributions_of_the_parts_sum_to_the_distance_from_the_threshold() -> None:
+    parts = [csat(of("web"), 5, 60), csat(of("phone"), 3, 20), csat(of("mail"), 8, 20)]
+    (change,) = play(rule_set(TOTAL), [[csat((), 16), *parts]])[1]
+    found = {c.labels["channel"]: c.contribution for c in change.contributors}
+    assert list(found) == ["web", "phone", "mail"]
+    assert sum(found.values()) == pytest.approx(0.16 - 0.5)
+    assert found["web"] == pytest.approx((5 - 0.5 * 60) / 100)
+
+
+def test_parts_that_pull_the_other_way_are_no_contributors() -> None:
+    parts = [csat(of("web"), 10, 60), csat(of("phone"), 38, 40)]
+    (change,) = play(rule_set(TOTAL), [[csat((), 48), *parts]])[1]
+    assert [c.labels for c in change.contributors] == [{"channel": "web"}]
+
+
+def test_a_resolved_alert_names_what_brought_it_back() -> None:
+    fired = [csat((), 40)]
+    back = [csat((), 60), csat(of("web"), 20, 50), csat(of("phone"), 40, 50)]
+    resolved = play(rule_set(TOTAL), [fired, back])[1][-1]
+    assert [c.labels for c in resolved.contributors] == [{"channel": "phone"}]
+
+
+def test_parts_are_those_of_the_series_and_of_the_next_finer_rollups_only() -> None:
+    samples = [
+        csat(of("web"), 30),
+        csat(of("phone"), 60),
+        csat(of("web", "eu"), 10, 50),
+        csat(of("web", "us"), 20, 50),
+        csat(of("phone", "eu"), 10, 50),
+    ]
+    rule = replace(LOW, by=("channel",))
+    (change,) = play(rule_set(rule), [samples])[1]
+    assert [c.labels for c in change.contributors] == [dict(of("web", r)) for r in ("eu", "us")]
+    (change,) = play(rule_set(TOTAL), [[csat((), 30), *samples]])[1]
+    assert [c.labels for c in change.contributors] == [dict(of("web"))]
+
+
+def test_a_spikes_parts_are_measured_against_the_usual_value() -> None:
+    fall = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.5)
+    samples = [csat((), 30), csat((), 80, window="1h"), csat(of("web"), 10, 50)]
+    (change,) = play(rule_set(fall), [samples])[1]
+    assert change.contributors[0].contribution == pytest.approx((10 - 0.8 * 50) / 100)
+
+
+def test_a_mean_without_counts_has_no_contributors() -> None:
+    rule = Rule("NevLow", "nev", "5m", below=0)
+    samples = [Sample("nev", "5m", (), -1.0), Sample("nev", "5m", of("web"), -2.0)]
+    (change,) = play(rule_set(rule), [samples])[1]
+    assert change.contributors == ()
+
+
+def test_a_count_is_made_up_of_the_counts_of_its_parts() -> None:
+    rule = Rule("Recovered", "cart_recovered", "5m", above=5)
+    samples = [
+        Sample("cart_recovered", "5m", labels, value)
+        for labels, value in (((), 9.0), (of("web"), 2.0), (of("phone"), 7.0))
+    ]
+    (change,) = play(rule_set(rule), [samples])[1]
+    assert [c.contribution for c in change.contributors] == [7, 2]
+
+
+# Sentences
+
+
+def sentences(rule: Rule, *rows: Sequence[Sample]) -> list[str]:
+    return [change.explanation for change in play(rule_set(rule), rows)[1]]
+
+
+def test_sentences_of_a_threshold() -> None:
+    rule = replace(LOW, for_ms=5 * SECOND, clear=0.6, keep_firing_for_ms=5 * SECOND)
+    web = csat((("channel", "web"), *EU), 5, 50)
+    assert sentences(
+        rule, [csat(EU, 40), web], [csat(EU, 30)], [csat(EU, 70)], [csat(EU, 80)], [csat(EU, 20)]
+    ) == [
+        (
+            "Customer satisfaction for region eu over 5m is 40% (n = 100), below 50%; "
+            "fires if it is still so in 5 s; moved most by channel web (10%)."
+        ),
+        (
+            "Customer satisfaction for region eu over 5m is 30% (n = 100), "
+            "below 50% since 1970-01-01T00:00:00Z."
+        ),
+        (
+            "Customer satisfaction for region eu over 5m is 80% (n = 100), at or above 60% for 5 s "
+            "again, after an alert that began 1970-01-01T00:00:00Z."
+        ),
+        (
+            "Customer satisfaction for region eu over 5m is 20% (n = 100), below 50%; "
+            "fires if it is still so in 5 s."
+        ),
+    ]
+
+
+def test_sentences_of_a_spike() -> None:
+    spike = Rule("ChurnSpike", "churn", "5m", baseline="1h", factor=2.0)
+    assert sentences(spike, [churn((), 0.05, "5m"), churn((), 0.12, "1h")]) == [
+        (
+            "Churn over 5m is 5% (95% interval 5% to 5%, n = 1,000), surely above 2% "
+            "(2 × the usual 1% of 1h) since 1970-01-01T00:00:00Z."
+        )
+    ]
+
+
+def test_sentences_of_no_data() -> None:
+    rule = replace(TOTAL, on_no_data="resolve")
+    low, few, none = [csat((), 40)], [csat((), 1, 3)], [csat((), 0, 0)]
+    what = "Customer satisfaction over 5m"
+    assert sentences(rule, low, few)[-1] == (
+        f"{what} has 3 of 30 samples needed, so the alert is resolved."
+    )
+    for gone in (none, []):
+        assert sentences(rule, low, gone)[-1] == f"{what} has no value, so the alert is resolved."
+
+
+def test_a_sentence_is_one_line_whatever_the_labels_hold() -> None:
+    (text,) = sentences(LOW, [csat((("region", "a\nb\x1b[31m"),), 10)])
+    assert "for region a\ufffdb\ufffd[31m over 5m" in text
+
+
+def test_a_change_is_the_same_after_it_was_written_and_read() -> None:
+    samples = [csat((), 16), csat(of("web"), 5, 60)]
+    (change,) = play(rule_set(TOTAL), [samples])[1]
+    written = msgspec.json.encode(change)
+    assert msgspec.json.decode(written, type=Change) == change
+    assert set(msgspec.json.decode(written)) >= {
+        "id",
+        "rule",
+        "from",
+        "to",
+        "severity",
+        "kpi",
+        "window",
+        "labels",
+        "value",
+        "lower",
+        "upper",
+        "numerator",
+        "denominator",
+        "threshold",
+        "started_at",
+        "changed_at",
+        "explanation",
+        "contributors",
+    }
+    assert change.key == b'["CsatLow",[]]'

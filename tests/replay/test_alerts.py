@@ -1,0 +1,109 @@
+"""When rules are evaluated over recorded events, and the rows that come out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.evaluate import Wanted
+from stream.core.series import Evaluation, Sample
+from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+from stream.replay.alerts import AlertReplay
+from tests.core import incident
+
+EVERY = 5 * SECOND
+LOW = Rule("CsatLow", "csat", "5m", below=0.5, severity="critical")
+SETTINGS = Settings(windows=(Window("5m", 5 * MINUTE, 5 * SECOND),), rules=(LOW,))
+
+
+def times(settings: Settings, events: list[int]) -> list[int]:
+    """All times of evaluation for events at these times, in order of event time."""
+    replay = AlertReplay(settings)
+    due = [replay.evaluations_due(a, b) for a, b in pairwise([None, *events]) if b is not None]
+    last = replay.evaluations_at_end(events[-1] if events else None)
+    return list(chain(*due, last))
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], []),
+        ([7_000], []),
+        ([10_000], [10_000]),
+        ([7_000, 9_999], []),
+        ([7_000, 10_000], [10_000]),
+        ([10_000, 10_000, 10_001], [10_000]),
+        ([10_000, 15_000], [10_000, 15_000]),
+        ([4_999, 5_001, 21_000], [5_000, 10_000, 15_000, 20_000]),
+    ],
+)
+def test_rules_are_evaluated_at_every_multiple_from_the_first_event_to_the_last(
+    events: list[int], expected: list[int]
+) -> None:
+    assert times(SETTINGS, events) == expected
+
+
+@given(st.lists(st.integers(0, 5 * MINUTE), min_size=1).map(sorted))
+def test_each_multiple_comes_once_before_the_first_event_that_is_later(events: list[int]) -> None:
+    first = -(-events[0] // EVERY) * EVERY
+    assert times(SETTINGS, events) == list(range(first, events[-1] + 1, EVERY))
+    replay = AlertReplay(SETTINGS)
+    for before, after in pairwise(events):
+        assert all(before <= t < after for t in replay.evaluations_due(before, after))
+
+
+def test_without_rules_nothing_is_evaluated() -> None:
+    assert times(replace(SETTINGS, rules=()), [0, HOUR]) == []
+
+
+def sample(now: int, last: int) -> Sample:
+    """A rate that is low while the latest event is in the window, and nothing afterwards."""
+    inside = last >= SETTINGS.windows[0].start(now)
+    return Sample("csat", "5m", (), 0.1 if inside else None, None, None, 10, 100 if inside else 0)
+
+
+@pytest.mark.parametrize("on_no_data", ["keep", "resolve"])
+def test_what_a_long_gap_leaves_out_would_have_changed_nothing(on_no_data: str) -> None:
+    rule = replace(LOW, for_ms=MINUTE, keep_firing_for_ms=10 * MINUTE)
+    if on_no_data == "resolve":
+        rule = replace(rule, on_no_data="resolve")
+    settings = replace(SETTINGS, rules=(rule,))
+    short, whole = AlertReplay(settings), AlertReplay(settings)
+    start, end = 1_000_000 * EVERY, 1_020_000 * EVERY
+    due = short.evaluations_due(start, end)
+    assert len(due) < 2_000
+    for replay, moments in ((short, due), (whole, range(start, end, EVERY))):
+        for now in [*moments, end]:
+            replay.take(Evaluation(now, (sample(now, start),)))
+    assert short.rows() == whole.rows() != []
+
+
+def test_only_what_rules_read_is_wanted() -> None:
+    spike = Rule("S", "churn", "5m", ("region", "channel"), baseline="1h", factor=2.0)
+    settings = Settings(rules=(LOW, replace(LOW, name="Low2", window="24h"), spike))
+    by = ("channel", "region")
+    assert AlertReplay(settings).wanted == {
+        "5m": Wanted(frozenset({"csat", "churn"}), frozenset({(), by})),
+        "1h": Wanted(frozenset({"churn"}), frozenset({by})),
+        "24h": Wanted(frozenset({"csat"}), frozenset({()})),
+    }
+
+
+def test_rows_say_what_changed_in_order_of_time_rule_and_labels() -> None:
+    settings = incident.settings()
+    replay = AlertReplay(settings)
+    for evaluation in incident.evaluations(settings):
+        replay.take(evaluation)
+    rows = replay.rows()
+    keys = ("at", "rule", "labels", "from", "to")
+    assert [{key: row[key] for key in keys} for row in rows] == incident.changes()
+    assert rows == sorted(rows, key=lambda r: (r["at"], r["rule"], sorted(r["labels"].items())))
+    assert list(rows[0]) == [
+        *("at", "rule", "severity", "kpi", "window", "labels", "from", "to"),
+        *("value", "lower", "upper", "numerator", "denominator", "threshold"),
+    ]
+    assert rows[0]["threshold"] == pytest.approx(2 * (1 / 72) / 12)

@@ -1,0 +1,200 @@
+"""What every sink does, whatever it talks to; a new sink of the catalogue is tested by itself."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from email.utils import formatdate
+
+import pytest
+
+from stream.sinks.catalogue import SINKS, build
+from stream.sinks.http import seconds
+from stream.sinks.sink import Refused, Retry, Sink, SinkError, UnknownSink
+from tests.sinks.receiver import (
+    Answer,
+    FakeSettings,
+    Hidden,
+    change,
+    endless,
+    hang,
+    hang_up,
+    receiver,
+    status,
+)
+
+EVERY = sorted(SINKS)
+#: Sinks that post to an address.
+POSTING = [name for name in EVERY if name != "log"]
+SECRET = "k3y-of-the-hook"  # what no error may show
+
+
+def sink(kind: str, url: str, timeout_ms: int = 5_000) -> Sink:
+    address = Hidden(url) if kind in POSTING else None
+    return build(FakeSettings(kind, address, Hidden(SECRET), timeout_ms))
+
+
+async def failure(kind: str, answers: Sequence[Answer], timeout_ms: int = 5_000) -> SinkError:
+    """How one delivery to a receiver that gives these answers fails."""
+    async with receiver(answers) as it:
+        to = sink(kind, it.url, timeout_ms)
+        try:
+            with pytest.raises(SinkError) as caught:
+                await to.deliver(change())
+        finally:
+            await to.close()
+        assert len(it.bodies) == 1
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", EVERY)
+async def test_a_change_is_told_once_and_in_order(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with receiver() as it:
+        to = sink(kind, it.url)
+        for number in range(3):
+            await to.deliver(change(number=number, explanation=f"Reason {number}."))
+        await to.close()
+        told = [body.decode() for body in it.bodies] or capsys.readouterr().err.splitlines()
+    assert len(told) == 3
+    for number, text in enumerate(told):
+        assert f"Reason {number}." in text
+
+
+@pytest.mark.parametrize("kind", EVERY)
+async def test_a_sink_that_was_never_used_closes_and_closes_again(kind: str) -> None:
+    to = sink(kind, "http://127.0.0.1:9/")
+    await to.close()
+    await to.close()
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("kind", POSTING)
+async def test_an_answer_that_may_change_is_worth_another_try(kind: str, code: int) -> None:
+    error = await failure(kind, [status(code)])
+    assert isinstance(error, Retry)
+    assert str(error) == f"answer {code}"
+    assert error.after is None
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 413, 422])
+@pytest.mark.parametrize("kind", POSTING)
+async def test_an_answer_that_stays_is_a_refusal(kind: str, code: int) -> None:
+    error = await failure(kind, [status(code, Retry_After="1")])
+    assert isinstance(error, Refused)
+    assert str(error) == f"answer {code}"
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("kind", POSTING)
+async def test_a_redirect_is_not_followed(kind: str, code: int) -> None:
+    async with receiver() as elsewhere:
+        error = await failure(kind, [status(code, Location=elsewhere.url)])
+        assert elsewhere.bodies == []
+    assert isinstance(error, Refused)
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_a_receiver_says_how_long_to_wait(kind: str) -> None:
+    error = await failure(kind, [status(429, Retry_After="7")])
+    assert isinstance(error, Retry)
+    assert error.after == 7
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_a_receiver_that_hangs_is_left_after_the_timeout(kind: str) -> None:
+    error = await failure(kind, [hang], timeout_ms=100)
+    assert isinstance(error, Retry)
+    assert str(error) == "no answer within 0.1 s"
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_a_receiver_that_hangs_up_is_worth_another_try(kind: str) -> None:
+    assert isinstance(await failure(kind, [hang_up]), Retry)
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_nobody_listening_is_worth_another_try(kind: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        to = sink(kind, f"http://127.0.0.1:{free.getsockname()[1]}/")
+        with pytest.raises(Retry, match="no answer"):
+            await to.deliver(change())
+        await to.close()
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_an_answer_without_end_is_an_answer(kind: str) -> None:
+    async with receiver([endless]) as it:
+        to = sink(kind, it.url)
+        await to.deliver(change())
+        await to.close()
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_a_sink_works_again_after_any_failure(kind: str) -> None:
+    async with receiver([hang_up, status(500), hang, status(204)]) as it:
+        to = sink(kind, it.url, timeout_ms=300)
+        for _ in range(3):
+            with pytest.raises(Retry):
+                await to.deliver(change())
+        await to.deliver(change())
+        await to.close()
+        assert it.bodies == [it.bodies[0]] * 4
+
+
+@pytest.mark.parametrize("kind", POSTING)
+@pytest.mark.parametrize("answer", [status(500), status(404), status(302, Location="x"), hang_up])
+async def test_no_error_shows_address_or_secret(kind: str, answer: Answer) -> None:
+    error = await failure(kind, [answer])
+    shown = f"{error!r} {error} {error.__cause__!r}"
+    assert "s3cret-path" not in shown
+    assert SECRET not in shown
+    assert error.__suppress_context__ or error.__context__ is None
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_an_address_that_is_none_is_refused_without_being_shown(kind: str) -> None:
+    to = sink(kind, "http://[s3cret-path")
+    with pytest.raises(Refused) as caught:
+        await to.deliver(change())
+    await to.close()
+    assert "s3cret-path" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", POSTING)
+def test_a_sink_that_posts_needs_an_address(kind: str) -> None:
+    with pytest.raises(UnknownSink, match=f"my-{kind}: url is missing"):
+        build(FakeSettings(kind))
+
+
+def test_an_unknown_type_is_refused_with_the_types_there_are() -> None:
+    with pytest.raises(UnknownSink, match='my-pager: type "pager" is not one of log, webhook'):
+        build(FakeSettings("pager"))
+
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("0", 0),
+        (" 120 ", 120),
+        (formatdate(NOW + 90, usegmt=True), 90),
+        (formatdate(NOW - 90, usegmt=True), 0),
+        ("soon", None),
+        ("-1", None),
+        ("1.5", None),
+        ("", None),
+        ("٣", None),
+        ("9" * 5_000, 999_999_999),
+        ("Mon, 99 Foo 99999 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_a_number_of_seconds_or_a_date(
+    header: str | None, expected: float | None
+) -> None:
+    assert seconds(header, NOW) == expected

@@ -1,0 +1,224 @@
+"""From the alert topic to a sink: nothing lost, nothing out of order, nothing for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+import pytest
+
+from stream.config.model import SinkConfig
+from stream.core.alerts import Change
+from stream.sinks.catalogue import build
+from stream.sinks.dispatcher import Backoff, Delivery, Dispatcher
+from stream.sinks.sink import Refused, Retry, SinkSettings
+from tests.sinks.receiver import FakeSettings, Hidden, change, receiver, status
+
+QUICK = Backoff(first=0.001, longest=0.005)
+
+
+class Topic:
+    """An alert topic that knows what was acknowledged, and goes on there when read again."""
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        self.values = list(values)
+        self.position = 0
+
+    async def read(self) -> AsyncIterator[Delivery]:
+        for offset in range(self.position, len(self.values)):
+
+            async def acknowledge(upto: int = offset + 1) -> None:
+                assert upto == self.position + 1
+                self.position = upto
+
+            yield Delivery(self.values[offset], acknowledge)
+
+
+class FakeSink:
+    """Fails as told, one entry per try, then takes everything."""
+
+    def __init__(self, *failures: Exception | None) -> None:
+        self.failures = list(failures)
+        self.tries: list[str] = []
+        self.taken: list[str] = []
+        self.closed = False
+        self.tried = asyncio.Event()
+
+    async def deliver(self, change: Change) -> None:
+        self.tried.set()
+        self.tries.append(change.id)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
+        self.taken.append(change.id)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def records(changes: Sequence[Change]) -> list[bytes]:
+    return [msgspec.json.encode(one) for one in changes]
+
+
+FIRINGS = [change(number=number) for number in range(3)]
+IDS = [one.id for one in FIRINGS]
+
+
+async def dispatched(sink: FakeSink, topic: Topic, retry_for_ms: int = 60_000) -> Dispatcher:
+    dispatcher = Dispatcher("hook", sink, retry_for_ms, QUICK)
+    await dispatcher.run(topic.read())
+    return dispatcher
+
+
+async def test_firing_and_resolved_changes_are_delivered_in_order_and_acknowledged() -> None:
+    changes = [change("pending", 1), change("firing", 2), change("resolved", 3)]
+    changes += [change("inactive", 4), change("firing", 5)]
+    sink, topic = FakeSink(), Topic(records(changes))
+    dispatcher = await dispatched(sink, topic)
+    assert sink.taken == [changes[i].id for i in (1, 2, 4)]
+    assert topic.position == 5
+    assert dispatcher.results == {"sent": 3}
+
+
+async def test_a_failed_delivery_is_tried_again_before_the_next_change() -> None:
+    sink, topic = FakeSink(Retry("answer 500"), Retry("answer 500")), Topic(records(FIRINGS))
+    dispatcher = await dispatched(sink, topic)
+    assert sink.tries == [IDS[0]] * 3 + IDS[1:]
+    assert sink.taken == IDS
+    assert dispatcher.results == {"sent": 3, "retried": 2}
+
+
+async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    sink, topic = FakeSink(Refused("answer 404")), Topic(records(FIRINGS))
+    dispatcher = await dispatched(sink, topic)
+    assert sink.tries == IDS
+    assert dispatcher.results == {"sent": 2, "dropped": 1}
+    assert [r.getMessage() for r in caplog.records] == [
+        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 404"
+    ]
+
+
+async def test_what_fails_for_too_long_is_given_up_with_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = FakeSink(*[Retry("answer 503")] * 10_000)
+    topic = Topic(records(FIRINGS[:1]))
+    with caplog.at_level(logging.INFO):
+        dispatcher = await dispatched(sink, topic, retry_for_ms=50)
+    assert dispatcher.results["dropped"] == 1
+    assert dispatcher.results["retried"] == len(sink.tries) - 1 > 0
+    assert topic.position == 1
+    assert [r.getMessage() for r in caplog.records] == [
+        "sink hook: answer 503, trying again",
+        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 503",
+    ]
+
+
+async def test_with_no_time_to_retry_there_is_one_try() -> None:
+    sink = FakeSink(Retry("answer 503"))
+    dispatcher = await dispatched(sink, Topic(records(FIRINGS)), retry_for_ms=0)
+    assert sink.tries == IDS
+    assert dispatcher.results == {"sent": 2, "dropped": 1}
+
+
+async def test_a_receivers_patience_is_waited_for_when_it_is_longer() -> None:
+    sink = FakeSink(Retry("answer 429", after=0.2))
+    began = asyncio.get_running_loop().time()
+    await dispatched(sink, Topic(records(FIRINGS[:1])))
+    assert asyncio.get_running_loop().time() - began >= 0.2
+    assert sink.taken == IDS[:1]
+
+
+async def test_patience_beyond_the_time_to_retry_is_not_waited_for() -> None:
+    sink = FakeSink(Retry("answer 429", after=86_400))
+    dispatcher = await asyncio.wait_for(dispatched(sink, Topic(records(FIRINGS)), 1_000), 30)
+    assert dispatcher.results == {"sent": 2, "dropped": 1}
+
+
+async def test_a_fault_of_the_sink_is_tried_again_and_its_words_are_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = FakeSink(ValueError("http://host/s3cret"))
+    dispatcher = await dispatched(sink, Topic(records(FIRINGS)))
+    assert sink.taken == IDS
+    assert dispatcher.results == {"sent": 3, "retried": 1}
+    assert "ValueError" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("value", [b"", b"no json", b"{}", b"[1]", b"\xff"])
+async def test_a_record_that_is_no_change_is_passed_over(value: bytes) -> None:
+    sink, topic = FakeSink(), Topic([value, *records(FIRINGS[:1])])
+    dispatcher = await dispatched(sink, topic)
+    assert sink.taken == IDS[:1]
+    assert topic.position == 2
+    assert dispatcher.results == {"sent": 1, "dropped": 1}
+
+
+async def test_a_worker_that_dies_while_delivering_leaves_the_change_for_the_next() -> None:
+    topic = Topic(records(FIRINGS))
+
+    class Dying(FakeSink):
+        reached = asyncio.Event()
+
+        async def deliver(self, change: Change) -> None:
+            if change.id == IDS[1]:
+                self.reached.set()
+                await asyncio.Event().wait()
+            await super().deliver(change)
+
+    first = Dying()
+    task = asyncio.create_task(Dispatcher("hook", first, 1_000, QUICK).run(topic.read()))
+    await asyncio.wait_for(first.reached.wait(), 10)
+    assert topic.position == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert first.closed
+    second = FakeSink()
+    await dispatched(second, topic)
+    assert second.taken == IDS[1:]
+
+
+async def test_cancelling_ends_a_dispatcher_that_waits_to_try_again() -> None:
+    topic, sink = Topic(records(FIRINGS)), FakeSink(*[Retry("answer 500", after=200)] * 9)
+    task = asyncio.create_task(Dispatcher("hook", sink, 3_600_000, QUICK).run(topic.read()))
+    await asyncio.wait_for(sink.tried.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert topic.position == 0
+
+
+async def test_one_sink_that_hangs_holds_up_no_other() -> None:
+    class Hanging(FakeSink):
+        async def deliver(self, change: Change) -> None:
+            await asyncio.Event().wait()
+
+    topics = [Topic(records(FIRINGS)) for _ in range(2)]
+    hung = asyncio.create_task(Dispatcher("a", Hanging(), 1_000, QUICK).run(topics[0].read()))
+    free = FakeSink()
+    await dispatched(free, topics[1])
+    assert free.taken == IDS
+    hung.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hung
+
+
+async def test_a_real_receiver_that_fails_at_first_gets_every_change_in_order() -> None:
+    answers = [status(503), status(429, Retry_After="0"), status(500), status(200)]
+    async with receiver(answers) as it:
+        settings = FakeSettings("webhook", Hidden(it.url))
+        dispatcher = Dispatcher("hook", build(settings), settings.retry_for_ms, QUICK)
+        await dispatcher.run(Topic(records(FIRINGS)).read())
+    ids = [msgspec.json.decode(body, type=Change).id for body in it.bodies]
+    assert ids == [IDS[0]] * 4 + IDS[1:]
+    assert dispatcher.results == {"sent": 3, "retried": 3}
+
+
+def test_the_configuration_is_what_sinks_are_made_of() -> None:
+    configured: SinkSettings = SinkConfig(type="log", name="ops")
+    build(configured)
+    assert configured.label == "ops"

@@ -1,0 +1,60 @@
+"""One line per change on standard error."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import msgspec
+import pytest
+
+from stream.core.alerts import Change, Target
+from stream.sinks.log import Log
+from tests.sinks.receiver import FakeSettings, change
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+async def line(one: Change, stream: io.StringIO) -> str:
+    await Log(FakeSettings("log"), stream).deliver(one)
+    written = stream.getvalue()
+    assert written.endswith("\n")
+    return written.removesuffix("\n")
+
+
+async def test_a_line_is_json_with_the_whole_change() -> None:
+    read = json.loads(await line(change(), io.StringIO()))
+    assert read["event"] == "CsatLow firing: It is worse."
+    assert read["sink"] == "my-log"
+    assert msgspec.convert(read["alert"], Change) == change()
+
+
+@pytest.mark.parametrize(
+    ("severity", "to", "level"),
+    [
+        ("critical", "firing", "error"),
+        ("warning", "firing", "warning"),
+        ("page", "firing", "warning"),
+        ("info", "firing", "info"),
+        ("critical", "resolved", "info"),
+    ],
+)
+async def test_the_level_follows_the_severity(severity: str, to: Target, level: str) -> None:
+    one = msgspec.structs.replace(change(to), severity=severity)
+    assert json.loads(await line(one, io.StringIO()))["level"] == level
+
+
+async def test_a_terminal_gets_the_sentence() -> None:
+    text = await line(change(), Terminal())
+    assert "CsatLow firing: It is worse." in text
+    assert "critical" in text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "terminal"])
+async def test_a_label_with_a_line_break_stays_on_the_line(stream: io.StringIO) -> None:
+    text = await line(change(explanation="Worse for\nregion e\x1b[31mu."), stream)
+    assert "\n" not in text
+    assert "\x1b[31mu" not in text
