@@ -11,7 +11,7 @@ from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
 from stream.core.event import Event, Invalid, Outcome
 from stream.core.labels import Labels
-from stream.core.memory import digest
+from stream.core.memory import Memory, digest
 from stream.core.segments import Segments, Values
 from stream.core.settings import MINUTE, SHORTEST_MEMORY, Settings
 from stream.core.tally import Tally, WindowStore
@@ -242,6 +242,15 @@ class Shard:
         """The stores were loaded: make anew what follows from them."""
         for keeper in self._keepers:
             keeper.recovered()
+
+    def remembered(self) -> dict[str, int]:
+        """How many entities and event ids are in memory, by kind."""
+        sizes = {"event_ids": sum(len(seen) for seen in self._seen.values())}
+        for keeper in self._keepers:
+            for store in keeper.stores():
+                if isinstance(store, Memory):
+                    sizes[store.name] = len(store)
+        return sizes
 
     def close(self) -> None:
         """Let go of what is shared with other shards."""

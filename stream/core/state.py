@@ -1,9 +1,9 @@
 """A shard's state as records of a compacted log: deltas and blocks, and how they are folded.
 
 Every flush writes a delta: what changed since the flush before. Blocks hold parts of the state
-absolutely, each with the number of the flush that wrote it; a delta applies to a block only where it is
-newer. A few of the changed blocks are written with every flush, and deltas that all blocks cover are
-deleted. So checkpoints cost little and a recovery reads little.
+absolutely, each with the number of the flush that wrote it; a delta applies to a block only where
+it is newer. A few of the changed blocks are written with every flush, and deltas that all blocks
+cover are deleted. So checkpoints cost little and a recovery reads little.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class StateLog:
         if not records:
             return
         self._check_header(records)
-        blocks = [_unpack(v) + [k] for k, v in records.items() if k.startswith(_BLOCK)]
+        blocks = [[*_unpack(v), k] for k, v in records.items() if k.startswith(_BLOCK)]
         deltas = sorted(_unpack(v) for k, v in records.items() if k.startswith(_DELTA))
         self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
         written: dict[tuple[str, str], int] = {}

@@ -164,6 +164,7 @@ async def _create(
 async def _counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
     """How many partitions topics have; a topic just created may take a moment to be known."""
     wanted = list(topics)
+    counts: dict[str, int] = {}
     for _ in range(50):
         described: list[Any] = await admin.describe_topics(wanted)
         counts = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}

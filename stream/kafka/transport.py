@@ -1,12 +1,12 @@
-"""A Faust transport that delivers records in chunks, each labelled so that none is lost or repeated.
+"""A Faust transport that delivers records in chunks, labelled so that none is lost or repeated.
 
-Faust handles one message at a time, which costs it some 50 µs each. Here a message is all the records
-that a fetch brought for a partition, so this cost is shared by up to thousands of records.
+Faust handles one message at a time, which costs it some 50 µs each. Here a message is all the
+records that a fetch brought for a partition, so this cost is shared by up to thousands of records.
 
-Where stock Faust decides what to read and when to commit, this transport asks the app's *source*, an
-object that knows which partitions are live and where they stand: positions live in the shards' state,
-not in the consumer group. Stock Faust can lose records at start and after a rebalance (faust#312,
-#502, #605); labels and a check for holes make that harmless.
+Where stock Faust decides what to read and when to commit, this transport asks the app's *source*,
+an object that knows which partitions are live and where they stand: positions live in the shards'
+state, not in the consumer group. Stock Faust can lose records at start and after a rebalance
+(faust#312, #502, #605); labels and a check for holes make that harmless.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final, Protocol, cast
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError, FetchResult
+from aiokafka.errors import ConsumerStoppedError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
@@ -70,7 +71,7 @@ class Source(Protocol):
         """These partitions now belong to this worker."""
 
 
-class ChunkSchema(faust.Schema):
+class ChunkSchema(faust.Schema[Any, Any]):
     """Hands chunks through as they are."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
@@ -105,7 +106,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         self._epochs: dict[TopicPartition, int] = {}
         #: Read by the main thread; entries are replaced, never changed.
         self.caught_up: dict[TopicPartition, CaughtUp] = {}
-        self.highwaters: dict[TopicPartition, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
         #: When the group last accepted a heartbeat (monotonic seconds).
         self.heartbeat_at = 0.0
 
@@ -134,20 +135,20 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = watched  # noqa: SLF001
 
-    async def take(self, live: Mapping[TopicPartition, int], timeout: float) -> list[Chunk]:
-        """What was fetched for live partitions, after waiting for up to ``timeout`` seconds."""
-        taken: list[Chunk] = await self.call_thread(self._take, live, timeout)
+    async def take(self, live: Mapping[TopicPartition, int], seconds: float) -> list[Chunk]:
+        """What was fetched for live partitions, after waiting for up to ``seconds``."""
+        taken: list[Chunk] = await self.call_thread(self._take, live, seconds)
         return taken
 
-    async def _take(self, live: Mapping[TopicPartition, int], timeout: float) -> list[Chunk]:
+    async def _take(self, live: Mapping[TopicPartition, int], seconds: float) -> list[Chunk]:
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
-            raise stock.ConsumerStoppedError
+            raise ConsumerStoppedError
         chunks = self._drain(fetcher, live)
         if not chunks:
             waiter = fetcher._create_fetch_waiter()  # noqa: SLF001
-            await asyncio.wait([waiter], timeout=timeout)
+            await asyncio.wait([waiter], timeout=seconds)
             waiter.cancel()
             chunks = self._drain(fetcher, live)
         self._note_progress(fetcher, live)
@@ -195,7 +196,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             if state is None or state.timestamp is None or not state.has_valid_position:
                 continue
             end = state.highwater if state.lso is None or state.lso < 0 else state.lso
-            self.highwaters[tp] = end
+            self.ends[tp] = end
             if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
                 # The answer may be as old as the broker was allowed to hold it.
                 self.caught_up[tp] = CaughtUp(state.position, state.timestamp - FETCH_WAIT_MS)
@@ -291,7 +292,7 @@ class ChunkConsumer(stock.Consumer):
             chunk.start,
             0.0,
             0,
-            (),
+            None,
             None,
             cast("Any", chunk),
             None,

@@ -1,0 +1,1 @@
+"""Everything that talks to Kafka: the Faust app, its transport, and the transactions."""

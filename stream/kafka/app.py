@@ -1,0 +1,109 @@
+"""The Faust app: one agent over all source topics, fed in chunks by our transport."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from typing import Any
+
+import faust
+from aiokafka.helpers import create_ssl_context
+from faust.types.auth import SASLMechanism
+
+from stream.config import KafkaConfig
+from stream.kafka.owner import ShardOwner
+from stream.kafka.topics import TopicMap
+from stream.kafka.transport import ChunkConsumer, ChunkSchema
+
+#: Chunks that may wait for the agent, over all partitions.
+_WAITING_CHUNKS = 16
+
+
+class MonitorApp(faust.App):
+    """A Faust app whose transport asks ``source`` what to read."""
+
+    source: ShardOwner
+
+
+def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp:
+    """The app, not started. Faust assigns the partitions; shards, state and positions are ours.
+
+    Raises:
+        OSError: a certificate can't be read.
+    """
+    session = kafka.session_timeout_ms / 1000
+    app = MonitorApp(
+        kafka.group,
+        broker=[f"batchkafka://{part.strip()}" for part in kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=session / 4,
+        broker_request_timeout=max(kafka.request_timeout_ms / 1000, session + 1),
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        consumer_auto_offset_reset="earliest",
+        datadir=tempfile.gettempdir(),
+        stream_wait_empty=False,
+        # Without standbys Faust falls back to an assignor that tears shards apart.
+        table_standby_replicas=1,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    app.source = owner
+    source = app.topic(
+        *(topics.names.source(t) for t in topics.partitions),
+        schema=ChunkSchema(),
+        acks=False,
+        maxsize=_WAITING_CHUNKS,
+    )
+
+    @app.agent(source)
+    async def ingest(chunks: Any) -> None:
+        async for chunk in chunks:
+            owner.apply(chunk)
+
+    return app
+
+
+async def start(app: MonitorApp) -> None:
+    """Start the app and give the owner the thread that reads."""
+    app.finalize()
+    consumer = app.consumer
+    if not isinstance(consumer, ChunkConsumer):
+        raise TypeError("the transport batchkafka is not installed")
+    app.source.thread = consumer.thread
+    await app.start()
+
+
+def _credentials(kafka: KafkaConfig) -> Any:
+    context: ssl.SSLContext | None = None
+    if kafka.uses_tls:
+        context = create_ssl_context(
+            cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
+        )
+        context.check_hostname = kafka.ssl_check_hostname
+    if kafka.uses_sasl:
+        password = kafka.sasl_password
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=password.get_secret_value() if password else None,
+            mechanism=SASLMechanism(kafka.sasl_mechanism),
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None
+
+
+async def stop(app: MonitorApp) -> None:
+    """Stop the app and leave the group."""
+    await app.stop()
+
+
+def has_crashed(app: MonitorApp) -> bool:
+    """Whether a part of the app has failed for good."""
+    return bool(app.crashed) or app.should_stop
+
+
+def crash_reason(app: MonitorApp) -> Exception:
+    """Why it failed."""
+    reason = app.crash_reason
+    return reason if isinstance(reason, Exception) else RuntimeError(f"Faust stopped: {reason!r}")

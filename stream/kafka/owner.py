@@ -1,0 +1,269 @@
+"""Which shards this worker owns, as the group assigns them, and keeping them flushed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.config import KafkaConfig
+from stream.core.segments import Values
+from stream.core.settings import Settings
+from stream.core.state import StateRefused
+from stream.kafka.log import FlushFailed
+from stream.kafka.shards import Health, OwnedShard
+from stream.kafka.topics import TopicMap
+from stream.kafka.transport import Chunk, ChunkThread
+
+#: How long a last flush may hold up a rebalance, in seconds.
+_LAST_FLUSH_SECONDS: Final = 3.0
+#: How long to wait before a shard is tried again, in seconds.
+_RETRY_SECONDS: Final = 1.0
+#: How often the group is told the positions, in seconds.
+_TELL_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class ShardOwner:
+    """Takes over the assigned shards, feeds and flushes them; the transport's source.
+
+    It runs in the app's event loop; only its own coroutines change it.
+    """
+
+    def __init__(self, settings: Settings, kafka: KafkaConfig, topics: TopicMap) -> None:
+        self.health = Health()
+        #: Live shards by number.
+        self.shards: dict[int, OwnedShard] = {}
+        #: Why the worker must stop, once it must.
+        self.fatal: Exception | None = None
+        self.reason = "no partitions are assigned yet"
+        self._settings = settings
+        self._kafka = kafka
+        self._topics = topics
+        self._by_full_name = {topics.names.source(t): t for t in topics.partitions}
+        self._values = Values(settings)
+        self._assigned: set[int] = set()
+        self._live: dict[TopicPartition, int] = {}
+        self._epoch = 0
+        self._parked: dict[int, OwnedShard] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flushing = asyncio.Lock()
+        self._flush_now = asyncio.Event()
+        self._stopping = False
+        self._tell_at = 0.0
+        self.thread: ChunkThread | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all shards are live here, so that sums over them are totals."""
+        return len(self.shards) == self._topics.shards
+
+    @property
+    def expected(self) -> int:
+        """How many shards the group has given to this worker."""
+        return len(self._assigned)
+
+    def live(self) -> Mapping[TopicPartition, int]:
+        """The partitions to read; none while a flush is overdue, so that memory stays bounded."""
+        if any(shard.overfull for shard in self.shards.values()):
+            self._flush_now.set()
+            return {}
+        return self._live
+
+    # Rebalance ---------------------------------------------------------------------------------
+
+    async def revoked(self) -> None:
+        """Stop reading, write what there is, and keep the shards in case they come back."""
+        self._live = {}
+        self._assigned = set()
+        self.reason = "the group is rebalancing"
+        await self._cancel_tasks()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.flush_all(), _LAST_FLUSH_SECONDS)
+        for shard in self.shards.values():
+            if shard.in_doubt:
+                await shard.close()
+            else:
+                self._parked[shard.number] = shard
+        self.shards = {}
+
+    def assigned(self, partitions: set[TopicPartition]) -> None:
+        """Begin to take over what is assigned; heartbeats must go on meanwhile."""
+        owned: dict[int, set[str]] = {}
+        for tp in partitions:
+            if tp.topic in self._by_full_name:
+                owned.setdefault(tp.partition, set()).add(self._by_full_name[tp.topic])
+        torn = [n for n, topics in owned.items() if topics != set(self._topics.topics_of(n))]
+        if torn:
+            self._fail(StateRefused(f"the group has torn shards {sorted(torn)} apart"))
+            return
+        self._assigned = set(owned)
+        self._spawn(self._take_over(self._assigned))
+
+    async def _take_over(self, numbers: set[int]) -> None:
+        """Recover shards and let them go live together: their label values are one decision."""
+        for number in [n for n in self._parked if n not in numbers]:
+            await self._parked.pop(number).close()
+        self.reason = f"recovering {len(numbers)} shards" if numbers else "no partitions assigned"
+        started = time.monotonic()
+        ready = await asyncio.gather(*(self._recovered(n) for n in sorted(numbers)))
+        while ready:
+            await self._enter(ready.pop())
+        self.health.recovery = self.health.recovery.plus(time.monotonic() - started)
+
+    async def _recovered(self, number: int) -> OwnedShard:
+        parked = self._parked.pop(number, None)
+        if parked is not None:
+            # Had anybody owned it in between, its next flush would be fenced.
+            return parked
+        while True:
+            shard = OwnedShard(number, self._settings, self._values, self._kafka, self._topics)
+            try:
+                await shard.recover()
+            except (KafkaError, FlushFailed, OSError) as error:
+                log.warning("shard %d can't be taken over yet: %r", number, error)
+                await shard.close()
+                await asyncio.sleep(_RETRY_SECONDS)
+            except StateRefused as error:
+                await shard.close()
+                self._fail(error)
+                raise asyncio.CancelledError from error
+            except asyncio.CancelledError:
+                await shard.close()
+                raise
+            else:
+                return shard
+
+    async def _enter(self, shard: OwnedShard) -> None:
+        """Go to the shard's positions and let it live in a new epoch."""
+        if self.thread is None:
+            raise RuntimeError("the consumer has not started")
+        shard.epoch = 0
+        positions: Mapping[TopicPartition, int] = {}
+        while not shard.epoch:
+            try:
+                positions = await shard.find_positions(self.thread)
+                self._epoch += 1
+                epoch = self._epoch
+                await self.thread.enter(positions, epoch)
+                shard.epoch = epoch
+            except (KafkaError, OSError) as error:
+                log.warning("shard %d can't be read yet: %r", shard.number, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except StateRefused as error:
+                await shard.close()
+                self._fail(error)
+                return
+            except asyncio.CancelledError:
+                await shard.close()
+                raise
+        self.shards[shard.number] = shard
+        self._live = {**self._live, **dict.fromkeys(positions, shard.epoch)}
+
+    def _fail(self, error: Exception) -> None:
+        self.fatal = self.fatal or error
+        self.reason = str(error)
+
+    # Feeding -----------------------------------------------------------------------------------
+
+    def apply(self, chunk: Chunk) -> None:
+        """Take in a chunk, unless it belongs to an epoch that is over. Awaits nothing."""
+        shard = self.shards.get(chunk.partition)
+        if shard is None or shard.epoch != chunk.epoch:
+            return
+        if not shard.apply(self._by_full_name[chunk.topic], chunk):
+            log.info("a chunk before %s-%d is missing: reading it again", chunk.topic, chunk.start)
+            self._read_again(shard)
+
+    def _read_again(self, shard: OwnedShard) -> None:
+        """Go back to where the shard stands; what is under way is of an old epoch then."""
+        del self.shards[shard.number]
+        self._live = {tp: e for tp, e in self._live.items() if tp.partition != shard.number}
+        self._spawn(self._enter(shard))
+
+    # Flushing ----------------------------------------------------------------------------------
+
+    async def flush_forever(self) -> None:
+        """Flush all live shards at the configured interval, and at once where one is overfull."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._flush_now.wait(), self._kafka.flush_ms / 1000)
+            self._flush_now.clear()
+            await self.flush_all()
+            if time.monotonic() > self._tell_at:
+                self._tell_at = time.monotonic() + _TELL_SECONDS
+                self._tell_positions()
+
+    async def flush_all(self) -> None:
+        """Flush every live shard; one whose flush fails is dropped and taken over anew."""
+        async with self._flushing:
+            await asyncio.gather(*(self._flush(s) for s in list(self.shards.values())))
+
+    async def _flush(self, shard: OwnedShard) -> None:
+        try:
+            await shard.flush(self.health)
+        except FlushFailed as error:
+            log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
+            self.health.flush_failures += 1
+            await self._drop(shard)
+
+    async def _drop(self, shard: OwnedShard) -> None:
+        self.shards.pop(shard.number, None)
+        self._live = {tp: e for tp, e in self._live.items() if tp.partition != shard.number}
+        await shard.close()
+        if shard.number in self._assigned and not self._stopping:
+            self._spawn(self._take_over_again(shard.number))
+
+    async def _take_over_again(self, number: int) -> None:
+        """Whoever fenced us may be the new owner: wait until the group still takes us as one."""
+        dropped = time.monotonic()
+        while self.thread is not None and self.thread.heartbeat_at < dropped:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # The thread that beats can't set an event of this loop.
+        await self._enter(await self._recovered(number))
+
+    def _tell_positions(self) -> None:
+        if self.thread is None or not self.shards:
+            return
+        positions = {
+            tp: shard.positions[topic]
+            for shard in self.shards.values()
+            for tp, topic in shard.partitions().items()
+        }
+        self._spawn(self.thread.commit_for_tools(positions))
+
+    # Life --------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the shards failed: %r", error)
+            self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    async def _cancel_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Write what there is and let go of everything."""
+        self._stopping = True
+        self._live = {}
+        await self._cancel_tasks()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.flush_all(), _LAST_FLUSH_SECONDS)
+        for shard in [*self.shards.values(), *self._parked.values()]:
+            await shard.close()
+        self.shards, self._parked = {}, {}

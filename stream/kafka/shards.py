@@ -1,0 +1,200 @@
+"""The shards of a worker: taken over, fed, flushed, and dropped the moment anything is in doubt.
+
+A shard's state, source positions and dead letters are written in one transaction of a producer
+whose transactional id names the shard. Taking over a shard is: start that producer (which fences
+the owner before and aborts what it left open), read the state log to its end, fold it, and go on in
+the sources where the state says. So each record counts once, whoever dies when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka import TopicPartition
+
+from stream.config import KafkaConfig
+from stream.core.event import DEAD_LETTER_OUTCOMES
+from stream.core.segments import Values
+from stream.core.settings import Settings
+from stream.core.shard import Refusal, Shard
+from stream.core.state import StateLog, StateRefused
+from stream.kafka.log import Outgoing, TransactionalWriter, read_log
+from stream.kafka.topics import STATE_LIMIT, TopicMap
+from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from stream.metrics.view import Timing
+
+#: Dead letters beyond this many bytes make a flush due at once, so that memory stays bounded.
+MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
+#: So many records since the last flush make one due at once, so that deltas stay small.
+MOST_RECORDS: Final = 50_000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Health:
+    """What the shards count for the metrics."""
+
+    flush: Timing = field(default_factory=Timing)
+    flush_failures: int = 0
+    recovery: Timing = field(default_factory=Timing)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+
+
+class OwnedShard:
+    """A shard that this worker has taken over. It is fed by the agent and flushed by a timer."""
+
+    def __init__(
+        self, number: int, settings: Settings, values: Values, kafka: KafkaConfig, topics: TopicMap
+    ) -> None:
+        self.number = number
+        self.shard = Shard(settings, values)
+        self.log = StateLog(self.shard)
+        #: Labels the chunks that were read since the last seek; 0 until the shard is live.
+        self.epoch = 0
+        #: The position up to which each source topic (without prefix) was applied.
+        self.positions: dict[str, int] = {}
+        self._kafka = kafka
+        self._topics = topics
+        self._letters: list[Outgoing] = []
+        self._letter_bytes = 0
+        self._records_since_flush = 0
+        #: Whether a transaction was begun whose outcome is not known (yet).
+        self.in_doubt = False
+        self._writer = TransactionalWriter(
+            kafka,
+            f"{kafka.group}-shard-{number}",
+            max(topics.largest_dead_letter, STATE_LIMIT),
+        )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Full names of this shard's source topics, by the name without prefix."""
+        return {t: self._topics.names.source(t) for t in self._topics.topics_of(self.number)}
+
+    def partitions(self) -> dict[TopicPartition, str]:
+        """This shard's source partitions and their topics without prefix."""
+        return {TopicPartition(full, self.number): topic for topic, full in self.names.items()}
+
+    async def recover(self) -> None:
+        """Fence the owner before and fold the state log.
+
+        Raises:
+            KafkaError, FlushFailed: not now; try again.
+            StateRefused: the state can't be used.
+        """
+        await self._writer.start()
+        records = await read_log(self._kafka, self._topics.names.state, self.number)
+        self.log.recover(records)
+
+    async def find_positions(self, thread: ChunkThread) -> dict[TopicPartition, int]:
+        """Where to go on in the sources.
+
+        Raises:
+            StateRefused: a source ends before the state's position, so it is not the same topic.
+        """
+        partitions = self.partitions()
+        first, end = await thread.bounds(list(partitions))
+        progress = self.shard.progress
+        for tp, topic in partitions.items():
+            position = progress.positions.get(topic, first[tp])
+            if position > end[tp]:
+                raise StateRefused(
+                    f"topic {tp.topic} partition {tp.partition} ends at {end[tp]} but was read up"
+                    f" to {position}: it was made anew; use another kafka.group to count anew"
+                )
+            if position < first[tp]:
+                gap = first[tp] - position
+                progress.skipped[topic] = progress.skipped.get(topic, 0) + gap
+                position = first[tp]
+            self.positions[topic] = position
+            progress.positions[topic] = position
+        return {tp: self.positions[topic] for tp, topic in partitions.items()}
+
+    def apply(self, topic: str, chunk: Chunk) -> bool:
+        """Take in a chunk; False where records before it are missing. Awaits nothing."""
+        if chunk.start != self.positions[topic]:
+            return chunk.start < self.positions[topic]
+        values = [r.value for r in chunk.records]
+        refusals = self.shard.ingest(topic, values, _now_ms())
+        if refusals:
+            self._bury(topic, chunk, refusals)
+        self.positions[topic] = chunk.end
+        self.shard.progress.positions[topic] = chunk.end
+        self._records_since_flush += len(chunk.records)
+        return True
+
+    @property
+    def overfull(self) -> bool:
+        """Whether a flush is due at once."""
+        return (
+            self._letter_bytes > MOST_DEAD_LETTER_BYTES or self._records_since_flush > MOST_RECORDS
+        )
+
+    def _bury(self, topic: str, chunk: Chunk, refusals: Iterable[Refusal]) -> None:
+        target = self._topics.names.dead_letters(topic)
+        for refusal in refusals:
+            if refusal.outcome not in DEAD_LETTER_OUTCOMES:
+                continue
+            record = chunk.records[refusal.place]
+            headers = [*record.headers, *dead_letter_headers(chunk, record.offset, refusal)]
+            self._letters.append(Outgoing(target, self.number, record.key, record.value, headers))
+            self._letter_bytes += len(record.value or b"") + 512
+
+    async def flush(self, health: Health) -> None:
+        """Write what has changed, as one transaction.
+
+        Raises:
+            FlushFailed: the shard must be dropped and taken over anew.
+        """
+        started = time.monotonic()
+        state = self.log.flush(_now_ms())
+        letters, self._letters, self._letter_bytes = self._letters, [], 0
+        self._records_since_flush = 0
+        if not state:
+            return
+        names = self._topics.names
+        records = [Outgoing(names.state, self.number, key, value) for key, value in state]
+        self.in_doubt = True
+        await self._writer.write([*letters, *records])
+        self.in_doubt = False
+        health.flush = health.flush.plus(time.monotonic() - started)
+        for letter in letters:
+            topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")
+            health.dead_letters[topic] = health.dead_letters.get(topic, 0) + 1
+
+    def complete_to(self, caught_up: Mapping[TopicPartition, CaughtUp]) -> int:
+        """The latest time (ms) such that all that the sources held then is applied; 0: never."""
+        times = []
+        for tp, topic in self.partitions().items():
+            found = caught_up.get(tp)
+            if found is None or self.positions.get(topic, -1) < found.position:
+                return 0
+            times.append(found.at)
+        return min(times, default=0)
+
+    async def close(self) -> None:
+        """Let go of the shard; what was not flushed is left to the next owner."""
+        self.epoch = 0
+        self.shard.close()
+        await self._writer.stop()
+
+
+def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:
+    """Why a record was refused and where it lies, in Kafka Connect's names and our own."""
+    said = {
+        "__connect.errors.topic": chunk.topic,
+        "__connect.errors.partition": str(chunk.partition),
+        "__connect.errors.offset": str(offset),
+        "__connect.errors.stage": "VALUE_CONVERTER",
+        "__connect.errors.exception.message": f"{refusal.path}: {refusal.reason}",
+        "cxkpi.outcome": refusal.outcome,
+        "cxkpi.field": refusal.path,
+        "cxkpi.reason": refusal.reason,
+    }
+    return [(name, text.encode()) for name, text in said.items()]
