@@ -139,6 +139,13 @@ def test_an_evaluation_that_is_not_later_than_the_last_is_passed_over() -> None:
     assert [c.to for c in evaluate(rules, states, fine, now + 1).changes] == ["resolved"]
 
 
+def test_an_evaluation_that_changed_nothing_is_not_made_again_either() -> None:
+    rules, now = rule_set(LOW), 10 * SECOND
+    states, changes = evaluate(rules, NO_STATES, Evaluation(now, (csat(EU, 60),)), now)
+    assert changes == ()
+    assert evaluate(rules, states, Evaluation(now, (csat(EU, 40),)), now) == (states, ())
+
+
 def test_states_of_rules_that_are_gone_or_have_another_rollup_are_dropped() -> None:
     states, _ = play(rule_set(LOW, replace(LOW, name="Gone")), [[csat(EU, 40)]])
     assert len(states.alerts) == 2

@@ -397,6 +397,14 @@ def test_a_clock_set_back_makes_no_change_twice_and_none_out_of_order(
     assert len({change.id for change in changes}) == len(changes)
 
 
+def test_an_alert_changes_once_at_an_evaluation_whatever_is_seen_when_it_is_made_again() -> None:
+    state, first = step(ABOVE, AlertState("Low"), sample(0.6), EVERY)
+    assert first is not None
+    for now in (EVERY, EVERY - 1):
+        assert step(ABOVE, state, sample(0.1), now) == (state, None)
+    assert step(ABOVE, state, sample(0.1), EVERY + 1)[1] is not None
+
+
 @given(rules(), ROWS)
 def test_an_evaluation_made_again_right_away_changes_nothing_more(
     rule: Rule, row: list[RuleSample | None]

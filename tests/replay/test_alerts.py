@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain, pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -60,26 +61,29 @@ def test_without_rules_nothing_is_evaluated() -> None:
     assert times(replace(SETTINGS, rules=()), [0, HOUR]) == []
 
 
-def sample(now: int, last: int) -> Sample:
-    """A rate that is low while the latest event is in the window, and nothing afterwards."""
-    inside = last >= SETTINGS.windows[0].start(now)
-    return Sample("csat", "5m", (), 0.1 if inside else None, None, None, 10, 100 if inside else 0)
+def sample(now: int, last: int, afterwards: float | None) -> Sample:
+    """A rate that is low while the latest event is in the window, and another afterwards."""
+    value = 0.1 if last >= SETTINGS.windows[0].start(now) else afterwards
+    return Sample("csat", "5m", (), value, None, None, 10, 0 if value is None else 100)
 
 
+@pytest.mark.parametrize("afterwards", [None, 0.9])
 @pytest.mark.parametrize("on_no_data", ["keep", "resolve"])
-def test_what_a_long_gap_leaves_out_would_have_changed_nothing(on_no_data: str) -> None:
-    rule = replace(LOW, for_ms=MINUTE, keep_firing_for_ms=10 * MINUTE)
-    if on_no_data == "resolve":
-        rule = replace(rule, on_no_data="resolve")
+def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
+    on_no_data: Literal["keep", "resolve"], afterwards: float | None
+) -> None:
+    rule = replace(LOW, for_ms=MINUTE, keep_firing_for_ms=HOUR, on_no_data=on_no_data)
     settings = replace(SETTINGS, rules=(rule,))
     short, whole = AlertReplay(settings), AlertReplay(settings)
-    start, end = 1_000_000 * EVERY, 1_020_000 * EVERY
+    start, end = 1_000_000 * EVERY, 1_010_000 * EVERY
     due = short.evaluations_due(start, end)
     assert len(due) < 2_000
     for replay, moments in ((short, due), (whole, range(start, end, EVERY))):
         for now in [*moments, end]:
-            replay.take(Evaluation(now, (sample(now, start),)))
-    assert short.rows() == whole.rows() != []
+            replay.take(Evaluation(now, (sample(now, start, afterwards),)))
+    assert short.rows() == whole.rows()
+    ends = afterwards is not None or on_no_data == "resolve"
+    assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
 
 
 def test_only_what_rules_read_is_wanted() -> None:
