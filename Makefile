@@ -50,7 +50,7 @@ test: check
 
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pipx install uv, or UV=/path/to/uv" >&2; exit 1; }
-	$(UV) pip compile $(LOCK_OPTIONS) $(UPGRADE) pyproject.toml --output-file requirements.lock
+	$(UV) pip compile $(LOCK_OPTIONS) $(UPGRADE) pyproject.toml --group build --output-file requirements.lock
 	$(UV) pip compile $(LOCK_OPTIONS) $(UPGRADE) pyproject.toml --group dev --output-file requirements-dev.lock
 
 # One lock for all platforms and Python versions, with hashes and without addresses, so that it
