@@ -1,6 +1,6 @@
 """PromQL over the worker's metrics, with the dashboard's variables in it.
 
-A series of the total has no dimension label, and one of a rollup has the labels of that rollup only.
+A series of the total has no dimension label, and one of a rollup only the labels of that rollup.
 So every query names all dimensions, each with a variable: its *All* stands for the label's
 absence, the total, and never for all values together, which would count each event several times.
 """

@@ -1,0 +1,101 @@
+"""Every query of the dashboard, asked of a real Prometheus that scrapes a worker's metrics."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream.core.catalogue import KPIS
+from stream.core.settings import Settings
+from stream.dashboards.overview import overview
+from stream.metrics.families import gauge_of
+from stream.metrics.view import WorkerView
+from tests.dashboards.queries import choices, run
+from tests.fixtures.prometheus import Prometheus, PrometheusTools
+from tests.metrics.serving import serving
+from tests.metrics.views import WINDOWS, view
+
+DOCUMENT: dict[str, Any] = json.loads(overview(KPIS, Settings().dimensions))
+
+#: What values of a unit can be.
+RANGES = {
+    "percentunit": (0.0, 1.0),
+    "bool_yes_no": (0.0, 1.0),
+    "s": (0.0, math.inf),
+    "eps": (0.0, math.inf),
+    "bytes": (1.0, math.inf),
+}
+
+
+def _view() -> WorkerView:
+    """A worker whose counters move with the clock."""
+    now = time.time()
+    return view(KPIS, int(now * 1000) - 100, accepted=int(now * 100))
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    prometheus_tools: PrometheusTools, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    folder: Path = tmp_path_factory.mktemp("prometheus")
+    with (
+        serving(_view, KPIS) as server,
+        Prometheus.scraping(prometheus_tools, folder, [f"127.0.0.1:{server.port}"]) as running,
+    ):
+        running.wait_for("count_over_time(cx_worker_ready[5s]) >= 4")
+        yield running
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"window": "7d"},
+        {"channel": "chat"},
+        {"region": "(north|south)"},
+        {"channel": "chat", "region": "north"},
+    ],
+    ids=lambda chosen: " ".join(f"{k}={v}" for k, v in chosen.items()) or "defaults",
+)
+def test_every_query_finds_values_of_its_unit(
+    prometheus: Prometheus, chosen: dict[str, str]
+) -> None:
+    for answer in run(prometheus, DOCUMENT, **chosen):
+        assert answer.series, f"{answer.asked.panel}: {answer.expr}"
+        low, high = RANGES.get(answer.asked.unit, (-math.inf, math.inf))
+        for series in answer.series:
+            assert not math.isnan(series.value), answer
+            assert low <= series.value <= high, answer
+
+
+def _values(prometheus: Prometheus, gauge: str, **chosen: str) -> dict[tuple[str, str], float]:
+    """The series that the panels over time show of a gauge, by channel and region."""
+    for answer in run(prometheus, DOCUMENT, **chosen):
+        if f"({gauge}{{" in answer.expr:
+            return {
+                (s.labels.get("channel", ""), s.labels.get("region", "")): s.value
+                for s in answer.series
+            }
+    raise AssertionError(gauge)
+
+
+def test_all_is_the_total_and_not_every_series(prometheus: Prometheus) -> None:
+    for kpi in KPIS.values():
+        shown = _values(prometheus, gauge_of(kpi))
+        assert list(shown) == [("", "")], kpi.id
+
+
+def test_a_value_of_one_dimension_chooses_its_rollup(prometheus: Prometheus) -> None:
+    assert list(_values(prometheus, "cx_nps", channel="chat")) == [("chat", "")]
+    both = _values(prometheus, "cx_nps", channel="chat", region="(north|south)")
+    assert set(both) == {("chat", "north"), ("chat", "south")}
+
+
+def test_variables_offer_what_the_worker_has(prometheus: Prometheus) -> None:
+    assert choices(prometheus, DOCUMENT, "window") == set(WINDOWS)
+    assert choices(prometheus, DOCUMENT, "channel") == {"chat", "email", "phone"}
+    assert choices(prometheus, DOCUMENT, "region") == {"north", "south"}
