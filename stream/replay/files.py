@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from io import UnsupportedOperation
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, Literal, NamedTuple, Self
@@ -129,8 +130,7 @@ class _Source:
             )
         except OSError as error:
             raise InputMissing(f"{self._shown}: {_reason(error)}") from error
-        status = os.fstat(self._file.fileno())
-        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self.size = _size(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -290,6 +290,15 @@ def _merged(cursors: Sequence[_Cursor]) -> Iterator[Batch]:
             files, lines, values = zip(*batch, strict=True)
             yield Batch(files, lines, list(values))
             batch = []
+
+
+def _size(file: BinaryIO) -> int | None:
+    """The bytes of a regular file; None for a pipe or what is no file of the system."""
+    try:
+        status = os.fstat(file.fileno())
+    except UnsupportedOperation:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _check_length(size: int) -> None:

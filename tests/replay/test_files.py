@@ -1,0 +1,226 @@
+"""Reading recorded events: order, line numbers, compression, and what can't be read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.replay import files
+from stream.replay.files import InputBroken, InputMissing, Reader, read
+
+
+def records(paths: Sequence[Path | str]) -> list[tuple[str, int, bytes]]:
+    return [
+        (Path(file).name, line, value)
+        for batch in read([str(path) for path in paths])
+        for file, line, value in zip(*batch, strict=True)
+    ]
+
+
+def visit(second: int) -> bytes:
+    return json.dumps({"occurred_at": f"2026-03-02T10:00:{second:02}Z"}).encode()
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(data)
+
+
+LINES = [visit(i % 60) for i in range(10_000)]
+TEXT = b"\n".join(LINES) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain.jsonl", TEXT),
+        ("no-end.jsonl", TEXT.removesuffix(b"\n")),
+        ("windows.jsonl", b"\xef\xbb\xbf" + TEXT.replace(b"\n", b"\r\n")),
+        ("a.gz", gzip.compress(TEXT)),
+        ("members.gz", gzip.compress(TEXT[:1000]) + gzip.compress(TEXT[1000:])),
+        ("padded.gz", gzip.compress(TEXT) + bytes(512)),
+        ("a.zst", zstd(TEXT)),
+        ("frames.zst", zstd(TEXT[:1000]) + zstd(TEXT[1000:])),
+        ("gzip-by-another-name", gzip.compress(TEXT)),
+        ("zstd-by-another-name", zstd(TEXT)),
+    ],
+)
+def test_a_file_is_read_whole_with_line_numbers(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert records([path]) == [(name, i, line) for i, line in enumerate(LINES, 1)]
+
+
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.binary(max_size=6).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")),
+            st.sampled_from([b"", b" ", b"\t", b"x" * 50]),
+        ),
+        max_size=30,
+    ),
+    block=st.integers(1, 40),
+)
+def test_blank_lines_are_skipped_but_count_wherever_blocks_end(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], block: int
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "lines"
+    path.write_bytes(b"-\n" + b"\n".join(parts))  # The first line keeps magic numbers away.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_BLOCK", block)
+        assert records([path])[1:] == [
+            ("lines", i, part) for i, part in enumerate(parts, 2) if part and not part.isspace()
+        ]
+
+
+def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = None
+
+    stdin = Stdin()
+    stdin.buffer = _Pipe(gzip.compress(TEXT))  # type: ignore[assignment]
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert [value for _, _, value in records(["-"])] == LINES
+
+
+class _Pipe(io.BytesIO):
+    """Gives a few bytes at a time and has no size."""
+
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(min(size or 0, 37))
+
+    def fileno(self) -> int:
+        return 0
+
+
+def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "blank").write_bytes(b"\n\n  \n")
+    assert records([tmp_path / "empty"]) == records([tmp_path / "blank"]) == []
+    assert records([tmp_path / "empty", tmp_path / "blank"]) == []
+
+
+def by_the_rule(contents: Sequence[Sequence[tuple[float, bytes]]]) -> list[tuple[int, int]]:
+    """(file, line) in the contract's order, by looking at all heads each time."""
+    places = [0] * len(contents)
+    order: list[tuple[int, int]] = []
+    while True:
+        heads = [
+            (c[p][0], i)
+            for i, (c, p) in enumerate(zip(contents, places, strict=True))
+            if p < len(c)
+        ]
+        if not heads:
+            return order
+        _, file = min(heads)
+        places[file] += 1
+        order.append((file, places[file]))
+
+
+@given(
+    contents=st.lists(
+        st.lists(
+            st.one_of(
+                st.integers(0, 59).map(lambda s: (float(s), visit(s))),
+                st.sampled_from([b"not JSON", b"{}", b'{"occurred_at":1}']).map(
+                    lambda line: (float("-inf"), line)
+                ),
+            ),
+            max_size=12,
+        ),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_of_several_files_the_one_with_the_oldest_next_record_goes_first(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[list[tuple[float, bytes]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    paths = []
+    for i, content in enumerate(contents):
+        paths.append(folder / str(i))
+        paths[-1].write_bytes(b"".join(line + b"\n" for _, line in content))
+    assert records(paths) == [
+        (str(file), line, contents[file][line - 1][1]) for file, line in by_the_rule(contents)
+    ]
+
+
+def test_several_large_files_come_in_batches(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(TEXT)
+    batches = list(read([str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert sum(len(batch.values) for batch in batches) == 20_000
+    assert len(batches) == 5
+
+
+def test_progress_is_in_bytes_of_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(TEXT))
+    with Reader([str(path), str(path)]) as reader:
+        assert (reader.size, reader.consumed) == (2 * path.stat().st_size, 0)
+        list(reader.batches())
+        assert reader.consumed == reader.size
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "no such file or directory"),
+        (lambda path: path.mkdir(), "is a directory"),
+    ],
+)
+def test_a_file_that_is_missing_is_named_before_anything_is_read(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(TEXT)
+    make(bad)
+    with pytest.raises(InputMissing, match=f"bad: {said}"):
+        next(read([str(good), str(bad)]))
+
+
+GZ = gzip.compress(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.gz", GZ[: len(GZ) // 2]),
+        ("no-trailer.gz", GZ[:-8]),
+        ("head.gz", GZ[:5]),
+        ("empty.gz", b""),
+        ("plain.gz", TEXT),
+        ("wrong-sum.gz", GZ[:-8] + bytes(8)),
+        ("second.gz", GZ + b"rubbish"),
+        ("cut.zst", zstd(TEXT)[:-3]),
+        ("empty.zst", b""),
+        ("plain.zst", TEXT),
+    ],
+)
+def test_a_broken_file_is_named_with_the_position(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputBroken, match=rf"{name}: line \d+: \w+") as caught:
+        records([path])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_without_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(files, "_BLOCK", 100)
+    path = tmp_path / "long"
+    path.write_bytes(b"{}\n" + b"x" * 5_000)
+    with pytest.raises(InputBroken, match="line 2: is longer than 1000 bytes"):
+        records([path])

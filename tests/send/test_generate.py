@@ -1,0 +1,114 @@
+"""``cxkpi generate``: into files, and live against the real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stream.cli.generate import generate
+from stream.core.settings import MINUTE
+from stream.core.timestamps import parse
+from stream.generate.company import events
+from tests.send.conftest import Kafka
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(generate, list(map(str, args)))
+
+
+def test_a_file_holds_the_company_s_events(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    start = "2026-03-02T10:00:00Z"
+    result = run("--to", path, "--start", start, "--history", "2m", "--for", "1m", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    now = parse(start)
+    expected = [value for *_, value in events(now - 2 * MINUTE, now + MINUTE, 50, 3)]
+    assert path.read_bytes().splitlines() == expected
+
+
+def test_standard_output_holds_nothing_but_events() -> None:
+    result = run("--to", "-", "--history", "10s", "--json")
+    assert json.loads(result.stderr)["events"] == len(result.stdout.splitlines())
+    assert all(json.loads(line)["event_id"] for line in result.stdout.splitlines())
+
+
+def test_an_incident_is_placed_relative_to_now(tmp_path: Path) -> None:
+    start = "2026-03-02T10:00:00Z"
+    counts = []
+    for incident in ("churn-spike:eu@-5m/5m", "churn-spike:eu@+5m"):
+        path = tmp_path / "events.jsonl"
+        span = ("--start", start, "--history", "10m", "--rate", 100)
+        run("--to", path, *span, "--incident", incident)
+        cancelled = [
+            event
+            for event in map(json.loads, path.read_bytes().splitlines())
+            if event["type"] == "subscription.cancelled" and event["labels"]["region"] == "eu"
+        ]
+        counts.append(sum(parse(e["occurred_at"]) >= parse(start) - 5 * MINUTE for e in cancelled))
+    assert counts[0] > 5 * counts[1] > 0
+
+
+def test_live_events_come_as_time_passes_after_the_history(kafka: Kafka) -> None:
+    before = time.time() * 1000
+    result = kafka.run(
+        generate, "--rate", 100, "--history", "1m", "--for", "2s", "--json", "--seed", 9
+    )
+    after = time.time() * 1000
+    assert result.exit_code == 0, result.output
+    assert after - before >= 1_900
+    times = [parse(json.loads(record.value)["occurred_at"]) for record in kafka.records()]
+    assert len(times) == json.loads(result.stdout)["events"]
+    assert min(times) < before - 55_000
+    assert before + 1_000 < max(times) < after
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_everything_delivered(kafka: Kafka, number: signal.Signals) -> None:
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), number))
+    timer.start()
+    result = kafka.run(generate, "--rate", 200, "--history", "5s", "--json")
+    timer.join()
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    delivered = len(kafka.records())
+    # What was being written when the signal came may be delivered without being counted.
+    assert 500 < summary["events"] <= delivered <= summary["events"] + 2_000
+
+
+def test_an_unreachable_broker_is_one_line(offline: Callable[..., Result]) -> None:
+    result = offline(generate, "--for", "1s")
+    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
+    assert "no Kafka broker answers at 127.0.0.1:1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--start", "2026-03-02T10:00:00Z"), "--start needs --to"),
+        (("--to", "-"), "--to needs --for or --history"),
+        (("--rate", "0"), "--rate"),
+        (("--for", "1 minute"), "is not a duration"),
+        (("--to", "-", "--for", "1s", "--start", "today"), "is not an RFC 3339 date-time"),
+        (("--incident", "fire"), "the kinds are outage"),
+        (("--to", "/nowhere/at/all", "--for", "1s"), "no such file or directory"),
+    ],
+)
+def test_what_can_t_be_done_is_refused_with_the_reason(args: tuple[str, ...], said: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_the_loop_of_a_caller_is_left_alone() -> None:
+    run("--to", "-", "--history", "1s")
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()

@@ -1,0 +1,152 @@
+"""``cxkpi send`` against the real broker."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+from click.testing import Result
+
+from stream.broker.properties import MESSAGE_MAX_BYTES
+from stream.cli.send import send
+from stream.core.settings import MINUTE
+from stream.core.timestamps import parse
+from stream.generate.company import events
+from tests.send.conftest import Kafka
+
+START = 1_772_445_600_000
+GENERATED = list(events(START, START + 2 * MINUTE, rate=30, seed=4))
+LINES = b"".join(value + b"\n" for *_, value in GENERATED)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    path = tmp_path / "events.jsonl.gz"
+    path.write_bytes(gzip.compress(LINES))
+    return path
+
+
+def test_recorded_events_reach_their_topics_by_entity_and_in_order(
+    kafka: Kafka, recorded: Path
+) -> None:
+    result = kafka.run(send, recorded, "--json")
+    assert result.exit_code == 0, result.output
+    found = kafka.records()
+    assert sorted(r[0::2] for r in found) == sorted((t, k) for _, t, k, _ in GENERATED)
+    default = DefaultPartitioner()
+    assert all(r.partition == default(r.key, [0, 1, 2], []) for r in found)
+    by_partition: defaultdict[tuple[str, int], list[bytes]] = defaultdict(list)
+    for record in found:
+        by_partition[record[:2]].append(record.value)
+    order = {value: place for place, (*_, value) in enumerate(GENERATED)}
+    for values in by_partition.values():
+        places = [order[value] for value in values]
+        assert places == sorted(places)
+    summary = json.loads(result.stdout)
+    assert summary["sent"] == len(GENERATED)
+    assert set(summary["topics"]) == {record.topic for record in found}
+
+
+def test_now_moves_the_last_event_to_the_present(kafka: Kafka) -> None:
+    before = time.time() * 1000
+    result = kafka.run(send, "-", "--now", stdin=LINES)
+    assert result.exit_code == 0, result.output
+    found = {record.value for record in kafka.records()}
+    moved = {event["event_id"]: event for event in map(json.loads, found)}
+    shift = max(parse(e["occurred_at"]) for e in moved.values()) - GENERATED[-1][0]
+    assert before <= GENERATED[-1][0] + shift <= time.time() * 1000
+    for *_, value in GENERATED:
+        event = json.loads(value)
+        sent = moved[event["event_id"]]
+        for name in ("occurred_at", "opened_at", "started_at"):
+            assert (name in event) == (name in sent)
+            if name in event:
+                assert parse(sent.pop(name)) == parse(event.pop(name)) + shift
+        assert event == sent
+
+
+BAD = b'{"type":"visit.ended","visit_id":"v"}\nno JSON\n\n{"type":"visit.begun"}\n'
+
+
+def test_lines_that_belong_to_no_topic_are_named_and_the_others_sent(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(BAD)
+    result = kafka.run(send, path)
+    assert result.exit_code == 1
+    assert f"{path}:2: not JSON" in result.output
+    assert f"{path}:4: no event type: 'visit.begun'" in result.output
+    assert [record.key for record in kafka.records()] == [b"v"]
+
+
+def test_raw_sends_them_as_they_are(kafka: Kafka) -> None:
+    result = kafka.run(send, "-", "--raw", "cx.ticket", stdin=BAD)
+    assert result.exit_code == 0, result.output
+    assert sorted((r.topic, r.key, r.value) for r in kafka.records() if r.topic == "cx.ticket") == [
+        ("cx.ticket", None, b"no JSON"),
+        ("cx.ticket", None, b'{"type":"visit.begun"}'),
+    ]
+
+
+def test_a_record_that_its_topic_does_not_take_is_named_and_the_others_sent(kafka: Kafka) -> None:
+    large = b'{"type":"visit.ended","visit_id":"large","x":"%s"}\n' % (
+        b"x" * (MESSAGE_MAX_BYTES + 1)
+    )
+    fits = b'{"type":"visit.ended","visit_id":"fits","x":"%s"}\n' % (
+        b"x" * (MESSAGE_MAX_BYTES - 1_000)
+    )
+    result = kafka.run(send, "-", "--json", stdin=large + fits + BAD[:38])
+    assert result.exit_code == 1
+    (unsendable,) = json.loads(result.stdout)["unsendable_lines"]
+    assert unsendable["line"] == 1
+    assert "cx.visit takes" in unsendable["reason"]
+    assert {record.key for record in kafka.records()} == {b"fits", b"v"}
+
+
+def test_a_rate_is_held(kafka: Kafka, tmp_path: Path) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_bytes(b"".join(LINES.splitlines(keepends=True)[:100]))
+    summary = json.loads(kafka.run(send, path, "--rate", 100, "--json").stdout)
+    assert summary["sent"] == 100
+    assert 0.85 < summary["seconds"] < 10
+
+
+def test_an_empty_file_sends_nothing(kafka: Kafka, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    result = kafka.run(send, tmp_path / "empty", "--now", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["sent"]) == (0, 0)
+
+
+def test_a_missing_file_is_one_line(kafka: Kafka, tmp_path: Path) -> None:
+    result = kafka.run(send, tmp_path / "nowhere")
+    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
+    assert "nowhere: no such file or directory" in result.output
+
+
+def test_a_broken_gzip_is_one_line(kafka: Kafka, tmp_path: Path) -> None:
+    path = tmp_path / "cut.gz"
+    path.write_bytes(gzip.compress(LINES)[:1000])
+    result = kafka.run(send, path)
+    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
+    assert "the gzip data end too early" in result.output
+
+
+def test_an_unreachable_broker_is_one_line(offline: Callable[..., Result], recorded: Path) -> None:
+    result = offline(send, recorded)
+    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
+    assert "no Kafka broker answers at 127.0.0.1:1" in result.output
+
+
+def test_a_broken_configuration_is_one_line(kafka: Kafka, recorded: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[kafka]\npartitons = 3\n")
+    result = kafka.run(send, recorded, "--config", config)
+    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
+    assert "partitons" in result.output
