@@ -125,8 +125,9 @@ def _snapshot(
             by_name[one.name].append(one)
         else:
             parts[_series(family, one)][family.part] = one.value
-    times = [one.value for one in by_name["cx_evaluated_timestamp_seconds"]]
-    lags = [one.value for one in by_name["cx_worker_lag_records"]]
+    times = [one.value for one in by_name.get("cx_evaluated_timestamp_seconds", ())]
+    lags = [one.value for one in by_name.get("cx_worker_lag_records", ())]
+    letters = [one.value for one in by_name.get("cx_worker_dead_letters_total", ())]
     return Snapshot(
         taken=taken,
         windows=windows,
@@ -137,14 +138,14 @@ def _snapshot(
         },
         events={
             (one.labels.get("topic", ""), one.labels.get("outcome", "")): one.value
-            for one in by_name["cx_events_total"]
+            for one in by_name.get("cx_events_total", ())
         },
-        alerts={_alert(one): one.value == 1 for one in by_name["cx_alert_firing"]},
+        alerts={_alert(one): one.value == 1 for one in by_name.get("cx_alert_firing", ())},
         worker={name: found[0].value for name, found in by_name.items() if not found[0].labels},
-        covered=next((one.value for one in by_name["cx_window_covered_ratio"]), None),
+        covered=next((one.value for one in by_name.get("cx_window_covered_ratio", ())), None),
         evaluated=min(times, default=None),
         lag=sum(lags) if lags else None,
-        dead_letters=sum(one.value for one in by_name["cx_worker_dead_letters_total"]),
+        dead_letters=sum(letters),
     )
 
 

@@ -1,0 +1,151 @@
+"""What the view draws, and that it fits."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from stream.core.catalogue import KPIS
+from stream.core.kpi import Kpi
+from stream.core.series import Evaluation, Sample
+from stream.metrics.exposition import Exposition
+from stream.metrics.view import AlertState, WorkerView
+from stream.top.numbers import count, duration, interval, number
+from stream.top.screen import Screen, clock
+from stream.top.snapshot import read
+from stream.top.trends import Trends
+from tests.metrics.views import view
+
+
+def screen(*workers: WorkerView, kpis: dict[str, Kpi] = KPIS) -> Screen:
+    trends = Trends()
+    for second, worker in enumerate(workers):
+        text = Exposition(kpis).text(worker).decode()
+        trends.observe(read(text, 1_790_000_000.0 + second, kpis))
+    return Screen("http://127.0.0.1:9464", trends, kpis, None)
+
+
+def text(drawn: Screen, width: int, height: int | None) -> str:
+    return "\n".join(line.plain for line in drawn.lines(width, height))
+
+
+def test_a_small_terminal_shows_every_kpi_the_alerts_and_the_worst_segments() -> None:
+    shown = text(screen(view(KPIS), view(KPIS, shift=0.1)), 80, 24)
+    for kpi in KPIS:
+        assert kpi in shown
+    assert "ChurnSpike region=north firing" in shown
+    assert "region=south" in shown
+    assert "events" in shown
+    assert "lag 360" in shown
+
+
+def test_a_wide_terminal_shows_titles_bounds_counts_and_trends() -> None:
+    shown = text(screen(*(view(KPIS, shift=s / 10) for s in range(4))), 150, 45)
+    line = next(line for line in shown.splitlines() if line.startswith("Customer satisfaction"))
+    assert "60.0%" in line
+    assert "50…70" in line
+    assert "100" in line
+    assert "▁▃▆█" in line
+
+
+def test_alert_changes_are_told_with_their_time() -> None:
+    shown = text(screen(view(KPIS, firing=False), view(KPIS), view(KPIS, firing=False)), 120, 40)
+    assert f"{clock(1_790_000_001)} ChurnSpike region=north firing" in shown
+    assert "ChurnSpike region=north resolved" in shown
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 220), st.integers(1, 70))
+def test_the_picture_fits_any_terminal(width: int, height: int) -> None:
+    for drawn in (_PICTURE, screen()):
+        lines = drawn.lines(width, height)
+        assert len(lines) <= height
+        assert all(line.cell_len <= width for line in lines)
+
+
+_PICTURE = screen(view(KPIS), view(KPIS, shift=0.2))
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    lines = screen(view(KPIS), view(KPIS, shift=0.2)).lines(80, 24, ascii_only=True)
+    assert all(line.plain.isascii() for line in lines)
+
+
+def test_label_values_cannot_command_the_terminal() -> None:
+    evil = "\x1b[2J\x1b]0;title\x07\r\n\u202e"
+    labels = (("channel", evil),)
+    samples = (Sample("csat", "1h", (), 0.8, 0.7, 0.9), Sample("csat", "1h", labels, 0.1, 0.0, 0.2))
+    worker = WorkerView(
+        evaluation=Evaluation(1, samples),
+        alerts=(AlertState(evil, evil, labels, firing=True),),
+        outcomes={("cx.cart", evil): 1},
+    )
+    drawn = screen(worker)
+    for line in drawn.lines(200, None):
+        assert line.plain.isprintable()
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, color_system=None, width=200, height=40)
+    console.print(drawn)
+    assert "\x1b[2J" not in output.getvalue()
+    assert "\x07" not in output.getvalue()
+
+
+def test_colours_are_for_terminals_alone() -> None:
+    for terminal in (True, False):
+        output = io.StringIO()
+        Console(file=output, force_terminal=terminal, width=120, height=40).print(
+            screen(view(KPIS))
+        )
+        assert ("\x1b[" in output.getvalue()) == terminal
+
+
+def test_a_worker_without_kpis_is_said_to_have_none() -> None:
+    shown = text(screen(WorkerView()), 80, 24)
+    assert "not ready" in shown
+    assert "no KPI is exposed" in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "ratio", "–"),
+        (0.6735, "ratio", "67.3%"),
+        (0.0923, "ratio", "9.23%"),
+        (1.0, "ratio", "100.0%"),
+        (322.6, "seconds", "5m 23s"),
+        (0.25, "seconds", "0.2 s"),
+        (7200.0, "seconds", "2h 00m"),
+        (259200.0, "seconds", "3.0 d"),
+        (30.0, "points", "30.0"),
+        (-6.6, "points", "-6.60"),
+        (1234.0, "carts", "1,234"),
+        (2.5, "pages", "2.50"),
+        (1234.5, "currency", "1,234.5"),
+    ],
+)
+def test_values_are_told_in_their_unit(value: float | None, unit: str, shown: str) -> None:
+    assert number(value, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "unit", "width", "shown"),
+    [
+        (0.685, 0.822, "ratio", 13, "68.5…82.2"),
+        (-6.6, 100.0, "points", 9, "-6.6…100"),
+        (-22.94, 17.46, "points", 9, "-23…17"),
+        (-0.04, 0.04, "points", 9, "0…0"),
+        (None, None, "ratio", 9, ""),
+    ],
+)
+def test_bounds_lose_decimals_before_they_lose_digits(
+    lower: float | None, upper: float | None, unit: str, width: int, shown: str
+) -> None:
+    assert interval(lower, upper, unit, width) == shown
+
+
+def test_durations_and_counts_are_short() -> None:
+    assert [duration(s) for s in (0.0021, 0.013, 59.94, 60.0)] == ["2.1 ms", "13 ms", "59.9 s",
+                                                                  "1m 00s"]  # fmt: skip
+    assert [count(n) for n in (999, 1_234_567, 12_345_678)] == ["999", "1,234,567", "12,346k"]
