@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.families import WORKER_FAMILIES, KpiFamily, WorkerFamily, kpi_families
 from stream.metrics.view import Timing, WorkerView
 
@@ -59,7 +59,7 @@ def _metric(family: WorkerFamily, view: WorkerView) -> Metric:
 
 
 class Exposition:
-    """Writes views as text. The text of the latest view is kept, so that a scrape more is free."""
+    """Writes views as text. The lines of the latest evaluation are kept for further scrapes."""
 
     def __init__(self, kpis: Mapping[str, Kpi]) -> None:
         self._families: dict[str, list[KpiFamily]] = defaultdict(list)
@@ -70,15 +70,18 @@ class Exposition:
         self._registry.register(self._collector)
         ProcessCollector(registry=self._registry)
         self._label_texts: dict[tuple[str, Labels], str] = {}
-        self._latest: tuple[WorkerView, bytes] | None = None
+        self._latest: tuple[Evaluation, bytes] | None = None
 
     def text(self, view: WorkerView) -> bytes:
         """The exposition of a view in the text format, as UTF-8."""
-        if self._latest is None or self._latest[0] is not view:
-            samples = view.evaluation.samples if view.evaluation else ()
-            self._collector.view = view
-            text = self._kpi_text(samples) + generate_latest(self._registry)
-            self._latest = (view, text)
+        self._collector.view = view
+        return self._evaluation_text(view.evaluation) + generate_latest(self._registry)
+
+    def _evaluation_text(self, evaluation: Evaluation | None) -> bytes:
+        if evaluation is None:
+            return b""
+        if self._latest is None or self._latest[0] is not evaluation:
+            self._latest = (evaluation, self._kpi_text(evaluation.samples))
         return self._latest[1]
 
     def _kpi_text(self, samples: Iterable[Sample]) -> bytes:

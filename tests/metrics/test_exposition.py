@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -215,13 +216,24 @@ def test_kpi_lines_are_those_that_the_library_writes(samples: tuple[Sample, ...]
     assert text.startswith(generate_latest(_Oracle(samples)))
 
 
-def test_the_text_of_a_view_is_made_once() -> None:
+def test_the_lines_of_an_evaluation_are_kept_but_not_for_another() -> None:
     exposition = Exposition(KPIS)
-    worker = view(KPIS)
-    first = exposition.text(worker)
-    assert exposition.text(worker) is first
-    later = exposition.text(view(KPIS, shift=0.1))
-    assert later != first
+    shown = []
+    for value, accepted in ((0.1, 1), (0.1, 2), (0.2, 2)):
+        samples = (Sample("csat", "1h", (), value),)
+        outcomes = {("cx.cart", "accepted"): accepted}
+        worker = WorkerView(evaluation=Evaluation(1, samples), outcomes=outcomes)
+        for same in (worker, msgspec.structs.replace(worker, ready=True)):
+            series = list(parse(exposition.text(same).decode()))
+            shown.append(
+                (
+                    value_of(series, "cx_csat_ratio", window="1h"),
+                    value_of(series, "cx_events_total", topic="cx.cart", outcome="accepted"),
+                    value_of(series, "cx_worker_ready"),
+                )
+            )
+    assert shown == [(0.1, 1, 0), (0.1, 1, 1), (0.1, 2, 0), (0.1, 2, 1), (0.2, 2, 0), (0.2, 2, 1)]
+    assert "cx_csat_ratio" not in exposition.text(WorkerView()).decode()
 
 
 def test_fifteen_thousand_series_take_little_time() -> None:
