@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -106,9 +105,3 @@ def test_what_can_t_be_done_is_refused_with_the_reason(args: tuple[str, ...], sa
     result = run(*args)
     assert result.exit_code == 2
     assert said in result.output
-
-
-def test_the_loop_of_a_caller_is_left_alone() -> None:
-    run("--to", "-", "--history", "1s")
-    with pytest.raises(RuntimeError):
-        asyncio.get_running_loop()
