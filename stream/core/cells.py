@@ -75,10 +75,25 @@ class Cells:
         Raises:
             CounterOverflow: a sum is beyond ±2⁶².
         """
-        if keys.size:
-            self.keys, self.values = summed(
-                np.concatenate((self.keys, keys)), np.concatenate((self.values, values))
-            )
+        keys, values = summed(keys, values)
+        if not keys.size:
+            return
+        places = np.searchsorted(self.keys, keys)
+        known = np.zeros(keys.size, dtype=bool)
+        inside = places < self.keys.size
+        known[inside] = self.keys[places[inside]] == keys[inside]
+        # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
+        sums = self.values[places[known]] + values[known]
+        if sums.size and np.abs(sums).max() >= SUM_LIMIT:
+            raise CounterOverflow("a counter's sum is beyond ±2^62")
+        self.values[places[known]] = sums
+        new = ~known
+        if new.any():
+            self.keys = np.insert(self.keys, places[new], keys[new])
+            self.values = np.insert(self.values, places[new], values[new])
+        if not sums.all():
+            kept = self.values != 0
+            self.keys, self.values = self.keys[kept], self.values[kept]
 
     def between(self, first_slot: int, last_slot: int) -> tuple[Ints, Ints]:
         """Keys and values of the slots from ``first_slot`` to ``last_slot``, both included."""

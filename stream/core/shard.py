@@ -115,11 +115,19 @@ class Shard:
     """Takes in batches of records; holds everything that is known of them.
 
     ``event_time``: the time is that of the events, not of a clock, and one for all topics, as in
-    ``replay``. ``values`` is shared by all shards.
+    ``replay``; valid events after ``until`` are left out then. ``values`` is shared by all shards.
     """
 
-    def __init__(self, settings: Settings, values: Values, *, event_time: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        values: Values,
+        *,
+        event_time: bool = False,
+        until: int | None = None,
+    ) -> None:
         self.settings = settings
+        self._until = until
         self.progress = Progress()
         self.tally = Tally(settings.windows)
         self.windows = WindowStore(settings.windows, self.tally)
@@ -165,15 +173,15 @@ class Shard:
         progress = self.progress
         if not self._event_time:
             progress.now = max(progress.now, now)
-        decoder = self._decoders.get(topic)
-        if decoder is None:
-            decoder = self._decoders[topic] = Decoder(topic)
+        decoder = self._decoder(topic)
         refusals: list[Refusal] = []
         accepted: dict[str, int] = {}
         for i, (event, occurred, labels) in enumerate(zip(*decoder.decode(values), strict=True)):
             if isinstance(event, Invalid):
                 progress.count(topic or "", "invalid")
                 refusals.append(Refusal(i, "invalid", event.path, event.reason))
+                continue
+            if self._until is not None and occurred > self._until:
                 continue
             kind = self._kinds[type(event)]
             key = digest(event.event_id)
@@ -188,6 +196,12 @@ class Shard:
         for name, n in accepted.items():
             progress.count(name, "accepted", n)
         return refusals
+
+    def _decoder(self, topic: str | None) -> Decoder:
+        decoder = self._decoders.get(topic)
+        if decoder is None:
+            decoder = self._decoders[topic] = Decoder(topic)
+        return decoder
 
     def _refusal(
         self, kind: _Kind, event: Event, occurred: int, key: bytes
@@ -219,6 +233,15 @@ class Shard:
             progress.first = occurred
         self._seen[topic].add(key, clock)
 
+    def time_of(self, value: bytes) -> int | None:
+        """``occurred_at`` of a record, if it would be accepted now; changes nothing."""
+        (event,), (occurred,), _ = self._decoder(None).decode([value])
+        if isinstance(event, Invalid) or (self._until is not None and occurred > self._until):
+            return None
+        kind = self._kinds[type(event)]
+        refusal = self._refusal(kind, event, occurred, digest(event.event_id))
+        return occurred if refusal is None else None
+
     def advance(self, at: int) -> None:
         """All that happened before ``at`` was seen: what waits for that time comes due."""
         for keeper in self._keepers:
@@ -237,6 +260,15 @@ class Shard:
             clock = at if topic is None or self._event_time else self.progress.clocks.get(topic, at)
             for block in store.expire(clock):
                 yield store.name, block
+
+    def settle(self, at: int) -> None:
+        """Forget what is too old, where nobody keeps a log of the changes."""
+        self.fold(at)
+        for _ in self.expire(at):
+            continue
+        for store in self.stores():
+            store.changes()
+            store.touched()
 
     def recovered(self) -> None:
         """The stores were loaded: make anew what follows from them."""

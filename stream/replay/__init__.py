@@ -1,0 +1,1 @@
+"""Recorded events: reading them, addressing them, and running them through the core."""
