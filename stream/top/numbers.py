@@ -34,12 +34,13 @@ def duration(seconds: float) -> str:
     """A duration in its two largest units."""
     if seconds < 0.0995:
         return f"{1000 * seconds:.{1 if seconds < 0.00995 else 0}f} ms"
-    if seconds < _MINUTE:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
+    seconds = round(seconds)  # Else the smaller unit may be rounded up to 60.
     if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f}m {seconds % _MINUTE:02.0f}s"
+        return f"{seconds // _MINUTE}m {seconds % _MINUTE:02}s"
     if seconds < 2 * _DAY:
-        return f"{seconds // _HOUR:.0f}h {seconds % _HOUR // _MINUTE:02.0f}m"
+        return f"{seconds // _HOUR}h {seconds % _HOUR // _MINUTE:02}m"
     return f"{seconds / _DAY:.1f} d"
 
 

@@ -145,7 +145,23 @@ def test_bounds_lose_decimals_before_they_lose_digits(
     assert interval(lower, upper, unit, width) == shown
 
 
-def test_durations_and_counts_are_short() -> None:
-    assert [duration(s) for s in (0.0021, 0.013, 59.94, 60.0)] == ["2.1 ms", "13 ms", "59.9 s",
-                                                                  "1m 00s"]  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0021, "2.1 ms"),
+        (0.013, "13 ms"),
+        (0.0996, "0.1 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1m 00s"),
+        (479.7, "8m 00s"),
+        (3599.6, "1h 00m"),
+        (7199.0, "1h 59m"),
+        (200_000.0, "2.3 d"),
+    ],
+)
+def test_durations_have_two_units_that_never_reach_the_next(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_counts_grow_shorter_as_they_grow() -> None:
     assert [count(n) for n in (999, 1_234_567, 12_345_678)] == ["999", "1,234,567", "12,346k"]
