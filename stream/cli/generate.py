@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import click
 
+from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration, Moment
 from stream.core.timestamps import format_ms
 from stream.generate import company
@@ -80,11 +81,11 @@ class _Plan:
     "--to", "target", metavar="FILE|-", help="Write JSON lines at full speed, not to Kafka."
 )
 @click.option("--start", type=Moment(), help="With --to: take this moment for now.")
-@click.option("--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def generate(
     rate: float, history: int, lasting: int | None, seed: int, incidents: tuple[str, ...],
-    target: str | None, start: int | None, config: Path | None, as_json: bool,
+    target: str | None, start: int | None, config_path: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Generate the events of a plausible company.
 
@@ -107,7 +108,7 @@ def generate(
         plan.end = now + (lasting or 0)
         _write(plan, target)
     else:
-        _send(plan, config)
+        _send(plan, config_path)
     _tell(plan, as_json, err=target == "-")
 
 
@@ -133,10 +134,10 @@ def _write(plan: _Plan, target: str) -> None:
 
 def _send(plan: _Plan, config: Path | None) -> None:
     """Send to Kafka, the past at full speed and then by the clock."""
-    from stream.cli.sending import kafka_config, run
+    from stream.cli.sending import run
     from stream.kafka.producer import EventProducer
 
-    kafka = kafka_config(config)
+    kafka = configuration(config, needs=("kafka",)).kafka
 
     async def sending() -> None:
         async with EventProducer(kafka) as producer:

@@ -18,7 +18,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from stream.cli.sending import SendFailed, kafka_config, run
+from stream.cli.configured import config_option, configuration
+from stream.cli.sending import SendFailed, run
 from stream.core.decode import occurred_at
 from stream.generate.pacing import Pace, now_ms
 from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader
@@ -89,11 +90,11 @@ class _Order:
 @click.option(
     "--raw", metavar="TOPIC", help="Send lines that belong to no topic to this one, as they are."
 )
-@click.option("--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def send(
     files: tuple[str, ...], rate: float | None, now: bool, raw: str | None,
-    config: Path | None, as_json: bool,
+    config_path: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Send recorded events, JSON lines, to their topics, keyed by entity.
 
@@ -101,7 +102,7 @@ def send(
     oldest event first; blank lines are skipped. Missing topics are created. Events are sent as they
     are, valid or not; lines that are no JSON or of no event type are named, and the exit code is 1.
     """
-    kafka = kafka_config(config)
+    kafka = configuration(config_path, needs=("kafka",)).kafka
     report = _Report()
     try:
         with ExitStack() as stack:

@@ -1,18 +1,15 @@
-"""What the sending commands share: the configuration, the end by a signal, failures as one line."""
+"""What the sending commands share: the end by a signal, and failures as one line."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from stream.config import ConfigError, KafkaConfig, load
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.producer import NotDelivered
 
@@ -23,14 +20,6 @@ class SendFailed(click.ClickException):
     """The events can't be sent; one line, exit code 2."""
 
     exit_code = 2
-
-
-def kafka_config(path: Path | None) -> KafkaConfig:
-    """The configuration's brokers; raises :class:`SendFailed`."""
-    try:
-        return load(path, os.environ, needs=("kafka",)).kafka
-    except ConfigError as error:
-        raise SendFailed(str(error)) from error
 
 
 def run(sending: Coroutine[Any, Any, T]) -> T | None:

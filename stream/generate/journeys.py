@@ -238,8 +238,9 @@ def _answer(value: dict[str, Any], survey: str, feeling: float, says: bool) -> N
     elif survey == "ces":
         value["score"] = _within(1, round(5.3 + 1.3 * feeling), 7)
     elif survey == "emotion":
-        names = _POSITIVE if feeling > -0.6 else _NEGATIVE
-        strength = round(min(10.0, 4.5 + 2.0 * abs(feeling)), 1)
+        glad = feeling > -0.6
+        names = _POSITIVE if glad else _NEGATIVE
+        strength = round(min(10.0, (5.5 if glad else 2.0) + 2.0 * abs(feeling)), 1)
         first = int(abs(feeling) * 10) % 4
         value["emotions"] = {names[first]: strength, names[first - 1]: round(strength / 2, 1)}
     else:

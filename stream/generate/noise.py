@@ -1,7 +1,8 @@
 """What goes wrong on the way: repeats, garbage, and records that are late or refer to nothing.
 
 Noise only adds records that a correct consumer leaves uncounted: the numbers stay those of the
-clean events, and how often each outcome has to come out is known.
+clean events, and how often each outcome has to come out is known. Some garbage is garbage only on
+its topic (a visit among the carts): in a file, which knows no topics, it would count.
 """
 
 from __future__ import annotations
