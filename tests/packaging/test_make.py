@@ -19,11 +19,19 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # A make around the tests must not tell this one its options.
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["make", *arguments], cwd=clone, env=inherited, check=False, capture_output=True, text=True
+        ["make", *arguments],
+        cwd=clone,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
     )
+
+
+def environment() -> dict[str, str]:
+    """The environment, less what a make around the tests would tell the one within them."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
 
 def installed(clone: Path) -> None:
@@ -93,6 +101,12 @@ def test_continuous_integration_runs_make_test(clone: Path) -> None:
     shutil.copy(ROOT / ".ci" / "run", clone / ".ci" / "run")
     (clone / "Makefile").write_text("test:\n\t@echo tested; cat\n")
     done = subprocess.run(
-        ["bash", ".ci/run"], cwd=clone, check=True, capture_output=True, text=True, input="typed"
+        ["bash", ".ci/run"],
+        cwd=clone,
+        env=environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+        input="typed",
     )
     assert done.stdout == "tested\n"
