@@ -99,8 +99,8 @@ def send(
     """Send recorded events, JSON lines, to their topics, keyed by entity.
 
     FILE may be compressed (.gz, .zst), "-" is standard input. Several are read side by side, the
-    oldest event first; blank lines are skipped. Missing topics are created. Events are sent as they
-    are, valid or not; lines that are no JSON or of no event type are named, and the exit code is 1.
+    oldest event first. Missing topics are created. Events are sent as they are, valid or not; lines
+    that are blank, no JSON or of no event type are named, and the exit code is 1.
     """
     kafka = configuration(config_path, needs=("kafka",)).kafka
     report = _Report()

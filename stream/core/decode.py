@@ -179,7 +179,7 @@ def _invalid(path: str, reason: str) -> Invalid:
 
 def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invalid:
     """Why msgspec refused a record, in words that don't ask for knowledge of Python."""
-    if not value:
+    if not value or value.isspace():
         return Invalid("$", "is empty")
     if isinstance(error, RecursionError):
         return Invalid("$", "is nested too deeply")

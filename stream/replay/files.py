@@ -1,6 +1,6 @@
 """Reads recorded events: JSON lines, plain or compressed, several files side by side.
 
-Blank lines are skipped; they count in the line numbers. Lines end with LF or CR LF.
+A blank line is an empty record. Lines end with LF or CR LF, the last one with or without.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class _Source:
             self._file.close()
 
     def batches(self) -> Iterator[Batch]:
-        """The lines that aren't blank, some thousands at a time."""
+        """The lines, some thousands at a time."""
         line = 1
         rest: list[bytes] = []
         size = 0
@@ -149,30 +149,24 @@ class _Source:
                 head, newline, tail = block.rpartition(b"\n")
                 if newline:
                     text = b"".join([*rest, head])
-                    batch = self._batch(text, line)
+                    yield self._batch(text, line)
                     line += text.count(b"\n") + 1
                     rest, size = [], 0
-                    if batch.values:
-                        yield batch
                 rest.append(tail)
                 size += len(tail)
                 _check_length(size)
         except (OSError, zlib.error, zstandard.ZstdError, InputBroken) as error:
             raise InputBroken(f"{self._shown}: line {line}: {_reason(error)}") from error
-        batch = self._batch(b"".join(rest), line)
-        if batch.values:
-            yield batch
+        # What follows the last line's end is a line only where there is something.
+        if last := b"".join(rest):
+            yield self._batch(last, line)
 
     def _batch(self, text: bytes, first: int) -> Batch:
         """Whole lines without the last line's end; ``first`` is the number of the first."""
         lines = text.split(b"\n")
-        numbers: Sequence[int] = range(first, first + len(lines))
         if b"\r" in text:
             lines = [value.removesuffix(b"\r") for value in lines]
-        if not all(lines) or any(map(bytes.isspace, lines)):
-            kept = [(n, v) for n, v in zip(numbers, lines, strict=True) if v and not v.isspace()]
-            numbers, lines = [n for n, _ in kept], [v for _, v in kept]
-        return Batch([self._name] * len(lines), numbers, lines)
+        return Batch([self._name] * len(lines), range(first, first + len(lines)), lines)
 
     def _content(self) -> Iterator[bytes]:
         """The blocks of the file, decompressed."""

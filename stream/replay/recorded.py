@@ -38,8 +38,10 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     line stays as it is, byte by byte.
 
     Raises:
-        Unsendable: the line is not JSON, or of no known type.
+        Unsendable: the line is blank, not JSON, or of no known type.
     """
+    if not line or line.isspace():
+        raise Unsendable("a blank line")
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:

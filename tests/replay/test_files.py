@@ -69,16 +69,37 @@ def test_a_file_is_read_whole_with_line_numbers(tmp_path: Path, name: str, conte
     ),
     block=st.integers(1, 40),
 )
-def test_blank_lines_are_skipped_but_count_wherever_blocks_end(
+def test_every_line_is_a_record_also_a_blank_one_wherever_blocks_end(
     tmp_path_factory: pytest.TempPathFactory, parts: list[bytes], block: int
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "lines"
-    path.write_bytes(b"-\n" + b"\n".join(parts))  # The first line keeps magic numbers away.
+    # The first line keeps magic numbers away.
+    path.write_bytes(b"-\n" + b"".join(part + b"\n" for part in parts))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "_BLOCK", block)
-        assert records([path])[1:] == [
-            ("lines", i, part) for i, part in enumerate(parts, 2) if part and not part.isspace()
-        ]
+        assert records([path])[1:] == [("lines", i, part) for i, part in enumerate(parts, 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"\xef\xbb\xbf", []),
+        (b"\n", [b""]),
+        (b"\r\n", [b""]),
+        (b"a\n", [b"a"]),
+        (b"a", [b"a"]),
+        (b"a\n\n", [b"a", b""]),
+        (b"\n\n  \n", [b"", b"", b"  "]),
+        (b"a\n  ", [b"a", b"  "]),
+    ],
+)
+def test_the_end_of_the_last_line_begins_no_further_record(
+    tmp_path: Path, content: bytes, lines: list[bytes]
+) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(content)
+    assert records([path]) == [("lines", i, line) for i, line in enumerate(lines, 1)]
 
 
 def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,9 +124,8 @@ class _Pipe(io.BytesIO):
 
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
-    (tmp_path / "blank").write_bytes(b"\n\n  \n")
-    assert records([tmp_path / "empty"]) == records([tmp_path / "blank"]) == []
-    assert records([tmp_path / "empty", tmp_path / "blank"]) == []
+    assert records([tmp_path / "empty"]) == []
+    assert records([tmp_path / "empty", tmp_path / "empty"]) == []
 
 
 def by_the_rule(contents: Sequence[Sequence[tuple[float, bytes]]]) -> list[tuple[int, int]]:

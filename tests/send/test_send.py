@@ -82,6 +82,7 @@ def test_lines_that_belong_to_no_topic_are_named_and_the_others_sent(
     result = kafka.run(send, path)
     assert result.exit_code == 1
     assert f"{path}:2: not JSON" in result.output
+    assert f"{path}:3: a blank line" in result.output
     assert f"{path}:4: no event type: 'visit.begun'" in result.output
     assert [record.key for record in kafka.records()] == [b"v"]
 
@@ -90,6 +91,7 @@ def test_raw_sends_them_as_they_are(kafka: Kafka) -> None:
     result = kafka.run(send, "-", "--raw", "cx.ticket", stdin=BAD)
     assert result.exit_code == 0, result.output
     assert sorted((r.topic, r.key, r.value) for r in kafka.records() if r.topic == "cx.ticket") == [
+        ("cx.ticket", None, b""),
         ("cx.ticket", None, b"no JSON"),
         ("cx.ticket", None, b'{"type":"visit.begun"}'),
     ]
