@@ -1,4 +1,4 @@
-"""``cxkpi schema``: the JSON Schemas of the events."""
+"""``cxkpi schema``: the JSON Schemas of the events and of the configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from pathlib import Path
 
 import click
 
+from stream.config.schema import config_schema
 from stream.core.schema import event_schemas
+
+#: The name of the configuration's schema beside those of the event types.
+CONFIG = "config"
+
+
+class SchemaFailed(click.ClickException):
+    """The schemas can't be written; one line, exit code 2."""
+
+    exit_code = 2
 
 
 @click.command(name="schema")
@@ -16,13 +26,16 @@ from stream.core.schema import event_schemas
     "--write",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write a file per event type into this folder instead of printing.",
+    help="Write a file for each into this folder instead of printing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as without the option.")
 def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> None:
-    """Print the JSON Schemas (2020-12) of the event types, or of those that are named."""
+    """Print the JSON Schemas (2020-12) of the event types and of the configuration (config).
+
+    With TYPE only of those that are named.
+    """
     del as_json  # There is no other form.
-    schemas = event_schemas()
+    schemas = {**event_schemas(), CONFIG: config_schema()}
     unknown = [name for name in types if name not in schemas]
     if unknown:
         allowed = ", ".join(schemas)
@@ -31,7 +44,10 @@ def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> Non
     if directory is None:
         click.echo(json.dumps(wanted, indent=2))
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in wanted.items():
-        file = directory / f"{name}.json"
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in wanted.items():
+            file = directory / f"{name}.json"
+            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SchemaFailed(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error

@@ -31,7 +31,6 @@ from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Wind
 MOST_PANES = 240
 SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-SEVERITIES = ["critical", "warning", "info"]
 SINK_TYPES = ["log", "webhook", "slack", "alertmanager"]
 
 _DEFAULTS = Settings()
@@ -39,6 +38,10 @@ _BOOTSTRAP = Form(
     r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*"
     r"(,\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*)*",
     'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',
+)
+_SEVERITY = Form(
+    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
+    "1 to 64 printable characters on one line, no blank at either end",
 )
 _GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
 
@@ -68,7 +71,8 @@ class KafkaConfig(_Table):
     """Replicas of topics that the worker has to create."""
     flush_ms: Annotated[int, Duration(10, 10 * SECOND)] = Field(250, alias="flush")
     """How often counts, positions and dead letters are written, in one transaction each."""
-    session_timeout_ms: Annotated[int, Duration(SECOND, 30 * SECOND)] = Field(
+    # Kafka refuses less unless it is told otherwise, and stock brokers are not.
+    session_timeout_ms: Annotated[int, Duration(6 * SECOND, 30 * SECOND)] = Field(
         10 * SECOND, alias="session_timeout"
     )
     """After so long without a heartbeat another worker takes over."""
@@ -214,8 +218,8 @@ class AlertConfig(_Table):
     """A longer window whose value is the usual one."""
     factor: Annotated[Number, Between(0.001, 1_000)] | None = None
     """More than 1: a rise beyond factor × the usual value; less than 1: a fall below it."""
-    severity: Annotated[Text, OneOf(lambda: SEVERITIES, "severity")] = "warning"
-    """How bad it is; the label `severity`."""
+    severity: Annotated[Text, _SEVERITY] = "warning"
+    """How bad it is, up to 64 characters, such as `critical`; the label `severity`."""
     summary: Text = ""
     """One sentence for who gets the alert."""
     runbook_url: Annotated[Text, Form("|" + ADDRESS.pattern, ADDRESS.words)] = ""

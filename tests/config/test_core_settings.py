@@ -61,7 +61,7 @@ keep_firing_for = 0
 min_samples = 5
 significant = true
 on_no_data = "resolve"
-severity = "info"
+severity = "page at night"
 summary = "Many leave."
 runbook_url = "https://runbooks.example/churn"
 [[alert]]
@@ -97,7 +97,7 @@ factor = 0.5
                 min_samples=5,
                 significant=True,
                 on_no_data="resolve",
-                severity="info",
+                severity="page at night",
                 summary="Many leave.",
                 runbook_url="https://runbooks.example/churn",
             ),

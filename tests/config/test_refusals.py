@@ -10,6 +10,10 @@ from stream.config import ConfigError, load
 
 ALERT = '[[alert]]\nname = "A"\n'
 CHURN = ALERT + 'kpi = "churn"\nwindow = "1h"\n'
+SEVERITY = (
+    "6: alert[0].severity: must be 1 to 64 printable characters on one line, no blank at either "
+    "end, not "
+)
 DURATION = "must be a duration: a whole number and a unit, such as 250ms, 5s, 30m, 24h or 7d"
 
 #: What the file says, and what is said about it after "cxkpi.toml:".
@@ -270,14 +274,19 @@ CASES: list[tuple[str, str, list[str]]] = [
         ['7: alert[1].name: "A" is another alert\'s name'],
     ),
     (
-        "a severity that isn't there",
-        CHURN + 'above = 1\nseverity = "critcal"\n',
-        [
-            (
-                '6: alert[0].severity: unknown severity "critcal"; did you mean "critical"? '
-                "allowed: critical, warning, info"
-            )
-        ],
+        "a severity that is too long",
+        CHURN + f'above = 1\nseverity = "{"x" * 65}"\n',
+        [SEVERITY + f'"{"x" * 59}…'],
+    ),
+    (
+        "no severity",
+        CHURN + 'above = 1\nseverity = ""\n',
+        [SEVERITY + '""'],
+    ),
+    (
+        "a severity that breaks a line",
+        CHURN + 'above = 1\nseverity = "a\\nb"\n',
+        [SEVERITY + r'"a\nb"'],
     ),
     (
         "a negative duration",
