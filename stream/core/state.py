@@ -15,7 +15,7 @@ import msgspec
 import zstandard
 
 from stream.core.catalogue import LAYOUT
-from stream.core.settings import Settings
+from stream.core.settings import SECOND, Settings
 from stream.core.shard import Shard
 
 #: Changes whenever records are written that older code can't read.
@@ -27,6 +27,9 @@ _BLOCK: Final = b"block/"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 512 * 1024
+
+#: How often what is too old is looked for, in ms.
+EXPIRE_MS: Final = 10 * SECOND
 
 #: Key and value of a log record; no value deletes the key.
 LogRecord = tuple[bytes, bytes | None]
@@ -72,12 +75,16 @@ class StateLog:
         #: Changed blocks and the first flush that their last written form lacks, oldest first.
         self._dirty: dict[tuple[str, str], int] = {}
         self._written_header = False
+        self._expire_at = 0
 
     def flush(self, at: int) -> list[LogRecord]:
         """The records that make the state at time ``at`` durable; none where nothing changed."""
         shard = self._shard
         shard.fold(at)
-        gone = list(shard.expire(shard.progress.now))
+        gone = []
+        if at >= self._expire_at:
+            self._expire_at = at + EXPIRE_MS
+            gone = list(shard.expire(shard.progress.now))
         changes = {}
         for name, store in self._stores.items():
             change = store.changes()

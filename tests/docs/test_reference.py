@@ -9,6 +9,7 @@ import pytest
 
 from stream import reference
 from stream.cli import COMMANDS
+from stream.config import load
 from stream.core.catalogue import EVENT_TYPES, KPIS, TOPICS
 from stream.metrics.families import families
 
@@ -67,6 +68,13 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     )
     missing = [n for n in named if not list(ROOT.glob(n.rstrip("/")))]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_configuration_that_a_page_shows_is_sound(page: Path, tmp_path: Path) -> None:
+    for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+        (tmp_path / "cxkpi.toml").write_text(text)
+        load(tmp_path / "cxkpi.toml", {"CXKPI_KAFKA__SASL_PASSWORD": "secret"}).core()
 
 
 def test_the_readme_names_every_command() -> None:
