@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from stream.core.cells import LOW_BITS, Cells, Ints, pack, summed
+from stream.core.cells import LOW_MASK, Cells, Ints, pack, summed_by_time
 from stream.core.layout import Contribution
 from stream.core.settings import MINUTE, Window
 
 #: Panes are kept this much longer than the window needs, for evaluations that lag behind.
 GRACE_MS = MINUTE
 
-_LOW_MASK = (1 << LOW_BITS) - 1
+#: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
+Facts = tuple[Ints, Ints, Ints]
 
 
 class Tally:
@@ -40,20 +41,22 @@ class Tally:
         """Undo what ``add`` did with the same arguments."""
         self._taken.append((at // self.unit_ms, row, contribution))
 
-    def drain(self) -> tuple[Ints, Ints]:
-        """The sums since the last call as sorted cells whose slot is a unit of time."""
+    def drain(self) -> Facts:
+        """The sums since the last call, in order of time."""
         facts = Multiset(self._added)
         facts.subtract(self._taken)
         self._added, self._taken = [], []
-        keys: list[int] = []
+        units: list[int] = []
+        low: list[int] = []
         values: list[int] = []
         for (unit, row, contribution), times in facts.items():
-            if times and unit >= 0:
+            if times:
                 parts = iter(contribution)
                 for position in parts:
-                    keys.append(pack(unit, row, position))
+                    units.append(unit)
+                    low.append(pack(row, position))
                     values.append(next(parts) * times)
-        return summed(np.array(keys, dtype=np.int64), np.array(values, dtype=np.int64))
+        return summed_by_time(*(np.array(part, dtype=np.int64) for part in (units, low, values)))
 
 
 class WindowStore:
@@ -68,19 +71,17 @@ class WindowStore:
         self.version = 0
         self._tally = tally
         self._touched: set[str] = set()
-        self._pending: list[tuple[Ints, Ints]] = []
+        self._pending: list[Facts] = []
 
     def fold(self, at: int) -> None:
         """Take what the tally holds into the panes that are still in a window at ``at``."""
-        keys, values = self._tally.drain()
-        if keys.size:
-            self._pending.append((keys, values))
-            self._add(keys, values, at, None)
+        facts = self._tally.drain()
+        if facts[0].size:
+            self._pending.append(facts)
+            self._add(facts, at, None)
 
-    def _add(
-        self, keys: Ints, values: Ints, at: int, is_newer: Callable[[str], bool] | None
-    ) -> None:
-        units, low = keys >> LOW_BITS, keys & _LOW_MASK
+    def _add(self, facts: Facts, at: int, is_newer: Callable[[str], bool] | None) -> None:
+        units, low, values = facts
         self.version += 1
         for window in self.windows:
             panes = units * self._tally.unit_ms // window.pane_ms
@@ -89,23 +90,21 @@ class WindowStore:
                 for pane in np.unique(panes[kept]).tolist():
                     if not is_newer(f"{window.label}/{pane}"):
                         kept &= panes != pane
-            self.cells[window.label].add((panes[kept] << LOW_BITS) | low[kept], values[kept])
+            self.cells[window.label].add(panes[kept], low[kept], values[kept])
             self._touched.update(f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist())
 
     def changes(self) -> Any:
-        """Everything folded since the last call, as bytes of keys and values."""
+        """Everything folded since the last call, as bytes of times, keys and values."""
         if not self._pending:
             return None
-        keys = np.concatenate([k for k, _ in self._pending])
-        values = np.concatenate([v for _, v in self._pending])
+        parts = [np.concatenate(part) for part in zip(*self._pending, strict=True)]
         self._pending = []
-        keys, values = summed(keys, values)
-        return [keys.tobytes(), values.tobytes()]
+        return [part.tobytes() for part in summed_by_time(*parts)]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for panes whose block already holds it."""
-        keys, values = (np.frombuffer(part, dtype=np.int64) for part in change)
-        self._add(keys, values, at, is_newer)
+        units, low, values = (np.frombuffer(part, dtype=np.int64) for part in change)
+        self._add((units, low, values), at, is_newer)
 
     def touched(self) -> set[str]:
         """The blocks that have changed since the last call."""
@@ -116,7 +115,7 @@ class WindowStore:
         """A pane as bytes of its keys (without the pane) and values."""
         label, pane = block.rsplit("/", 1)
         keys, values = self.cells[label].between(int(pane), int(pane))
-        return [(keys & _LOW_MASK).astype(np.uint32).tobytes(), values.tobytes()]
+        return [(keys & LOW_MASK).astype(np.uint32).tobytes(), values.tobytes()]
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a pane's dumped cells in place; panes of windows that are no more are left out."""
@@ -124,7 +123,7 @@ class WindowStore:
         if label in self.cells:
             low = np.frombuffer(dumped[0], dtype=np.uint32).astype(np.int64)
             values = np.frombuffer(dumped[1], dtype=np.int64)
-            self.cells[label].replace_slot(int(pane), (int(pane) << LOW_BITS) | low, values)
+            self.cells[label].replace_slot(int(pane), low, values)
             self.version += 1
 
     def expire(self, at: int) -> Iterator[str]:
