@@ -61,8 +61,9 @@ JOURNEYS = (
 )
 
 #: Subscriptions at the start for each event per second: 0.8% of the events are cancellations, so
-#: that some 0.1% of the subscriptions are cancelled in an hour.
-SUBSCRIPTIONS_PER_RATE = 28_800
+#: that some 0.1% of the subscriptions are cancelled in five minutes. A day does here what takes
+#: months elsewhere: else nobody would see churn move in a window of minutes.
+SUBSCRIPTIONS_PER_RATE = 2_400
 #: Customers for each event per second.
 CUSTOMERS_PER_RATE = 2_000
 
@@ -87,6 +88,12 @@ def _shape(values: tuple[float, ...]) -> NDArray[np.float64]:
 
 _HOUR_SHAPES = {week: _shape(values) for week, values in _HOURS.items()}
 _WEEKDAY_SHAPES = {week: _shape(values) for week, values in _WEEKDAYS.items()}
+
+
+def busiest_region(week: Week, at: int) -> str:
+    """Where most begins at ``at`` (ms since epoch)."""
+    busy = [REGION_SHARES[region] * activity(week, region, at) for region in range(len(REGIONS))]
+    return REGIONS[int(np.argmax(busy))]
 
 
 def activity(week: Week, region: int, at: int) -> float:

@@ -3,6 +3,7 @@
 Those that were there at the start are not held in memory: each has a number below the segment's
 count, they are cancelled in the order of a permutation of these numbers, and who renews is drawn
 from those behind the point reached. So no subscription is cancelled twice or renewed afterwards.
+When all of them are gone, those that started since take their place.
 """
 
 from __future__ import annotations
@@ -41,16 +42,22 @@ class Segment:
         self.started: deque[str] = deque(maxlen=_REMEMBERED)
 
     def present(self, share: float) -> str | None:
-        """One of the old ones that is still there, drawn by ``share`` in [0, 1)."""
-        left = self._count - self._gone
-        return self._id(self._gone + int(share * left)) if left else None
+        """One that is still there, drawn by ``share`` in [0, 1); None where all are gone."""
+        if left := self._count - self._gone:
+            return self._id(self._gone + int(share * left))
+        return self.started[int(share * len(self.started))] if self.started else None
 
-    def leaves(self) -> str | None:
-        """The next of the old ones to be cancelled; None where all are gone."""
+    def leaves(self, new: bool) -> tuple[str | None, bool]:
+        """The next one to be cancelled, None where all are gone; and whether it is a new one.
+
+        ``new`` asks for one that started since; it is one too where no old one is left.
+        """
+        if self.started and (new or self._gone == self._count):
+            return self.started.popleft(), True
         if self._gone == self._count:
-            return None
+            return None, False
         self._gone += 1
-        return self._id(self._gone - 1)
+        return self._id(self._gone - 1), False
 
     def _id(self, place: int) -> str:
         return f"subscription-{self.name}-{place * self._step % self._count:07d}"
@@ -121,13 +128,11 @@ class Subscriptions:
         self, segment: Segment, value: dict[str, Any], chance: float, since: str
     ) -> str | None:
         """Who leaves: mostly one that was there at the start, which then says since when."""
-        if segment.started and chance < _SHARE_OF_NEW:
-            segment.active -= 1
-            return segment.started.popleft()
-        name = segment.leaves()
+        name, is_new = segment.leaves(chance < _SHARE_OF_NEW)
         if name is not None:
             segment.active -= 1
-            value["started_at"] = since
+            if not is_new:
+                value["started_at"] = since
         return name
 
     def _pay(

@@ -26,8 +26,13 @@ def interval(lower: float | None, upper: float | None, unit: str, width: int = 1
     if lower is None or upper is None:
         return ""
     factor = 100 if unit == "ratio" else 1
-    texts = [f"{_short(factor * lower, n)}…{_short(factor * upper, n)}" for n in (1, 0)]
-    return texts[0] if len(texts[0]) <= width else texts[1]
+    small = unit == "ratio" and 0 < factor * upper < 10
+    most = _decimals(factor * upper) if small else 1
+    for decimals in range(most, -1, -1):
+        text = f"{_short(factor * lower, decimals)}…{_short(factor * upper, decimals)}"
+        if len(text) <= width:
+            break
+    return text
 
 
 def duration(seconds: float) -> str:
@@ -58,7 +63,8 @@ def rate(value: float) -> str:
 
 
 def _decimals(value: float) -> int:
-    return 2 if abs(value) < 10 else 1
+    """Enough of them for three digits, but not more than three."""
+    return 3 if 0 < abs(value) < 1 else 2 if abs(value) < 10 else 1
 
 
 def _short(value: float, decimals: int) -> str:

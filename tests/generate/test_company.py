@@ -20,7 +20,8 @@ from stream.core.timestamps import parse
 from stream.generate.company import events
 from stream.generate.draws import Record
 from stream.generate.incidents import Incident, IncidentKind
-from stream.generate.profile import activity
+from stream.generate.profile import REGION_SHARES, REGIONS, activity, busiest_region
+from stream.generate.subscriptions import Segment
 
 #: A Monday, 10:00 in UTC.
 START = 1_772_445_600_000
@@ -320,3 +321,28 @@ def test_an_incident_changes_nothing_long_before_it() -> None:
 def test_a_second_holds_about_the_rate_at_any_rate() -> None:
     busy = list(events(START, START + SECOND, 20_000))
     assert 10_000 < len(busy) < 30_000
+
+
+def test_when_the_first_subscriptions_are_gone_the_new_ones_renew_and_leave() -> None:
+    segment = Segment("s", 3)
+    segment.started.extend(["a", "b"])
+    left = [segment.leaves(new=False) for _ in range(6)]
+    assert len({name for name, is_new in left[:3] if not is_new}) == 3
+    assert left[3:] == [("a", True), ("b", True), (None, False)]
+    assert segment.present(0.5) is None
+    segment.started.extend(["c", "d"])
+    assert (segment.present(0.0), segment.present(0.99)) == ("c", "d")
+
+
+def test_some_tenth_of_a_percent_is_cancelled_in_five_minutes(parsed: list[Event]) -> None:
+    base = sum(e["active"] for e in parsed if e["type"] == "subscription.base")
+    cancelled = sum(e["type"] == "subscription.cancelled" for e in parsed)
+    assert 0.0005 < cancelled / (4 * 12) / base < 0.002
+
+
+def test_somewhere_offices_are_always_busy() -> None:
+    for hour in range(7 * 24):
+        at = START + hour * HOUR
+        shares = dict(zip(REGIONS, REGION_SHARES, strict=True))
+        region = busiest_region("office", at)
+        assert shares[region] * activity("office", REGIONS.index(region), at) > 0.05

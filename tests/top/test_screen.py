@@ -113,6 +113,7 @@ def test_a_worker_without_kpis_is_said_to_have_none() -> None:
         (None, "ratio", "–"),
         (0.6735, "ratio", "67.3%"),
         (0.0923, "ratio", "9.23%"),
+        (0.000812, "ratio", "0.081%"),
         (1.0, "ratio", "100.0%"),
         (322.6, "seconds", "5m 23s"),
         (0.25, "seconds", "0.2 s"),
@@ -136,6 +137,10 @@ def test_values_are_told_in_their_unit(value: float | None, unit: str, shown: st
         (-6.6, 100.0, "points", 9, "-6.6…100"),
         (-22.94, 17.46, "points", 9, "-23…17"),
         (-0.04, 0.04, "points", 9, "0…0"),
+        (0.000812, 0.00112, "ratio", 13, "0.081…0.112"),
+        (0.000812, 0.00112, "ratio", 9, "0.08…0.11"),
+        (0.0123, 0.0456, "ratio", 9, "1.23…4.56"),
+        (0.0, 0.0, "ratio", 9, "0…0"),
         (None, None, "ratio", 9, ""),
     ],
 )
