@@ -31,6 +31,7 @@ BETWEEN_KEYS = {
     "two windows of one size",
     "no window at all",
     "a duration off its range",
+    "a session time-out that Kafka refuses",
     "a window that isn't there",
     "a rollup that isn't kept",
     "no threshold",

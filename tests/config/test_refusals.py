@@ -55,6 +55,11 @@ CASES: list[tuple[str, str, list[str]]] = [
         "[http]\nport = true\n",
         ["2: http.port: must be a whole number, not true"],
     ),
+    (
+        "a session time-out that Kafka refuses",
+        '[kafka]\nsession_timeout = "5s"\n',
+        ['2: kafka.session_timeout: must be 6s to 30s, not "5s"'],
+    ),
     ("a fraction", "[http]\nport = 80.5\n", ["2: http.port: must be a whole number, not 80.5"]),
     (
         "a number off its range",
