@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from stream.core.evaluate import Evaluator, Share
+from stream.core.evaluate import Evaluator
 from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.settings import Settings
@@ -33,7 +33,7 @@ def evaluation(shard: Shard, at: int) -> tuple[Sample, ...]:
     """All samples at a time."""
     shard.advance(at)
     shard.fold(at)
-    share = Share(shard.windows, shard.segments.rows, shard.active.sets)
+    share = shard.share()
     return Evaluator(shard.settings).evaluate([share], at).samples
 
 
