@@ -51,8 +51,10 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
         dashboard = dashboard.with_panel(shown)
     dashboard = dashboard.with_panel(panels.alerts_over_time(dimensions).span(24).height(5))
     dashboard = dashboard.with_row(builders.Row("KPIs at a glance"))
-    for kpi in kpis.values():
-        dashboard = dashboard.with_panel(panels.glance(kpi, dimensions).span(4).height(4))
+    # Those with several values, one per currency, are wider and come last: no row has a hole.
+    for kpi in sorted(kpis.values(), key=lambda kpi: bool(kpi.labels)):
+        width = 6 if kpi.labels else 4
+        dashboard = dashboard.with_panel(panels.glance(kpi, dimensions).span(width).height(4))
     for topic in dict.fromkeys(kpi.topic for kpi in kpis.values()):
         dashboard = dashboard.with_row(builders.Row(_ROWS.get(topic, topic)))
         for kpi in kpis.values():
@@ -116,8 +118,8 @@ def _now() -> list[PanelBuilder]:
             limits((None, GREEN), (1, RED)),
         ),
         number(
-            "Worker",
-            "1 while all workers have their partitions and have recovered their state.",
+            "Ready",
+            "Whether all workers have their partitions and have recovered their state.",
             Query("min(cx_worker_ready)", "ready"),
             "bool_yes_no",
             limits((None, RED), (1, GREEN)),

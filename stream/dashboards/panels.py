@@ -81,23 +81,22 @@ def number(
 
 
 def glance(kpi: Kpi, dimensions: Sequence[str]) -> stat.Panel:
-    """A KPI's latest value and how it changed over the time shown: green is the good way."""
-    gauge = gauge_of(kpi)
+    """A KPI's latest value, over the line of its values in the time shown.
+
+    No change in percent goes with it: beside a percentage it would be read as points of it, and
+    around 0 it means nothing.
+    """
     labels = (*kpi.labels, *dimensions)
-    panel = (
-        number(
-            kpi.title,
-            kpi.help,
-            Query(chosen(gauge, dimensions), named("", labels)),
-            unit_of(kpi),
-            limits((None, "text")),
-        )
-        .graph_mode(common.BigValueGraphMode.AREA)
-        .show_percent_change(kpi.good != "neither")
-    )
-    if kpi.good == "down":
-        return panel.percent_change_color_mode(common.PercentChangeColorMode.INVERTED)
-    return panel.percent_change_color_mode(common.PercentChangeColorMode.STANDARD)
+    panel = number(
+        kpi.title,
+        kpi.help,
+        Query(chosen(gauge_of(kpi), dimensions), named("", labels)),
+        unit_of(kpi),
+        limits((None, "text")),
+    ).graph_mode(common.BigValueGraphMode.AREA)
+    if kpi.labels:
+        return panel.text_mode(common.BigValueTextMode.VALUE_AND_NAME)
+    return panel
 
 
 def lines(title: str, description: str, queries: Sequence[Query], unit: str) -> timeseries.Panel:
@@ -110,9 +109,7 @@ def lines(title: str, description: str, queries: Sequence[Query], unit: str) -> 
         .targets(list(_targets(queries)))
         .unit(unit)
         .thresholds(limits((None, GREEN)))
-        .color_scheme(
-            dashboard_builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
-        )
+        .color_scheme(dashboard_builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .line_width(2)
         .fill_opacity(0)
         .show_points(common.VisibilityMode.NEVER)
