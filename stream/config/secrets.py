@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Final, Literal
@@ -58,16 +59,54 @@ def fetch_for_kafka(
     kafka: KafkaConfig, environ: Mapping[str, str], folder: FilePath
 ) -> Iterator[Finding]:
     """Give Kafka its password, and see that its certificates are there; yield what is missing."""
-    for key in _CERTIFICATES:
-        name = getattr(kafka, key)
-        if name is not None and not FilePath(name).is_file():
-            yield ("kafka", key), f"there is no file {name}"
+    missing = [
+        (key, name)
+        for key in _CERTIFICATES
+        if (name := getattr(kafka, key)) is not None and not FilePath(name).is_file()
+    ]
+    yield from ((("kafka", key), f"there is no file {name}") for key, name in missing)
+    if not missing:
+        yield from _unusable_certificates(kafka)
     if not kafka.uses_sasl:
         return
     try:
         kafka.hold_password(_password(kafka, environ, folder))
     except _Missing as missing:
         yield ("kafka", "sasl_password_file"), str(missing)
+
+
+def _unusable_certificates(kafka: KafkaConfig) -> Iterator[Finding]:
+    """What Kafka's client would stumble over later, and with fewer words."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if kafka.ssl_cafile is not None:
+        try:
+            context.load_verify_locations(kafka.ssl_cafile)
+        except OSError as error:
+            reason = _reason(error, "holds no certificate in PEM")
+            yield ("kafka", "ssl_cafile"), f"{kafka.ssl_cafile} {reason}"
+    if kafka.ssl_certfile is None:
+        return
+    asked: list[bool] = []
+
+    def passphrase() -> str:
+        # Otherwise OpenSSL would ask for it on the terminal.
+        asked.append(True)
+        return ""
+
+    key = "ssl_keyfile" if kafka.ssl_keyfile is not None else "ssl_certfile"
+    try:
+        context.load_cert_chain(kafka.ssl_certfile, kafka.ssl_keyfile, passphrase)
+    except (OSError, ValueError) as error:
+        if asked:
+            yield ("kafka", key), "the key needs a passphrase; give it without one, readable by us"
+        else:
+            files = " and ".join(filter(None, [kafka.ssl_certfile, kafka.ssl_keyfile]))
+            yield ("kafka", key), f"{files}: {_reason(error, 'no certificate with its key in PEM')}"
+
+
+def _reason(error: Exception, otherwise: str) -> str:
+    is_plain = isinstance(error, OSError) and not isinstance(error, ssl.SSLError)
+    return f"can't be read: {error.strerror}" if is_plain else otherwise  # type: ignore[attr-defined]
 
 
 def _of_sink(

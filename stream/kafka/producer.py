@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, calm, client_options
 from stream.kafka.partitions import partitions
+from stream.kafka.refusal import client_is_quiet, unreachable
 
 #: Topic (without the prefix), key (None: any partition), value.
 Message = tuple[str, bytes | None, bytes]
@@ -91,11 +92,15 @@ class EventProducer:
         calm(self._producer.client)
         self._admin = AIOKafkaAdminClient(**options)
         try:
-            await self._producer.start()
-            await self._admin.start()
+            with client_is_quiet():
+                await self._producer.start()
+                await self._admin.start()
+        except KafkaConnectionError as error:
+            await self._stop()
+            raise await unreachable(self._kafka) from error
         except KafkaError as error:
             await self._stop()
-            raise self._unreachable(error) from error
+            raise BrokerUnreachable(f"Kafka at {self._kafka.bootstrap}: {error!r}") from error
         except BaseException:
             await self._stop()
             raise
@@ -236,11 +241,6 @@ class EventProducer:
 
     def _not_delivered(self, error: BaseException) -> NotDelivered:
         return NotDelivered(f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}")
-
-    def _unreachable(self, error: BaseException) -> BrokerUnreachable:
-        if isinstance(error, KafkaConnectionError):
-            return BrokerUnreachable(f"no Kafka broker answers at {self._kafka.bootstrap}")
-        return BrokerUnreachable(f"Kafka at {self._kafka.bootstrap} refuses: {error!r}")
 
     async def _stop(self) -> None:
         for client in (self._admin, self._producer):

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.kafka.connection import BrokerUnreachable, client_options
+from stream.kafka.refusal import client_is_quiet, unreachable
 
 #: The topic of alert changes, without prefix.
 ALERT_TOPIC: Final = "cx.alert"
@@ -99,10 +100,11 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
     """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
-        await admin.start()
+        with client_is_quiet():
+            await admin.start()
         return await _prepare(admin, kafka)
     except KafkaConnectionError as error:
-        raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap}") from error
+        raise await unreachable(kafka) from error
     except KafkaError as error:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 from click.testing import CliRunner
 
 from stream.cli.check import check
@@ -60,8 +62,30 @@ def test_certificates_are_found_beside_the_configuration() -> None:
     path = _write(content, "etc/cxkpi.toml")
     with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*there is no file etc/ca.pem$"):
         load(path, {})
-    _write("", "etc/ca.pem")
+    _write("no certificate", "etc/ca.pem")
+    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*holds no certificate in PEM$"):
+        load(path, {})
+    trustme.CA().cert_pem.write_to_path("etc/ca.pem")
     assert load(path, {}).kafka.ssl_cafile == "etc/ca.pem"
+
+
+def test_a_clients_certificate_must_have_its_key_and_no_passphrase() -> None:
+    path = _write('[kafka]\nsecurity_protocol = "SSL"\nssl_certfile = "me.pem"\n', "etc/cxkpi.toml")
+    client = trustme.CA().issue_cert("me@example.org")
+    _write(client.cert_chain_pems[0].bytes().decode(), "etc/me.pem")
+    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*no certificate with its key"):
+        load(path, {})
+    locked = subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-passout", "pass:secret"],
+        input=client.private_key_pem.bytes(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    _write(client.cert_chain_pems[0].bytes().decode() + locked.decode(), "etc/me.pem")
+    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*needs a passphrase"):
+        load(path, {})
+    client.private_key_and_cert_chain_pem.write_to_path("etc/me.pem")
+    assert load(path, {}).kafka.ssl_certfile == "etc/me.pem"
 
 
 def test_the_password_of_the_environment_wins_over_the_file() -> None:

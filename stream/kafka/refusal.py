@@ -1,0 +1,63 @@
+"""Why no broker lets us in, in words that help: Kafka's client only logs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import BrokerUnreachable, client_options
+
+_SECONDS = 10.0
+
+
+async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
+    """Knock at each address once more and say what keeps us out of the last one that answers."""
+    options = client_options(kafka)
+    where = f"at {kafka.bootstrap}"
+    refusal = f"no Kafka broker answers {where}"
+    for host, port, _ in AIOKafkaClient(bootstrap_servers=options.pop("bootstrap_servers")).hosts:
+        try:
+            connection = await asyncio.wait_for(create_conn(host, port, **options), _SECONDS)
+        except ssl.SSLCertVerificationError as error:
+            refusal = f"the certificate of Kafka {where} is refused: {error.verify_message}"
+        except ssl.SSLError as error:
+            reason = (error.reason or "no reason given").replace("_", " ").lower()
+            refusal = f"Kafka {where} does not speak TLS with us: {reason}"
+        except SaslAuthenticationFailed:
+            # What the broker says may repeat what we sent.
+            refusal = (
+                f"Kafka {where} refuses the login of {kafka.sasl_username!r}"
+                f" by {kafka.sasl_mechanism}: see [kafka] sasl_username, the password and"
+                " sasl_mechanism"
+            )
+        except KafkaError as error:
+            refusal = f"Kafka {where} hangs up ({type(error).__name__}): is {_asked(kafka)} right?"
+        except (OSError, TimeoutError):
+            continue
+        else:
+            connection.close()
+    return BrokerUnreachable(refusal)
+
+
+def _asked(kafka: KafkaConfig) -> str:
+    mechanism = f" with sasl_mechanism {kafka.sasl_mechanism}" if kafka.uses_sasl else ""
+    return f"security_protocol {kafka.security_protocol}{mechanism}"
+
+
+@contextmanager
+def client_is_quiet() -> Iterator[None]:
+    """Keep the client from logging each failed connection: ``unreachable`` says why, once."""
+    log = logging.getLogger("aiokafka")
+    former, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = former
