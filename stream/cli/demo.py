@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
 
-from stream.broker import BrokerError
 from stream.cli.values import Duration
-from stream.core.catalogue import KPIS
-from stream.demo.demo import SPIKE_AFTER_SECONDS, Demo, DemoFailed
-from stream.top.address import Address, Unreachable
-from stream.top.session import Session
-from stream.top.snapshot import NotExposed, NoWorker
-from stream.top.trends import Change
 
-_PLAIN_SECONDS = 10.0
-_LIVE_SECONDS = 2.0
-#: The first KPIs are there once the history was read.
-_FIRST_SECONDS = 60
+if TYPE_CHECKING:
+    from stream.demo.demo import Demo
+    from stream.top.session import Session
+    from stream.top.trends import Change
+
+_PLAIN_SECONDS: Final = 10.0
+_LIVE_SECONDS: Final = 2.0
+#: The first KPIs are there once the history was read; a loaded machine takes its time.
+_FIRST_SECONDS: Final = 120
+_FIRST_POLL_SECONDS: Final = 0.5
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CannotDemo(click.ClickException):
-    """A part did not start; one line, exit code 2."""
+    """A part did not start or has ended; one line, exit code 2."""
 
     exit_code = 2
 
@@ -38,68 +39,179 @@ class CannotDemo(click.ClickException):
 @click.command()
 @click.option("--for", "lasting", type=Duration(), help="End after so long. [default: on Ctrl-C]")
 @click.option(
-    "--rate", type=click.FloatRange(1, 5000), default=100.0, show_default=True, help="Events/s."
+    "--rate",
+    type=click.FloatRange(10, 5000),
+    default=100.0,
+    show_default=True,
+    help="Events per second.",
 )
-def demo(lasting: int | None, rate: float) -> None:
-    """Start a broker, a worker and generated events, and watch the KPIs; Ctrl-C ends it all.
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each look.")
+def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
+    """Start a broker, a worker and generated events, and watch the KPIs.
 
-    There is an hour of history. A churn spike comes in region eu, and its alert fires within two
-    minutes.
+    There is an hour of history. Soon a churn spike comes in one region, and its alert fires within
+    two minutes. --for counts from when everything runs. Ctrl-C ends it all; nothing is kept.
     """
-    console = Console(highlight=False, soft_wrap=True)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, _interrupt)
+    from stream.broker import BrokerError
+    from stream.demo.demo import Demo, DemoFailed
+    from stream.top.session import LOST
+
+    summary: list[str] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="cxkpi-demo-") as folder:
-            with Demo(Path(folder), rate, lambda line: click.echo(line, err=True)) as running:
-                _announce(running)
-                timer = threading.Timer(lasting / 1000 if lasting else 1e6, stop.set)
-                timer.daemon = True
-                timer.start()
-                _watch(running, console, stop)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except (BrokerError, DemoFailed) as error:
+        with (
+            _ending(),
+            tempfile.TemporaryDirectory(prefix="cxkpi-demo-") as folder,
+            Demo(Path(folder), rate, _tell) as running,
+        ):
+            _announce(running)
+            try:
+                seconds = None if lasting is None else lasting / 1000
+                summary = _watch(running, seconds, as_json=as_json)
+            finally:
+                # What is ending now is not to be hurried by a second Ctrl-C.
+                _ignore()
+                _tell("Ending")
+    except (BrokerError, DemoFailed, *LOST) as error:
         raise CannotDemo(str(error)) from error
     except KeyboardInterrupt:
-        click.echo("Ended.", err=True)
+        return
+    for line in summary:
+        click.echo(line, err=as_json)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Let every signal that asks for the end be a KeyboardInterrupt."""
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number in _ENDING:
+        if before[number] is not signal.SIG_IGN:  # As it is under nohup.
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore() -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _announce(running: Demo) -> None:
-    click.echo(f"Metrics at {running.url}/metrics; logs in {running.folder}", err=True)
-    click.echo(
-        f"A churn spike begins in region eu in {SPIKE_AFTER_SECONDS} s; Ctrl-C ends everything.",
-        err=True,
-    )
+    from stream.top.screen import clock
+
+    _tell(f"Metrics at {running.url}/metrics; logs in {running.folder}")
+    at = clock(running.spike_at)
+    _tell(f"A churn spike begins in region {running.region} at {at}; Ctrl-C ends everything")
 
 
-def _watch(running: Demo, console: Console, stop: threading.Event) -> None:
-    session = Session(Address.parse(running.url), KPIS, window="5m", by=("region",))
-    changes = _first_look(session, running, stop)
-    if console.is_terminal and not console.is_dumb_terminal:
-        with suppress(KeyboardInterrupt):
-            session.live(console, _LIVE_SECONDS, stop)
-        return
+def _watch(running: Demo, lasting: float | None, *, as_json: bool) -> list[str]:
+    """Show the KPIs until the time is over or Ctrl-C; gives lines on what has happened."""
+    # rich is slow to import, and --help must come at once.
+    from rich.console import Console
+
+    from stream.core.catalogue import KPIS
+    from stream.top.address import Address
+    from stream.top.session import Session
+
+    console = Console(highlight=False, soft_wrap=True)
+    stop = threading.Event()
+    timer = threading.Timer(lasting or 0, stop.set)
+    timer.daemon = True
+    if lasting is not None:
+        timer.start()
+    session = Session(Address.parse(running.url), KPIS, window="5m")
+    session.screen.footer = lambda: _footer(running)
+    with suppress(KeyboardInterrupt):
+        changes = _first_look(session, running, stop)
+        if console.is_terminal and not console.is_dumb_terminal and not as_json:
+            session.live(console, _LIVE_SECONDS, stop, running.check)
+        else:
+            _print(session, changes, running, stop, as_json=as_json)
+    timer.cancel()
+    return [] if session.trends.latest is None else list(_summary(session, running))
+
+
+def _first_look(session: Session, running: Demo, stop: threading.Event) -> list[Change]:
+    """Wait until there is something to see: the history was read."""
+    from rich.console import Console
+
+    from stream.top.session import LOST
+    from stream.top.trends import totals
+
+    deadline = time.monotonic() + _FIRST_SECONDS
+    errors = Console(stderr=True, highlight=False)
+    status: Any = errors.status("Reading the history") if errors.is_terminal else nullcontext()
+    with status:
+        while True:
+            running.check()
+            try:
+                changes = session.poll()
+            except LOST:
+                if time.monotonic() > deadline or stop.is_set():
+                    raise
+            else:
+                seen = session.latest
+                known = any(s.value is not None for s in totals(seen, session.kpis))
+                if known or time.monotonic() > deadline or stop.is_set():
+                    return changes
+                if errors.is_terminal:
+                    counted = sum(seen.events.values())
+                    status.update(f"Reading the history: {counted:,.0f} events")
+            stop.wait(_FIRST_POLL_SECONDS)
+
+
+def _print(
+    session: Session, changes: list[Change], running: Demo, stop: threading.Event, *, as_json: bool
+) -> None:
+    """Print lines, or a JSON object, for each look."""
+    from stream.top.session import LOST
+
     while True:
-        for line in session.lines(changes):
-            click.echo(line)
+        if as_json:
+            click.echo(json.dumps(session.document(), ensure_ascii=False))
+        else:
+            for line in session.lines(changes):
+                click.echo(line)
         sys.stdout.flush()
         if stop.wait(_PLAIN_SECONDS):
             return
         running.check()
-        changes = session.poll()
-
-
-def _first_look(session: Session, running: Demo, stop: threading.Event) -> list[Change]:
-    """Wait until there is something to see."""
-    deadline = time.monotonic() + _FIRST_SECONDS
-    while True:
-        running.check()
         try:
-            return session.poll()
-        except (NoWorker, NotExposed, Unreachable):
-            if time.monotonic() > deadline or stop.wait(0.5):
-                raise
+            changes = session.poll()
+        except LOST as error:
+            _tell(f"{error}; trying again")
+
+
+def _footer(running: Demo) -> str:
+    """What to press, where the metrics are, and what is about to happen."""
+    from stream.top.screen import clock
+
+    what, when = ("up", "since") if time.time() >= running.spike_at else ("spike", "at")
+    spike = f"churn {what} in {running.region} {when} {clock(running.spike_at)}"
+    return f"Ctrl-C ends · {running.url}/metrics · {spike}"
+
+
+def _summary(session: Session, running: Demo) -> Iterator[str]:
+    """What stays on the screen: how much was counted, and which alerts changed when."""
+    from stream.top.screen import clock, labels_text
+
+    counted = sum(session.latest.events.values())
+    yield f"{counted:,.0f} events were counted."
+    changes = session.trends.changes
+    for change in changes:
+        rule, _, labels = change.alert
+        what = "fired" if change.firing else "was resolved"
+        line = f"{rule} {labels_text(labels)} {what} at {clock(change.seen)}"
+        after = change.seen - running.spike_at
+        if rule == running.SPIKE_RULE and change.firing:
+            line += f", {after:.0f} s after the spike began"
+        yield f"{line}."
+    if not changes:
+        began = "began" if time.time() >= running.spike_at else "begins"
+        yield f"No alert has fired; the churn spike {began} at {clock(running.spike_at)}."

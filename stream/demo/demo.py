@@ -16,14 +16,18 @@ from typing import ClassVar, Final, Self
 
 from stream.broker import Broker
 from stream.broker.process import GuardedProcess
+from stream.core.settings import SECOND
+from stream.generate.profile import busiest_region
 
 #: The worker's usual port; another one is taken where it is not free.
 USUAL_PORT: Final = 9464
-#: The churn spike comes so long after the start of the live events.
-SPIKE_AFTER_SECONDS: Final = 30
+#: The churn spike comes so long after the start of the events.
+SPIKE_AFTER_SECONDS: Final = 15
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 8
 _POLL_SECONDS: Final = 0.2
+#: Loopback is never behind a proxy, whatever the surroundings say.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 _CONFIG: Final = """\
 # What the demonstration runs with; see docs/configuration.md for all keys.
@@ -39,7 +43,7 @@ kpi = "churn"
 window = "5m"
 by = ["region"]
 baseline = "1h"
-factor = 3.0
+factor = 1.5
 severity = "critical"
 summary = "More subscriptions are cancelled than usual."
 
@@ -67,13 +71,21 @@ class DemoFailed(Exception):
 class Demo:
     """A context manager; inside, everything runs. ``tell`` gets a line for each step."""
 
+    #: The rule that tells of the churn spike.
+    SPIKE_RULE: ClassVar[str] = "ChurnSpike"
+
     def __init__(self, folder: Path, rate: float, tell: Callable[[str], None]) -> None:
         self.folder = folder
         self._rate = rate
         self._tell = tell
         self._parts: list[tuple[str, GuardedProcess]] = []
+        self._broker: Broker | None = None
         self._stack = ExitStack()
         self.port = _free_port()
+        #: Where the churn spike comes: where most happens now, so that it shows soon.
+        self.region = busiest_region("office", int(time.time() * SECOND))
+        #: When it comes, in seconds since the epoch; about, as the generator starts first.
+        self.spike_at = 0.0
 
     @property
     def url(self) -> str:
@@ -95,14 +107,18 @@ class Demo:
 
     def _start(self) -> None:
         self._tell("Starting Apache Kafka")
-        broker = self._stack.enter_context(Broker(self.folder / "kafka", tell=self._tell))
+        broker = self._broker = Broker(self.folder / "kafka", tell=self._tell)
+        # Nobody needs its data afterwards, so it need not end in good order.
+        self._stack.callback(broker.kill)
+        broker.start()
         config = self.folder / "cxkpi.toml"
         config.write_text(_CONFIG.format(bootstrap=broker.bootstrap, port=self.port))
         self._tell("Starting the worker")
         self._run("worker", ["worker", "--config", str(config)])
         self._await_ready()
         self._tell(f"Generating an hour of history and {self._rate:g} events/s from now on")
-        spike = f"churn-spike:eu@+{SPIKE_AFTER_SECONDS}s/10m"
+        spike = f"churn-spike:{self.region}@+{SPIKE_AFTER_SECONDS}s/10m"
+        self.spike_at = time.time() + SPIKE_AFTER_SECONDS
         self._run(
             "generator",
             [
@@ -113,7 +129,11 @@ class Demo:
 
     def _run(self, name: str, arguments: Sequence[str]) -> None:
         command = [sys.executable, "-m", "stream", *arguments]
-        process = GuardedProcess(command, self.log(name), os.environ)
+        # The configuration is the demonstration's own, whatever the surroundings say.
+        env = {k: v for k, v in os.environ.items() if not k.startswith("CXKPI_")}
+        # Nothing stays behind, whatever a part puts aside.
+        env["TMPDIR"] = str(self.folder)
+        process = GuardedProcess(command, self.log(name), env)
         self._parts.append((name, process))
 
     def log(self, name: str) -> Path:
@@ -122,16 +142,18 @@ class Demo:
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
+        reason = "it does not answer"
         while time.monotonic() < deadline:
             self.check()
             try:
-                with urllib.request.urlopen(f"{self.url}/readyz", timeout=1):  # noqa: S310
+                with _open(f"{self.url}/readyz", timeout=1):
                     return
-            except (urllib.error.URLError, OSError):
-                time.sleep(_POLL_SECONDS)
-        raise DemoFailed(
-            f"the worker was not ready in {_START_SECONDS} s; see {self.log('worker')}"
-        )
+            except urllib.error.HTTPError as error:
+                reason = error.read().decode(errors="replace").strip()
+            except OSError:
+                pass
+            time.sleep(_POLL_SECONDS)
+        raise DemoFailed(f"the worker is not ready after {_START_SECONDS} s: {reason}")
 
     def check(self) -> None:
         """Raise DemoFailed where a part has ended."""
@@ -139,6 +161,9 @@ class Demo:
             if process.poll() is not None:
                 said = self.log(name).read_text(errors="replace").strip().splitlines()[-1:]
                 raise DemoFailed(f"the {name} has ended: {''.join(said) or 'it said nothing'}")
+        if self._broker is None or not self._broker.running:
+            words = "" if self._broker is None else f": {self._broker.last_words()}"
+            raise DemoFailed(f"Kafka has ended{words}")
 
     def __exit__(
         self,

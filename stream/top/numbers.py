@@ -28,11 +28,11 @@ def interval(lower: float | None, upper: float | None, unit: str, width: int = 1
     factor = 100 if unit == "ratio" else 1
     small = unit == "ratio" and 0 < factor * upper < 10
     most = _decimals(factor * upper) if small else 1
-    for decimals in range(most, -1, -1):
-        text = f"{_short(factor * lower, decimals)}…{_short(factor * upper, decimals)}"
-        if len(text) <= width:
-            break
-    return text
+    texts = [
+        f"{_short(factor * lower, decimals)}…{_short(factor * upper, decimals)}"
+        for decimals in range(most, -1, -1)
+    ]
+    return next((text for text in texts if len(text) <= width), texts[-1])
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
@@ -50,6 +50,8 @@ class Screen:
         self._by = by
         #: Why the latest page could not be had, and since when; None while all is well.
         self.problem: str | None = None
+        #: Gives the last line, where there is something to say that no metric does.
+        self.footer: Callable[[], str] | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw all that fits the terminal."""
@@ -66,9 +68,14 @@ class Screen:
             lines.append(Text(safe(self.problem), "bold red"))
         if snapshot is not None:
             lines.append(_flow(snapshot, self._trends.rates()))
-            room = None if height is None else max(0, height - len(lines))
+            below = self.footer is not None
+            room = None if height is None else max(0, height - len(lines) - below)
             segments = worst_segments(snapshot, self._kpis, self._by)
             lines += drawing.body(snapshot, segments, width, room)
+        if self.footer is not None:
+            if height is not None:
+                lines += [Text()] * (height - 1 - len(lines))
+            lines.append(Text(safe(self.footer()), "dim"))
         for line in lines:
             line.truncate(width, overflow="ellipsis")
             if ascii_only:
@@ -198,7 +205,7 @@ class _Drawing:
             Text(
                 f"Alerts: {len(firing)} firing of {len(snapshot.alerts)} known"
                 if snapshot.alerts
-                else "Alerts: none known",
+                else "Alerts: none firing",
                 "bold underline",
             )
         ]

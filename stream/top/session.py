@@ -40,7 +40,7 @@ class Session:
     ) -> None:
         self.address = address
         self.trends = Trends()
-        self._kpis = kpis
+        self.kpis = kpis
         self._window = window
         self._by = tuple(sorted(by)) if by else None
         self._now = now
@@ -53,7 +53,7 @@ class Session:
         """
         text = self.address.fetch(_TIMEOUT)
         try:
-            snapshot = read(text, self._now(), self._kpis, self._window)
+            snapshot = read(text, self._now(), self.kpis, self._window)
         except NoWorker as error:
             raise NoWorker(f"{self.address} {error}") from error
         if self._by is not None and snapshot.samples:
@@ -70,15 +70,23 @@ class Session:
         assert self.trends.latest is not None
         return self.trends.latest
 
-    def live(self, console: Console, every: float, stop: Event) -> None:
+    def live(
+        self,
+        console: Console,
+        every: float,
+        stop: Event,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Draw until ``stop`` is set or Ctrl-C, every ``every`` seconds.
 
         An address that answered once and then no longer is tried again, and the screen says so.
+        What ``check`` raises ends it.
         """
         lost: float | None = None
         with Live(self.screen, console=console, screen=True, auto_refresh=False) as live:
             live.refresh()
             while not stop.wait(every):
+                check()
                 try:
                     self.poll()
                     lost = self.screen.problem = None
@@ -92,10 +100,10 @@ class Session:
         snapshot = self.latest
         at = clock(snapshot.taken)
         rates = self.trends.rates()
-        for sample in totals(snapshot, self._kpis):
+        for sample in totals(snapshot, self.kpis):
             yield f"{at} {self._sample_text(sample)}"
-        for segment in worst_segments(snapshot, self._kpis, self._by)[:_PLAIN_SEGMENTS]:
-            total = number(segment.total.value, self._kpis[segment.sample.kpi].unit)
+        for segment in worst_segments(snapshot, self.kpis, self._by)[:_PLAIN_SEGMENTS]:
+            total = number(segment.total.value, self.kpis[segment.sample.kpi].unit)
             yield f"{at} worse {self._sample_text(segment.sample)} total={total}"
         firing = {alert for alert, fires in snapshot.alerts.items() if fires}
         changed = {change.alert for change in changes}
@@ -110,7 +118,7 @@ class Session:
         yield " ".join((at, "events", *speed, *outcomes, *lag))
 
     def _sample_text(self, sample: Sample) -> str:
-        unit = self._kpis[sample.kpi].unit
+        unit = self.kpis[sample.kpi].unit
         bounds = interval(sample.lower, sample.upper, unit)
         parts = (
             sample.kpi,
@@ -139,7 +147,7 @@ class Session:
             "kpis": [_row(sample) for _, sample in sorted(snapshot.samples.items())],
             "worst_segments": [
                 {"worse": segment.worse, **_row(segment.sample)}
-                for segment in worst_segments(snapshot, self._kpis, self._by)
+                for segment in worst_segments(snapshot, self.kpis, self._by)
             ],
             "alerts": [
                 {"rule": rule, "severity": severity, "labels": dict(labels), "firing": firing}
