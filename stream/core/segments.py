@@ -1,7 +1,8 @@
 """Segments: what events' labels become, a bounded number of them.
 
 A segment is the full set of an event's dimension values, with the currency of its amount where it
-has one. Values beyond the limit of a dimension fold into ``other``.
+has one. Values beyond the limit of a dimension fold into ``other``; currencies never do, since sums
+over several of them mean nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Values:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.dimensions = (*settings.dimensions, "currency")
+        self.dimensions = settings.dimensions
         self.generation = 0
         self._limit = settings.max_values_per_dimension
         self._memory_ms = settings.memory_ms
@@ -46,16 +47,17 @@ class Values:
 
     def keep(self, segment: Segment) -> None:
         """Give the values of a recovered segment their places."""
-        for kept, value in zip(self._kept, segment, strict=True):
+        for kept, value in zip(self._kept, segment, strict=False):
             if value is not None and value != OTHER:
                 kept.add(value)
 
     def fold(self, segment: Segment, at: int) -> Segment:
         """The segment with values that find no place replaced by ``other``."""
-        return tuple(
+        folded = tuple(
             value if value is None or value == OTHER or self._admits(i, value, at) else OTHER
-            for i, value in enumerate(segment)
+            for i, value in enumerate(segment[: len(self.dimensions)])
         )
+        return (*folded, *segment[len(self.dimensions) :])
 
     def _admits(self, dimension: int, value: str, at: int) -> bool:
         kept = self._kept[dimension]

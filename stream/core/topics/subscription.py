@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from stream.core import timestamps
 from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
 from stream.core.formulas import FIXED, divided, fixed, sum_of
@@ -156,7 +158,11 @@ class Subscriptions(Keeper):
         if event.amount is None:
             self.segments.row(labels, None, at)
             return
-        amounts = [("amount", fixed(event.amount)), ("upsell", fixed(event.upsell_amount or 0))]
+        amounts = [
+            ("payments", 1),
+            ("amount", fixed(event.amount)),
+            ("upsell", fixed(event.upsell_amount or 0)),
+        ]
         row = self.segments.row(labels, event.currency, at)
         self.tally.add(occurred, row, self.layout.contribution(amounts))
 
@@ -191,7 +197,9 @@ def _retained(c: Columns) -> Column:
 
 
 def _clv(c: Columns) -> Column:
-    revenue = divided(c["amount"], c["active"]) / c["window_days"]
+    # A currency that was once paid in has no value in a window without payments.
+    amount = np.where(c["payments"] > 0, c["amount"], np.nan)
+    revenue = divided(amount, c["active"]) / c["window_days"]
     return revenue * divided(c["lifetime"], c["lifetimes"])
 
 
@@ -205,6 +213,7 @@ TOPIC = Topic(
         Counter("cancelled_since", "Cancelled subscriptions by the time of their start"),
         Counter("lifetimes", "Cancelled subscriptions with a known start"),
         Counter("lifetime", "Their lifetimes in days", scale=DAY, wide=True),
+        Counter("payments", "Events with an amount", labels=("currency",)),
         Counter("amount", "Amounts paid", scale=FIXED, wide=True, labels=("currency",)),
         Counter("upsell", "Amounts paid for upsells", scale=FIXED, wide=True, labels=("currency",)),
     ),
