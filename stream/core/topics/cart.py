@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,8 @@ NOTHING: Final[Moment] = (0, -1)
 Run = tuple[int, int, int]
 #: A cart with more runs, none of them bought, forgets the youngest.
 MAX_RUNS: Final = 64
+#: Where the lives stand in a record.
+LIVES: Final = LAST + 1
 #: Before all deadlines: what is not settled by events stays open until ``advance``.
 NEVER: Final = -(1 << 60)
 
@@ -82,9 +84,9 @@ def with_activity(runs: Sequence[Run], moment: Moment, timeout_ms: int) -> tuple
     time, row = moment
     before = [r for r in runs if r[1] + timeout_ms < time]
     after = [r for r in runs if time + timeout_ms < r[0]]
-    joined = runs[len(before) : len(runs) - len(after)]
-    last = max(joined, key=lambda r: r[1], default=(time, time, row))
-    first = min(time, *(r[0] for r in joined)) if joined else time
+    met = runs[len(before) : len(runs) - len(after)]
+    last = max(met, key=lambda r: r[1], default=(time, time, row))
+    first = min(time, *(r[0] for r in met)) if met else time
     end = (time, row) if time >= last[1] else last[1:]
     return (*before, (first, *end), *after)
 
@@ -98,18 +100,55 @@ def up_to_purchase(runs: Sequence[Run], purchase: Moment) -> tuple[Run, ...]:
     return tuple((s, min(e, purchase[0]), row) for s, e, row in runs if s <= purchase[0])
 
 
+class Life(NamedTuple):
+    """What is known of one cart. Its id may have others, further apart than carts are remembered.
+
+    ``runs`` is its activity up to the earliest purchase; ``counted`` when it was counted as
+    abandoned, purchased and recovered.
+    """
+
+    last: int
+    runs: tuple[Run, ...] = ()
+    purchase: Moment = NOTHING
+    counted: tuple[Moment, Moment, Moment] = (NOTHING, NOTHING, NOTHING)
+
+    @property
+    def first(self) -> int:
+        """The time of its first event."""
+        return self.runs[0][0] if self.runs else self.purchase[0]
+
+    def open_until(self, timeout_ms: int) -> int:
+        """When it has to be counted as abandoned; 0 where it was, or where events settled it."""
+        if self.counted[0] != NOTHING:
+            return 0
+        return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
+
+
+def joined(lives: Sequence[Life], occurred: int) -> Life:
+    """The one life that lives in order turn out to be, with an event at ``occurred``."""
+    runs: tuple[Run, ...] = ()
+    purchase = NOTHING
+    for life in lives:
+        runs += life.runs
+        purchase = life.purchase
+        if purchase != NOTHING:
+            break
+    last = max((life.last for life in lives), default=occurred)
+    return Life(max(last, occurred), runs, purchase)
+
+
 class Carts(Keeper):
     """Remembers each cart's activities, and what it was counted as.
 
-    A record's rest is (runs, purchase, abandoned, purchased, recovered): its activity up to the
-    earliest purchase, that purchase, and the moments that are counted.
+    A record's rest is the lives of the cart's id in order, nearly always one.
     """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._memory_ms = context.settings.memory_ms
         self._timeout_ms = context.settings.cart_timeout_ms
-        self._carts = Memory("carts", 2 * self._memory_ms + self._timeout_ms)
+        self._keep_ms = 2 * self._memory_ms + self._timeout_ms
+        self._carts = Memory("carts", self._keep_ms)
         self._deadlines: list[tuple[int, bytes]] = []
         self._counts = tuple(
             self.layout.contribution([(name, 1)])
@@ -123,69 +162,79 @@ class Carts(Keeper):
         return (self._carts,)
 
     def _active(self, cart: CartEvent, occurred: int, at: int, labels: Labels) -> None:
-        key, last, runs, purchase, counted = self._recall(cart, occurred)
+        key = digest(cart.cart_id)
+        before, near, after = self._lives(key, occurred, at)
+        life = joined(near, occurred)
         row = self.segments.row(labels, None, at)
-        if purchase == NOTHING or occurred <= purchase[0]:
-            runs = with_activity(runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
-        self._settle(key, max(last, occurred), runs, purchase, counted)
+        if life.purchase == NOTHING or occurred <= life.purchase[0]:
+            runs = with_activity(life.runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
+            life = life._replace(runs=runs)
+        self._put(key, (*before, self._settled(key, life, near), *after))
 
     def _purchased(self, cart: CartEvent, occurred: int, at: int, labels: Labels) -> None:
-        key, last, runs, purchase, counted = self._recall(cart, occurred)
-        row = self.segments.row(labels, None, at)
-        if purchase == NOTHING or occurred < purchase[0]:
-            purchase = (occurred, row)
-            runs = up_to_purchase(runs, purchase)
-        self._settle(key, max(last, occurred), runs, purchase, counted)
-
-    def _recall(
-        self, cart: CartEvent, occurred: int
-    ) -> tuple[bytes, int, tuple[Run, ...], Moment, tuple[Moment, ...]]:
         key = digest(cart.cart_id)
-        known = self._carts.get(key)
-        if known is None or occurred - known[LAST] > self._memory_ms:
-            return key, occurred, (), NOTHING, (NOTHING, NOTHING, NOTHING)
-        _, last, runs, purchase, *counted = known
-        return key, last, runs, purchase, tuple(counted)
+        before, near, after = self._lives(key, occurred, at)
+        life = joined(near, occurred)
+        row = self.segments.row(labels, None, at)
+        if life.purchase == NOTHING or occurred < life.purchase[0]:
+            purchase = (occurred, row)
+            life = life._replace(purchase=purchase, runs=up_to_purchase(life.runs, purchase))
+        self._put(key, (*before, self._settled(key, life, near), *after))
 
-    def _settle(
-        self,
-        key: bytes,
-        last: int,
-        runs: tuple[Run, ...],
-        purchase: Moment,
-        counted: tuple[Moment, ...],
-        at: int = NEVER,
-    ) -> None:
-        """Count what became of the cart, in the place of what was counted before."""
-        outcome = fate(runs, purchase, self._timeout_ms, at)
+    def _lives(
+        self, key: bytes, occurred: int, at: int
+    ) -> tuple[list[Life], list[Life], list[Life]]:
+        """The lives of an id before, around and after an event; one may join several."""
+        known = self._carts.get(key)
+        if known is None:
+            return [], [], []
+        lives = [Life(*life) for life in known[LIVES]]
+        if len(lives) > 1:
+            # Whatever comes near these is late.
+            lives = [life for life in lives if life.last + self._keep_ms >= at]
+        before = [life for life in lives if occurred - life.last > self._memory_ms]
+        after = [life for life in lives if life.first - occurred > self._memory_ms]
+        return before, lives[len(before) : len(lives) - len(after)], after
+
+    def _put(self, key: bytes, lives: Sequence[Life]) -> None:
+        self._carts.put(key, lives[-1].last, tuple(tuple(life) for life in lives))
+
+    def _settled(self, key: bytes, life: Life, former: Sequence[Life], at: int = NEVER) -> Life:
+        """The life with what became of it counted, in the place of what was counted before."""
+        outcome = fate(life.runs, life.purchase, self._timeout_ms, at)
         now = (outcome.abandoned, outcome.purchased, outcome.recovered)
-        for contribution, before, after in zip(self._counts, counted, now, strict=True):
-            if before != after:
-                if before != NOTHING:
-                    self.tally.take_back(*before, contribution)
-                if after != NOTHING:
-                    self.tally.add(*after, contribution)
+        for i, contribution in enumerate(self._counts):
+            before = [moment for old in former if (moment := old.counted[i]) != NOTHING]
+            for moment in before:
+                if moment != now[i]:
+                    self.tally.take_back(*moment, contribution)
+            if now[i] != NOTHING and now[i] not in before:
+                self.tally.add(*now[i], contribution)
         if outcome.deadline:
             heappush(self._deadlines, (outcome.deadline, key))
-        self._carts.put(key, last, runs, purchase, *now)
+        return Life(life.last, life.runs, life.purchase, now)
 
     def advance(self, at: int) -> None:
         """Abandon the carts whose deadline has come."""
         while self._deadlines and self._deadlines[0][0] <= at:
             _, key = heappop(self._deadlines)
             known = self._carts.get(key)
-            if known:
-                _, last, runs, purchase, *counted = known
-                if fate(runs, purchase, self._timeout_ms, NEVER).deadline:
-                    self._settle(key, last, runs, purchase, tuple(counted), at)
+            if known is None:
+                continue
+            lives = [Life(*life) for life in known[LIVES]]
+            for i, life in enumerate(lives):
+                if 0 < life.open_until(self._timeout_ms) <= at:
+                    lives[i] = self._settled(key, life, [life], at)
+                    self._put(key, lives)
 
     def recovered(self) -> None:
         """Queue the deadlines of the carts that are open."""
-        self._deadlines = []
-        for key, (_, _, runs, purchase, abandoned, *_) in self._carts.items():
-            deadline = fate(runs, purchase, self._timeout_ms, NEVER).deadline
-            if deadline and abandoned == NOTHING:
-                self._deadlines.append((deadline, key))
+        self._deadlines = [
+            (deadline, key)
+            for key, record in self._carts.items()
+            for life in record[LIVES]
+            if (deadline := Life(*life).open_until(self._timeout_ms))
+        ]
         heapify(self._deadlines)
 
 
