@@ -1,0 +1,242 @@
+"""The core says of any stream what the slow reference says of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from stream.core.segments import Values
+from stream.core.series import Sample
+from stream.core.shard import Shard
+from stream.core.state import StateLog
+from tests.core.running import new_shard, outcomes, samples, settings_of
+from tests.reference.config import DAY, HOUR, MINUTE, Config, from_toml
+from tests.reference.events import TOPICS, milliseconds, parse
+from tests.reference.reading import Reading, merged
+from tests.reference.rows import Row, quantile_choices, rows
+from tests.reference.streams import configs, streams
+
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+
+CASES = json.loads((Path(__file__).parents[1] / "data/cases.json").read_text())
+
+#: ``CXKPI_STREAMS=20000`` looks at more streams than fit into every run of the tests.
+FUZZ = settings(
+    max_examples=int(os.environ.get("CXKPI_STREAMS", "60")),
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+later = st.sampled_from([0, 0, 1, MINUTE, 30 * MINUTE, HOUR, DAY, 7 * DAY])
+
+
+def by_key(found: Sequence[Row] | Sequence[Sample]) -> dict[Key, tuple[float | None, ...]]:
+    return {
+        (r.kpi, r.window, tuple(r.labels)): (
+            r.value,
+            r.lower,
+            r.upper,
+            r.numerator,
+            r.denominator,
+        )
+        for r in found
+    }
+
+
+def close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=1e-9, abs_tol=2e-9)
+
+
+def check_rows(reading: Reading, found: Sequence[Sample], at: int) -> None:
+    expected = by_key(rows(reading, at))
+    quantiles = [s for s in found if s.kpi == "art_quantile"]
+    got = by_key([s for s in found if s.kpi != "art_quantile"])
+    wrong = {
+        key: {"core": got.get(key), "reference": expected.get(key)}
+        for key in expected.keys() | got.keys()
+        if key not in expected
+        or key not in got
+        or not all(close(*pair) for pair in zip(expected[key], got[key], strict=True))
+    }
+    assert not wrong
+    check_quantiles(reading, quantiles, at)
+
+
+def check_quantiles(reading: Reading, found: Sequence[Sample], at: int) -> None:
+    with_tickets = {(r.window, r.labels) for r in rows(reading, at) if r.kpi == "art"}
+    assert {
+        (s.window, tuple(x for x in s.labels if x[0] != "quantile")) for s in found
+    } == with_tickets
+    for sample in found:
+        labels = tuple(x for x in sample.labels if x[0] != "quantile")
+        quantile = float(dict(sample.labels)["quantile"])
+        choices = quantile_choices(reading, sample.window, labels, quantile, at)
+        assert sample.value is not None
+        assert any(math.isclose(sample.value, c, rel_tol=0.01) for c in choices)
+
+
+def compare(config: Config, records: list[bytes], after: int) -> None:
+    reading = Reading(config).read(records)
+    core = settings_of(config)
+    shard = new_shard(core)
+    assert outcomes(records, shard.ingest(None, records)) == reading.outcomes
+    if reading.t is not None:
+        assert shard.progress.now == reading.t
+        at = reading.t + after
+        check_rows(reading, samples(core, [shard], at), at)
+
+
+@FUZZ
+@given(configs, streams(), later)
+def test_outcomes_and_rows_are_the_references(
+    config: Config, records: list[bytes], after: int
+) -> None:
+    compare(config, records, after)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@FUZZ
+@given(st.data())
+def test_one_topic_alone_is_the_references(topic: str, data: st.DataObject) -> None:
+    compare(data.draw(configs), data.draw(streams((topic, "visit"))), data.draw(later))
+
+
+@FUZZ
+@given(configs, streams(), st.data())
+def test_batches_and_forgetting_in_between_change_nothing(
+    config: Config, records: list[bytes], data: st.DataObject
+) -> None:
+    reading = Reading(config).read(records)
+    core = settings_of(config)
+    shard = new_shard(core)
+    found: list[Any] = []
+    while len(found) < len(records):
+        batch = records[len(found) :][: data.draw(st.integers(1, 9))]
+        found += outcomes(batch, shard.ingest(None, batch))
+        if reading.t is not None and shard.progress.first is not None:
+            shard.advance(shard.progress.now)
+            shard.settle(shard.progress.now)
+    assert found == reading.outcomes
+    if reading.t is not None:
+        check_rows(reading, samples(core, [shard], reading.t), reading.t)
+
+
+@FUZZ
+@given(configs, streams(), st.data())
+def test_a_shard_that_starts_over_from_its_log_is_as_if_it_had_never_stopped(
+    config: Config, records: list[bytes], data: st.DataObject
+) -> None:
+    reading = Reading(config).read(records)
+    core = settings_of(config)
+    shard = new_shard(core)
+    log, durable = StateLog(shard), dict[bytes, bytes]()
+    found: list[Any] = []
+    flushed = crashes = 0
+    while len(found) < len(records):
+        batch = records[len(found) :][: data.draw(st.integers(1, 5))]
+        found += outcomes(batch, shard.ingest(None, batch))
+        event = data.draw(st.sampled_from(["flush", "crash", "nothing", "flush and stop"]))
+        if "flush" in event and shard.progress.first is not None:
+            shard.advance(shard.progress.now)
+            for key, value in log.flush(shard.progress.now):
+                durable.pop(key, None)
+                if value is not None:
+                    durable[key] = value
+            flushed = len(found)
+        if event == "flush and stop" or (event == "crash" and crashes < 5):
+            crashes += 1
+            shard = new_shard(core)
+            log = StateLog(shard)
+            log.recover(durable)
+            # What came after the last flush is read again.
+            del found[flushed:]
+    assert found == reading.outcomes
+    if reading.t is not None:
+        check_rows(reading, samples(core, [shard], reading.t), reading.t)
+
+
+@FUZZ
+@given(configs, streams(unique=True))
+def test_shards_that_share_the_entities_are_together_like_one(
+    config: Config, records: list[bytes]
+) -> None:
+    core = settings_of(config)
+    values, own = Values(core), Values(core)
+    halves = [Shard(core, values), Shard(core, values)]
+    one = Shard(core, own)
+    now = 0
+    for record in records:
+        event = parse(record)
+        now = max(now, event.at)
+        base = event.type == "subscription.base"
+        first = "channel" in event.labels if base else event.entity == "a"
+        half = halves[first]
+        assert half.ingest(None, [record], now) == one.ingest(None, [record], now)
+    together = [s for s in samples(core, halves, now) if s.kpi != "art_quantile"]
+    alone = [s for s in samples(core, [one], now) if s.kpi != "art_quantile"]
+    a, b = by_key(together), by_key(alone)
+    assert a.keys() == b.keys()
+    assert not {k: (a[k], b[k]) for k in a if not all(map(close, a[k], b[k]))}
+
+
+def read_case(case: Mapping[str, Any]) -> tuple[Config, list[bytes], int | None]:
+    files = [
+        [(r if isinstance(r, str) else json.dumps(r)).encode() for r in f] for f in case["files"]
+    ]
+    order = merged(files) if len(files) > 1 else files[0]
+    return from_toml(case["config"]), order, milliseconds(case["at"]) if case["at"] else None
+
+
+def check_case(
+    case: Mapping[str, Any], found: Sequence[Any], rows: Sequence[Row] | Sequence[Sample]
+) -> None:
+    if "outcomes" in case:
+        assert Counter(o for o in found if o) == Counter(o for o in case["outcomes"] if o)
+    by_labels = {(r.kpi, r.window, tuple(sorted(r.labels))): r for r in rows}
+    for wanted in case["rows"]:
+        row = by_labels.get(
+            (wanted["kpi"], wanted["window"], tuple(sorted(wanted["labels"].items())))
+        )
+        for field in wanted.keys() - {"kpi", "window", "labels"}:
+            got, want = getattr(row, field, None), wanted[field]
+            if got is None and want == 0 and field in ("numerator", "denominator"):
+                continue  # A row without contributions is left out.
+            value, tolerance = (
+                want if isinstance(want, list) else (want, 1e-6 * max(1, abs(want or 0)))
+            )
+            assert (got is None) == (value is None), (wanted, field, got)
+            assert got is None or abs(got - value) <= tolerance, (wanted, field, got)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_the_reference_says_what_the_worked_cases_say(case: Mapping[str, Any]) -> None:
+    config, records, at = read_case(case)
+    reading = Reading(config, at).read(records)
+    wanted = [r for r in case["rows"] if r["kpi"] != "art_quantile"]
+    check_case({**case, "rows": wanted}, reading.outcomes, rows(reading, at))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_the_core_says_what_the_worked_cases_say(case: Mapping[str, Any]) -> None:
+    config, records, at = read_case(case)
+    core = settings_of(config)
+    shard = new_shard(core, until=at)
+    refused = outcomes(records, shard.ingest(None, records))
+    found = [
+        None if o == "accepted" and at is not None and parse(r).at > at else o
+        for r, o in zip(records, refused, strict=True)
+    ]
+    t = at if at is not None else shard.progress.now
+    check_case(case, found, samples(core, [shard], t))

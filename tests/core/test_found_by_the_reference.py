@@ -1,0 +1,62 @@
+"""Streams on which the core once differed from the reference, small enough to read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stream.core.series import Sample
+from tests.core.running import new_shard, samples, settings_of
+from tests.reference.config import DAY, DEFAULTS, HOUR, MINUTE
+from tests.reference.streams import NOON, text
+
+
+def series(*events: dict[str, Any], **config: Any) -> dict[tuple[str, Any], Sample]:
+    """The series of the one hour window by KPI and labels, at the time of the last event."""
+    core = settings_of({**DEFAULTS, **config})
+    shard = new_shard(core)
+    records = [
+        json.dumps({**e, "event_id": str(i), "occurred_at": text(e["occurred_at"])}).encode()
+        for i, e in enumerate(events)
+    ]
+    assert not shard.ingest(None, records)
+    return {(s.kpi, s.labels): s for s in samples(core, [shard], shard.progress.now)}
+
+
+def event(kind: str, at: int, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "occurred_at": NOON + at, **fields}
+
+
+def test_a_currency_that_nobody_pays_in_any_more_has_no_lifetime_value() -> None:
+    found = series(
+        event("subscription.base", 0, active=10),
+        event("subscription.started", 0, subscription_id="a", amount=5, currency="USD"),
+        event("subscription.started", 2 * HOUR, subscription_id="b", amount=5, currency="EUR"),
+        event("subscription.cancelled", 2 * HOUR, subscription_id="a"),
+    )
+    assert found["clv", (("currency", "EUR"),)].value
+    assert ("clv", (("currency", "USD"),)) not in found
+
+
+def test_amounts_of_two_currencies_are_never_added_up() -> None:
+    found = series(
+        event("subscription.renewed", 0, subscription_id="a", amount=5, currency="USD"),
+        event("subscription.renewed", 0, subscription_id="a", amount=7, currency="EUR"),
+        max_values_per_dimension=1,
+    )
+    assert found["upsell", (("currency", "USD"),)].denominator == 5
+    assert found["upsell", (("currency", "EUR"),)].denominator == 7
+
+
+def test_a_late_event_joins_what_looked_like_two_carts_of_one_id() -> None:
+    opened = event("cart.opened", 0, cart_id="a")
+    bought = event("cart.purchased", 8 * DAY, cart_id="a")
+    between = event("cart.updated", 8 * DAY - 10 * MINUTE, cart_id="a")
+    two = series(opened, bought)
+    assert two["cart_abandonment", ()].value == 0
+    assert ("cart_recovered", ()) not in two
+    assert series(opened, bought, between) == two
+    bridge = event("cart.updated", 4 * DAY, cart_id="a")
+    one = series(opened, bought, bridge)
+    assert ("cart_abandonment", ()) not in one
+    assert one["cart_recovered", ()].value == 1

@@ -1,0 +1,214 @@
+"""What events say that counts, once it is known what other events of the entity say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.reference.config import DAY, Config, memory
+from tests.reference.events import Event
+
+
+@dataclass(frozen=True)
+class Read:
+    """An accepted event: when it came (the place among all) and with which values of dimensions."""
+
+    place: int
+    event: Event
+    dimensions: Mapping[str, str]
+
+    @property
+    def at(self) -> int:
+        return self.event.at
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One contribution: ``at`` says in which panes it lies, ``said`` what it is."""
+
+    kind: str
+    at: int
+    dimensions: Mapping[str, str]
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+def of_type(reads: Sequence[Read], topic: str) -> dict[str, list[Read]]:
+    """The events of a topic by entity, each in order of arrival."""
+    entities: dict[str, list[Read]] = defaultdict(list)
+    for read in reads:
+        if read.event.topic == topic and read.event.type != "subscription.base":
+            entities[read.event.entity].append(read)
+    return entities
+
+
+class Answer:
+    """An answer as the events of its response have made it so far."""
+
+    def __init__(self, first: Read) -> None:
+        self.first_at = first.at
+        self.latest = first
+
+    def fact(self) -> Fact:
+        said = self.latest.event.fields
+        return Fact("answer", self.first_at, self.latest.dimensions, said)
+
+
+def answers(reads: Sequence[Read], config: Config) -> list[Answer]:
+    """The answers that the events of one response make, in order of arrival."""
+    made: list[Answer] = []
+    for read in reads:
+        if made and remembers_answer(made[-1], read.at, config):
+            made[-1].latest = read
+        else:
+            made.append(Answer(read))
+    return made
+
+
+def remembers_answer(answer: Answer, at: int, config: Config) -> bool:
+    return at - answer.first_at <= memory(config)
+
+
+class Close:
+    """A ticket's close; ``counts`` until a reopen or another close takes its place."""
+
+    def __init__(self, read: Read, after_reopen: bool) -> None:
+        self.read = read
+        self.counts = True
+        self.after_reopen = after_reopen
+
+    def fact(self) -> Fact:
+        fields = self.read.event.fields
+        resolution = max(0, self.read.at - fields["opened_at"] - fields["excluded"] * 1000)
+        first = fields["contacts"] == 1 and fields["reopens"] == 0 and not self.after_reopen
+        said = {**fields, "resolution": resolution, "first_contact": first}
+        return Fact("close", self.read.at, self.read.dimensions, said)
+
+
+def closes(reads: Sequence[Read]) -> list[Close]:
+    """The closes of one ticket that were ever made, in order of arrival."""
+    made: list[Close] = []
+    reopened_at: int | None = None
+    for read in reads:
+        known = made[-1] if made and remembers_close(made[-1], read.at) else None
+        if read.event.type == "ticket.closed":
+            if known is not None:
+                known.counts = False
+            elif reopened_at is not None and abs(read.at - reopened_at) > 7 * DAY:
+                reopened_at = None
+            made.append(Close(read, reopened_at is not None))
+        elif known is not None and read.at >= known.read.at:
+            known.counts = False
+            reopened_at = read.at if reopened_at is None else max(reopened_at, read.at)
+    return made
+
+
+def remembers_close(close: Close, at: int) -> bool:
+    """Whether the close is known to an event; one from before it may be so much older."""
+    return abs(at - close.read.at) <= 7 * DAY
+
+
+def carts(reads: Sequence[Read], config: Config, t: int) -> list[Fact]:
+    """What the events of one cart id say at time t, in order of their own times."""
+    facts: list[Fact] = []
+    episode: list[Read] = []
+    for read in sorted(reads, key=lambda r: (r.at, r.place)):
+        if episode and read.at - episode[-1].at > memory(config):
+            facts += _cart(episode, config, t)
+            episode = []
+        episode.append(read)
+    return facts + _cart(episode, config, t)
+
+
+def _cart(episode: Sequence[Read], config: Config, t: int) -> list[Fact]:
+    latest = episode[0]
+    for i, read in enumerate(episode):
+        deadline = latest.at + config["cart_timeout"]
+        if read.at > deadline:
+            bought = [r for r in episode[i:] if r.event.type == "cart.purchased"][:1]
+            return [
+                Fact("abandoned", deadline, latest.dimensions),
+                *(Fact("recovered", r.at, r.dimensions) for r in bought),
+            ]
+        if read.event.type == "cart.purchased":
+            return [Fact("purchased", read.at, read.dimensions)]
+        latest = read
+    deadline = latest.at + config["cart_timeout"]
+    return [Fact("abandoned", deadline, latest.dimensions)] if deadline <= t else []
+
+
+def subscriptions(reads: Sequence[Read], config: Config) -> list[Fact]:
+    """What the events of one subscription say, in order of arrival."""
+    facts: list[Fact] = []
+    known: _Known | None = None
+    for read in reads:
+        event = read.event
+        if event.fields.get("amount") is not None:
+            facts.append(Fact("paid", read.at, read.dimensions, event.fields))
+        now = known
+        if now and not now.active and read.at - now.last > memory(config):
+            now = None
+        said: dict[str, Any] = {"set": _full_set(event)}
+        if event.type == "subscription.started" and (now is None or not now.active):
+            known = _Known(active=True, start=read.at, last=read.at)
+            facts.append(Fact("started", read.at, read.dimensions, said))
+        elif event.type == "subscription.cancelled" and (now is None or now.active):
+            start = now.start if now else event.fields["started_at"]
+            said["start"] = start if start is None or start <= read.at else None
+            known = _Known(active=False, start=None, last=read.at)
+            facts.append(Fact("cancelled", read.at, read.dimensions, said))
+        elif now is not None:
+            known = replace(now, last=max(now.last, read.at))
+    return facts
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a subscription: since when it is active, or when it was last heard of."""
+
+    active: bool
+    start: int | None
+    last: int
+
+
+def _full_set(event: Event) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(event.labels.items()))
+
+
+def bases(reads: Sequence[Read]) -> list[Fact]:
+    return [
+        Fact(
+            "base",
+            read.at,
+            read.dimensions,
+            {"set": _full_set(read.event), "active": read.event.fields["active"]},
+        )
+        for read in reads
+        if read.event.type == "subscription.base"
+    ]
+
+
+def signals(reads: Sequence[Read]) -> list[Fact]:
+    """The latest value of each customer's signals, by its own time, then by arrival."""
+    latest: dict[tuple[str, str], Read] = {}
+    for read in sorted(reads, key=lambda r: (r.at, r.place)):
+        if read.event.type == "customer.signal":
+            latest[read.event.entity, read.event.fields["signal"]] = read
+    return [Fact("signal", r.at, r.dimensions, r.event.fields) for r in latest.values()]
+
+
+def all_facts(reads: Sequence[Read], config: Config, t: int) -> list[Fact]:
+    """Everything that counts at time t, in whatever window."""
+    facts = bases(reads) + signals(reads)
+    for group in of_type(reads, "survey").values():
+        facts += [a.fact() for a in answers(group, config)]
+    for group in of_type(reads, "ticket").values():
+        facts += [c.fact() for c in closes(group) if c.counts]
+    for group in of_type(reads, "cart").values():
+        facts += carts(group, config, t)
+    for group in of_type(reads, "subscription").values():
+        facts += subscriptions(group, config)
+    for group in of_type(reads, "visit").values():
+        facts += [Fact("visit", r.at, r.dimensions, r.event.fields) for r in group]
+    return facts

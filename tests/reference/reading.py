@@ -1,0 +1,118 @@
+"""The outcome of every record, in the order in which they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tests.reference.config import DAY, Config, memory
+from tests.reference.events import BrokenError, Event, milliseconds, parse
+from tests.reference.facts import Read, answers, closes, remembers_answer, remembers_close
+
+_NEVER_LATE = {"subscription.base", "subscription.started", "subscription.cancelled"}
+
+
+class Reading:
+    """Reads records one by one; ``outcomes`` has one entry each, None for those after ``until``."""
+
+    def __init__(self, config: Config, until: int | None = None) -> None:
+        self.config = config
+        self.until = until
+        self.outcomes: list[str | None] = []
+        self.accepted: list[Read] = []
+        self.t: int | None = None
+        self._arrived: dict[tuple[str, str], int] = {}
+        #: When values of a dimension were last accepted, in order of taking their places.
+        self._places: dict[str, dict[str, int]] = {d: {} for d in config["dimensions"]}
+
+    def read(self, records: Sequence[bytes]) -> Reading:
+        for record in records:
+            self.outcomes.append(self._outcome(record))
+        return self
+
+    def _outcome(self, record: bytes) -> str | None:
+        try:
+            event = parse(record)
+        except BrokenError:
+            return "invalid"
+        if self.until is not None and event.at > self.until:
+            return None
+        if self.t is not None:
+            arrived = self._arrived.get((event.topic, event.event_id))
+            if arrived is not None and self.t - arrived <= self.config["dedupe"]:
+                return "duplicate"
+            if self._is_late(event, self.t):
+                return "late"
+        if self._is_orphan(event):
+            return "orphan"
+        self._accept(event)
+        return "accepted"
+
+    def _is_late(self, event: Event, t: int) -> bool:
+        if event.type in _NEVER_LATE:
+            return False
+        starts = [start(t, size, pane) for size, pane in self.config["windows"].values()]
+        return event.at < t - 7 * DAY and all(event.at < s for s in starts)
+
+    def _is_orphan(self, event: Event) -> bool:
+        of_entity = [
+            r
+            for r in self.accepted
+            if r.event.topic == event.topic
+            and r.event.type != "subscription.base"
+            and event.type != "subscription.base"
+            and r.event.entity == event.entity
+        ]
+        if event.type == "survey.updated":
+            made = answers(of_entity, self.config)
+            return not made or not remembers_answer(made[-1], event.at, self.config)
+        if event.type == "ticket.reopened":
+            closed = closes(of_entity)
+            return not closed or not remembers_close(closed[-1], event.at)
+        return False
+
+    def _accept(self, event: Event) -> None:
+        self.t = event.at if self.t is None else max(self.t, event.at)
+        self._arrived[event.topic, event.event_id] = self.t
+        dimensions = {
+            name: self._value(name, event.labels[name], self.t)
+            for name in self.config["dimensions"]
+            if name in event.labels
+        }
+        self.accepted.append(Read(len(self.outcomes), event, dimensions))
+
+    def _value(self, dimension: str, value: str, t: int) -> str:
+        places = self._places[dimension]
+        for known, last in list(places.items()):
+            if t - last > memory(self.config):
+                del places[known]
+        if value == "other":
+            return value  # It takes no place.
+        if value in places or len(places) < self.config["max_values_per_dimension"]:
+            places[value] = t
+            return value
+        return "other"
+
+
+def start(t: int, size: int, pane: int) -> int:
+    """The start of the oldest pane of the window at time t."""
+    return (t // pane - size // pane + 1) * pane
+
+
+def merged(files: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The order in which files side by side are read."""
+    rest = [list(f) for f in files if f]
+    order = []
+    while rest:
+        times = [_time(f[0]) for f in rest]
+        oldest = times.index(min(times))
+        order.append(rest[oldest].pop(0))
+        rest = [f for f in rest if f]
+    return order
+
+
+def _time(record: bytes) -> float:
+    try:
+        return milliseconds(json.loads(record)["occurred_at"])
+    except (BrokenError, ValueError, TypeError, KeyError):
+        return float("-inf")
