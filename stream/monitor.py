@@ -91,7 +91,7 @@ class Monitor:
             shard = owned.shard
             shard.advance(complete)
             shard.fold(now)
-            shares.append(Share(shard.windows, shard.segments.rows, shard.active.sets))
+            shares.append(shard.share())
         return shares
 
     def _evaluate_gauges(self, now: int) -> None:

@@ -18,9 +18,14 @@ from stream.core.layout import WIDE
 from stream.core.segments import Segment
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import DAY, Settings, Window
+from stream.core.signals import LatestSignals, SignalTable, health_columns
 from stream.core.tally import Tally, WindowStore
+from stream.core.topics import signal
 
 Rollup = tuple[str, ...]
+
+#: The KPIs that need customers' signals.
+_OF_SIGNALS = frozenset(k.id for k in KPIS.values() if k.topic == signal.NAME)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Share:
     windows: WindowStore
     rows: Sequence[Segment | None]
     active: Mapping[bytes, LabelSet]
+    signals: SignalTable
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,20 @@ class Evaluator:
             if want is None:
                 continue
             keys, values = _window_sums(shares, maps, window, at)
+            active = self._active(shares, window, at)
+            signals = [
+                share.signals.within(window, at, numbers)
+                for share, numbers in zip(shares, maps, strict=True)
+                if want.kpis & _OF_SIGNALS
+            ]
+            view = _WindowView(window, segments, keys, values, active, signals)
             for rollup in self.settings.rollups:
                 if want.rollups is None or rollup in want.rollups:
-                    totals = _Totals(self, shares, segments, keys, values, window, at, rollup)
+                    totals = _Totals(self.settings, view, rollup)
                     samples += totals.samples(want.kpis)
         return Evaluation(at, tuple(samples))
 
-    def active(self, shares: Sequence[Share], window: Window, at: int) -> dict[Segment, int]:
+    def _active(self, shares: Sequence[Share], window: Window, at: int) -> dict[Segment, int]:
         """Active subscriptions at the window's start, by segment."""
         sets: dict[bytes, list[LabelSet]] = {}
         for share in shares:
@@ -136,26 +149,25 @@ def _window_sums(
     return summed(np.concatenate(keys), np.concatenate(values))
 
 
+@dataclass(frozen=True)
+class _WindowView:
+    """A window at a moment: the cells summed over shards, and what is no sum of cells."""
+
+    window: Window
+    segments: Sequence[Segment]
+    #: (segment, counter) cells.
+    keys: Ints
+    values: Ints
+    active: Mapping[Segment, int]
+    signals: Sequence[LatestSignals]
+
+
 class _Totals:
     """The sums of one window and rollup, and the samples that follow from them."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        shares: Sequence[Share],
-        segments: Sequence[Segment],
-        keys: Ints,
-        values: Ints,
-        window: Window,
-        at: int,
-        rollup: Rollup,
-    ) -> None:
-        self._evaluator = evaluator
-        self._shares = shares
-        self._segments = segments
-        self._keys, self._values = keys, values
-        self._window = window
-        self._at = at
+    def __init__(self, settings: Settings, view: _WindowView, rollup: Rollup) -> None:
+        self._settings = settings
+        self._view = view
         self._rollup = rollup
         self._by_extra: dict[Rollup, tuple[_Groups, dict[str, Column], Ints, Ints]] = {}
 
@@ -167,9 +179,9 @@ class _Totals:
         return found
 
     def _add_up(self, extra: Rollup) -> tuple[_Groups, dict[str, Column], Ints, Ints]:
-        groups = _Groups(self._evaluator.settings, self._rollup, extra)
-        numbers = np.array([groups.of(s) for s in self._segments], dtype=np.int64)
-        keys, values = self._keys, self._values
+        groups = _Groups(self._settings, self._rollup, extra)
+        numbers = np.array([groups.of(s) for s in self._view.segments], dtype=np.int64)
+        keys, values = self._view.keys, self._view.values
         if keys.size:
             series = numbers[keys >> COUNTER_BITS]
             kept = series >= 0
@@ -179,6 +191,9 @@ class _Totals:
         columns: dict[str, Column] = {}
         if not extra:
             columns["active"] = self._active_column(groups)
+            # What belongs to no segment (−1) belongs to no series, as the last entry says.
+            series = np.append(numbers, -1)
+            columns |= health_columns(self._view.signals, series, len(groups.labels))
         plain = _matrix(keys, values, len(groups.labels))
         for name, counter in LAYOUT.counters.items():
             position = LAYOUT.positions[name]
@@ -188,12 +203,11 @@ class _Totals:
             columns[name] = column / counter.scale if counter.scale != 1 else column
         if extra:
             self._take_from_parents(groups, columns)
-        columns["window_days"] = np.full(len(groups.labels), self._window.size_ms / DAY)
+        columns["window_days"] = np.full(len(groups.labels), self._view.window.size_ms / DAY)
         return groups, columns, keys, values
 
     def _active_column(self, groups: _Groups) -> Column:
-        active = self._evaluator.active(self._shares, self._window, self._at)
-        numbers = [(groups.of(segment), n) for segment, n in active.items()]
+        numbers = [(groups.of(segment), n) for segment, n in self._view.active.items()]
         column = np.zeros(len(groups.labels))
         for number, n in numbers:
             if number >= 0:
@@ -224,7 +238,7 @@ class _Totals:
         n = len(groups.labels)
         parts = (_cells(c, n) for c in (value, lower, upper, numerator, denominator))
         for labels, v, lo, hi, num, den in zip(groups.labels, *parts, strict=True):
-            yield Sample(kpi.id, self._window.label, labels, v, lo, hi, num, den)
+            yield Sample(kpi.id, self._view.window.label, labels, v, lo, hi, num, den)
         if kpi.sketch:
             yield from self._quantiles(kpi, groups, keys, values)
 
@@ -238,7 +252,10 @@ class _Totals:
                 if found is not None:
                     named = tuple(sorted((*labels, ("quantile", str(q)))))
                     yield Sample(
-                        f"{kpi.id}_quantile", self._window.label, named, found / kpi.sketch_scale
+                        f"{kpi.id}_quantile",
+                        self._view.window.label,
+                        named,
+                        found / kpi.sketch_scale,
                     )
 
 

@@ -9,11 +9,13 @@ from stream.core.active import ActiveStore
 from stream.core.catalogue import LAYOUT, TOPICS
 from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
+from stream.core.evaluate import Share
 from stream.core.event import Event, Invalid, Outcome
 from stream.core.labels import Labels
 from stream.core.memory import Memory, digest
 from stream.core.segments import Segments, Values
 from stream.core.settings import MINUTE, SHORTEST_MEMORY, Settings
+from stream.core.signals import SignalTable
 from stream.core.tally import Tally, WindowStore
 from stream.core.topic import Context, Keeper, Store
 
@@ -133,10 +135,11 @@ class Shard:
         self.windows = WindowStore(settings.windows, self.tally)
         self.segments = Segments(settings, values)
         self.active = ActiveStore(settings, self.tally.unit_ms, values.fold)
+        self.signals = SignalTable(settings.health_weights)
         self._event_time = event_time
         self._seen = {name: SeenIds(name, settings.dedupe_ms) for name in TOPICS}
         self._decoders: dict[str | None, Decoder] = {}
-        context = Context(settings, LAYOUT, self.tally, self.segments, self.active)
+        context = Context(settings, LAYOUT, self.tally, self.segments, self.active, self.signals)
         self._keepers: tuple[Keeper, ...] = tuple(t.keeper(context) for t in TOPICS.values())
         self._kinds = dict(self._make_kinds())
 
@@ -260,6 +263,10 @@ class Shard:
             clock = at if topic is None or self._event_time else self.progress.clocks.get(topic, at)
             for block in store.expire(clock):
                 yield store.name, block
+
+    def share(self) -> Share:
+        """What the shard contributes to the totals; it changes as the shard does."""
+        return Share(self.windows, self.segments.rows, self.active.sets, self.signals)
 
     def settle(self, at: int) -> None:
         """Forget what is too old, where nobody keeps a log of the changes."""

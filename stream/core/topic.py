@@ -13,6 +13,7 @@ from stream.core.labels import Labels
 from stream.core.layout import Layout
 from stream.core.segments import Segments
 from stream.core.settings import Settings
+from stream.core.signals import SignalTable
 from stream.core.tally import Tally
 
 #: How many contributions of equal events a keeper remembers, so as not to work them out again.
@@ -52,6 +53,7 @@ class Context:
     tally: Tally
     segments: Segments
     active: ActiveStore
+    signals: SignalTable
 
 
 class Keeper:

@@ -101,7 +101,7 @@ class Replay:
         shard = self._shard
         shard.advance(at)
         shard.fold(at)
-        return [Share(shard.windows, shard.segments.rows, shard.active.sets)]
+        return [shard.share()]
 
     def _evaluate_rules(self, alerts: AlertReplay, at: int) -> None:
         alerts.take(self._evaluator.evaluate(self._shares(at), at, alerts.wanted))
