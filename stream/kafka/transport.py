@@ -29,6 +29,9 @@ from stream.kafka.connection import calm
 
 #: A chunk has at most so many records.
 CHUNK_RECORDS: Final = 4000
+#: A chunk ends with the record that brings it to so many bytes, so that memory stays bounded
+#: whatever size records have once they are unpacked.
+CHUNK_BYTES: Final = 2 * 1024 * 1024
 #: How long the broker holds a fetch that finds nothing, in ms.
 FETCH_WAIT_MS: Final = 100
 _IDLE_SECONDS: Final = 0.02
@@ -96,6 +99,24 @@ class _NoOffsets(dict[Any, None]):
 def _as_it_is(_tp: Any, record: Any) -> Any:
     """Stands in for building a ``ConsumerRecord``, which costs more than the fetch itself."""
     return record
+
+
+def _take_records(result: FetchResult) -> list[Any]:
+    """``getall`` of the client, with a limit of bytes too."""
+    records: list[Any] = []
+    tp = result._topic_partition  # noqa: SLF001
+    if not result.has_more() or not result.check_assignment(tp):
+        return records
+    size = 0
+    for record in result._partition_records:  # noqa: SLF001
+        records.append(record)
+        size += len(record.value or b"")
+        if len(records) >= CHUNK_RECORDS or size >= CHUNK_BYTES:
+            result._update_position()  # noqa: SLF001
+            return records
+    result._update_position()  # noqa: SLF001
+    result._partition_records = None  # noqa: SLF001
+    return records
 
 
 class ChunkThread(stock.AIOKafkaConsumerThread):
@@ -179,7 +200,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         start = state.position if state is not None and state.has_valid_position else None
         if result.has_more():
             result._partition_records._consumer_record = _as_it_is  # noqa: SLF001
-        records = result.getall(CHUNK_RECORDS)
+        records = _take_records(result)
         if not result.has_more():
             del fetcher._records[tp]  # noqa: SLF001
             fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
