@@ -11,6 +11,7 @@ from stream.config.errors import Path, shown
 from stream.config.fields import ADDRESS, is_address
 from stream.config.kpis import NO_SPIKES
 from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
+from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import RESERVED_LABELS
 
 #: Where, and what is wrong there.
@@ -43,6 +44,8 @@ def _dimensions(config: Config) -> Iterator[Finding]:
         if name in RESERVED_LABELS:
             reserved = ", ".join(sorted(RESERVED_LABELS))
             yield ("dimensions", index), f"{shown(name)} is reserved; reserved are: {reserved}"
+    if len(config.dimensions) > MAX_ENTRIES:
+        yield ("dimensions",), f"must have at most {MAX_ENTRIES} entries: no event has more labels"
     for index in _repeated(config.dimensions):
         yield ("dimensions", index), f"{shown(config.dimensions[index])} stands there twice"
     for index, rollup in enumerate(config.rollups):

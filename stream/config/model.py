@@ -292,7 +292,7 @@ class Config(_Table):
         _DEFAULTS.max_values_per_dimension
     )
     """Further values of a dimension are counted as `other`."""
-    max_segments: Annotated[Whole, Between(1, 1_000_000)] = _DEFAULTS.max_segments
+    max_segments: Annotated[Whole, Between(1, 100_000)] = _DEFAULTS.max_segments
     """Most combinations of dimensions' values that are kept apart."""
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)

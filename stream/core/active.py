@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from stream.core.labels import Labels
-from stream.core.segments import Segment
+from stream.core.segments import OTHER, Segment
 from stream.core.settings import Settings, Window
 
 #: (occurred_at in ms, order of arrival, active subscriptions)
@@ -123,6 +123,9 @@ class ActiveStore:
         if len(self.sets) >= self._settings.max_segments:
             # Without a base of its own, a label set only adds to its segment's sum.
             key = repr(segment).encode()
+            if key not in self.sets and len(self.sets) >= 2 * self._settings.max_segments:
+                segment = tuple(None if v is None else OTHER for v in segment)
+                key = repr(segment).encode()
         if key not in self.sets:
             self.sets[key] = LabelSet(segment)
         return key, self.sets[key]
