@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from typing import get_args
 
 from stream.config import Config
 from stream.core.catalogue import KPIS
@@ -18,7 +19,7 @@ from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
 from stream.sinks.catalogue import build
-from stream.sinks.dispatcher import Dispatcher
+from stream.sinks.dispatcher import Dispatcher, Result
 
 _RETRY_SECONDS = 1.0
 
@@ -33,6 +34,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._reason = "starting"
         self._monitor: Monitor | None = None
+        self._dispatchers: list[Dispatcher] = []
         self._started: Callable[[str], None] | None = None
 
     def stop(self) -> None:
@@ -43,6 +45,11 @@ class Worker:
         """What the pages show."""
         if self._monitor is None:
             return WorkerView(ready=False, reason=self._reason)
+        self._monitor.notifications = {
+            (dispatcher.name, result): dispatcher.results[result]
+            for dispatcher in self._dispatchers
+            for result in get_args(Result)
+        }
         return self._monitor.view()
 
     async def run(self, serving: Callable[[str], None] | None = None) -> None:
@@ -54,7 +61,9 @@ class Worker:
         http, kafka = self._config.http, self._config.kafka
         settings = self._config.core()
         names = Names(kafka.topic_prefix, kafka.group)
-        dispatchers = [Dispatcher(s.label, build(s), s.retry_for_ms) for s in self._config.sinks]
+        self._dispatchers = [
+            Dispatcher(s.label, build(s), s.retry_for_ms) for s in self._config.sinks
+        ]
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(
                 MetricsServer(self.view, KPIS, host=http.host, port=http.port)
@@ -72,7 +81,7 @@ class Worker:
                 tasks = [
                     group.create_task(owner.flush_forever()),
                     group.create_task(self._monitor.run()),
-                    *(group.create_task(self._feed(d, names)) for d in dispatchers),
+                    *(group.create_task(self._feed(d, names)) for d in self._dispatchers),
                 ]
                 await self._until_stopped(owner, app, tasks)
                 await owner.stop()

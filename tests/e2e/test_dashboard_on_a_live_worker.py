@@ -1,0 +1,150 @@
+"""The dashboard's queries on what a real worker made of a company's events."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from stream.broker import Broker
+from stream.core.catalogue import EVENT_TYPES, KPIS, TOPICS
+from stream.top.snapshot import read
+from stream.top.trends import totals
+from tests.dashboards.queries import choices, run
+from tests.dashboards.test_queries import RANGES
+from tests.e2e import commands
+from tests.fixtures.prometheus import Prometheus, PrometheusTools
+from tests.kafka.topics import records
+from tests.kafka.workers import WorkerProcess
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT: dict[str, Any] = json.loads(
+    (ROOT / "grafana" / "dashboards" / "overview.json").read_text("utf-8")
+)
+NAME = "e2e-live"
+#: One rule that is sure to fire, and one that is not.
+RULES = """\
+[[alert]]
+name = "Watched"
+kpi = "csat"
+window = "5m"
+by = ["region"]
+below = 1.1
+min_samples = 1
+
+[[alert]]
+name = "Quiet"
+kpi = "csat"
+window = "1h"
+above = 1.1
+
+[[sink]]
+type = "log"
+"""
+
+
+@dataclass(frozen=True)
+class Live:
+    """A worker with events that keep coming, and a Prometheus that scrapes it."""
+
+    bootstrap: str
+    worker: WorkerProcess
+    prometheus: Prometheus
+
+
+@pytest.fixture(scope="module")
+def live(
+    broker: Broker, prometheus_tools: PrometheusTools, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("live")
+    config = commands.configuration(folder / "cxkpi.toml", broker.bootstrap, NAME, RULES)
+    garbage = folder / "garbage"
+    garbage.write_bytes(b"garbage\n" * 50)
+    with WorkerProcess(config, folder / "worker.log") as worker:
+        worker.until_ready()
+        generator = subprocess.Popen(
+            commands.cxkpi(
+                *("generate", "--config", config, "--rate", 30),
+                *("--history", "1h", "--for", "10m"),
+            ),
+            env=commands.ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            commands.run("send", garbage, "--raw", "cx.visit", "--config", config)
+            worker.until(lambda: _everything_has_a_value(worker), "made a value of each KPI")
+            url = worker.url.removeprefix("http://")
+            with Prometheus.scraping(prometheus_tools, folder / "prometheus", [url]) as prometheus:
+                prometheus.wait_for("count_over_time(cx_worker_ready[5s]) >= 4")
+                yield Live(broker.bootstrap, worker, prometheus)
+        finally:
+            generator.terminate()
+            generator.wait(30)
+
+
+def _everything_has_a_value(worker: WorkerProcess) -> bool:
+    snapshot = read(worker.page("/metrics")[1], 0.0, KPIS, "5m")
+    known = {sample.kpi for sample in totals(snapshot, KPIS) if sample.value is not None}
+    return known == set(KPIS) and any(snapshot.alerts.values())
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"window": "5m"},
+        {"region": "eu"},
+        {"channel": "(web|app)", "region": "(eu|us)"},
+    ],
+    ids=lambda chosen: " ".join(f"{k}={v}" for k, v in chosen.items()) or "defaults",
+)
+def test_every_panel_finds_values_of_its_unit(live: Live, chosen: Mapping[str, str]) -> None:
+    answers = run(live.prometheus, DOCUMENT, **chosen)
+    assert [(a.asked.panel, a.expr) for a in answers if not a.series] == []
+    for answer in answers:
+        low, high = RANGES.get(answer.asked.unit, (-math.inf, math.inf))
+        for series in answer.series:
+            assert not math.isnan(series.value), answer
+            assert low <= series.value <= high, answer
+
+
+def test_variables_offer_what_the_company_has(live: Live) -> None:
+    assert choices(live.prometheus, DOCUMENT, "window") == {"5m", "1h", "24h", "7d"}
+    assert choices(live.prometheus, DOCUMENT, "region") == {"eu", "us", "apac", "latam"}
+    assert choices(live.prometheus, DOCUMENT, "channel") == {
+        *("web", "app", "phone", "email", "store"),
+    }
+
+
+def test_the_rule_that_is_sure_fires_and_the_other_does_not(live: Live) -> None:
+    firing = live.prometheus.query("cx_alert_firing == 1")
+    assert {series.labels["rule"] for series in firing} == {"Watched"}
+
+
+def test_prometheus_finds_nothing_to_say_against_the_live_page(
+    live: Live, prometheus_tools: PrometheusTools
+) -> None:
+    checked = subprocess.run(
+        [prometheus_tools.promtool, "check", "metrics"],
+        input=live.worker.page("/metrics")[1],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_every_type_of_event_was_among_them(live: Live) -> None:
+    found = records(live.bootstrap, [f"{NAME}-{topic}" for topic in TOPICS])
+    values = [record.value for record in found if record.value and record.value != b"garbage"]
+    assert {orjson.loads(value)["type"] for value in values} == set(EVENT_TYPES)
+    assert len(found) - len(values) == 50
+    outcomes = live.prometheus.query("sum by (outcome) (cx_events_total)")
+    by_outcome = {series.labels["outcome"]: series.value for series in outcomes}
+    assert by_outcome["invalid"] == 50
+    assert by_outcome["accepted"] > 0.95 * len(values)
