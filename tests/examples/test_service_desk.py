@@ -11,6 +11,7 @@ import runpy
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -135,16 +136,21 @@ class Truth:
     denominator: int
 
 
-def truth() -> tuple[dict[tuple[str, str, Labels], Truth], dict[tuple[str, Labels], list[int]]]:
-    """By (KPI, window, labels): numerator and denominator; and the resolution times, sorted."""
+def truth(
+    at: float | None = None, later: float = 0
+) -> tuple[dict[tuple[str, str, Labels], Truth], dict[tuple[str, Labels], list[int]]]:
+    """By (KPI, window, labels): numerator and denominator; and the resolution times, sorted.
+
+    For the windows at ``at``, by default the last event's time, of events that happened ``later``.
+    """
     closes, _, last = standing()
     series: dict[tuple[str, str, Labels], Truth] = {}
     times: dict[tuple[str, Labels], list[int]] = {}
     for window, (size, pane) in WINDOWS.items():
-        start = (last // pane - size // pane + 1) * pane
+        start = ((last + later if at is None else at) // pane - size // pane + 1) * pane
         groups: dict[Labels, list[Close]] = defaultdict(list)
         for close in closes:
-            if close.at >= start:
+            if close.at + later >= start:
                 groups[()].append(close)
                 groups[(("channel", close.channel),)].append(close)
                 groups[(("region", close.region),)].append(close)
@@ -163,11 +169,13 @@ def truth() -> tuple[dict[tuple[str, str, Labels], Truth], dict[tuple[str, Label
     return series, times
 
 
-def replay(*files: Path) -> tuple[dict[tuple[str, str, Labels], dict[str, Any]], dict[str, int]]:
+def replay(
+    *files: Path, more: Sequence[str] = ()
+) -> tuple[dict[tuple[str, str, Labels], dict[str, Any]], dict[str, int]]:
     """The series that ``cxkpi replay`` prints, and the outcomes."""
     done = subprocess.run(
         [sys.executable, "-m", "stream", "replay", *map(str, files), "--json",
-         "--config", str(EXAMPLE / "cxkpi.toml")],
+         "--config", str(EXAMPLE / "cxkpi.toml"), *more],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     rows = {
@@ -178,8 +186,12 @@ def replay(*files: Path) -> tuple[dict[tuple[str, str, Labels], dict[str, Any]],
     return rows, outcomes
 
 
-def compare(rows: dict[tuple[str, str, Labels], dict[str, Any]]) -> None:
-    series, times = truth()
+def compare(
+    rows: Mapping[tuple[str, str, Labels], Mapping[str, Any]],
+    at: float | None = None,
+    later: float = 0,
+) -> None:
+    series, times = truth(at, later)
     assert len(series) > 100
     for key, expected in series.items():
         row = rows[key]
