@@ -1,0 +1,67 @@
+"""Counters in sorted arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.core.cells import SUM_LIMIT, Cells, CounterOverflow, Ints, pack, summed
+
+
+def ints(*values: int) -> Ints:
+    return np.array(values, dtype=np.int64)
+
+
+def held(cells: Cells, first: int = -(10**9), last: int = 10**9) -> list[int]:
+    return [int(v) for v in cells.between(first, last)[1]]
+
+
+def test_equal_keys_add_up_and_zeros_are_left_out() -> None:
+    keys, values = summed(ints(3, 1, 3, 2, 2), ints(1, 5, 2, 4, -4))
+    assert keys.tolist() == [1, 3]
+    assert values.tolist() == [5, 3]
+
+
+@pytest.mark.parametrize("slots", [(0, 1, 2), (-5, 0, 5), (2**40, 2**40 + 1, 2**40 + 2)])
+def test_a_window_is_the_slots_from_first_to_last_included(slots: tuple[int, int, int]) -> None:
+    cells = Cells()
+    cells.add(ints(*reversed(slots)), ints(pack(1, 1), pack(1, 1), pack(1, 1)), ints(3, 2, 1))
+    assert held(cells, slots[0], slots[1]) == [1, 2]
+    assert held(cells, slots[1], slots[2]) == [2, 3]
+    assert held(cells, slots[2] + 1, slots[2] + 9) == []
+
+
+def test_dropping_old_slots_names_them_and_keeps_the_rest() -> None:
+    cells = Cells()
+    cells.add(ints(7, 7, 8, 9), ints(1, 2, 1, 1), ints(1, 2, 3, 4))
+    assert cells.drop_before(9) == [7, 8]
+    assert cells.drop_before(9) == []
+    assert held(cells) == [4]
+
+
+def test_a_slot_is_replaced_as_a_whole() -> None:
+    cells = Cells()
+    cells.add(ints(1, 2, 2, 3), ints(1, 1, 2, 1), ints(1, 2, 3, 4))
+    cells.replace_slot(2, ints(5), ints(9))
+    assert held(cells) == [1, 9, 4]
+    cells.replace_slot(2, ints(), ints())
+    assert held(cells) == [1, 4]
+
+
+def test_taking_all_back_leaves_no_cell() -> None:
+    cells = Cells()
+    cells.add(ints(1, 2), ints(1, 1), ints(5, 6))
+    cells.add(ints(2, 1), ints(1, 1), ints(-6, -5))
+    assert len(cells) == 0
+
+
+@pytest.mark.parametrize(
+    "parts", [(SUM_LIMIT // 2, SUM_LIMIT // 2), (-SUM_LIMIT // 2, -SUM_LIMIT // 2)]
+)
+def test_a_sum_that_leaves_the_range_raises_and_never_wraps(parts: tuple[int, int]) -> None:
+    with pytest.raises(CounterOverflow):
+        summed(ints(1, 1), ints(*parts))
+    cells = Cells()
+    cells.add(ints(1), ints(1), ints(parts[0]))
+    with pytest.raises(CounterOverflow):
+        cells.add(ints(1), ints(1), ints(parts[1]))

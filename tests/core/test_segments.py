@@ -1,0 +1,78 @@
+"""Segments, and values beyond a dimension's limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stream.core.decode import Decoder
+from stream.core.labels import Labels
+from stream.core.segments import OTHER, Segments, Values
+from stream.core.settings import DAY, Settings
+from tests.reference.streams import NOON, text
+
+TWO = Settings(dimensions=("channel",), rollups=((), ("channel",)), max_values_per_dimension=2)
+
+
+def labels(**values: str) -> Labels:
+    pairs = ",".join(f'"{k}":"{v}"' for k, v in values.items())
+    record = (
+        f'{{"event_id":"e","type":"visit.ended","occurred_at":"{text(NOON)}",'
+        f'"visit_id":"v","labels":{{{pairs}}}}}'
+    )
+    return Decoder(None).decode([record.encode()]).labels[0]
+
+
+def channels(segments: Segments, *names: str, at: int = NOON) -> list[str | None]:
+    rows = [segments.row(labels(channel=name), None, at) for name in names]
+    return [(segments.rows[row] or (None,))[0] for row in rows]
+
+
+def test_values_accepted_first_are_kept_and_further_ones_fold() -> None:
+    segments = Segments(TWO, Values(TWO))
+    assert channels(segments, "a", "b", "c", "d", "a") == ["a", "b", OTHER, OTHER, "a"]
+
+
+def test_other_itself_takes_no_place() -> None:
+    segments = Segments(TWO, Values(TWO))
+    assert channels(segments, OTHER, "a", "b", "c") == [OTHER, "a", "b", OTHER]
+
+
+@pytest.mark.parametrize(("later", "found"), [(7 * DAY, OTHER), (7 * DAY + 1, "c")])
+def test_a_value_not_accepted_for_longer_than_the_memory_frees_its_place(
+    later: int, found: str
+) -> None:
+    segments = Segments(TWO, Values(TWO))
+    channels(segments, "a")
+    channels(segments, "b", at=NOON + later)
+    assert channels(segments, "c", at=NOON + later) == [found]
+
+
+def test_shards_share_one_decision() -> None:
+    values = Values(TWO)
+    one, two = Segments(TWO, values), Segments(TWO, values)
+    assert channels(one, "a") == ["a"]
+    assert channels(two, "b", "c") == ["b", OTHER]
+    assert channels(one, "c", "b") == [OTHER, "b"]
+
+
+def test_values_keep_their_places_after_a_restart() -> None:
+    before = Segments(TWO, Values(TWO))
+    channels(before, "a", "b")
+    after = Segments(TWO, Values(TWO))
+    after.load("all", before.dump("all"))
+    assert channels(after, "c", "a") == [OTHER, "a"]
+
+
+def test_segments_beyond_the_budget_share_one() -> None:
+    core = replace(TWO, max_segments=1, max_values_per_dimension=9)
+    segments = Segments(core, Values(core))
+    assert channels(segments, "a", "b", "c") == ["a", OTHER, OTHER]
+
+
+def test_currencies_never_fold() -> None:
+    core = replace(TWO, max_values_per_dimension=1)
+    segments = Segments(core, Values(core))
+    rows = [segments.row(labels(channel="a"), c, NOON) for c in ("EUR", "USD", "CHF")]
+    assert [segments.rows[r] for r in rows] == [("a", "EUR"), ("a", "USD"), ("a", "CHF")]
