@@ -51,6 +51,12 @@ class Values:
             if value is not None and value != OTHER:
                 kept.add(value)
 
+    def free_unused(self, at: int) -> None:
+        """Take their places from values that were not accepted for longer than the memory."""
+        for dimension, kept in enumerate(self._kept):
+            if kept:
+                self._free(dimension, at)
+
     def fold(self, segment: Segment, at: int) -> Segment:
         """The segment with values that find no place replaced by ``other``."""
         folded = tuple(
@@ -188,6 +194,10 @@ class Segments:
             self._index[tuple(segment)] = row
             self._values.keep(tuple(segment))
         self.version += 1
+
+    def recovered(self, at: int) -> None:
+        """The rows were loaded: values that had lost their places by ``at`` get none back."""
+        self._values.free_unused(at)
 
     def expire(self, at: int) -> Iterator[str]:
         """Free rows that nothing needs any more. The block stays."""

@@ -153,6 +153,7 @@ class StateLog:
             self._apply(sequence, at, changes, written)
         self.sequence, self._covered, now, _ = deltas[-1]
         list(self._shard.expire(now))
+        self._shard.segments.recovered(now)
         self._shard.recovered()
 
     def _apply(

@@ -76,3 +76,14 @@ def test_currencies_never_fold() -> None:
     segments = Segments(core, Values(core))
     rows = [segments.row(labels(channel="a"), c, NOON) for c in ("EUR", "USD", "CHF")]
     assert [segments.rows[r] for r in rows] == [("a", "EUR"), ("a", "USD"), ("a", "CHF")]
+
+
+def test_a_value_that_has_lost_its_place_does_not_get_it_back_by_a_restart() -> None:
+    core = replace(TWO, max_values_per_dimension=1)
+    before = Segments(core, Values(core))
+    channels(before, "a")
+    assert channels(before, "b", at=NOON + 8 * DAY) == ["b"]
+    after = Segments(core, Values(core))
+    after.load("all", before.dump("all"))
+    after.recovered(NOON + 8 * DAY)
+    assert channels(after, "a", "b", at=NOON + 8 * DAY) == [OTHER, "b"]
