@@ -60,3 +60,25 @@ def test_a_late_event_joins_what_looked_like_two_carts_of_one_id() -> None:
     one = series(opened, bought, bridge)
     assert ("cart_abandonment", ()) not in one
     assert one["cart_recovered", ()].value == 1
+
+
+def test_a_cancellation_is_forgotten_at_the_same_time_whether_or_not_somebody_tidies_up() -> None:
+    core = settings_of({**DEFAULTS})
+    found = []
+    for tidies in (False, True):
+        shard = new_shard(core)
+        for i, (kind, at) in enumerate(
+            [
+                ("subscription.cancelled", NOON),
+                ("subscription.renewed", NOON + 14 * DAY + 1),
+                ("subscription.cancelled", NOON),
+            ]
+        ):
+            record = {"event_id": str(i), "type": kind, "occurred_at": text(at)}
+            record["subscription_id"] = "b" if "renewed" in kind else "a"
+            assert not shard.ingest(None, [json.dumps(record).encode()])
+            if tidies:
+                shard.settle(shard.progress.now)
+        found.append(samples(core, [shard], shard.progress.now))
+    assert found[0] == found[1]
+    assert [s.denominator for s in found[0] if s.kpi == "churn"] == [-2]

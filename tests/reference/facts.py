@@ -13,9 +13,12 @@ from tests.reference.events import Event
 
 @dataclass(frozen=True)
 class Read:
-    """An accepted event: when it came (the place among all) and with which values of dimensions."""
+    """An accepted event: when it came (the place among all, and the time that it was then) and with
+    which values of dimensions.
+    """
 
     place: int
+    t: int
     event: Event
     dimensions: Mapping[str, str]
 
@@ -147,29 +150,35 @@ def subscriptions(reads: Sequence[Read], config: Config) -> list[Fact]:
         if event.fields.get("amount") is not None:
             facts.append(Fact("paid", read.at, read.dimensions, event.fields))
         now = known
-        if now and not now.active and read.at - now.last > memory(config):
+        # Starts and cancellations of any age may come, but nothing is remembered for ever.
+        if (
+            now
+            and not now.active
+            and (read.at - now.last > memory(config) or read.t - now.heard > 2 * memory(config))
+        ):
             now = None
         said: dict[str, Any] = {"set": _full_set(event)}
         if event.type == "subscription.started" and (now is None or not now.active):
-            known = _Known(active=True, start=read.at, last=read.at)
+            known = _Known(active=True, start=read.at, last=read.at, heard=read.t)
             facts.append(Fact("started", read.at, read.dimensions, said))
         elif event.type == "subscription.cancelled" and (now is None or now.active):
             start = now.start if now else event.fields["started_at"]
             said["start"] = start if start is None or start <= read.at else None
-            known = _Known(active=False, start=None, last=read.at)
+            known = _Known(active=False, start=None, last=read.at, heard=read.t)
             facts.append(Fact("cancelled", read.at, read.dimensions, said))
         elif now is not None:
-            known = replace(now, last=max(now.last, read.at))
+            known = replace(now, last=max(now.last, read.at), heard=read.t)
     return facts
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a subscription: since when it is active, or when it was last heard of."""
+    """What is known of a subscription: since when it is active; its last event and its arrival."""
 
     active: bool
     start: int | None
     last: int
+    heard: int
 
 
 def _full_set(event: Event) -> tuple[tuple[str, str], ...]:

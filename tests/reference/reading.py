@@ -79,7 +79,7 @@ class Reading:
             for name in self.config["dimensions"]
             if name in event.labels
         }
-        self.accepted.append(Read(len(self.outcomes), event, dimensions))
+        self.accepted.append(Read(len(self.outcomes), self.t, event, dimensions))
 
     def _value(self, dimension: str, value: str, t: int) -> str:
         places = self._places[dimension]

@@ -108,7 +108,8 @@ class Subscriptions(Keeper):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._memory_ms = context.settings.memory_ms
-        self._subscriptions = Memory("subscriptions", 2 * self._memory_ms)
+        self._keep_ms = 2 * self._memory_ms
+        self._subscriptions = Memory("subscriptions", self._keep_ms)
 
     def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
         return {
@@ -123,13 +124,14 @@ class Subscriptions(Keeper):
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
 
-    def _recall(self, key: bytes, occurred: int) -> tuple[bool, int, int] | None:
+    def _recall(self, key: bytes, occurred: int, at: int) -> tuple[bool, int, int] | None:
         """(active, started at, last event), or None where the id is unknown or new again."""
         known = self._subscriptions.get(key)
         if known is None:
             return None
-        _, _, active, started, last = known
-        if not active and occurred - last > self._memory_ms:
+        _, kept_from, active, started, last = known
+        # Events of any age may come, so that what is to be forgotten must not count before it is.
+        if not active and (occurred - last > self._memory_ms or at - kept_from > self._keep_ms):
             return None
         return active, started, last
 
@@ -139,7 +141,7 @@ class Subscriptions(Keeper):
 
     def _started(self, event: SubscriptionStarted, occurred: int, at: int, labels: Labels) -> None:
         key = digest(event.subscription_id)
-        known = self._recall(key, occurred)
+        known = self._recall(key, occurred, at)
         if known is None or not known[0]:
             self.active.count(labels, occurred, 1, at)
             self._subscriptions.put(key, FOREVER, True, occurred, occurred)
@@ -147,7 +149,7 @@ class Subscriptions(Keeper):
 
     def _paid(self, event: Payment, occurred: int, at: int, labels: Labels) -> None:
         key = digest(event.subscription_id)
-        known = self._recall(key, occurred)
+        known = self._recall(key, occurred, at)
         if known and not known[0]:
             # An event of a cancelled one changes no count, but it is remembered for longer.
             last = max(occurred, known[2])
@@ -171,7 +173,7 @@ class Subscriptions(Keeper):
     ) -> None:
         key = digest(event.subscription_id)
         row = self.segments.row(labels, None, at)
-        known = self._recall(key, occurred)
+        known = self._recall(key, occurred, at)
         if known and not known[0]:
             last = max(occurred, known[2])
             self._subscriptions.put(key, max(at, last), False, known[1], last)
