@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter as Multiset
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from stream.core.cells import LOW_MASK, Cells, Ints, pack, summed_by_time
+from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_by_time
 from stream.core.layout import Contribution
 from stream.core.settings import MINUTE, Window
 
@@ -22,41 +22,62 @@ Facts = tuple[Ints, Ints, Ints]
 
 
 class Tally:
-    """Contributions since the last ``drain``, by unit of time, row and contribution.
-
-    Equal contributions are counted, not added one by one: a chunk has few different ones.
-    """
+    """Contributions since the last ``drain``, by unit of time, row and contribution."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
         #: The longest time of which all panes are multiples, in ms.
         self.unit_ms = reduce(math.gcd, (w.pane_ms for w in windows))
-        self._added: list[tuple[int, int, Contribution]] = []
-        self._taken: list[tuple[int, int, Contribution]] = []
+        self._added = _Gathered()
+        self._taken = _Gathered()
 
     def add(self, at: int, row: int, contribution: Contribution) -> None:
         """Count a fact that happened at ``at`` (ms) in a segment's row."""
-        self._added.append((at // self.unit_ms, row, contribution))
+        added = self._added
+        added.times.append(at)
+        added.rows.append(row)
+        added.contributions.append(contribution)
 
     def take_back(self, at: int, row: int, contribution: Contribution) -> None:
         """Undo what ``add`` did with the same arguments."""
-        self._taken.append((at // self.unit_ms, row, contribution))
+        taken = self._taken
+        taken.times.append(at)
+        taken.rows.append(row)
+        taken.contributions.append(contribution)
 
     def drain(self) -> Facts:
         """The sums since the last call, in order of time."""
-        facts = Multiset(self._added)
-        facts.subtract(self._taken)
-        self._added, self._taken = [], []
-        units: list[int] = []
-        low: list[int] = []
-        values: list[int] = []
-        for (unit, row, contribution), times in facts.items():
-            if times:
-                parts = iter(contribution)
-                for position in parts:
-                    units.append(unit)
-                    low.append(pack(row, position))
-                    values.append(next(parts) * times)
-        return summed_by_time(*(np.array(part, dtype=np.int64) for part in (units, low, values)))
+        added, self._added = self._added, _Gathered()
+        taken, self._taken = self._taken, _Gathered()
+        units, low, values = added.counters(self.unit_ms)
+        if taken.times:
+            units_back, low_back, values_back = taken.counters(self.unit_ms)
+            units = np.concatenate((units, units_back))
+            low = np.concatenate((low, low_back))
+            values = np.concatenate((values, -values_back))
+        return summed_by_time(units, low, values)
+
+
+class _Gathered:
+    """Facts as three parallel lists, which cost less than a list of tuples."""
+
+    __slots__ = ("contributions", "rows", "times")
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        self.rows: list[int] = []
+        self.contributions: list[Contribution] = []
+
+    def counters(self, unit_ms: int) -> Facts:
+        """All that they add, counter by counter, not summed."""
+        units = np.array(self.times, dtype=np.int64) // unit_ms
+        rows = np.array(self.rows, dtype=np.int64)
+        lengths = np.fromiter(map(len, self.contributions), dtype=np.int64, count=len(rows))
+        parts = np.fromiter(
+            chain.from_iterable(self.contributions), dtype=np.int64, count=int(lengths.sum())
+        )
+        counters = lengths // 2
+        low = (np.repeat(rows, counters) << COUNTER_BITS) | parts[0::2]
+        return np.repeat(units, counters), low, parts[1::2]
 
 
 class WindowStore:
