@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -45,6 +44,9 @@ TYPES = tuple(EventType(t, key="cart_id") for t in (CartOpened, CartUpdated, Car
 Moment = tuple[int, int]
 #: No such moment.
 NOTHING: Final[Moment] = (0, -1)
+#: When a cart was counted as abandoned, purchased and recovered.
+Counted = tuple[Moment, Moment, Moment]
+_UNCOUNTED: Final[Counted] = (NOTHING, NOTHING, NOTHING)
 #: Unbroken activity: its first event, its last event, and the row of the last one's labels.
 Run = tuple[int, int, int]
 #: A cart with more runs, none of them bought, forgets the youngest.
@@ -55,8 +57,7 @@ LIVES: Final = LAST + 1
 NEVER: Final = -(1 << 60)
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(NamedTuple):
     """What became of a cart: abandoned or purchased at a moment, and bought after all."""
 
     abandoned: Moment = NOTHING
@@ -82,6 +83,9 @@ def fate(runs: Sequence[Run], purchase: Moment, timeout_ms: int, at: int) -> Fat
 def with_activity(runs: Sequence[Run], moment: Moment, timeout_ms: int) -> tuple[Run, ...]:
     """The runs with one more activity, which may join two of them."""
     time, row = moment
+    if len(runs) == 1 and runs[0][0] <= time and runs[0][1] <= time <= runs[0][1] + timeout_ms:
+        # The usual case: a cart that is used goes on being used.
+        return ((runs[0][0], time, row),)
     before = [r for r in runs if r[1] + timeout_ms < time]
     after = [r for r in runs if time + timeout_ms < r[0]]
     met = runs[len(before) : len(runs) - len(after)]
@@ -110,7 +114,7 @@ class Life(NamedTuple):
     last: int
     runs: tuple[Run, ...] = ()
     purchase: Moment = NOTHING
-    counted: tuple[Moment, Moment, Moment] = (NOTHING, NOTHING, NOTHING)
+    counted: Counted = _UNCOUNTED
 
     @property
     def first(self) -> int:
@@ -203,16 +207,21 @@ class Carts(Keeper):
         """The life with what became of it counted, in the place of what was counted before."""
         outcome = fate(life.runs, life.purchase, self._timeout_ms, at)
         now = (outcome.abandoned, outcome.purchased, outcome.recovered)
+        counted = [old.counted for old in former] or [_UNCOUNTED]
+        if counted != [now]:
+            self._count(counted, now)
+        if outcome.deadline:
+            heappush(self._deadlines, (outcome.deadline, key))
+        return Life(life.last, life.runs, life.purchase, now)
+
+    def _count(self, counted: Sequence[Counted], now: Counted) -> None:
         for i, contribution in enumerate(self._counts):
-            before = [moment for old in former if (moment := old.counted[i]) != NOTHING]
+            before = [moment for moments in counted if (moment := moments[i]) != NOTHING]
             for moment in before:
                 if moment != now[i]:
                     self.tally.take_back(*moment, contribution)
             if now[i] != NOTHING and now[i] not in before:
                 self.tally.add(*now[i], contribution)
-        if outcome.deadline:
-            heappush(self._deadlines, (outcome.deadline, key))
-        return Life(life.last, life.runs, life.purchase, now)
 
     def advance(self, at: int) -> None:
         """Abandon the carts whose deadline has come."""
