@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from stream.config import Config, ConfigError, load
+from stream.cli.configured import config_option, configuration
 from stream.core.event import Refused
 from stream.core.series import Sample
 from stream.core.timestamps import parse
@@ -32,12 +31,7 @@ class ReplayFailed(click.ClickException):
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="Configuration file. [default: cxkpi.toml where it exists]",
-)
+@config_option
 @click.option(
     "--at", "at_text", metavar="RFC3339", help="Time of the windows. [default: last event]"
 )
@@ -50,7 +44,7 @@ class ReplayFailed(click.ClickException):
 )
 def replay(
     files: tuple[str, ...],
-    config_file: Path | None,
+    config_path: Path | None,
     at_text: str | None,
     as_json: bool,
     alerts: bool,
@@ -60,7 +54,8 @@ def replay(
 
     Prints every KPI series at the time of the last event, or at --at.
     """
-    config = _config(config_file)
+    # Nothing is sent anywhere, so no secret is needed.
+    config = configuration(config_path, needs=())
     at = _moment(at_text)
     try:
         with ExitStack() as stack:
@@ -70,6 +65,8 @@ def replay(
     except InputError as error:
         raise ReplayFailed(str(error)) from error
     if alerts:
+        if not config.alerts:
+            click.echo("There is no [[alert]] in the configuration.", err=True)
         _print_alerts(run.alert_rows(), as_json)
     else:
         _print_samples(run.samples(), as_json)
@@ -81,18 +78,11 @@ def replay(
         click.echo(said, err=True)
 
 
-def _config(config_file: Path | None) -> Config:
-    try:
-        return load(config_file, os.environ)
-    except ConfigError as error:
-        raise ReplayFailed(str(error)) from error
-
-
 def _moment(text: str | None) -> int | None:
     try:
         return None if text is None else parse(text)
     except Refused as error:
-        raise ReplayFailed(f"--at {text!r} {error}, such as 2026-03-02T10:00:00Z") from error
+        raise ReplayFailed(f"--at {text!r} {error}") from error
 
 
 @contextmanager
@@ -100,7 +90,7 @@ def _rejects(path: Path) -> Iterator[Callable[[Reject], None]]:
     try:
         file = path.open("wb")
     except OSError as error:
-        raise ReplayFailed(f"{path}: {error.strerror}") from error
+        raise ReplayFailed(f"{path}: {(error.strerror or str(error)).lower()}") from error
     with file:
         yield lambda reject: _write(file.write, reject)
 
@@ -127,6 +117,8 @@ def _print_samples(samples: list[Sample], as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([row(s) for s in samples]).decode())
         return
+    if not samples:
+        return
     table = Table("KPI", "window", "labels", box=None, pad_edge=False)
     for name in ("value", "lower", "upper", "numerator", "denominator"):
         table.add_column(name, justify="right")
@@ -140,6 +132,8 @@ def _print_samples(samples: list[Sample], as_json: bool) -> None:
 def _print_alerts(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(rows).decode())
+        return
+    if not rows:
         return
     table = Table("at", "rule", "severity", "labels", "change", box=None, pad_edge=False)
     for name in ("value", "threshold"):

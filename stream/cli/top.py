@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream.config import ConfigError, durations, load
+from stream.cli.configured import config_option, configuration
+from stream.config import durations
 from stream.core.catalogue import KPIS
 from stream.top.address import Address, BadAddress, Unreachable
 from stream.top.snapshot import NotExposed, NoWorker
@@ -56,12 +56,7 @@ class Every(click.ParamType):
 @click.argument("address", required=False)
 @click.option("--window", metavar="WINDOW", help="The window to show, such as 5m; by default 1h.")
 @click.option("--by", metavar="LABELS", help="Segments by this label, or several with commas.")
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    help="Where [http] names the address, if none is given.",
-)
+@config_option
 @click.option("--every", type=Every(), help="How often to look: 2s, or 10s without a terminal.")
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each look.")
@@ -75,7 +70,8 @@ def top(
     once: bool,
     as_json: bool,
 ) -> None:
-    """Watch the KPIs of the worker at ADDRESS: host:port or URL, by default that of the config.
+    """Watch the KPIs of the worker at ADDRESS: host:port or URL, by default that of [http] in the
+    configuration.
 
     Shows each KPI with its 95% bounds and its trend since the start, the segments that are worst
     beside the total, alerts as they change, and how records come in. Without a terminal it prints
@@ -107,10 +103,7 @@ def top(
 def _address(text: str | None, config_path: Path | None) -> Address:
     if text is not None:
         return Address.parse(text)
-    try:
-        http = load(config_path, os.environ, needs=()).http
-    except ConfigError as error:
-        raise TopFailed(str(error)) from error
+    http = configuration(config_path, needs=()).http
     return Address(_ANY.get(http.host, http.host), http.port)
 
 

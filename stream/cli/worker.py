@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
 
 import click
 
-from stream.config import Config, ConfigError, load
+from stream.cli.configured import config_option, configuration
+from stream.config import Config
 
 
 class WorkerFailed(click.ClickException):
@@ -21,19 +21,11 @@ class WorkerFailed(click.ClickException):
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="Configuration file. [default: cxkpi.toml where it exists]",
-)
+@config_option
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def worker(config_file: Path | None, verbose: bool) -> None:
+def worker(config_path: Path | None, verbose: bool) -> None:
     """Take in events from Kafka, keep the KPIs, fire alerts, until SIGTERM or Ctrl-C."""
-    try:
-        config = load(config_file, os.environ)
-    except ConfigError as error:
-        raise WorkerFailed(str(error)) from error
+    config = configuration(config_path)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if verbose else logging.WARNING,
