@@ -157,8 +157,9 @@ def _first_look(session: Session, running: Demo, stop: threading.Event) -> list[
                     raise
             else:
                 seen = session.latest
-                known = any(s.value is not None for s in totals(seen, session.kpis))
-                if known or time.monotonic() > deadline or stop.is_set():
+                # What is active is known from the first; the window's own events come last.
+                known = [s.value is not None for s in totals(seen, session.kpis)]
+                if sum(known) > len(known) / 2 or time.monotonic() > deadline or stop.is_set():
                     return changes
                 if errors.is_terminal:
                     counted = sum(seen.events.values())

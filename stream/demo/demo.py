@@ -24,7 +24,7 @@ USUAL_PORT: Final = 9464
 #: The churn spike comes so long after the start of the events.
 SPIKE_AFTER_SECONDS: Final = 15
 _START_SECONDS: Final = 60
-_STOP_SECONDS: Final = 8
+_STOP_SECONDS: Final = 3
 _POLL_SECONDS: Final = 0.2
 #: Loopback is never behind a proxy, whatever the surroundings say.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open

@@ -71,8 +71,8 @@ def live(
         worker.until_ready()
         generator = subprocess.Popen(
             commands.cxkpi(
-                *("generate", "--config", config, "--rate", 30),
-                *("--history", "1h", "--for", "10m"),
+                *("generate", "--config", config, "--rate", 20),
+                *("--history", "45m", "--for", "10m"),
             ),
             env=commands.ENVIRONMENT,
             stdin=subprocess.DEVNULL,
