@@ -12,7 +12,7 @@ from stream.core.event import Amount, Currency, Event, EventType, Id
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi
 from stream.core.labels import Labels
-from stream.core.memory import LAST, Memory, digest
+from stream.core.memory import LAST, Memory, Record, digest
 from stream.core.topic import Context, Keeper, Store, Topic
 
 
@@ -128,8 +128,17 @@ class Life(NamedTuple):
         return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
 
 
+def _lives_of(record: Record) -> list[Life]:
+    """The lives in a record; one that came from the log holds plain tuples."""
+    return [life if type(life) is Life else Life(*life) for life in record[LIVES]]
+
+
 def joined(lives: Sequence[Life], occurred: int) -> Life:
     """The one life that lives in order turn out to be, with an event at ``occurred``."""
+    if not lives:
+        return Life(occurred)
+    if len(lives) == 1:
+        return Life(max(occurred, lives[0].last), lives[0].runs, lives[0].purchase)
     runs: tuple[Run, ...] = ()
     purchase = NOTHING
     for life in lives:
@@ -137,8 +146,7 @@ def joined(lives: Sequence[Life], occurred: int) -> Life:
         purchase = life.purchase
         if purchase != NOTHING:
             break
-    last = max((life.last for life in lives), default=occurred)
-    return Life(max(last, occurred), runs, purchase)
+    return Life(max(occurred, lives[-1].last), runs, purchase)
 
 
 class Carts(Keeper):
@@ -172,7 +180,7 @@ class Carts(Keeper):
         row = self.segments.row(labels, None, at)
         if life.purchase == NOTHING or occurred <= life.purchase[0]:
             runs = with_activity(life.runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
-            life = life._replace(runs=runs)
+            life = Life(life.last, runs, life.purchase)
         self._put(key, (*before, self._settled(key, life, near), *after))
 
     def _purchased(self, cart: CartEvent, occurred: int, at: int, labels: Labels) -> None:
@@ -182,7 +190,7 @@ class Carts(Keeper):
         row = self.segments.row(labels, None, at)
         if life.purchase == NOTHING or occurred < life.purchase[0]:
             purchase = (occurred, row)
-            life = life._replace(purchase=purchase, runs=up_to_purchase(life.runs, purchase))
+            life = Life(life.last, up_to_purchase(life.runs, purchase), purchase)
         self._put(key, (*before, self._settled(key, life, near), *after))
 
     def _lives(
@@ -192,16 +200,17 @@ class Carts(Keeper):
         known = self._carts.get(key)
         if known is None:
             return [], [], []
-        lives = [Life(*life) for life in known[LIVES]]
-        if len(lives) > 1:
-            # Whatever comes near these is late.
-            lives = [life for life in lives if life.last + self._keep_ms >= at]
+        lives = _lives_of(known)
+        if len(lives) == 1 and abs(occurred - lives[0].last) <= self._memory_ms:
+            return [], lives, []
+        # Whatever comes near the others is late.
+        lives = [life for life in lives if life is lives[-1] or life.last + self._keep_ms >= at]
         before = [life for life in lives if occurred - life.last > self._memory_ms]
         after = [life for life in lives if life.first - occurred > self._memory_ms]
         return before, lives[len(before) : len(lives) - len(after)], after
 
     def _put(self, key: bytes, lives: Sequence[Life]) -> None:
-        self._carts.put(key, lives[-1].last, tuple(tuple(life) for life in lives))
+        self._carts.put(key, lives[-1].last, tuple(lives))
 
     def _settled(self, key: bytes, life: Life, former: Sequence[Life], at: int = NEVER) -> Life:
         """The life with what became of it counted, in the place of what was counted before."""
@@ -230,7 +239,7 @@ class Carts(Keeper):
             known = self._carts.get(key)
             if known is None:
                 continue
-            lives = [Life(*life) for life in known[LIVES]]
+            lives = _lives_of(known)
             for i, life in enumerate(lives):
                 if 0 < life.open_until(self._timeout_ms) <= at:
                     lives[i] = self._settled(key, life, [life], at)
@@ -241,8 +250,8 @@ class Carts(Keeper):
         self._deadlines = [
             (deadline, key)
             for key, record in self._carts.items()
-            for life in record[LIVES]
-            if (deadline := Life(*life).open_until(self._timeout_ms))
+            for life in _lives_of(record)
+            if (deadline := life.open_until(self._timeout_ms))
         ]
         heapify(self._deadlines)
 
