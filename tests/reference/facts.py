@@ -157,7 +157,7 @@ def subscriptions(reads: Sequence[Read], config: Config) -> list[Fact]:
             and (read.at - now.last > memory(config) or read.t - now.heard > 2 * memory(config))
         ):
             now = None
-        said: dict[str, Any] = {"set": _full_set(event)}
+        said: dict[str, Any] = {"set": _full_set(event), "place": read.place}
         if event.type == "subscription.started" and (now is None or not now.active):
             known = _Known(active=True, start=read.at, last=read.at, heard=read.t)
             facts.append(Fact("started", read.at, read.dimensions, said))
@@ -191,7 +191,11 @@ def bases(reads: Sequence[Read]) -> list[Fact]:
             "base",
             read.at,
             read.dimensions,
-            {"set": _full_set(read.event), "active": read.event.fields["active"]},
+            {
+                "set": _full_set(read.event),
+                "place": read.place,
+                "active": read.event.fields["active"],
+            },
         )
         for read in reads
         if read.event.type == "subscription.base"
