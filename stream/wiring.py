@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 from stream.config import Config
@@ -75,7 +77,8 @@ class Worker:
                 return
             owner = ShardOwner(settings, kafka, topics)
             self._monitor = Monitor(settings, kafka, names, owner)
-            app = faust_app.build(kafka, topics, owner)
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
+            app = faust_app.build(kafka, topics, owner, folder)
             async with asyncio.TaskGroup() as group:
                 await faust_app.start(app)
                 tasks = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-import tempfile
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -25,8 +25,10 @@ class MonitorApp(faust.App):
     source: ShardOwner
 
 
-def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp:
+def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path) -> MonitorApp:
     """The app, not started. Faust assigns the partitions; shards, state and positions are ours.
+
+    Faust wants a ``folder`` for tables, of which we have none.
 
     Raises:
         OSError: a certificate can't be read.
@@ -41,7 +43,7 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp
         broker_request_timeout=max(kafka.request_timeout_ms / 1000, session + 1),
         consumer_max_fetch_size=4 * 1024 * 1024,
         consumer_auto_offset_reset="earliest",
-        datadir=tempfile.gettempdir(),
+        datadir=folder,
         stream_wait_empty=False,
         # Without standbys Faust falls back to an assignor that tears shards apart.
         table_standby_replicas=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +14,8 @@ from stream.config import KafkaConfig
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF = 0.2
+
+log = logging.getLogger(__name__)
 
 
 class BrokerUnreachable(Exception):
@@ -49,11 +52,18 @@ def client_options(kafka: KafkaConfig) -> dict[str, Any]:
 
 
 def calm(client: AIOKafkaClient) -> None:
-    """Let the client wait where no broker answers: by itself it asks again at once, without end."""
+    """Let the client wait where no broker answers, and never stop asking.
+
+    By itself it asks again at once, without end; and an exception ends its asking for good.
+    """
     update: Callable[..., Awaitable[bool]] = client._metadata_update  # noqa: SLF001
 
     async def waiting_update(*args: Any) -> bool:
-        answered = await update(*args)
+        try:
+            answered = await update(*args)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well.
+            log.warning("asking for metadata failed: %r", error)
+            answered = False
         if not answered:
             await asyncio.sleep(_BACKOFF)
         return answered

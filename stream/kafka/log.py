@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -15,6 +16,9 @@ from stream.kafka.connection import calm, client_options
 #: A flush that takes longer is given up: its outcome is unknown then.
 FLUSH_SECONDS: Final = 15.0
 _READ_SECONDS: Final = 120.0
+_GOODBYE_SECONDS: Final = 3.0
+
+log = logging.getLogger(__name__)
 
 
 class Outgoing(NamedTuple):
@@ -24,7 +28,7 @@ class Outgoing(NamedTuple):
     partition: int | None
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class FlushFailed(Exception):
@@ -49,6 +53,7 @@ class TransactionalWriter:
             linger_ms=0,
         )
         calm(self._producer.client)
+        self._writing: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Take over the id."""
@@ -60,35 +65,50 @@ class TransactionalWriter:
         Raises:
             FlushFailed: whether they are written is not known; the writer is of no more use.
         """
+        writing = self._writing = asyncio.ensure_future(self._write(records))
         try:
-            await asyncio.wait_for(self._write(records), FLUSH_SECONDS)
-        except (KafkaError, TimeoutError, OSError) as error:
+            await asyncio.wait({writing}, timeout=FLUSH_SECONDS)
+        finally:
+            given_up = writing.cancel()
+        if given_up:
+            raise FlushFailed(f"no answer within {FLUSH_SECONDS:.0f} s")
+        if writing.cancelled():
+            raise FlushFailed("it was stopped")
+        error = writing.exception()
+        if error is not None:
             raise FlushFailed(repr(error)) from error
 
     async def _write(self, records: Iterable[Outgoing]) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        sent = [
-            await producer.send(
-                r.topic,
-                value=r.value,
-                key=r.key,
-                partition=r.partition,
-                headers=list(r.headers) or None,
-            )
-            for r in records
-        ]
+        sent = [await self._send(record) for record in records]
         for done in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(done, BaseException):
                 raise done
         await producer.commit_transaction()
 
+    async def _send(self, record: Outgoing) -> Awaitable[Any]:
+        topic, partition, key, value, headers = record
+        if key is not None or value is not None or partition is None:
+            return await self._producer.send(  # type: ignore[no-any-return]
+                topic, value=value, key=key, partition=partition, headers=list(headers) or None
+            )
+        # Kafka takes a record of nothing, but aiokafka sends one only as a batch of its own.
+        batch = self._producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=list(headers))
+        return await self._producer.send_batch(batch, topic, partition=partition)  # type: ignore[no-any-return]
+
     async def stop(self) -> None:
         """Let go; what is open is left to the next owner of the id, or to the time-out."""
-        try:
-            await asyncio.wait_for(_abandon(self._producer), 3)
-        except (KafkaError, TimeoutError, OSError):
-            return  # Nothing that was promised depends on it.
+        if self._writing is not None:
+            self._writing.cancel()
+        # In a task of its own: a sender that was cancelled must not pass for our own end.
+        goodbye = asyncio.ensure_future(_abandon(self._producer))
+        done, _ = await asyncio.wait({goodbye}, timeout=_GOODBYE_SECONDS)
+        goodbye.cancel()
+        if done and not goodbye.cancelled() and (error := goodbye.exception()) is not None:
+            # Nothing that was promised depends on it.
+            log.info("letting go of a producer: %r", error)
 
 
 async def _abandon(producer: Any) -> None:

@@ -7,10 +7,9 @@ import logging
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.core.segments import Values
@@ -29,6 +28,12 @@ _RETRY_SECONDS: Final = 1.0
 _TELL_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
+
+
+class CountingFailed(Exception):
+    """Records can't be counted; going on would show wrong numbers."""
+
+    decision: ClassVar[str] = "stop"
 
 
 class ShardOwner:
@@ -54,7 +59,6 @@ class ShardOwner:
         self._epoch = 0
         self._parked: dict[int, OwnedShard] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._flushing = asyncio.Lock()
         self._flush_now = asyncio.Event()
         self._stopping = False
         self._tell_at = 0.0
@@ -85,9 +89,8 @@ class ShardOwner:
         self._assigned = set()
         self.reason = "the group is rebalancing"
         await self._cancel_tasks()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.flush_all(), _LAST_FLUSH_SECONDS)
-        for shard in self.shards.values():
+        await self._flush_a_last_time()
+        for shard in list(self.shards.values()):
             if shard.in_doubt:
                 await shard.close()
             else:
@@ -105,67 +108,73 @@ class ShardOwner:
             self._fail(StateRefused(f"the group has torn shards {sorted(torn)} apart"))
             return
         self._assigned = set(owned)
+        self.reason = self._share_of_shards("the group gives this worker")
         self._spawn(self._take_over(self._assigned))
+
+    def _share_of_shards(self, verb: str) -> str:
+        return f"{verb} {len(self._assigned)} of {self._topics.shards} shards"
 
     async def _take_over(self, numbers: set[int]) -> None:
         """Recover shards and let them go live together: their label values are one decision."""
         for number in [n for n in self._parked if n not in numbers]:
             await self._parked.pop(number).close()
-        self.reason = f"recovering {len(numbers)} shards" if numbers else "no partitions assigned"
+        if numbers:
+            self.reason = self._share_of_shards("recovering")
         started = time.monotonic()
-        ready = await asyncio.gather(*(self._recovered(n) for n in sorted(numbers)))
-        while ready:
-            await self._enter(ready.pop())
-        self.health.recovery = self.health.recovery.plus(time.monotonic() - started)
+        await asyncio.gather(*(self._recover(n) for n in sorted(numbers)))
+        for number in sorted(numbers):
+            await self._enter(number)
+        if numbers:
+            self.health.recovery = self.health.recovery.plus(time.monotonic() - started)
+        if not self.complete:
+            self.reason = self._share_of_shards("this worker owns") + (
+                "; KPIs need all of them in one worker"
+            )
 
-    async def _recovered(self, number: int) -> OwnedShard:
-        parked = self._parked.pop(number, None)
-        if parked is not None:
-            # Had anybody owned it in between, its next flush would be fenced.
-            return parked
-        while True:
+    async def _recover(self, number: int) -> None:
+        """Have the shard, not live yet, among the parked ones.
+
+        One that was parked before stays as it is: had anybody owned it in between, its next flush
+        would be fenced.
+        """
+        while number not in self._parked and self.fatal is None:
             shard = OwnedShard(number, self._settings, self._values, self._kafka, self._topics)
             try:
                 await shard.recover()
-            except (KafkaError, FlushFailed, OSError) as error:
+            except StateRefused as error:
+                await shard.close()
+                self._fail(error)
+            except asyncio.CancelledError:
+                await shard.close()
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
                 log.warning("shard %d can't be taken over yet: %r", number, error)
                 await shard.close()
                 await asyncio.sleep(_RETRY_SECONDS)
-            except StateRefused as error:
-                await shard.close()
-                self._fail(error)
-                raise asyncio.CancelledError from error
-            except asyncio.CancelledError:
-                await shard.close()
-                raise
             else:
-                return shard
+                self._parked[number] = shard
 
-    async def _enter(self, shard: OwnedShard) -> None:
-        """Go to the shard's positions and let it live in a new epoch."""
+    async def _enter(self, number: int) -> None:
+        """Go to a parked shard's positions and let it live in a new epoch."""
         if self.thread is None:
             raise RuntimeError("the consumer has not started")
-        shard.epoch = 0
-        positions: Mapping[TopicPartition, int] = {}
-        while not shard.epoch:
+        shard = self._parked.get(number)
+        while shard is not None and self.fatal is None:
+            self._epoch += 1
+            epoch = self._epoch
             try:
                 positions = await shard.find_positions(self.thread)
-                self._epoch += 1
-                epoch = self._epoch
                 await self.thread.enter(positions, epoch)
-                shard.epoch = epoch
-            except (KafkaError, OSError) as error:
-                log.warning("shard %d can't be read yet: %r", shard.number, error)
-                await asyncio.sleep(_RETRY_SECONDS)
             except StateRefused as error:
-                await shard.close()
                 self._fail(error)
+            except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
+                log.warning("shard %d can't be read yet: %r", number, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                shard.epoch = epoch
+                self.shards[number] = self._parked.pop(number)
+                self._live = {**self._live, **dict.fromkeys(positions, epoch)}
                 return
-            except asyncio.CancelledError:
-                await shard.close()
-                raise
-        self.shards[shard.number] = shard
-        self._live = {**self._live, **dict.fromkeys(positions, shard.epoch)}
 
     def _fail(self, error: Exception) -> None:
         self.fatal = self.fatal or error
@@ -178,15 +187,40 @@ class ShardOwner:
         shard = self.shards.get(chunk.partition)
         if shard is None or shard.epoch != chunk.epoch:
             return
-        if not shard.apply(self._by_full_name[chunk.topic], chunk):
-            log.info("a chunk before %s-%d is missing: reading it again", chunk.topic, chunk.start)
+        topic = self._by_full_name[chunk.topic]
+        if chunk.start == shard.positions[topic]:
+            self._count(shard, topic, chunk)
+        else:
+            # Faust has thrown away a chunk, or the topic was made anew and begins again.
+            log.info(
+                "%s is at %d, not %d: reading again", topic, chunk.start, shard.positions[topic]
+            )
             self._read_again(shard)
+
+    def _count(self, shard: OwnedShard, topic: str, chunk: Chunk) -> None:
+        """Take in a chunk; where that fails, a part of it may be counted, so nothing is written."""
+        try:
+            shard.apply(topic, chunk)
+        except Exception as error:
+            log.exception("counting %s from %d on failed", chunk.topic, chunk.start)
+            self._unplug(shard)
+            self._spawn(shard.close())
+            where = (
+                f"{chunk.topic} partition {chunk.partition}, offsets {chunk.start} to {chunk.end}"
+            )
+            self._fail(CountingFailed(f"{where} can't be counted: {error!r}"))
 
     def _read_again(self, shard: OwnedShard) -> None:
         """Go back to where the shard stands; what is under way is of an old epoch then."""
-        del self.shards[shard.number]
-        self._live = {tp: e for tp, e in self._live.items() if tp.partition != shard.number}
-        self._spawn(self._enter(shard))
+        self._unplug(shard)
+        self._parked[shard.number] = shard
+        self._spawn(self._enter(shard.number))
+
+    def _unplug(self, shard: OwnedShard) -> None:
+        """Take a shard out of the live ones, unless another has its number by now."""
+        if self.shards.get(shard.number) is shard:
+            del self.shards[shard.number]
+            self._live = {tp: e for tp, e in self._live.items() if tp.partition != shard.number}
 
     # Flushing ----------------------------------------------------------------------------------
 
@@ -196,15 +230,18 @@ class ShardOwner:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._flush_now.wait(), self._kafka.flush_ms / 1000)
             self._flush_now.clear()
-            await self.flush_all()
+            await self._flush_all()
             if time.monotonic() > self._tell_at:
                 self._tell_at = time.monotonic() + _TELL_SECONDS
                 self._tell_positions()
 
-    async def flush_all(self) -> None:
+    async def _flush_all(self) -> None:
         """Flush every live shard; one whose flush fails is dropped and taken over anew."""
-        async with self._flushing:
-            await asyncio.gather(*(self._flush(s) for s in list(self.shards.values())))
+        await asyncio.gather(*(self._flush(s) for s in list(self.shards.values())))
+
+    async def _flush_a_last_time(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._flush_all(), _LAST_FLUSH_SECONDS)
 
     async def _flush(self, shard: OwnedShard) -> None:
         try:
@@ -215,10 +252,14 @@ class ShardOwner:
             await self._drop(shard)
 
     async def _drop(self, shard: OwnedShard) -> None:
-        self.shards.pop(shard.number, None)
-        self._live = {tp: e for tp, e in self._live.items() if tp.partition != shard.number}
+        was_live = self.shards.get(shard.number) is shard
+        self._unplug(shard)
+        if self._parked.get(shard.number) is shard:
+            was_live = True
+            del self._parked[shard.number]
         await shard.close()
-        if shard.number in self._assigned and not self._stopping:
+        if was_live and shard.number in self._assigned and not self._stopping:
+            self.reason = f"taking over shard {shard.number} anew"
             self._spawn(self._take_over_again(shard.number))
 
     async def _take_over_again(self, number: int) -> None:
@@ -226,7 +267,8 @@ class ShardOwner:
         dropped = time.monotonic()
         while self.thread is not None and self.thread.heartbeat_at < dropped:  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # The thread that beats can't set an event of this loop.
-        await self._enter(await self._recovered(number))
+        await self._recover(number)
+        await self._enter(number)
 
     def _tell_positions(self) -> None:
         if self.thread is None or not self.shards:
@@ -262,8 +304,7 @@ class ShardOwner:
         self._stopping = True
         self._live = {}
         await self._cancel_tasks()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.flush_all(), _LAST_FLUSH_SECONDS)
-        for shard in [*self.shards.values(), *self._parked.values()]:
-            await shard.close()
+        await self._flush_a_last_time()
+        shards = [*self.shards.values(), *self._parked.values()]
         self.shards, self._parked = {}, {}
+        await asyncio.gather(*(shard.close() for shard in shards))

@@ -9,7 +9,7 @@ the sources where the state says. So each record counts once, whoever dies when.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,8 @@ from stream.metrics.view import Timing
 MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
 #: So many records since the last flush make one due at once, so that deltas stay small.
 MOST_RECORDS: Final = 50_000
+#: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
+_LONGEST_PATH: Final = 200
 
 
 def _now_ms() -> int:
@@ -116,10 +118,8 @@ class OwnedShard:
             progress.positions[topic] = position
         return {tp: self.positions[topic] for tp, topic in partitions.items()}
 
-    def apply(self, topic: str, chunk: Chunk) -> bool:
-        """Take in a chunk; False where records before it are missing. Awaits nothing."""
-        if chunk.start != self.positions[topic]:
-            return chunk.start < self.positions[topic]
+    def apply(self, topic: str, chunk: Chunk) -> None:
+        """Take in a chunk that begins at the topic's position. Awaits nothing."""
         values = [r.value for r in chunk.records]
         refusals = self.shard.ingest(topic, values, _now_ms())
         if refusals:
@@ -127,7 +127,6 @@ class OwnedShard:
         self.positions[topic] = chunk.end
         self.shard.progress.positions[topic] = chunk.end
         self._records_since_flush += len(chunk.records)
-        return True
 
     @property
     def overfull(self) -> bool:
@@ -142,16 +141,18 @@ class OwnedShard:
             if refusal.outcome not in DEAD_LETTER_OUTCOMES:
                 continue
             record = chunk.records[refusal.place]
-            headers = [*record.headers, *dead_letter_headers(chunk, record.offset, refusal)]
+            headers = [*_kept(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
             self._letters.append(Outgoing(target, self.number, record.key, record.value, headers))
-            self._letter_bytes += len(record.value or b"") + 512
+            self._letter_bytes += len(record.value or b"") + len(record.key or b"") + 512
 
     async def flush(self, health: Health) -> None:
-        """Write what has changed, as one transaction.
+        """Write what has changed, as one transaction; nothing where one is under way.
 
         Raises:
             FlushFailed: the shard must be dropped and taken over anew.
         """
+        if self.in_doubt:
+            return
         started = time.monotonic()
         state = self.log.flush(_now_ms())
         letters, self._letters, self._letter_bytes = self._letters, [], 0
@@ -187,14 +188,21 @@ class OwnedShard:
 
 def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:
     """Why a record was refused and where it lies, in Kafka Connect's names and our own."""
+    path = refusal.path[:_LONGEST_PATH]
     said = {
         "__connect.errors.topic": chunk.topic,
         "__connect.errors.partition": str(chunk.partition),
         "__connect.errors.offset": str(offset),
         "__connect.errors.stage": "VALUE_CONVERTER",
-        "__connect.errors.exception.message": f"{refusal.path}: {refusal.reason}",
+        "__connect.errors.exception.message": f"{path}: {refusal.reason}",
         "cxkpi.outcome": refusal.outcome,
-        "cxkpi.field": refusal.path,
+        "cxkpi.field": path,
         "cxkpi.reason": refusal.reason,
     }
-    return [(name, text.encode()) for name, text in said.items()]
+    # A path may hold a key that was sent, so it may hold any character that JSON can write.
+    return [(name, text.encode(errors="replace")) for name, text in said.items()]
+
+
+def _kept(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """The headers that a record came with, but not those of an earlier refusal."""
+    return [h for h in headers if not h[0].startswith(("__connect.errors.", "cxkpi."))]

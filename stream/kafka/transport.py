@@ -130,6 +130,8 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         self.ends: dict[TopicPartition, int] = {}
         #: When the group last accepted a heartbeat (monotonic seconds).
         self.heartbeat_at = 0.0
+        #: When the fetch was sent whose answer was taken in last (ms).
+        self._asked_at: dict[TopicPartition, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -140,9 +142,10 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer and watch its heartbeats."""
+        """Start the consumer and watch its heartbeats and fetches."""
         await super().on_start()
         self._watch_heartbeats()
+        self._watch_fetches()
 
     def _watch_heartbeats(self) -> None:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
@@ -155,6 +158,24 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             return accepted
 
         coordinator._do_heartbeat = watched  # noqa: SLF001
+
+    def _watch_fetches(self) -> None:
+        """Note when fetches are sent: their answers know all that was there then, not later."""
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        fetch = fetcher._proc_fetch_request  # noqa: SLF001
+
+        async def watched(assignment: Any, node_id: Any, request: Any) -> bool:
+            at = time.time_ns() // 1_000_000
+            fetched = bool(await fetch(assignment, node_id, request))
+            for topic, partitions in request.topics:
+                for partition, *_ in partitions:
+                    tp = TopicPartition(topic, partition)
+                    state = assignment.state_value(tp)
+                    if state is not None and state.timestamp is not None and state.timestamp >= at:
+                        self._asked_at[tp] = at
+            return fetched
+
+        fetcher._proc_fetch_request = watched  # noqa: SLF001
 
     async def take(self, live: Mapping[TopicPartition, int], seconds: float) -> list[Chunk]:
         """What was fetched for live partitions, after waiting for up to ``seconds``."""
@@ -219,8 +240,9 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             end = state.highwater if state.lso is None or state.lso < 0 else state.lso
             self.ends[tp] = end
             if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
-                # The answer may be as old as the broker was allowed to hold it.
-                self.caught_up[tp] = CaughtUp(state.position, state.timestamp - FETCH_WAIT_MS)
+                at = self._asked_at.get(tp)
+                if at is not None:
+                    self.caught_up[tp] = CaughtUp(state.position, at)
 
     async def enter(self, positions: Mapping[TopicPartition, int], epoch: int) -> None:
         """Go to these positions; what is read from now on carries the epoch."""
@@ -291,6 +313,8 @@ class ChunkConsumer(stock.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Tell the source once Faust has finished its own part."""
+        # The group has just taken us in, which is worth a heartbeat.
+        self.thread.heartbeat_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
         self.source.assigned({TopicPartition(tp.topic, tp.partition) for tp in assigned})
 

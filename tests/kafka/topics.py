@@ -1,0 +1,84 @@
+"""What lies in topics, read as any consumer would."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream.config import KafkaConfig
+from stream.kafka.producer import EventProducer, Message
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record as it lies in its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The headers as texts."""
+        return {name: value.decode() for name, value in self.headers}
+
+
+def records(bootstrap: str, topics: Sequence[str]) -> list[Read]:
+    """All committed records of topics, in order within each partition."""
+    return asyncio.run(_records(bootstrap, topics))
+
+
+async def _counts(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        found = await admin.describe_topics(list(topics))
+        return {t["topic"]: len(t["partitions"]) for t in found if not t["error_code"]}
+    finally:
+        await admin.close()
+
+
+async def _records(bootstrap: str, topics: Sequence[str]) -> list[Read]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        fetch_max_wait_ms=20,
+    )
+    await consumer.start()
+    try:
+        parts = [
+            TopicPartition(topic, partition)
+            for topic, count in (await _counts(bootstrap, topics)).items()
+            for partition in range(count)
+        ]
+        consumer.assign(parts)
+        found: list[Read] = []
+        for part, end in (await consumer.end_offsets(parts)).items():
+            while await consumer.position(part) < end:
+                batch = (await consumer.getmany(part, timeout_ms=1000)).get(part, [])
+                found += [
+                    Read(r.topic, r.partition, r.offset, r.key, r.value, tuple(r.headers))
+                    for r in batch
+                ]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def send(kafka: KafkaConfig, messages: Sequence[Message]) -> None:
+    """Write records to their topics and wait until all are there."""
+
+    async def sending() -> None:
+        async with EventProducer(kafka) as producer:
+            await producer.write(messages)
+
+    asyncio.run(sending())
