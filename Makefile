@@ -4,13 +4,14 @@
 #   make demo [FOR=90s]  broker, worker and generated events, shown live
 #   make check           lint, types, import contracts
 #   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them
+#   make bench           what an event costs, beside stock Faust; ARGS="--rounds 1" as options
 #   make lock            renews the lock files after a change of dependencies in pyproject.toml;
 #                        UPGRADE=--upgrade takes newer versions; needs uv
 #   make clean           removes .venv, caches and builds
 
 .DEFAULT_GOAL := setup
 .DELETE_ON_ERROR:
-.PHONY: setup demo check test lock clean
+.PHONY: setup demo check test bench lock clean
 
 # PYTHON names the interpreter; else the first one found that is new enough.
 ifeq ($(strip $(PYTHON)),)
@@ -48,6 +49,9 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup
+	@$(BIN)/python -m bench $(ARGS)
 
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pipx install uv, or UV=/path/to/uv" >&2; exit 1; }

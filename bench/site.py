@@ -18,7 +18,7 @@ from stream.broker import Broker
 from stream.broker.process import GuardedProcess
 
 #: How long any subject may take for one run, in seconds.
-PATIENCE: Final = 300.0
+PATIENCE: Final = 120.0
 #: The default number of partitions, that of the product.
 PARTITIONS: Final = 4
 
