@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.core.event import Refused
 from stream.core.series import Sample
@@ -57,6 +58,7 @@ def replay(
     # Nothing is sent anywhere, so no secret is needed.
     config = configuration(config_path, needs=())
     at = _moment(at_text)
+    collector.tune()
     try:
         with ExitStack() as stack:
             reject = stack.enter_context(_rejects(rejects)) if rejects else None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.config import Config
 
@@ -38,6 +39,7 @@ async def _run(config: Config) -> None:
     # Faust takes a second to import, which `cxkpi --help` need not wait for.
     from stream.wiring import Worker
 
+    collector.tune()
     running = Worker(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

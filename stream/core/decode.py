@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta
@@ -165,6 +165,8 @@ def _apply(rules: tuple[FieldRule, ...], event: Event, at: int) -> None:
 
 def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
     """JSON is UTF-8, also in the fields that the decoder skips without a look."""
+    if None not in values and all(map(bytes.isascii, cast("Sequence[bytes]", values))):
+        return
     for index, value in enumerate(values):
         if value is not None and not value.isascii():
             try:

@@ -41,13 +41,18 @@ class StateRefused(Exception):
     decision: ClassVar[str] = "stop"
 
 
+_encode: Final = msgspec.msgpack.Encoder().encode
+_compressor: Final = zstandard.ZstdCompressor(level=_LEVEL)
+_decompressor: Final = zstandard.ZstdDecompressor()
+
+
 def _pack(data: Any) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(msgspec.msgpack.encode(data))
+    return _compressor.compress(_encode(data))
 
 
 def _unpack(value: bytes) -> Any:
     try:
-        return msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(value))
+        return msgspec.msgpack.decode(_decompressor.decompress(value))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise StateRefused(f"a record of the state log is damaged: {error}") from error
 

@@ -1,0 +1,92 @@
+"""Bad records through the real broker: each has its outcome, none holds up the good ones."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import orjson
+
+from stream.core.timestamps import format_ms
+from tests.kafka.conftest import Site
+from tests.kafka.truth import outcomes
+
+_TWO_MEGABYTES = 2 * 1024 * 1024
+
+
+def visit(number: int, **more: object) -> bytes:
+    """A good event of this moment."""
+    event = {"event_id": f"good-{number}", "type": "visit.ended", "visit_id": f"v{number}"}
+    return orjson.dumps({**event, "occurred_at": format_ms(time.time_ns() // 10**6), **more})
+
+
+BAD: dict[bytes, tuple[str, str]] = {
+    b"not JSON": ("$", "is not JSON"),
+    b"\xff\xfe": ("$", "is not"),
+    visit(1, pages="three"): ("pages", "expected a number"),
+    visit(2, type="visit.began"): ("type", "is no event type"),
+    visit(3, type="survey.responded", response_id="r", survey="nps", score=9): (
+        "type",
+        "belongs to topic cx.survey",
+    ),
+    visit(4)[:-1] + b',"pages":NaN}': ("$", "is not JSON"),
+    visit(5, pages=0): ("pages", ">= 1"),
+    b"x" * _TWO_MEGABYTES: ("$", "is not JSON"),
+    b'{"deep":' * 5_000 + b"1" + b"}" * 5_000: ("$", "is nested too deeply"),
+}
+
+
+def test_each_bad_record_lies_in_the_dead_letters_as_it_was_with_the_reason(site: Site) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    sent = {value: f"key-{i}".encode() for i, value in enumerate(BAD)}
+    large = visit(100, note="y" * _TWO_MEGABYTES)
+    site.send(
+        ("cx.visit", b"a", visit(101)),
+        *(("cx.visit", key, value) for value, key in sent.items()),
+        ("cx.visit", b"b", large),
+        ("cx.visit", b"c", visit(102)),
+        (
+            "cx.survey",
+            b"r",
+            visit(6, type="survey.responded", response_id="r", survey="nps", score=99),
+        ),
+    )
+    expected = {
+        ("cx.visit", "accepted"): 3,
+        ("cx.visit", "invalid"): len(BAD),
+        ("cx.survey", "invalid"): 1,
+    }
+    worker.until(lambda: outcomes(worker.scrape()) == expected, "counted every record")
+    worker.until(lambda: len(site.dead_letters()) >= len(BAD) + 1, "written the dead letters")
+    letters = {r.value: r for r in site.dead_letters()}
+    assert len(letters) == len(BAD) + 1
+    for value, (path, reason) in BAD.items():
+        letter = letters[value]
+        said = letter.reasons
+        assert letter.key == sent[value]
+        assert said["cxkpi.outcome"] == "invalid"
+        assert said["cxkpi.field"] == path
+        assert reason in said["cxkpi.reason"]
+        assert said["__connect.errors.topic"] == site.source("cx.visit")
+        assert int(said["__connect.errors.partition"]) == letter.partition
+    (low,) = [r for r in letters.values() if r.topic.endswith("cx.survey.dlq")]
+    assert low.reasons["cxkpi.field"] == "score"
+
+
+def test_ten_thousand_bad_records_among_good_ones_delay_none_of_them(site: Site) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    messages = [
+        ("cx.visit", f"k{i}".encode(), visit(i) if i % 11 == 0 else b"garbage %d" % i)
+        for i in range(11_000)
+    ]
+    bad = Counter(value for _, _, value in messages if value.startswith(b"garbage"))
+    assert bad.total() == 10_000
+    site.send(*messages)
+    began = time.monotonic()
+    expected = {("cx.visit", "accepted"): 1_000, ("cx.visit", "invalid"): 10_000}
+    worker.until(lambda: outcomes(worker.scrape()) == expected, "counted every record")
+    assert time.monotonic() - began < 20
+    worker.until(lambda: len(site.dead_letters()) >= 10_000, "written the dead letters")
+    assert Counter(r.value for r in site.dead_letters()) == bad

@@ -1,0 +1,121 @@
+"""Brokers that are away, topics that are others, and how a worker ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from stream.broker import Broker
+from stream.broker.ports import free_port
+from stream.core.timestamps import format_ms
+from tests.kafka.conftest import Site, Sites
+from tests.kafka.truth import outcomes
+from tests.kafka.workers import WorkerProcess
+
+
+def answers(first: int, count: int) -> list[tuple[str, bytes | None, bytes]]:
+    """Good NPS answers of this moment."""
+    at = format_ms(time.time_ns() // 10**6)
+    return [
+        (
+            "cx.survey",
+            f"r{i}".encode(),
+            orjson.dumps(
+                {
+                    "event_id": f"e{i}",
+                    "type": "survey.responded",
+                    "occurred_at": at,
+                    "response_id": f"r{i}",
+                    "survey": "nps",
+                    "score": i % 11,
+                }
+            ),
+        )
+        for i in range(first, first + count)
+    ]
+
+
+def accepted(worker: WorkerProcess) -> int:
+    return sum(n for (_, outcome), n in outcomes(worker.scrape()).items() if outcome == "accepted")
+
+
+def test_a_worker_waits_for_a_broker_and_says_so(
+    sites: Sites, new_broker: Callable[..., Broker]
+) -> None:
+    port = free_port()
+    worker = sites(f"127.0.0.1:{port}").worker()
+    worker.until(
+        lambda: "no Kafka broker answers" in worker.page("/readyz")[1], "said what is wrong"
+    )
+    assert worker.page("/readyz")[0] == 503
+    assert worker.page("/healthz")[0] == 200
+    said = [line for line in worker.log().splitlines() if "no Kafka broker answers" in line]
+    assert len(said) == 1
+    new_broker(port=port).start()
+    worker.until_ready()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_broker_that_goes_and_comes_back_costs_no_event_and_doubles_none(
+    sites: Sites, new_broker: Callable[..., Broker], how: str
+) -> None:
+    broker = new_broker()
+    broker.start()
+    site = sites(broker.bootstrap)
+    worker = site.worker()
+    worker.until_ready()
+    site.send(*answers(0, 500))
+    worker.until(lambda: accepted(worker) == 500, "counted what came before the outage")
+    getattr(broker, how)()
+    time.sleep(10)
+    assert worker.exit_code is None
+    assert len(worker.log()) < 200_000
+    broker.start()
+    site.send(*answers(500, 500))
+    worker.until(lambda: worker.ready() and accepted(worker) == 1000, "counted what came after")
+    restarted = site.worker()
+    worker.terminate()
+    restarted.until(lambda: restarted.ready() and accepted(restarted) == 1000, "agreed")
+
+
+def test_sigterm_ends_a_worker_within_seconds_and_its_counts_are_durable(site: Site) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    site.send(*answers(0, 300))
+    worker.until(lambda: accepted(worker) == 300, "counted every answer")
+    assert worker.terminate() < 10
+    assert worker.exit_code == 0
+    again = site.worker()
+    again.until_ready()
+    assert accepted(again) == 300
+
+
+def test_a_second_worker_leaves_series_absent_rather_than_partial(site: Site) -> None:
+    first = site.worker()
+    first.until_ready()
+    second = site.worker()
+    first.until(lambda: first.page("/readyz")[0] == 503, "noticed the other one")
+    for worker in (first, second):
+        worker.until(lambda w=worker: "of 4 shards" in w.page("/readyz")[1], "said its share")  # type: ignore[misc]
+        assert not [s for s in worker.scrape() if s.name.startswith("cx_nps")]
+    second.terminate()
+    first.until_ready()
+    assert [s for s in first.scrape() if s.name == "cx_nps_denominator"]
+
+
+def test_a_state_of_other_windows_is_refused_in_one_line(sites: Sites, broker: Broker) -> None:
+    site = sites(broker.bootstrap)
+    worker = site.worker()
+    worker.until_ready()
+    site.send(*answers(0, 10))
+    worker.until(lambda: accepted(worker) == 10, "counted")
+    worker.terminate()
+    other = sites(broker.bootstrap, head='dimensions = ["country"]\nrollups = [[]]', like=site)
+    refusing = other.worker()
+    assert refusing.wait() == 2
+    last = refusing.log().strip().splitlines()[-1]
+    assert "dimensions" in last
+    assert "Traceback" not in refusing.log()
