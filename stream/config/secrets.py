@@ -65,7 +65,7 @@ def fetch_for_kafka(
         if (name := getattr(kafka, key)) is not None and not FilePath(name).is_file()
     ]
     yield from ((("kafka", key), f"there is no file {name}") for key, name in missing)
-    if not missing:
+    if not missing and kafka.uses_tls:
         yield from _unusable_certificates(kafka)
     if not kafka.uses_sasl:
         return
