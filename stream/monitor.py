@@ -63,19 +63,25 @@ class Monitor:
         self._now = max(self._now, time.time_ns() // 1_000_000)
         return self._now
 
-    async def run(self) -> None:
-        """Evaluate for ever: gauges every second, rules at their times."""
+    async def run_gauges(self) -> None:
+        """Evaluate all KPIs every second, for ever."""
         next_gauges = 0
         while True:
             now = self._clock()
             if not self._owner.complete:
                 self._evaluation = None
+            elif now >= next_gauges:
+                next_gauges = now - now % GAUGES_MS + GAUGES_MS
+                self._evaluate_gauges(now)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def run_rules(self) -> None:
+        """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait."""
+        while True:
+            if not self._owner.complete:
                 await self._let_go_of_alerts()
-            else:
-                await self._evaluate_rules(now)
-                if now >= next_gauges and self._owner.complete:
-                    next_gauges = now - now % GAUGES_MS + GAUGES_MS
-                    self._evaluate_gauges(now)
+            elif self._rules.rules:
+                await self._evaluate_rules(self._clock())
             await asyncio.sleep(_TICK_SECONDS)
 
     def _complete_to(self) -> int:
@@ -104,36 +110,36 @@ class Monitor:
 
     async def _evaluate_rules(self, now: int) -> None:
         """Evaluate the rules at every time that is due and for which all records are there."""
-        if not self._rules.rules:
-            return
-        step = self.settings.evaluate_ms
-        if self._alert_log is None and not await self._take_alerts(now):
-            return
-        while self._next_rules <= now and self._owner.complete:
+        if self._alert_log is None:
+            self._alert_log = await self._take_alerts(now)
+        alert_log = self._alert_log
+        while alert_log is not None and self._next_rules <= now and self._owner.complete:
             at = self._next_rules
             if self._complete_to() >= at:
-                await self._evaluate_rules_at(at)
+                if not await self._evaluate_rules_at(at, alert_log):
+                    return
             elif now - at <= PATIENCE_MS:
                 return
             else:
                 self._skipped += 1
-            self._next_rules = at + step
+            self._next_rules = at + self.settings.evaluate_ms
 
-    async def _evaluate_rules_at(self, at: int) -> None:
+    async def _evaluate_rules_at(self, at: int, alert_log: AlertLog) -> bool:
+        """Evaluate the rules at one time; False where the outcome could not be written."""
         evaluation = self._evaluator.evaluate(self._advanced_shares(at), at, self._wanted)
         states, changes = evaluate(self._rules, self._states, evaluation, at)
         if changes or states.alerts != self._states.alerts:
             try:
-                if self._alert_log is not None:
-                    await self._alert_log.write(states, changes)
+                await alert_log.write(states, changes)
             except FlushFailed as error:
                 log.warning("the alerts' state was not written, taking over anew: %s", error)
                 await self._let_go_of_alerts()
-                return
+                return False
         self._states = states
+        return True
 
-    async def _take_alerts(self, now: int) -> bool:
-        """Take over the alerts' state; False where that is not possible yet."""
+    async def _take_alerts(self, now: int) -> AlertLog | None:
+        """Take over the alerts' state; None where that is not possible yet."""
         alert_log = AlertLog(self._kafka, self._names)
         try:
             self._states = await alert_log.take_over()
@@ -144,11 +150,10 @@ class Monitor:
             log.warning("the alerts' state can't be taken over yet: %r", error)
             await alert_log.close()
             await asyncio.sleep(_RETRY_SECONDS)
-            return False
-        self._alert_log = alert_log
+            return None
         step = self.settings.evaluate_ms
         self._next_rules = -(-now // step) * step
-        return True
+        return alert_log
 
     async def _let_go_of_alerts(self) -> None:
         if self._alert_log is not None:
@@ -165,8 +170,8 @@ class Monitor:
         """The worker at this moment; KPI series are left out where they may not be totals."""
         owner = self._owner
         health = owner.health
-        ready = owner.complete and self._evaluation is not None
-        fresh = ready and self._holds_lease()
+        trouble = self._trouble()
+        fresh = trouble is None
         shards = [owned.shard for owned in owner.shards.values()]
         remembered: Counter[str] = Counter()
         for shard in shards:
@@ -177,8 +182,8 @@ class Monitor:
             last_event_ms=self._last_events(),
             covered=self._covered() if fresh else {},
             alerts=self._alerts() if fresh else (),
-            ready=ready,
-            reason="ready" if ready else owner.reason,
+            ready=trouble is None,
+            reason=trouble or "ready",
             lag=self._lag(),
             flush=health.flush,
             flush_failures=health.flush_failures,
@@ -194,13 +199,21 @@ class Monitor:
             notifications=dict(self.notifications),
         )
 
-    def _holds_lease(self) -> bool:
-        """Whether the group took us for the owner lately, and the evaluation is fresh."""
-        thread = self._owner.thread
+    def _trouble(self) -> str | None:
+        """Why the series may not be shown as totals; None where they may."""
+        owner = self._owner
+        if not owner.complete:
+            return owner.outage or owner.reason
+        if self._evaluation is None:
+            return "nothing is evaluated yet"
         now = time.monotonic()
-        lease = self._kafka.session_timeout_ms / 2000
-        beat = thread.heartbeat_at if thread is not None else 0.0
-        return now - self._evaluated_at <= STALE_SECONDS and now - beat <= lease
+        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
+        if now - beat > self._kafka.session_timeout_ms / 2000:
+            lost = f"the group has accepted no heartbeat for {now - beat:.0f} s"
+            return owner.outage or lost
+        if now - self._evaluated_at > STALE_SECONDS:
+            return f"the last evaluation is {now - self._evaluated_at:.0f} s old"
+        return None
 
     def _outcomes(self) -> dict[tuple[str, str], int]:
         totals: Counter[tuple[str, str]] = Counter()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 from stream.config import Config
 from stream.core.catalogue import KPIS
@@ -17,6 +17,7 @@ from stream.kafka.alert_log import changes_for
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import Names, TopicMap, prepare
+from stream.kafka.watch import watch
 from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
@@ -24,6 +25,12 @@ from stream.sinks.catalogue import build
 from stream.sinks.dispatcher import Dispatcher, Result
 
 _RETRY_SECONDS = 1.0
+#: How long writing what there is may take at the end, in seconds.
+_LAST_FLUSH_SECONDS = 2.5
+#: How long tasks may take to end that were told to, in seconds.
+_LAST_WORDS_SECONDS = 0.5
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +44,6 @@ class Worker:
         self._reason = "starting"
         self._monitor: Monitor | None = None
         self._dispatchers: list[Dispatcher] = []
-        self._started: Callable[[str], None] | None = None
 
     def stop(self) -> None:
         """Ask for the end."""
@@ -54,15 +60,22 @@ class Worker:
         }
         return self._monitor.view()
 
-    async def run(self, serving: Callable[[str], None] | None = None) -> None:
-        """Work until ``stop`` is called; ``serving`` is told the address of the pages.
+    async def run(
+        self,
+        serving: Callable[[str], None] = lambda url: None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Work until ``stop`` is called.
+
+        ``serving`` is told the address of the pages. ``ending`` is called when all that counts is
+        written and only connections are still to be closed, which a broker that is gone can hold
+        up for ever.
 
         Raises:
-            CannotListen, TopicsUnfit, StateRefused, UnknownSink: one line says what to do.
+            CannotListen, TopicsUnfit, StateRefused, UnknownSink and others whose ``decision`` is
+            "stop": one line says what to do.
         """
-        http, kafka = self._config.http, self._config.kafka
-        settings = self._config.core()
-        names = Names(kafka.topic_prefix, kafka.group)
+        http = self._config.http
         self._dispatchers = [
             Dispatcher(s.label, build(s), s.retry_for_ms) for s in self._config.sinks
         ]
@@ -70,54 +83,73 @@ class Worker:
             server = await stack.enter_async_context(
                 MetricsServer(self.view, KPIS, host=http.host, port=http.port)
             )
-            if serving is not None:
-                serving(server.url)
-            topics = await self._topics()
-            if topics is None:
-                return
-            owner = ShardOwner(settings, kafka, topics)
-            self._monitor = Monitor(settings, kafka, names, owner)
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
-            app = faust_app.build(kafka, topics, owner, folder)
-            async with asyncio.TaskGroup() as group:
-                await faust_app.start(app)
-                tasks = [
-                    group.create_task(owner.flush_forever()),
-                    group.create_task(self._monitor.run()),
-                    *(group.create_task(self._feed(d, names)) for d in self._dispatchers),
-                ]
-                await self._until_stopped(owner, app, tasks)
-                await owner.stop()
-                for task in tasks:
-                    task.cancel()
-                await faust_app.stop(app)
-                await self._monitor.close()
-        if owner.fatal is not None:
-            raise owner.fatal
+            serving(server.url)
+            topics = await self._or_stopped(self._topics())
+            if topics is not None:
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
+                await self._work(topics, folder, ending)
 
-    async def _topics(self) -> TopicMap | None:
-        """The topics, once a broker answers; None where the end was asked for before."""
-        while not self._stop.is_set():
+    async def _work(self, topics: TopicMap, folder: Path, ending: Callable[[], None]) -> None:
+        kafka = self._config.kafka
+        settings = self._config.core()
+        owner = ShardOwner(settings, kafka, topics)
+        monitor = self._monitor = Monitor(settings, kafka, topics.names, owner)
+        app = faust_app.build(kafka, topics, owner, folder)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._or_stopped(faust_app.start(app))
+            jobs = [
+                self._until_stopped(owner, app),
+                owner.flush_forever(),
+                monitor.run_gauges(),
+                monitor.run_rules(),
+                watch(kafka, topics, owner),
+                *(self._feed(d, topics.names) for d in self._dispatchers),
+            ]
+            tasks += [asyncio.ensure_future(job) for job in jobs]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(owner.stop(), _LAST_FLUSH_SECONDS)
+            ending()
+            await monitor.close()
+            await faust_app.stop(app)
+
+    async def _or_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What the work results in, or None where the end was asked for first."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            stopping.cancel()
+            working.cancel()
+
+    async def _topics(self) -> TopicMap:
+        """The topics, once a broker answers."""
+        while True:
             try:
                 return await prepare(self._config.kafka)
             except BrokerUnreachable as error:
                 if self._reason != str(error):
                     log.warning("%s; trying again", error)
                 self._reason = str(error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
-        return None
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _until_stopped(
-        self, owner: ShardOwner, app: faust_app.MonitorApp, tasks: list[asyncio.Task[None]]
-    ) -> None:
-        while not (self._stop.is_set() or owner.fatal or faust_app.has_crashed(app)):
-            if any(task.done() for task in tasks):
-                return
+    async def _until_stopped(self, owner: ShardOwner, app: faust_app.MonitorApp) -> None:
+        while not self._stop.is_set():
+            if owner.fatal is not None:
+                raise owner.fatal
+            faust_app.check(app)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.2)
-        if faust_app.has_crashed(app):
-            owner.fatal = owner.fatal or faust_app.crash_reason(app)
 
     async def _feed(self, dispatcher: Dispatcher, names: Names) -> None:
         """Deliver changes to a sink for ever; a broker that is away holds up only this."""

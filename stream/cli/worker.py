@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -13,6 +15,9 @@ import click
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.config import Config
+
+#: How long closing connections may take, in seconds.
+_GOODBYE_SECONDS = 1.5
 
 
 class WorkerFailed(click.ClickException):
@@ -44,9 +49,25 @@ async def _run(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, running.stop)
+    hurry: list[threading.Timer] = []
+
+    def ending() -> None:
+        # Kafka's clients may wait for ever for a broker that is gone; by now nothing is lost.
+        failed = sys.exc_info()[1]
+        hurry.append(threading.Timer(_GOODBYE_SECONDS, _leave, (failed,)))
+        hurry[0].daemon = True
+        hurry[0].start()
+
     try:
-        await running.run(lambda url: click.echo(f"Metrics at {url}/metrics", err=True))
+        await running.run(lambda url: click.echo(f"Metrics at {url}/metrics", err=True), ending)
     except Exception as error:
         if getattr(error, "decision", None) == "stop":
             raise WorkerFailed(str(error)) from error
         raise
+
+
+def _leave(failed: BaseException | None) -> None:
+    """End the process whatever still runs in it."""
+    if failed is not None:
+        click.echo(f"Error: {failed}", err=True)
+    os._exit(0 if failed is None else WorkerFailed.exit_code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import faust
 from aiokafka.helpers import create_ssl_context
@@ -17,6 +17,7 @@ from stream.kafka.transport import ChunkConsumer, ChunkSchema
 
 #: Chunks that may wait for the agent, over all partitions.
 _WAITING_CHUNKS = 16
+_REBALANCE_SECONDS = 20.0
 
 
 class MonitorApp(faust.App):
@@ -40,6 +41,8 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         broker_credentials=_credentials(kafka),
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 4,
+        # So long a member that hangs may hold up a rebalance.
+        broker_rebalance_timeout=_REBALANCE_SECONDS,
         broker_request_timeout=max(kafka.request_timeout_ms / 1000, session + 1),
         consumer_max_fetch_size=4 * 1024 * 1024,
         consumer_auto_offset_reset="earliest",
@@ -100,12 +103,13 @@ async def stop(app: MonitorApp) -> None:
     await app.stop()
 
 
-def has_crashed(app: MonitorApp) -> bool:
-    """Whether a part of the app has failed for good."""
-    return bool(app.crashed) or app.should_stop
+class AppCrashed(Exception):
+    """A part of the app has failed for good."""
+
+    decision: ClassVar[str] = "stop"
 
 
-def crash_reason(app: MonitorApp) -> Exception:
-    """Why it failed."""
-    reason = app.crash_reason
-    return reason if isinstance(reason, Exception) else RuntimeError(f"Faust stopped: {reason!r}")
+def check(app: MonitorApp) -> None:
+    """Raise AppCrashed where a part of the app has failed for good."""
+    if app.crashed or app.should_stop:
+        raise AppCrashed(f"reading from Kafka has failed: {app.crash_reason!r}")

@@ -49,6 +49,8 @@ class ShardOwner:
         #: Why the worker must stop, once it must.
         self.fatal: Exception | None = None
         self.reason = "no partitions are assigned yet"
+        #: Why the broker can't be reached at the moment, if that is so.
+        self.outage = ""
         self._settings = settings
         self._kafka = kafka
         self._topics = topics
@@ -103,9 +105,14 @@ class ShardOwner:
         for tp in partitions:
             if tp.topic in self._by_full_name:
                 owned.setdefault(tp.partition, set()).add(self._by_full_name[tp.topic])
-        torn = [n for n, topics in owned.items() if topics != set(self._topics.topics_of(n))]
-        if torn:
-            self._fail(StateRefused(f"the group has torn shards {sorted(torn)} apart"))
+        missing = {
+            self._topics.names.source(topic)
+            for number, topics in owned.items()
+            for topic in self._topics.topics_of(number)
+            if topic not in topics
+        }
+        if missing:
+            self._fail(StateRefused(f"partitions of {', '.join(sorted(missing))} are gone"))
             return
         self._assigned = set(owned)
         self.reason = self._share_of_shards("the group gives this worker")

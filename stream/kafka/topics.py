@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
@@ -24,6 +30,10 @@ DEAD_LETTER_ROOM: Final = 64 * 1024
 USUAL_LIMIT: Final = 1_048_588
 #: Deltas and blocks stay well below this.
 STATE_LIMIT: Final = 16 * 1024 * 1024
+#: How often to look for a topic that was just created, a tenth of a second apart.
+_LOOKS: Final = 50
+#: How long a look at the topics may take, in seconds.
+_CHECK_SECONDS: Final = 10.0
 #: Compacted topics roll their segments so often, since only closed segments are compacted.
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -98,11 +108,44 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
         BrokerUnreachable: no broker answers.
         TopicsUnfit: a topic can't be created, or the state does not fit the source topics.
     """
+    async with _admin(kafka) as admin:
+        return await _prepare(admin, kafka)
+
+
+async def check(kafka: KafkaConfig, topics: TopicMap) -> None:
+    """See whether the topics still are what they were.
+
+    Raises:
+        BrokerUnreachable: no broker answers in time.
+        TopicsUnfit: one is gone or has another number of partitions.
+    """
+    names = topics.names
+    wanted = {names.source(topic): n for topic, n in topics.partitions.items()}
+    wanted |= {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
+    wanted |= {names.state: topics.shards}
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS), _admin(kafka) as admin:
+            described: list[Any] = await admin.describe_topics(list(wanted))
+    except TimeoutError:
+        raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap} in time") from None
+    for topic in described:
+        name, found = topic["topic"], len(topic["partitions"])
+        if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+            raise TopicsUnfit(f"topic {name} is gone; start with another kafka.group to count anew")
+        if not topic["error_code"] and found != wanted[name]:
+            raise TopicsUnfit(
+                f"topic {name} has {found} partitions now, not {wanted[name]};"
+                " start with another kafka.group to count anew"
+            )
+
+
+@asynccontextmanager
+async def _admin(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         with client_is_quiet():
             await admin.start()
-        return await _prepare(admin, kafka)
+        yield admin
     except KafkaConnectionError as error:
         raise await unreachable(kafka) from error
     except KafkaError as error:
@@ -131,6 +174,7 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
         largest = max(largest, limit)
         dead = {names.dead_letters(topic): partitions[topic]}
         await _create(admin, kafka, dead, {"max.message.bytes": str(limit)})
+        await _check_limit(admin, names.dead_letters(topic), limit)
     await _create(admin, kafka, {names.alerts: 1}, {})
     await _create(admin, kafka, {names.state: shards, names.alert_state: 1}, _COMPACTED)
     found = (await _counts(admin, [names.state]))[names.state]
@@ -167,7 +211,7 @@ async def _counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str
     """How many partitions topics have; a topic just created may take a moment to be known."""
     wanted = list(topics)
     counts: dict[str, int] = {}
-    for _ in range(50):
+    for _ in range(_LOOKS):
         described: list[Any] = await admin.describe_topics(wanted)
         counts = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
         if all(counts.get(topic) for topic in wanted):
@@ -175,6 +219,21 @@ async def _counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str
         await asyncio.sleep(0.1)
     missing = ", ".join(t for t in wanted if not counts.get(t))
     raise TopicsUnfit(f"topics were created but are not there: {missing}")
+
+
+async def _check_limit(admin: AIOKafkaAdminClient, dead_letters: str, least: int) -> None:
+    """A dead letter that does not fit would hold up its shard for ever."""
+    found = 0
+    for _ in range(_LOOKS):
+        # The settings of a topic just created may take a moment to be known.
+        found = await _limit(admin, dead_letters)
+        if found >= least:
+            return
+        await asyncio.sleep(0.1)
+    raise TopicsUnfit(
+        f"topic {dead_letters} takes {found} bytes, less than its source topic's records"
+        f" with headers: set its max.message.bytes to {least} or more"
+    )
 
 
 async def _limit(admin: AIOKafkaAdminClient, topic: str) -> int:

@@ -22,12 +22,12 @@ class Read:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
     @property
     def reasons(self) -> dict[str, str]:
         """The headers as texts."""
-        return {name: value.decode() for name, value in self.headers}
+        return {name: (value or b"").decode() for name, value in self.headers}
 
 
 def records(bootstrap: str, topics: Sequence[str]) -> list[Read]:

@@ -1,0 +1,62 @@
+"""Looks now and then whether broker, topics and group still are what the worker relies on.
+
+Kafka's clients try for ever and say little, so what they can't mend has to be found out apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import ClassVar, Final
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.owner import ShardOwner
+from stream.kafka.topics import TopicMap, TopicsUnfit, check
+
+_EVERY_SECONDS: Final = 5.0
+#: After so long without an accepted heartbeat, with a broker that answers, the client has died.
+_SILENCE_SECONDS: Final = 45.0
+
+log = logging.getLogger(__name__)
+
+
+class GroupLost(Exception):
+    """The consumer does not find back into its group; only a new start helps."""
+
+    decision: ClassVar[str] = "stop"
+
+
+async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None:
+    """Watch for ever; ``owner.outage`` tells while no broker answers.
+
+    Raises:
+        TopicsUnfit: a topic is gone or has other partitions than at the start.
+        GroupLost: the group has accepted no heartbeat for long, though a broker answers.
+    """
+    silence, last_beat, unfit = 0.0, 0.0, False
+    while True:
+        await asyncio.sleep(_EVERY_SECONDS)
+        try:
+            await check(kafka, topics)
+        except BrokerUnreachable as error:
+            if not owner.outage:
+                log.warning("%s; going on once one does", error)
+            owner.outage = str(error)
+            silence, unfit = 0.0, False
+            continue
+        except TopicsUnfit:
+            # A broker that has just come back may not know all of its topics yet.
+            if unfit:
+                raise
+            unfit = True
+            continue
+        owner.outage, unfit = "", False
+        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
+        silence = silence + _EVERY_SECONDS if beat == last_beat else 0.0
+        last_beat = beat
+        if silence >= _SILENCE_SECONDS:
+            raise GroupLost(
+                f"the group {kafka.group} has accepted no heartbeat for {silence:.0f} s though"
+                " Kafka answers; start the worker again"
+            )
