@@ -15,6 +15,7 @@ import click
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.config import Config
+from stream.kafka.repeats import SparseRepeats
 
 #: How long closing connections may take, in seconds.
 _GOODBYE_SECONDS = 1.5
@@ -37,6 +38,8 @@ def worker(config_path: Path | None, verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(SparseRepeats("aiokafka", "faust", "mode"))
     asyncio.run(_run(config))
 
 

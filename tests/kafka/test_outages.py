@@ -72,7 +72,7 @@ def test_a_broker_that_goes_and_comes_back_costs_no_event_and_doubles_none(
     getattr(broker, how)()
     time.sleep(10)
     assert worker.exit_code is None
-    assert len(worker.log()) < 200_000
+    assert len(worker.log().splitlines()) < 60
     broker.start()
     site.send(*answers(500, 500))
     worker.until(lambda: worker.ready() and accepted(worker) == 1000, "counted what came after")

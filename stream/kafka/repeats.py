@@ -1,0 +1,43 @@
+"""Keeps logs readable while a broker is away: Kafka's clients say the same many times a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+_EVERY_SECONDS: Final = 60.0
+_MOST_MESSAGES: Final = 1_000
+
+
+class SparseRepeats(logging.Filter):
+    """Lets each message of some loggers and their children pass once a minute.
+
+    Messages are the same where their texts before formatting are. The next one that passes says how
+    many were left out.
+    """
+
+    def __init__(self, *loggers: str, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._loggers = tuple(f"{name}." for name in loggers)
+        self._clock = clock
+        #: When a message passed last, and how many were left out since.
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record."""
+        if not f"{record.name}.".startswith(self._loggers):
+            return True
+        key, now = (record.name, str(record.msg)), self._clock()
+        passed, left_out = self._passed.get(key, (-_EVERY_SECONDS, 0))
+        if now - passed < _EVERY_SECONDS:
+            self._passed[key] = (passed, left_out + 1)
+            return False
+        if len(self._passed) >= _MOST_MESSAGES:
+            self._passed.clear()
+        self._passed[key] = (now, 0)
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out} more like this)"
+            record.args = None
+        return True

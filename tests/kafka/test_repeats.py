@@ -1,0 +1,53 @@
+"""Which log lines are left out while a client repeats itself."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from stream.kafka.repeats import SparseRepeats
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [1_000.0]
+
+
+@pytest.fixture
+def repeats(clock: list[float]) -> SparseRepeats:
+    return SparseRepeats("client", clock=lambda: clock[0])
+
+
+def said(repeats: SparseRepeats, name: str, message: str, *args: object) -> str | None:
+    record = logging.LogRecord(name, logging.ERROR, "", 1, message, args, None)
+    return record.getMessage() if repeats.filter(record) else None
+
+
+def test_a_repeated_message_passes_once_a_minute_and_says_how_many_were_left_out(
+    repeats: SparseRepeats, clock: list[float]
+) -> None:
+    assert said(repeats, "client.part", "no answer from %d", 1) == "no answer from 1"
+    for second in range(59):
+        clock[0] = 1_000.0 + second
+        assert said(repeats, "client.part", "no answer from %d", second) is None
+    clock[0] = 1_060.0
+    again = said(repeats, "client.part", "no answer from %d", 7)
+    assert again == "no answer from 7 (59 more like this)"
+
+
+@pytest.mark.parametrize("name", ["stream.kafka", "clients", "root"])
+def test_all_lines_of_others_pass(repeats: SparseRepeats, name: str) -> None:
+    assert [said(repeats, name, "same") for _ in range(3)] == ["same"] * 3
+
+
+def test_other_messages_and_loggers_pass(repeats: SparseRepeats) -> None:
+    assert said(repeats, "client", "one") == "one"
+    assert said(repeats, "client", "two") == "two"
+    assert said(repeats, "client.part", "one") == "one"
+
+
+def test_what_is_remembered_is_bounded(repeats: SparseRepeats) -> None:
+    for number in range(5_000):
+        assert said(repeats, "client", f"message {number}") is not None
+    assert said(repeats, "client", "message 0") == "message 0"
