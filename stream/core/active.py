@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from stream.core.labels import Labels
-from stream.core.segments import OTHER, Segment
+from stream.core.segments import OTHER, Segment, Values
 from stream.core.settings import Settings, Window
 
 #: (occurred_at in ms, order of arrival, active subscriptions)
@@ -96,16 +96,18 @@ def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet])
 
 
 class ActiveStore:
-    """All label sets of a shard: a store of the state with a block per label set."""
+    """All label sets of a shard: a store of the state with a block per label set.
+
+    ``values`` is shared by all shards: it folds values and holds where each label set counts.
+    """
 
     name = "active"
 
-    def __init__(
-        self, settings: Settings, unit_ms: int, fold: Callable[[Segment, int], Segment]
-    ) -> None:
+    def __init__(self, settings: Settings, unit_ms: int, values: Values) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
-        self._fold = fold
+        self._fold = values.fold
+        self._homes = values.homes
         self.sets: dict[bytes, LabelSet] = {}
         #: Bases that found no room among ``max_segments`` label sets.
         self.refused_bases = 0
@@ -118,8 +120,8 @@ class ActiveStore:
         if found is not None:
             return labels.key, found
         given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
-        segment = self._fold(given, at)
         key = labels.key
+        segment = self._homes.get(key) or self._fold(given, at)
         if len(self.sets) >= self._settings.max_segments:
             # Without a base of its own, a label set only adds to its segment's sum.
             key = repr(segment).encode()
@@ -127,7 +129,7 @@ class ActiveStore:
                 segment = tuple(None if v is None else OTHER for v in segment)
                 key = repr(segment).encode()
         if key not in self.sets:
-            self.sets[key] = LabelSet(segment)
+            self.sets[key] = LabelSet(self._homes.setdefault(key, segment))
         return key, self.sets[key]
 
     def count(self, labels: Labels, occurred: int, n: int, at: int) -> None:
@@ -157,7 +159,8 @@ class ActiveStore:
         """Take in what ``changes`` gave, save for label sets whose block already holds it."""
         for key, segment, counts, bases in change:
             if is_newer(key.hex()):
-                found = self.sets.setdefault(key, LabelSet(tuple(segment)))
+                home = self._homes.setdefault(key, tuple(segment))
+                found = self.sets.setdefault(key, LabelSet(home))
                 for unit, n in counts:
                     found.count(unit, n)
                 for base in bases:
@@ -182,7 +185,7 @@ class ActiveStore:
     def load(self, block: str, dumped: Any) -> None:
         """Put a dumped label set in place."""
         key, segment, net, bases = dumped
-        found = self.sets[key] = LabelSet(tuple(segment))
+        found = self.sets[key] = LabelSet(self._homes.setdefault(key, tuple(segment)))
         for unit, n in net:
             found.count(unit, n)
         for base in bases:

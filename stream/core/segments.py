@@ -36,6 +36,9 @@ class Values:
         self._kept: list[set[str]] = [set() for _ in self.dimensions]
         self._recheck_at = [0] * len(self.dimensions)
         self._sources: list[Callable[[], Iterable[Sighting]]] = []
+        #: Where subscriptions with a full set of labels count, by the labels' key: whichever shard
+        #: sees a set first decides for all.
+        self.homes: dict[bytes, Segment] = {}
 
     def watch(self, sightings: Callable[[], Iterable[Sighting]]) -> None:
         """Register a shard's segments, whose last times tell which values are still in use."""

@@ -193,10 +193,6 @@ def test_shards_that_share_the_entities_are_together_like_one(
     assert not {k: (a[k], b[k]) for k in a if not all(map(close, a[k], b[k]))}
 
 
-@pytest.mark.xfail(
-    reason="a value that lost its place in between is folded by one shard and not by the other",
-    strict=True,
-)
 def test_shards_agree_on_where_a_set_of_labels_counts() -> None:
     core = settings_of({**DEFAULTS, "max_values_per_dimension": 1})
 
