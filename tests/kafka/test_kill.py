@@ -32,7 +32,8 @@ EVENTS = 200_000
 #: The records' times span this; no window edge but those of 5m and 1h passes while the test runs.
 SPAN = 3 * HOUR
 CART_TIMEOUT = 10 * MINUTE
-SEND_SECONDS = 45.0
+#: Longer than it takes to freeze workers, which must have something to write when they wake.
+SEND_SECONDS = 60.0
 REFUSED = ("invalid", "future", "orphan")
 
 
@@ -115,7 +116,7 @@ class Attacks:
         """Do everything; the worker that is left."""
         worker = self.site.worker()
         worker.until_ready()
-        steps = ["kill", "overlap", "kill", "freeze", "kill", "overlap", "kill"]
+        steps = ["kill", "freeze", "freeze", "overlap", "kill", "overlap", "kill"]
         for step in steps:
             self._work_on(worker)
             worker = getattr(self, f"_{step}")(worker)
@@ -146,7 +147,13 @@ class Attacks:
         return new
 
     def _freeze(self, worker: WorkerProcess) -> WorkerProcess:
-        """Freeze the old one until the group has given it up, and wake it beside the new one."""
+        """Freeze the old one until the group has given it up, and wake it beside the new one.
+
+        It has counted records by then that it has not written, and tries to when it wakes.
+        """
+        worker.until_ready()
+        seen = outcomes(worker.scrape()).total()
+        worker.until(lambda: outcomes(worker.scrape()).total() > seen + 1_000, "gone on counting")
         worker.freeze()
         self.freezes += 1
         new = self.site.worker()
