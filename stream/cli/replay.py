@@ -21,7 +21,7 @@ from stream.core.event import Refused
 from stream.core.series import Sample
 from stream.core.timestamps import parse
 from stream.replay.files import InputError, Reader
-from stream.replay.run import Reject, Replay, row
+from stream.replay.run import Reject, Replay
 
 
 class ReplayFailed(click.ClickException):
@@ -117,7 +117,7 @@ def _read(files: tuple[str, ...], run: Replay) -> None:
 
 def _print_samples(samples: list[Sample], as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps([row(s) for s in samples]).decode())
+        click.echo(orjson.dumps([s.row() for s in samples]).decode())
         return
     if not samples:
         return

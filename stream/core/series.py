@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 Labels = tuple[tuple[str, str], ...]
@@ -23,6 +25,10 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     upper: float | None = None
     numerator: float | None = None
     denominator: float | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The series as commands print it with ``--json``."""
+        return {**msgspec.structs.asdict(self), "labels": dict(self.labels)}
 
 
 class Evaluation(msgspec.Struct, frozen=True):

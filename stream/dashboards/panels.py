@@ -25,7 +25,6 @@ UNITS = {
     "currency": "none",
 }
 _OTHER_UNIT = "short"
-_QUANTILES = ("0.5", "0.9", "0.99")
 _REFS = "ABCDEFGH"
 
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "#8e8e8e"

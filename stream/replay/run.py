@@ -129,17 +129,3 @@ class Replay:
         """How many records had each outcome."""
         counts = self._shard.progress.outcomes.values()
         return {o: sum(c.get(o, 0) for c in counts) for o in OUTCOMES}
-
-
-def row(sample: Sample) -> dict[str, Any]:
-    """A series as ``replay --json`` prints it."""
-    return {
-        "kpi": sample.kpi,
-        "window": sample.window,
-        "labels": dict(sample.labels),
-        "value": sample.value,
-        "lower": sample.lower,
-        "upper": sample.upper,
-        "numerator": sample.numerator,
-        "denominator": sample.denominator,
-    }

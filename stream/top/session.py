@@ -144,9 +144,9 @@ class Session:
             "outcomes": snapshot.outcomes,
             "lag": snapshot.lag,
             "dead_letters": snapshot.dead_letters,
-            "kpis": [_row(sample) for _, sample in sorted(snapshot.samples.items())],
+            "kpis": [sample.row() for _, sample in sorted(snapshot.samples.items())],
             "worst_segments": [
-                {"worse": segment.worse, **_row(segment.sample)}
+                {"worse": segment.worse, **segment.sample.row()}
                 for segment in worst_segments(snapshot, self.kpis, self._by)
             ],
             "alerts": [
@@ -154,16 +154,3 @@ class Session:
                 for (rule, severity, labels), firing in sorted(snapshot.alerts.items())
             ],
         }
-
-
-def _row(sample: Sample) -> dict[str, Any]:
-    return {
-        "kpi": sample.kpi,
-        "window": sample.window,
-        "labels": dict(sample.labels),
-        "value": sample.value,
-        "lower": sample.lower,
-        "upper": sample.upper,
-        "numerator": sample.numerator,
-        "denominator": sample.denominator,
-    }
