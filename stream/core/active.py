@@ -6,34 +6,46 @@ Which base counts depends on the window's panes, so a base keeps its time.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
 from stream.core.labels import Labels
-from stream.core.segments import OTHER, Segment, Values
-from stream.core.settings import Settings, Window
+from stream.core.settings import DAY, Settings, Window
+from stream.core.tally import GRACE_MS
+from stream.core.values import OTHER, Segment, Values
 
 #: (occurred_at in ms, order of arrival, active subscriptions)
 Base = tuple[int, int, int]
 
 _OPEN_END: Final = 1 << 60
+#: A label set with fewer entries is not worth making coarser.
+_FEW: Final = 64
 
 
 class LabelSet:
-    """Starts, cancellations and bases of the subscriptions with one set of labels."""
+    """Starts, cancellations and bases of the subscriptions with one set of labels.
 
-    __slots__ = ("_sums", "_units", "bases", "net", "segment")
+    ``since`` is when it was seen first (ms): of several shards that know it, the first one says
+    which ``segment`` it counts in.
+    """
 
-    def __init__(self, segment: Segment) -> None:
+    __slots__ = ("_sums", "_units", "bases", "net", "segment", "since")
+
+    def __init__(self, segment: Segment, since: int = 0) -> None:
         self.segment = segment
+        self.since = since
         #: Started minus cancelled, by unit of time.
         self.net: dict[int, int] = {}
         #: The latest base of each unit of time.
         self.bases: dict[int, Base] = {}
         self._units: list[int] | None = None
         self._sums: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.net) + len(self.bases)
 
     def count(self, unit: int, n: int) -> None:
         """Add n starts (or −n cancellations) in a unit of time."""
@@ -70,6 +82,74 @@ class LabelSet:
         self._units = None
         return bool(old_bases or old_units)
 
+    def coarsen(self, steps: Sequence[tuple[int, int]], unit_ms: int) -> bool:
+        """Join units that no window tells apart any more; whether there were any.
+
+        ``steps``: (time, ms), the earliest first: what is older than the time is only needed by
+        multiples of so many ms.
+        """
+
+        def joined(unit: int) -> int:
+            at = unit * unit_ms
+            step = next((ms for before, ms in steps if at < before), unit_ms)
+            return at // step * step // unit_ms
+
+        net: dict[int, int] = {}
+        for unit, n in self.net.items():
+            net[joined(unit)] = net.get(joined(unit), 0) + n
+        net = {unit: n for unit, n in net.items() if n}
+        bases: dict[int, Base] = {}
+        for unit, base in self.bases.items():
+            bases[joined(unit)] = max(base, bases.get(joined(unit), base))
+        changed = (net, bases) != (self.net, self.bases)
+        self.net, self.bases, self._units = net, bases, None
+        return changed
+
+    def is_over(self, before: int, unit_ms: int) -> bool:
+        """Whether nothing is active and nothing has happened since ``before`` (ms)."""
+        if any(u * unit_ms >= before for u in self.net):
+            return False
+        last = max(self.bases.values(), default=None)
+        if last is None:
+            return not sum(self.net.values())
+        return last[0] < before and not last[2] and not self.net
+
+    def dump(self) -> Any:
+        """As plain data."""
+        return [self.segment, self.since, list(self.net.items()), list(self.bases.values())]
+
+    @classmethod
+    def load(cls, dumped: Any, unit_ms: int) -> LabelSet:
+        """What ``dump`` gave."""
+        segment, since, net, bases = dumped
+        found = cls(tuple(segment), since)
+        for unit, n in net:
+            found.count(unit, n)
+        for base in bases:
+            found.set_base(base[0] // unit_ms, tuple(base))
+        return found
+
+
+def home(parts: Iterable[LabelSet]) -> Segment:
+    """Where a label set counts that several shards hold: where the first that saw it says."""
+    return min(parts, key=lambda part: (part.since, repr(part.segment))).segment
+
+
+def coarser(windows: Sequence[Window], at: int) -> list[tuple[int, int]]:
+    """From when on which times are needed only by multiples, see ``LabelSet.coarsen``.
+
+    A window's start is a multiple of its pane, so what is older than the start of the finer windows
+    is only ever asked for by the panes of the others. What is older than all of them is needed by
+    the day, for bases that come so late.
+    """
+    steps: list[tuple[int, int]] = []
+    by_start = sorted(windows, key=lambda w: w.start(at - GRACE_MS))
+    steps.append((by_start[0].start(at - GRACE_MS), DAY))
+    for i in range(1, len(by_start)):
+        start = by_start[i].start(at - GRACE_MS)
+        steps.append((start, math.gcd(*(w.pane_ms for w in by_start[:i]))))
+    return steps
+
 
 def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet]) -> int:
     """Subscriptions of one label set that were active at ``start``, a pane's start (ms).
@@ -98,7 +178,7 @@ def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet])
 class ActiveStore:
     """All label sets of a shard: a store of the state with a block per label set.
 
-    ``values`` is shared by all shards: it folds values and holds where each label set counts.
+    ``values`` folds values of dimensions; all shards of a process share it.
     """
 
     name = "active"
@@ -106,11 +186,13 @@ class ActiveStore:
     def __init__(self, settings: Settings, unit_ms: int, values: Values) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
-        self._fold = values.fold
-        self._homes = values.homes
+        self._values = values
+        self._generation = values.generation
         self.sets: dict[bytes, LabelSet] = {}
         #: Bases that found no room among ``max_segments`` label sets.
         self.refused_bases = 0
+        #: Label sets that have changed since a reader last emptied this.
+        self.renewed: set[bytes] = set()
         self._arrivals = 0
         self._pending: dict[bytes, tuple[list[tuple[int, int]], list[Base]]] = {}
         self._touched: set[bytes] = set()
@@ -121,7 +203,7 @@ class ActiveStore:
             return labels.key, found
         given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
         key = labels.key
-        segment = self._homes.get(key) or self._fold(given, at)
+        segment = self._values.fold(given, at)
         if len(self.sets) >= self._settings.max_segments:
             # Without a base of its own, a label set only adds to its segment's sum.
             key = repr(segment).encode()
@@ -129,7 +211,7 @@ class ActiveStore:
                 segment = tuple(None if v is None else OTHER for v in segment)
                 key = repr(segment).encode()
         if key not in self.sets:
-            self.sets[key] = LabelSet(self._homes.setdefault(key, segment))
+            self.sets[key] = LabelSet(segment, at)
         return key, self.sets[key]
 
     def count(self, labels: Labels, occurred: int, n: int, at: int) -> None:
@@ -149,27 +231,41 @@ class ActiveStore:
         found.set_base(occurred // self._unit_ms, base)
         self._pending.setdefault(key, ([], []))[1].append(base)
 
+    def settle(self) -> None:
+        """What the registry of values has turned down since the last look counts as other."""
+        if self._generation == self._values.generation:
+            return
+        self._generation = self._values.generation
+        if self._values.shared:
+            for key in self._pending:
+                self.sets[key].segment = self._values.refolded(self.sets[key].segment)
+
     def changes(self) -> Any:
         """What was counted and which bases came since the last call."""
+        self.settle()
         pending, self._pending = self._pending, {}
         self._touched.update(pending)
-        return [(key, self.sets[key].segment, *parts) for key, parts in pending.items()] or None
+        self.renewed.update(pending)
+        return [
+            (key, self.sets[key].segment, self.sets[key].since, *parts)
+            for key, parts in pending.items()
+        ] or None
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for label sets whose block already holds it."""
-        for key, segment, counts, bases in change:
+        for key, segment, since, counts, bases in change:
             if is_newer(key.hex()):
-                home = self._homes.setdefault(key, tuple(segment))
-                found = self.sets.setdefault(key, LabelSet(home))
+                found = self.sets.setdefault(key, LabelSet(tuple(segment), since))
+                found.segment = tuple(segment)
                 for unit, n in counts:
                     found.count(unit, n)
                 for base in bases:
-                    self._take_base(found, tuple(base))
+                    found.set_base(base[0] // self._unit_ms, tuple(base))
+                self._note(found)
                 self._touched.add(key)
 
-    def _take_base(self, found: LabelSet, base: Base) -> None:
-        found.set_base(base[0] // self._unit_ms, base)
-        self._arrivals = max(self._arrivals, base[1])
+    def _note(self, found: LabelSet) -> None:
+        self._arrivals = max(self._arrivals, *(b[1] for b in found.bases.values()), 0)
 
     def touched(self) -> set[str]:
         """The label sets that have changed since the last call."""
@@ -179,24 +275,32 @@ class ActiveStore:
     def dump(self, block: str) -> Any:
         """A label set."""
         key = bytes.fromhex(block)
-        found = self.sets[key]
-        return [key, found.segment, list(found.net.items()), list(found.bases.values())]
+        return [key, *self.sets[key].dump()]
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dumped label set in place."""
-        key, segment, net, bases = dumped
-        found = self.sets[key] = LabelSet(self._homes.setdefault(key, tuple(segment)))
-        for unit, n in net:
-            found.count(unit, n)
-        for base in bases:
-            self._take_base(found, tuple(base))
+        key, *rest = dumped
+        found = self.sets[key] = LabelSet.load(rest, self._unit_ms)
+        self._note(found)
 
     def expire(self, at: int) -> Iterator[str]:
-        """Forget what no window needs any more. The blocks stay."""
-        oldest = min(w.start(at) for w in self._settings.windows)
+        """Forget what no window needs any more; yields the label sets of which nothing is left."""
+        windows = self._settings.windows
+        oldest = min(w.start(at) for w in windows)
+        steps = coarser(windows, at)
+        forgotten = at - 2 * self._settings.memory_ms
+        over = []
         for key, found in self.sets.items():
-            if len(found.bases) + len(found.net) > 1 and found.forget_before(
-                oldest, self._unit_ms, self._settings.windows
-            ):
+            if len(found) > 1 and found.forget_before(oldest, self._unit_ms, windows):
                 self._touched.add(key)
-        return iter(())
+                self.renewed.add(key)
+            if len(found) > _FEW and found.coarsen(steps, self._unit_ms):
+                self._touched.add(key)
+                self.renewed.add(key)
+            if key not in self._pending and found.is_over(forgotten, self._unit_ms):
+                over.append(key)
+        for key in over:
+            del self.sets[key]
+            self._touched.discard(key)
+            self.renewed.add(key)
+            yield key.hex()

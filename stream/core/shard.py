@@ -11,13 +11,15 @@ from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
 from stream.core.evaluate import Share
 from stream.core.event import Event, Invalid, Outcome
+from stream.core.health import LocalHealth
 from stream.core.labels import Labels
 from stream.core.memory import Memory, digest
-from stream.core.segments import Segments, Values
+from stream.core.segments import Segments
 from stream.core.settings import MINUTE, SHORTEST_MEMORY, Settings
 from stream.core.signals import SignalTable
 from stream.core.tally import Tally, WindowStore
 from stream.core.topic import Context, Keeper, Store
+from stream.core.values import Values
 
 #: Events further ahead of the clock than this are refused.
 FUTURE_MS = MINUTE
@@ -266,7 +268,7 @@ class Shard:
 
     def share(self) -> Share:
         """What the shard contributes to the totals; it changes as the shard does."""
-        return Share(self.windows, self.segments.rows, self.active.sets, self.signals)
+        return Share(self.windows, self.segments.rows, self.active.sets, LocalHealth(self.signals))
 
     def settle(self, at: int) -> None:
         """Forget what is too old, where nobody keeps a log of the changes."""
@@ -276,6 +278,8 @@ class Shard:
         for store in self.stores():
             store.changes()
             store.touched()
+        for renewed in (self.windows.renewed, self.segments.renamed, self.active.renewed):
+            renewed.clear()
 
     def recovered(self) -> None:
         """The stores were loaded: make anew what follows from them."""

@@ -7,13 +7,12 @@ latest value of each customer and signal.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from stream.core.cells import Ints
-from stream.core.formulas import FIXED
 from stream.core.kpi import Column
 from stream.core.settings import Window
 
@@ -103,21 +102,3 @@ class SignalTable:
             weights,
             weights * np.array(self.value)[kept],
         )
-
-
-def health_columns(parts: Sequence[LatestSignals], series: Ints, n: int) -> dict[str, Column]:
-    """Sum of scores, customers, and customers at risk, for each of ``n`` series.
-
-    ``parts`` are what the shards hold, each of other customers; ``series`` has the series of each
-    segment, or −1.
-    """
-    total = np.zeros(n, dtype=np.int64)
-    customers, at_risk = np.zeros(n), np.zeros(n)
-    for part in parts:
-        found, scores = part.scores(series)
-        # Sums in fixed point are the same in whatever order the customers stand.
-        fixed = np.rint(scores * FIXED).astype(np.int64)
-        np.add.at(total, found, fixed)
-        customers += np.bincount(found, minlength=n)
-        at_risk += np.bincount(found, fixed < AT_RISK_BELOW * FIXED, n)
-    return {"health_sum": total / FIXED, "customers": customers, "customers_at_risk": at_risk}

@@ -19,7 +19,7 @@ from stream.core.settings import SECOND, Settings
 from stream.core.shard import Shard
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 1
+FORMAT: Final = 2
 _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"

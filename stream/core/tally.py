@@ -91,8 +91,14 @@ class WindowStore:
         #: Grows with every change, so that readers know when to look again.
         self.version = 0
         self._tally = tally
+        #: Panes that have changed since a reader last emptied this.
+        self.renewed: set[str] = set()
         self._touched: set[str] = set()
         self._pending: list[Facts] = []
+
+    def between(self, window: str, first: int, last: int) -> tuple[Ints, Ints]:
+        """(row, counter) keys and values of a window's panes ``first`` to ``last``, unsummed."""
+        return self.cells[window].between(first, last)
 
     def fold(self, at: int) -> None:
         """Take what the tally holds into the panes that are still in a window at ``at``."""
@@ -112,7 +118,9 @@ class WindowStore:
                     if not is_newer(f"{window.label}/{pane}"):
                         kept &= panes != pane
             self.cells[window.label].add(panes[kept], low[kept], values[kept])
-            self._touched.update(f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist())
+            changed = [f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist()]
+            self._touched.update(changed)
+            self.renewed.update(changed)
 
     def changes(self) -> Any:
         """Everything folded since the last call, as bytes of times, keys and values."""
@@ -152,4 +160,5 @@ class WindowStore:
         for window in self.windows:
             for pane in self.cells[window.label].drop_before(window.first_pane(at - GRACE_MS)):
                 self.version += 1
+                self.renewed.add(f"{window.label}/{pane}")
                 yield f"{window.label}/{pane}"

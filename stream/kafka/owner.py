@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Final
 from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
-from stream.core.segments import Values
 from stream.core.settings import Settings
 from stream.core.state import StateRefused
+from stream.core.values import Values
 from stream.kafka.log import FlushFailed
 from stream.kafka.shards import Health, OwnedShard
 from stream.kafka.topics import TopicMap

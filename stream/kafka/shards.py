@@ -17,10 +17,10 @@ from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.event import DEAD_LETTER_OUTCOMES
-from stream.core.segments import Values
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.state import StateLog, StateRefused
+from stream.core.values import Values
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, TopicMap
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread

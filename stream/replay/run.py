@@ -9,10 +9,10 @@ from typing import Any
 from stream.core.decode import occurred_at
 from stream.core.evaluate import Evaluator, Share
 from stream.core.event import OUTCOMES
-from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard
+from stream.core.values import Values
 from stream.replay.alerts import AlertReplay
 from stream.replay.files import Batch
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from stream.core.evaluate import Evaluator
-from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.settings import Settings, Window
 from stream.core.shard import Refusal, Shard
+from stream.core.values import Values
 from tests.reference.config import Config
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.shard import Shard
 from stream.core.state import StateLog
+from stream.core.values import Values
 from tests.core.running import new_shard, outcomes, samples, settings_of
 from tests.reference.config import DAY, DEFAULTS, HOUR, MINUTE, Config, from_toml
 from tests.reference.events import TOPICS, milliseconds, parse

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from stream.core.catalogue import KPIS, LAYOUT
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.labels import NO_LABELS
-from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.settings import Settings
 from stream.core.shard import Shard
+from stream.core.values import Values
 from tests.core.running import new_shard, samples, settings_of
 from tests.reference.config import MINUTE
 from tests.reference.streams import NOON, configs, streams

@@ -8,8 +8,9 @@ import pytest
 
 from stream.core.decode import Decoder
 from stream.core.labels import Labels
-from stream.core.segments import OTHER, Segments, Values
+from stream.core.segments import Segments
 from stream.core.settings import DAY, Settings
+from stream.core.values import OTHER, Values
 from tests.reference.streams import NOON, text
 
 TWO = Settings(dimensions=("channel",), rollups=((), ("channel",)), max_values_per_dimension=2)

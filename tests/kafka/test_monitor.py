@@ -13,9 +13,9 @@ import pytest
 from stream import monitor
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertStates, Change
-from stream.core.segments import Values
 from stream.core.settings import Rule, Settings
 from stream.core.shard import Shard
+from stream.core.values import Values
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
 from tests.kafka.test_outages import answers

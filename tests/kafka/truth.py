@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator
-from stream.core.segments import Values
 from stream.core.settings import Settings
 from stream.core.shard import Shard
+from stream.core.values import Values
 from stream.metrics.exposition import Scraped
 from stream.metrics.families import kpi_families
 from tests.kafka.topics import Read

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from stream.core.evaluate import Evaluator
-from stream.core.segments import Values
 from stream.core.series import Sample
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
+from stream.core.values import Values
 
 _numbers = count(1)
 

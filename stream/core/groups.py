@@ -1,0 +1,59 @@
+"""Series of a rollup: which segments add to which series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from stream.core.cells import Ints
+from stream.core.series import Labels
+from stream.core.values import Segment
+
+Rollup = tuple[str, ...]
+#: What tells the series of a rollup apart: a value for each of its labels.
+Key = tuple[str, ...]
+
+
+class Groups:
+    """The series of a rollup, numbered as they are met.
+
+    ``extra`` names labels of a KPI beyond those of the rollup, such as the currency.
+    """
+
+    def __init__(self, dimensions: Sequence[str], rollup: Rollup, extra: Rollup = ()) -> None:
+        names = (*dimensions, "currency")
+        self._label_names = (*rollup, *extra)
+        self._places = [names.index(name) for name in self._label_names]
+        self.keys: list[Key] = []
+        self.labels: list[Labels] = []
+        self._index: dict[Key, int] = {}
+        if not self._label_names:
+            # The total has a series before anything was counted.
+            self.find(())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, key: Key) -> int:
+        """The number of a series."""
+        found = self._index.get(key)
+        if found is None:
+            found = self._index[key] = len(self.keys)
+            self.keys.append(key)
+            self.labels.append(tuple(sorted(zip(self._label_names, key, strict=True))))
+        return found
+
+    def of(self, segment: Segment) -> int:
+        """The series that a segment adds to, −1 where it lacks a label."""
+        key = []
+        for place in self._places:
+            value = segment[place]
+            if value is None:
+                return -1
+            key.append(value)
+        return self.find(tuple(key))
+
+    def numbers(self, segments: Iterable[Segment | None]) -> Ints:
+        """The series of each segment, −1 where there is none."""
+        return np.array([-1 if s is None else self.of(s) for s in segments], dtype=np.int64)

@@ -1,0 +1,84 @@
+"""Customers' health scores, summed by series.
+
+A health score is no sum of counters, but each customer's signals lie in one shard. So a shard works
+the scores out for its customers, and these sums add up over shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from stream.core.cells import Ints
+from stream.core.formulas import FIXED
+from stream.core.groups import Key, Rollup
+from stream.core.kpi import Column
+from stream.core.settings import Window
+from stream.core.signals import AT_RISK_BELOW, LatestSignals, SignalTable
+
+
+class HealthSums(NamedTuple):
+    """Parallel arrays: a series, the sum of its scores in fixed point, customers, those at risk."""
+
+    series: Ints
+    scores: Ints
+    customers: Ints
+    at_risk: Ints
+
+
+class Health(Protocol):
+    """What is known of the health of some customers."""
+
+    def sums(
+        self, window: Window, at: int, rollup: Rollup, find: Callable[[Key], int], series: Ints
+    ) -> HealthSums:
+        """The sums for a rollup in a window at time ``at``.
+
+        ``find`` gives the number of a series; ``series`` has the one of each row, or −1.
+        """
+
+
+class LocalHealth:
+    """Health of the customers of a shard, from their latest signals."""
+
+    def __init__(self, signals: SignalTable) -> None:
+        self._signals = signals
+        self._within: tuple[str, int, LatestSignals] | None = None
+
+    def sums(
+        self, window: Window, at: int, rollup: Rollup, find: Callable[[Key], int], series: Ints
+    ) -> HealthSums:
+        """The sums for a rollup in a window at time ``at``."""
+        if self._within is None or self._within[:2] != (window.label, at):
+            rows = np.arange(series.size, dtype=np.int64)
+            self._within = (window.label, at, self._signals.within(window, at, rows))
+        return summed_scores(*self._within[2].scores(series))
+
+
+def summed_scores(series: Ints, scores: Column) -> HealthSums:
+    """Sums of customers' scores, one entry per customer and series, by series."""
+    found, which = np.unique(series, return_inverse=True)
+    # Sums in fixed point are the same in whatever order the customers stand.
+    fixed = np.rint(scores * FIXED).astype(np.int64)
+    totals = np.zeros(found.size, dtype=np.int64)
+    np.add.at(totals, which, fixed)
+    at_risk = (fixed < AT_RISK_BELOW * FIXED).astype(np.int64)
+    risks = np.zeros(found.size, dtype=np.int64)
+    np.add.at(risks, which, at_risk)
+    return HealthSums(found, totals, np.bincount(which, minlength=found.size), risks)
+
+
+def health_columns(parts: list[HealthSums], n: int) -> dict[str, Column]:
+    """Sum of scores, customers, and customers at risk, for each of ``n`` series."""
+    total, customers, at_risk = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    for part in parts:
+        np.add.at(total, part.series, part.scores)
+        np.add.at(customers, part.series, part.customers)
+        np.add.at(at_risk, part.series, part.at_risk)
+    return {
+        "health_sum": total / FIXED,
+        "customers": customers.astype(np.float64),
+        "customers_at_risk": at_risk.astype(np.float64),
+    }
