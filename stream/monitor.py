@@ -1,4 +1,4 @@
-"""Evaluates KPIs and alert rules over the shards of a worker, and says how the worker is."""
+"""The KPI families that this worker owns: followed, evaluated, and shown while they are totals."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertStates, RuleSet, evaluate, needed
-from stream.core.catalogue import KPIS
-from stream.core.evaluate import Evaluator, Share, Wanted
+from stream.core.catalogue import FAMILIES
 from stream.core.series import Evaluation
-from stream.core.settings import SECOND, Settings
-from stream.core.state import StateRefused
-from stream.kafka.alert_log import AlertLog
-from stream.kafka.log import FlushFailed
+from stream.core.settings import Settings
+from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
+from stream.kafka.shares import ShareReader, SharesUnread
 from stream.kafka.topics import Names
 from stream.metrics.view import AlertState, Timing, WorkerView
 
-#: How often gauges are evaluated, in ms.
-GAUGES_MS: Final = SECOND
-#: An evaluation of the rules that can't be made for so long is left out, in ms.
-PATIENCE_MS: Final = 5 * SECOND
+#: Gauges are evaluated when all shards have told more, or after this time (seconds).
+GAUGES_SECONDS: Final = 1.0
 #: Gauges that are older than this are absent, in seconds.
 STALE_SECONDS: Final = 15.0
 _TICK_SECONDS: Final = 0.1
@@ -35,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Makes the evaluations, takes alerts through their states, and holds the latest picture."""
+    """Evaluates the families that this worker owns, and holds the latest picture of the worker."""
 
     def __init__(
         self, settings: Settings, kafka: KafkaConfig, names: Names, owner: ShardOwner
@@ -46,15 +41,13 @@ class Monitor:
         self._kafka = kafka
         self._names = names
         self._owner = owner
-        self._evaluator = Evaluator(settings)
-        self._rules = RuleSet.of(settings, KPIS)
-        self._wanted = _wanted(settings)
-        self._alert_log: AlertLog | None = None
-        self._states = AlertStates()
-        self._evaluation: Evaluation | None = None
-        self._evaluated_at = 0.0
+        self._reader = ShareReader(kafka, names)
+        #: By the family's number.
+        self._desks: dict[int, Desk] = {}
+        #: Desks that are not ours any more, until they have let go of their alerts.
+        self._retired: list[Desk] = []
         self._evaluated = Timing()
-        self._next_rules = 0
+        self._evaluated_at = 0.0
         self._skipped = 0
         self._now = 0
 
@@ -64,105 +57,73 @@ class Monitor:
         return self._now
 
     async def run_gauges(self) -> None:
-        """Evaluate all KPIs every second, for ever."""
-        next_gauges = 0
+        """Follow the families that are ours and evaluate their KPIs, for ever."""
         while True:
-            now = self._clock()
-            if not self._owner.complete:
-                self._evaluation = None
-            elif now >= next_gauges:
-                next_gauges = now - now % GAUGES_MS + GAUGES_MS
-                self._evaluate_gauges(now)
-            await asyncio.sleep(_TICK_SECONDS)
+            try:
+                await self._follow()
+                told = await self._reader.read() if self._desks else {}
+            except SharesUnread as error:
+                log.warning("the parts of KPIs can't be read now: %s", error)
+                await self._reader.close()
+                self._retire(frozenset())
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            for number, records in told.items():
+                for key, value in records:
+                    self._desks[number].family.take(key, value)
+            self._evaluate_gauges()
+            if not self._desks:
+                await asyncio.sleep(_TICK_SECONDS)
+
+    async def _follow(self) -> None:
+        """Open desks for the families that the group's assignment gives to us, close the others."""
+        owner = self._owner
+        if not owner.is_assigned or owner.families == self._reader.families:
+            return
+        wanted = owner.families
+        self._retire(wanted)
+        await self._reader.follow(wanted)
+        for number in wanted - self._desks.keys():
+            self._desks[number] = Desk(
+                FAMILIES[number], self.settings, owner.total, self._kafka, self._names
+            )
+
+    def _retire(self, kept: frozenset[int]) -> None:
+        for number in self._desks.keys() - kept:
+            self._retired.append(self._desks.pop(number))
+
+    def _evaluate_gauges(self) -> None:
+        """Evaluate all families for the same time, once all have heard more, or after a second."""
+        heard = [d for n, d in self._desks.items() if self._reader.is_caught_up(n)]
+        is_old = time.monotonic() - self._evaluated_at >= GAUGES_SECONDS
+        if not heard or not (is_old or all(desk.is_due for desk in heard)):
+            return
+        now, started = self._clock(), time.monotonic()
+        for desk in heard:
+            desk.evaluate(now)
+        self._evaluated_at = time.monotonic()
+        self._evaluated = self._evaluated.plus(self._evaluated_at - started)
 
     async def run_rules(self) -> None:
         """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait."""
         while True:
-            if not self._owner.complete:
-                await self._let_go_of_alerts()
-            elif self._rules.rules:
-                await self._evaluate_rules(self._clock())
+            while self._retired:
+                desk = self._retired.pop()
+                self._skipped += desk.skipped
+                await desk.let_go_of_alerts()
+            for number, desk in list(self._desks.items()):
+                if number not in self._owner.families:
+                    await desk.let_go_of_alerts()
+                elif self._reader.is_caught_up(number):
+                    await desk.run_rules(self._clock())
             await asyncio.sleep(_TICK_SECONDS)
 
-    def _complete_to(self) -> int:
-        thread = self._owner.thread
-        caught_up = thread.caught_up if thread is not None else {}
-        return min((s.complete_to(caught_up) for s in self._owner.shards.values()), default=0)
-
-    def _advanced_shares(self, now: int) -> list[Share]:
-        """The shards as they are at ``now``: due carts are abandoned, panes are up to date."""
-        complete = min(now, self._complete_to())
-        shares = []
-        for owned in self._owner.shards.values():
-            shard = owned.shard
-            shard.advance(complete)
-            shard.fold(now)
-            shares.append(shard.share())
-        return shares
-
-    def _evaluate_gauges(self, now: int) -> None:
-        started = time.monotonic()
-        self._evaluation = self._evaluator.evaluate(self._advanced_shares(now), now)
-        self._evaluated_at = time.monotonic()
-        self._evaluated = self._evaluated.plus(self._evaluated_at - started)
-
-    # Alerts ------------------------------------------------------------------------------------
-
-    async def _evaluate_rules(self, now: int) -> None:
-        """Evaluate the rules at every time that is due and for which all records are there."""
-        if self._alert_log is None:
-            self._alert_log = await self._take_alerts(now)
-        alert_log = self._alert_log
-        while alert_log is not None and self._next_rules <= now and self._owner.complete:
-            at = self._next_rules
-            if self._complete_to() >= at:
-                if not await self._evaluate_rules_at(at, alert_log):
-                    return
-            elif now - at <= PATIENCE_MS:
-                return
-            else:
-                self._skipped += 1
-            self._next_rules = at + self.settings.evaluate_ms
-
-    async def _evaluate_rules_at(self, at: int, alert_log: AlertLog) -> bool:
-        """Evaluate the rules at one time; False where the outcome could not be written."""
-        evaluation = self._evaluator.evaluate(self._advanced_shares(at), at, self._wanted)
-        states, changes = evaluate(self._rules, self._states, evaluation, at)
-        if changes or states.alerts != self._states.alerts:
-            try:
-                await alert_log.write(states, changes)
-            except FlushFailed as error:
-                log.warning("the alerts' state was not written, taking over anew: %s", error)
-                await self._let_go_of_alerts()
-                return False
-        self._states = states
-        return True
-
-    async def _take_alerts(self, now: int) -> AlertLog | None:
-        """Take over the alerts' state; None where that is not possible yet."""
-        alert_log = AlertLog(self._kafka, self._names)
-        try:
-            self._states = await alert_log.take_over()
-        except StateRefused:
-            await alert_log.close()
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever Kafka's client raises, later it may do.
-            log.warning("the alerts' state can't be taken over yet: %r", error)
-            await alert_log.close()
-            await asyncio.sleep(_RETRY_SECONDS)
-            return None
-        step = self.settings.evaluate_ms
-        self._next_rules = -(-now // step) * step
-        return alert_log
-
-    async def _let_go_of_alerts(self) -> None:
-        if self._alert_log is not None:
-            alert_log, self._alert_log = self._alert_log, None
-            await alert_log.close()
-
     async def close(self) -> None:
-        """Let go of the alerts' state."""
-        await self._let_go_of_alerts()
+        """Let go of the alerts' states, and of the parts."""
+        self._retire(frozenset())
+        for desk in self._retired:
+            await desk.let_go_of_alerts()
+        await self._reader.close()
 
     # The picture -------------------------------------------------------------------------------
 
@@ -171,80 +132,100 @@ class Monitor:
         owner = self._owner
         health = owner.health
         trouble = self._trouble()
-        fresh = trouble is None
-        shards = [owned.shard for owned in owner.shards.values()]
+        shown = list(self._shown()) if trouble is None else []
         remembered: Counter[str] = Counter()
-        for shard in shards:
-            remembered.update(shard.remembered())
+        for owned in owner.shards.values():
+            remembered.update(owned.shard.remembered())
         return WorkerView(
-            evaluation=self._evaluation if fresh else None,
-            outcomes=self._outcomes() if fresh else {},
-            last_event_ms=self._last_events(),
-            covered=self._covered() if fresh else {},
-            alerts=self._alerts() if fresh else (),
-            ready=trouble is None,
-            reason=trouble or "ready",
+            evaluation=_together(shown),
+            evaluated_ms={
+                sample.kpi.removesuffix("_quantile"): desk.evaluation.at
+                for desk in shown
+                if desk.evaluation is not None
+                for sample in desk.evaluation.samples
+            },
+            outcomes=_outcomes(shown),
+            last_event_ms=_last_events(shown),
+            covered=self._covered(shown),
+            alerts=self._alerts(shown),
+            ready=self._unready(trouble) is None,
+            reason=self._unready(trouble) or self._standing(),
             lag=self._lag(),
             flush=health.flush,
             flush_failures=health.flush_failures,
             evaluated=self._evaluated,
-            rule_evaluations_skipped=self._skipped,
+            rule_evaluations_skipped=self._skipped + sum(d.skipped for d in self._desks.values()),
             recovery=health.recovery,
-            shards=len(shards),
-            shards_recovering=max(0, owner.expected - len(shards)),
+            shards=len(owner.shards),
+            shards_recovering=max(0, owner.expected - len(owner.shards)),
             dead_letters=dict(health.dead_letters),
-            segments=sum(len(s.segments.rows) for s in shards),
+            segments=sum(len(o.shard.segments.rows) for o in owner.shards.values()),
             remembered=dict(remembered),
             gaps=self._gaps(),
             notifications=dict(self.notifications),
         )
 
     def _trouble(self) -> str | None:
-        """Why the series may not be shown as totals; None where they may."""
+        """Why nothing that this worker shows may be taken for a total; None where it may."""
         owner = self._owner
-        if not owner.complete:
+        if not owner.is_assigned:
             return owner.outage or owner.reason
-        if self._evaluation is None:
-            return "nothing is evaluated yet"
         now = time.monotonic()
         beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
         if now - beat > self._kafka.session_timeout_ms / 2000:
             lost = f"the group has accepted no heartbeat for {now - beat:.0f} s"
             return owner.outage or lost
-        if now - self._evaluated_at > STALE_SECONDS:
-            return f"the last evaluation is {now - self._evaluated_at:.0f} s old"
         return None
 
-    def _outcomes(self) -> dict[tuple[str, str], int]:
-        totals: Counter[tuple[str, str]] = Counter()
-        for owned in self._owner.shards.values():
-            for topic, counts in owned.shard.progress.outcomes.items():
-                totals.update({(topic, outcome): n for outcome, n in counts.items()})
-        return dict(totals)
+    def _shown(self) -> Iterator[Desk]:
+        """The desks whose numbers are totals, and not too old."""
+        for number in sorted(self._desks.keys() & self._owner.families):
+            desk = self._desks[number]
+            is_fresh = time.monotonic() - desk.evaluated_at <= STALE_SECONDS
+            if desk.evaluation is None or not is_fresh:
+                continue
+            if desk.family.missing(self._clock()) is None:
+                yield desk
 
-    def _last_events(self) -> dict[str, int]:
-        last: dict[str, int] = {}
-        for owned in self._owner.shards.values():
-            for topic, at in owned.shard.progress.clocks.items():
-                last[topic] = max(at, last.get(topic, at))
-        return last
+    def _unready(self, trouble: str | None) -> str | None:
+        """Why this worker is not ready; what other workers lack does not count."""
+        owner = self._owner
+        if trouble is not None:
+            return trouble
+        if not owner.settled:
+            return owner.outage or owner.reason
+        for number in owner.families:
+            desk = self._desks.get(number)
+            if desk is None or not self._reader.is_caught_up(number):
+                return f"reading the parts of {FAMILIES[number]}"
+            missing = desk.family.missing(self._clock())
+            if desk.evaluation is None and (missing is None or len(owner.shards) == owner.total):
+                return missing or f"{FAMILIES[number]} is not evaluated yet"
+        return None
 
-    def _covered(self) -> dict[str, float]:
-        firsts = [
-            owned.shard.progress.first
-            for owned in self._owner.shards.values()
-            if owned.shard.progress.first is not None
-        ]
-        if not firsts or self._evaluation is None:
+    def _standing(self) -> str:
+        owner = self._owner
+        if not owner.shards:
+            return "ready, standing by: the group gives this worker no shards"
+        return f"ready: {len(owner.shards)} of {owner.total} shards"
+
+    def _covered(self, shown: list[Desk]) -> dict[str, float]:
+        """Shown by the owner of the first family, since it is the same for all."""
+        desk = next((d for d in shown if d.topic == FAMILIES[0]), None)
+        if desk is None or desk.evaluation is None:
             return {}
-        age = self._evaluation.at - min(firsts)
+        firsts = [beat.first for beat in desk.family.beats() if beat.first is not None]
+        if not firsts:
+            return {}
+        age = desk.evaluation.at - min(firsts)
         return {w.label: min(1.0, max(0.0, age / w.size_ms)) for w in self.settings.windows}
 
-    def _alerts(self) -> tuple[AlertState, ...]:
+    def _alerts(self, shown: list[Desk]) -> tuple[AlertState, ...]:
         severities = {rule.name: rule.severity for rule in self.settings.rules}
         return tuple(
             AlertState(s.rule, severities.get(s.rule, ""), s.labels, s.phase == "firing")
-            for s in self._states.alerts
+            for desk in shown
+            for s in desk.states.alerts
         )
 
     def _lag(self) -> dict[tuple[str, int], int]:
@@ -264,9 +245,26 @@ class Monitor:
         return dict(gaps)
 
 
-def _wanted(settings: Settings) -> Mapping[str, Wanted]:
-    """What the rules need, by window; finer rollups too, for what moved an alert."""
-    kpis: dict[str, set[str]] = {}
-    for kpi, window, _ in needed(settings.rules):
-        kpis.setdefault(window, set()).add(kpi)
-    return {window: Wanted(frozenset(names)) for window, names in kpis.items()}
+def _together(shown: list[Desk]) -> Evaluation | None:
+    """The samples of all desks; None where there is no desk."""
+    evaluations = [desk.evaluation for desk in shown if desk.evaluation is not None]
+    if not evaluations:
+        return None
+    samples = tuple(sample for evaluation in evaluations for sample in evaluation.samples)
+    return Evaluation(max(evaluation.at for evaluation in evaluations), samples)
+
+
+def _outcomes(shown: list[Desk]) -> dict[tuple[str, str], int]:
+    totals: Counter[tuple[str, str]] = Counter()
+    for desk in shown:
+        for beat in desk.family.beats():
+            totals.update({(desk.topic, outcome): n for outcome, n in beat.outcomes.items()})
+    return dict(totals)
+
+
+def _last_events(shown: list[Desk]) -> dict[str, int]:
+    return {
+        desk.topic: max(clocks)
+        for desk in shown
+        if (clocks := [beat.clock for beat in desk.family.beats() if beat.clock is not None])
+    }

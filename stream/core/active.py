@@ -22,7 +22,9 @@ Base = tuple[int, int, int]
 
 _OPEN_END: Final = 1 << 60
 #: A label set with fewer entries is not worth making coarser.
-_FEW: Final = 64
+_FEW: Final = 512
+#: Bases that come later than this (ms, in event time) may be off by what happened in a pane.
+LATE_BASE_MS: Final = DAY
 
 
 class LabelSet:
@@ -135,20 +137,25 @@ def home(parts: Iterable[LabelSet]) -> Segment:
     return min(parts, key=lambda part: (part.since, repr(part.segment))).segment
 
 
-def coarser(windows: Sequence[Window], at: int) -> list[tuple[int, int]]:
+def coarser(found: LabelSet, windows: Sequence[Window], at: int) -> list[tuple[int, int]]:
     """From when on which times are needed only by multiples, see ``LabelSet.coarsen``.
 
-    A window's start is a multiple of its pane, so what is older than the start of the finer windows
-    is only ever asked for by the panes of the others. What is older than all of them is needed by
-    the day, for bases that come so late.
+    A window asks for what came after its start, and after the base that it starts from, by its
+    panes; what is older it only needs as a sum. What no window asks for is needed by the day, for
+    bases that come so late.
     """
-    steps: list[tuple[int, int]] = []
-    by_start = sorted(windows, key=lambda w: w.start(at - GRACE_MS))
-    steps.append((by_start[0].start(at - GRACE_MS), DAY))
-    for i in range(1, len(by_start)):
-        start = by_start[i].start(at - GRACE_MS)
-        steps.append((start, math.gcd(*(w.pane_ms for w in by_start[:i]))))
-    return steps
+    asked: list[tuple[int, int]] = []
+    for window in windows:
+        first = window.start(at - GRACE_MS)
+        settled = [b[0] for b in found.bases.values() if b[0] < first + window.pane_ms]
+        if settled:
+            first = min(first, max(settled) // window.pane_ms * window.pane_ms)
+        asked.append((first, window.pane_ms))
+    asked.sort()
+    return [
+        (first, math.gcd(*(pane for _, pane in asked[:i])) if i else DAY)
+        for i, (first, _) in enumerate(asked)
+    ]
 
 
 def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet]) -> int:
@@ -194,6 +201,8 @@ class ActiveStore:
         #: Label sets that have changed since a reader last emptied this.
         self.renewed: set[bytes] = set()
         self._arrivals = 0
+        #: The latest time of a start, a cancellation or a base.
+        self._latest = -_OPEN_END
         self._pending: dict[bytes, tuple[list[tuple[int, int]], list[Base]]] = {}
         self._touched: set[bytes] = set()
 
@@ -217,6 +226,8 @@ class ActiveStore:
     def count(self, labels: Labels, occurred: int, n: int, at: int) -> None:
         """Count n starts (−n: cancellations) at ``occurred``; ``at`` is the time of arrival."""
         key, found = self._set(labels, at)
+        self.renewed.add(key)
+        self._latest = max(self._latest, occurred)
         found.count(occurred // self._unit_ms, n)
         self._pending.setdefault(key, ([], []))[0].append((occurred // self._unit_ms, n))
 
@@ -227,6 +238,8 @@ class ActiveStore:
             self.refused_bases += 1
             return
         self._arrivals += 1
+        self.renewed.add(key)
+        self._latest = max(self._latest, occurred)
         base = (occurred, self._arrivals, active)
         found.set_base(occurred // self._unit_ms, base)
         self._pending.setdefault(key, ([], []))[1].append(base)
@@ -245,7 +258,6 @@ class ActiveStore:
         self.settle()
         pending, self._pending = self._pending, {}
         self._touched.update(pending)
-        self.renewed.update(pending)
         return [
             (key, self.sets[key].segment, self.sets[key].since, *parts)
             for key, parts in pending.items()
@@ -266,6 +278,8 @@ class ActiveStore:
 
     def _note(self, found: LabelSet) -> None:
         self._arrivals = max(self._arrivals, *(b[1] for b in found.bases.values()), 0)
+        units = max((*found.net, *found.bases), default=self._latest // self._unit_ms)
+        self._latest = max(self._latest, units * self._unit_ms)
 
     def touched(self) -> set[str]:
         """The label sets that have changed since the last call."""
@@ -287,16 +301,18 @@ class ActiveStore:
         """Forget what no window needs any more; yields the label sets of which nothing is left."""
         windows = self._settings.windows
         oldest = min(w.start(at) for w in windows)
-        steps = coarser(windows, at)
+        settled = min(at, self._latest) - LATE_BASE_MS
         forgotten = at - 2 * self._settings.memory_ms
         over = []
         for key, found in self.sets.items():
             if len(found) > 1 and found.forget_before(oldest, self._unit_ms, windows):
                 self._touched.add(key)
                 self.renewed.add(key)
-            if len(found) > _FEW and found.coarsen(steps, self._unit_ms):
-                self._touched.add(key)
-                self.renewed.add(key)
+            if len(found) > _FEW:
+                steps = coarser(found, windows, settled)
+                if found.coarsen(steps, self._unit_ms):
+                    self._touched.add(key)
+                    self.renewed.add(key)
             if key not in self._pending and found.is_over(forgotten, self._unit_ms):
                 over.append(key)
         for key in over:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import chain
 
+import numpy as np
+
 from stream.core.event import EventType
 from stream.core.kpi import Kpi
 from stream.core.layout import Layout
@@ -34,3 +36,15 @@ LAYOUT = Layout(
     chain.from_iterable(t.counters for t in TOPICS.values()),
     chain.from_iterable(t.sketches for t in TOPICS.values()),
 )
+
+#: The topics in the order of the catalogue. The counters of one topic make up a family: they are
+#: merged, evaluated and shown by one worker.
+FAMILIES: tuple[str, ...] = tuple(TOPICS)
+
+_OWNER: dict[str, int] = {
+    name: number
+    for number, topic in enumerate(TOPICS.values())
+    for name in (*(c.name for c in topic.counters), *topic.sketches)
+}
+#: The number of the family of each counter, by the counter's position in the layout.
+FAMILY_OF_COUNTER = np.array(LAYOUT.owners(_OWNER), dtype=np.int64)

@@ -150,6 +150,10 @@ class Cells:
         low, high = np.searchsorted(self.keys, (self._key(first_slot), self._key(last_slot + 1)))
         return self.keys[low:high], self.values[low:high]
 
+    def slots(self) -> list[int]:
+        """The slots that hold anything, in order."""
+        return [int(x) for x in (np.unique(self.keys >> LOW_BITS) + self._origin).tolist()]
+
     def drop_before(self, slot: int) -> list[int]:
         """Forget all slots before ``slot``; the slots that were forgotten, in order."""
         end = int(np.searchsorted(self.keys, self._key(slot)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from stream.core import quantiles
@@ -39,7 +39,18 @@ class Layout:
             position += quantiles.BUCKETS
         if position > MAX_COUNTERS:
             raise ValueError(f"the catalogue has {position} counters; {MAX_COUNTERS} fit")
+        #: How many positions there are.
+        self.size = position
         self.names = tuple(self.positions.items()) + tuple(self.sketches.items())
+
+    def owners(self, of: Mapping[str, int]) -> list[int]:
+        """For each position what ``of`` says of the counter or sketch that has it."""
+        owners = [0] * self.size
+        starts = sorted((position, name) for name, position in self.names)
+        ends = [position for position, _ in starts[1:]] + [self.size]
+        for (position, name), end in zip(starts, ends, strict=True):
+            owners[position:end] = [of[name]] * (end - position)
+        return owners
 
     def contribution(self, counts: Iterable[tuple[str, int]]) -> Contribution:
         """Turn named counts into positions; for a sketch the number is the value to count."""

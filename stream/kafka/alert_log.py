@@ -16,16 +16,15 @@ from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
 
-_KEY = b"states"
-
 
 class AlertLog:
-    """Keeps the states of alerts; only one worker at a time can write them."""
+    """Keeps the states of a KPI family's alerts; only one worker at a time can write them."""
 
-    def __init__(self, kafka: KafkaConfig, names: Names) -> None:
+    def __init__(self, kafka: KafkaConfig, names: Names, family: str) -> None:
         self._kafka = kafka
         self._names = names
-        self._writer = TransactionalWriter(kafka, f"{kafka.group}-alerts", STATE_LIMIT)
+        self._key = family.encode()
+        self._writer = TransactionalWriter(kafka, f"{kafka.group}-alerts-{family}", STATE_LIMIT)
 
     async def take_over(self) -> AlertStates:
         """Fence the owner before; the states as they were written last.
@@ -35,7 +34,7 @@ class AlertLog:
             StateRefused: the states can't be read.
         """
         await self._writer.start()
-        found = (await read_log(self._kafka, self._names.alert_state, 0)).get(_KEY)
+        found = (await read_log(self._kafka, self._names.alert_state, 0)).get(self._key)
         try:
             return msgspec.json.decode(found, type=AlertStates) if found else AlertStates()
         except msgspec.MsgspecError as error:
@@ -46,7 +45,7 @@ class AlertLog:
         records = [
             Outgoing(self._names.alerts, None, c.key, msgspec.json.encode(c)) for c in changes
         ]
-        state = Outgoing(self._names.alert_state, 0, _KEY, msgspec.json.encode(states))
+        state = Outgoing(self._names.alert_state, 0, self._key, msgspec.json.encode(states))
         await self._writer.write([*records, state])
 
     async def close(self) -> None:

@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Final
 from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
+from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
 from stream.core.state import StateRefused
 from stream.core.values import Values
 from stream.kafka.log import FlushFailed
+from stream.kafka.registry import ValueRegistry
 from stream.kafka.shards import Health, OwnedShard
 from stream.kafka.topics import TopicMap
 from stream.kafka.transport import Chunk, ChunkThread
@@ -26,6 +28,11 @@ _LAST_FLUSH_SECONDS: Final = 3.0
 _RETRY_SECONDS: Final = 1.0
 #: How often the group is told the positions, in seconds.
 _TELL_SECONDS: Final = 5.0
+
+#: How often the owners of the KPI families are told what has changed, in seconds.
+SHARE_SECONDS: Final = 1.0
+#: How often the registry is told which values are still in use, in seconds.
+_REFRESH_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +62,11 @@ class ShardOwner:
         self._kafka = kafka
         self._topics = topics
         self._by_full_name = {topics.names.source(t): t for t in topics.partitions}
-        self._values = Values(settings)
+        self._values = Values(settings, shared=True)
+        self._registry = ValueRegistry(kafka, topics.names, self._values)
         self._assigned: set[int] = set()
+        #: Whether the group has told which shards are ours, and has not called them back.
+        self.is_assigned = False
         self._live: dict[TopicPartition, int] = {}
         self._epoch = 0
         self._parked: dict[int, OwnedShard] = {}
@@ -64,12 +74,26 @@ class ShardOwner:
         self._flush_now = asyncio.Event()
         self._stopping = False
         self._tell_at = 0.0
+        self._share_at = 0.0
+        self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         self.thread: ChunkThread | None = None
 
     @property
-    def complete(self) -> bool:
-        """Whether all shards are live here, so that sums over them are totals."""
-        return len(self.shards) == self._topics.shards
+    def settled(self) -> bool:
+        """Whether the group has spoken and all shards that it gave to this worker are live."""
+        return self.is_assigned and len(self.shards) == len(self._assigned)
+
+    @property
+    def families(self) -> frozenset[int]:
+        """The KPI families that this worker owns: each goes with one of the shards."""
+        return frozenset(
+            family for family in range(len(FAMILIES)) if family % self.total in self._assigned
+        )
+
+    @property
+    def total(self) -> int:
+        """How many shards there are, over all workers."""
+        return self._topics.shards
 
     @property
     def expected(self) -> int:
@@ -88,7 +112,7 @@ class ShardOwner:
     async def revoked(self) -> None:
         """Stop reading, write what there is, and keep the shards in case they come back."""
         self._live = {}
-        self._assigned = set()
+        self._assigned, self.is_assigned = set(), False
         self.reason = "the group is rebalancing"
         await self._cancel_tasks()
         await self._flush_a_last_time()
@@ -114,7 +138,7 @@ class ShardOwner:
         if missing:
             self._fail(StateRefused(f"partitions of {', '.join(sorted(missing))} are gone"))
             return
-        self._assigned = set(owned)
+        self._assigned, self.is_assigned = set(owned), True
         self.reason = self._share_of_shards("the group gives this worker")
         self._spawn(self._take_over(self._assigned))
 
@@ -133,10 +157,6 @@ class ShardOwner:
             await self._enter(number)
         if numbers:
             self.health.recovery = self.health.recovery.plus(time.monotonic() - started)
-        if not self.complete:
-            self.reason = self._share_of_shards("this worker owns") + (
-                "; KPIs need all of them in one worker"
-            )
 
     async def _recover(self, number: int) -> None:
         """Have the shard, not live yet, among the parked ones.
@@ -145,7 +165,14 @@ class ShardOwner:
         would be fenced.
         """
         while number not in self._parked and self.fatal is None:
-            shard = OwnedShard(number, self._settings, self._values, self._kafka, self._topics)
+            shard = OwnedShard(
+                number,
+                self._settings,
+                self._values,
+                self._registry,
+                self._kafka,
+                self._topics,
+            )
             try:
                 await shard.recover()
             except StateRefused as error:
@@ -237,22 +264,44 @@ class ShardOwner:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._flush_now.wait(), self._kafka.flush_ms / 1000)
             self._flush_now.clear()
-            await self._flush_all()
-            if time.monotonic() > self._tell_at:
-                self._tell_at = time.monotonic() + _TELL_SECONDS
+            now = time.monotonic()
+            share = now >= self._share_at
+            if share:
+                self._share_at = now - now % SHARE_SECONDS + SHARE_SECONDS
+            await self._flush_all(share=share)
+            if now > self._tell_at:
+                self._tell_at = now + _TELL_SECONDS
                 self._tell_positions()
+            if now > self._refresh_at:
+                self._refresh_at = now + _REFRESH_SECONDS
+                self._spawn(self._refresh())
 
-    async def _flush_all(self) -> None:
-        """Flush every live shard; one whose flush fails is dropped and taken over anew."""
-        await asyncio.gather(*(self._flush(s) for s in list(self.shards.values())))
+    async def _refresh(self) -> None:
+        try:
+            await self._registry.refresh()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
+            log.warning("the registry of values was not told what is in use: %r", error)
+
+    async def _flush_all(self, *, share: bool = False) -> None:
+        """Flush every live shard; one whose flush fails is dropped and taken over anew.
+
+        ``share``: tell the owners of the KPI families too.
+        """
+        caught_up = self.thread.caught_up if self.thread is not None else {}
+        await asyncio.gather(
+            *(
+                self._flush(s, s.complete_to(caught_up) if share else None)
+                for s in list(self.shards.values())
+            )
+        )
 
     async def _flush_a_last_time(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._flush_all(), _LAST_FLUSH_SECONDS)
 
-    async def _flush(self, shard: OwnedShard) -> None:
+    async def _flush(self, shard: OwnedShard, complete_to: int | None = None) -> None:
         try:
-            await shard.flush(self.health)
+            await shard.flush(self.health, complete_to)
         except FlushFailed as error:
             log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
             self.health.flush_failures += 1

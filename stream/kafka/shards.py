@@ -9,6 +9,7 @@ the sources where the state says. So each record counts once, whoever dies when.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,12 +17,16 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
+from stream.core.catalogue import FAMILIES
 from stream.core.event import DEAD_LETTER_OUTCOMES
-from stream.core.settings import Settings
+from stream.core.settings import SECOND, Settings
 from stream.core.shard import Refusal, Shard
+from stream.core.sharing import Sharing
 from stream.core.state import StateLog, StateRefused
+from stream.core.topics import cart
 from stream.core.values import Values
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
+from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
 from stream.metrics.view import Timing
@@ -30,6 +35,8 @@ from stream.metrics.view import Timing
 MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
 #: So many records since the last flush make one due at once, so that deltas stay small.
 MOST_RECORDS: Final = 50_000
+#: A shard that is this far behind (ms) goes by the time of its events, not by the clock.
+_BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
 
@@ -52,9 +59,17 @@ class OwnedShard:
     """A shard that this worker has taken over. It is fed by the agent and flushed by a timer."""
 
     def __init__(
-        self, number: int, settings: Settings, values: Values, kafka: KafkaConfig, topics: TopicMap
+        self,
+        number: int,
+        settings: Settings,
+        values: Values,
+        registry: ValueRegistry,
+        kafka: KafkaConfig,
+        topics: TopicMap,
     ) -> None:
         self.number = number
+        self._registry = registry
+        self._sharing: Sharing | None = None
         self.shard = Shard(settings, values)
         self.log = StateLog(self.shard)
         #: Labels the chunks that were read since the last seek; 0 until the shard is live.
@@ -90,9 +105,11 @@ class OwnedShard:
             KafkaError, FlushFailed: not now; try again.
             StateRefused: the state can't be used.
         """
+        await self._registry.read()
         await self._writer.start()
         records = await read_log(self._kafka, self._topics.names.state, self.number)
         self.log.recover(records)
+        self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
     async def find_positions(self, thread: ChunkThread) -> dict[TopicPartition, int]:
         """Where to go on in the sources.
@@ -145,29 +162,55 @@ class OwnedShard:
             self._letters.append(Outgoing(target, self.number, record.key, record.value, headers))
             self._letter_bytes += len(record.value or b"") + len(record.key or b"") + 512
 
-    async def flush(self, health: Health) -> None:
+    async def flush(self, health: Health, complete_to: int | None = None) -> None:
         """Write what has changed, as one transaction; nothing where one is under way.
+
+        ``complete_to`` (ms): tell the owners of the families too, and that all that the sources
+        held then is applied.
 
         Raises:
             FlushFailed: the shard must be dropped and taken over anew.
         """
+        await self._registry.settle()
         if self.in_doubt:
             return
-        started = time.monotonic()
-        state = self.log.flush(_now_ms())
+        started, now = time.monotonic(), _now_ms()
+        shares = self._shares(now, complete_to)
+        state = self.log.flush(now)
         letters, self._letters, self._letter_bytes = self._letters, [], 0
         self._records_since_flush = 0
-        if not state:
+        if not state and not shares:
             return
         names = self._topics.names
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         self.in_doubt = True
-        await self._writer.write([*letters, *records])
+        await self._writer.write([*letters, *records, *shares])
         self.in_doubt = False
         health.flush = health.flush.plus(time.monotonic() - started)
         for letter in letters:
             topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")
             health.dead_letters[topic] = health.dead_letters.get(topic, 0) + 1
+
+    def _shares(self, now: int, complete_to: int | None) -> list[Outgoing]:
+        """Bring the shard up to date and put into words what the owners of families must know."""
+        shard = self.shard
+        shard.segments.settle()
+        shard.active.settle()
+        if complete_to is None and self._sharing is not None and self._sharing.is_whole:
+            return []
+        complete_to = min(now, complete_to or 0)
+        # Of a shard that is behind, the time of its events says which carts are abandoned.
+        seen = shard.progress.clocks.get(cart.NAME, 0)
+        shard.advance(complete_to if now - complete_to < _BEHIND_MS else min(now, seen))
+        shard.fold(now)
+        if self._sharing is None:
+            return []
+        topic = self._topics.names.shares
+        return [
+            Outgoing(topic, FAMILIES.index(family), key, value)
+            for family, records in self._sharing.collect(now, complete_to).items()
+            for key, value in records
+        ]
 
     def complete_to(self, caught_up: Mapping[TopicPartition, CaughtUp]) -> int:
         """The latest time (ms) such that all that the sources held then is applied; 0: never."""

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import KafkaConfig
-from stream.core.catalogue import TOPICS
+from stream.core.catalogue import FAMILIES, TOPICS
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.refusal import client_is_quiet, unreachable
 
@@ -41,6 +41,11 @@ _COMPACTED: Final = {
     "segment.ms": str(60 * 60 * 1000),
     "min.cleanable.dirty.ratio": "0.3",
     "max.message.bytes": str(STATE_LIMIT),
+}
+#: Shares are told anew all the time, so that most of their log is outdated soon.
+_SHARED: Final = _COMPACTED | {
+    "segment.bytes": str(32 * 1024 * 1024),
+    "segment.ms": str(10 * 60 * 1000),
 }
 
 
@@ -79,6 +84,21 @@ class Names:
     def alert_state(self) -> str:
         """The compacted log of the alerts' state."""
         return f"{self.group}-alerts"
+
+    @property
+    def shares(self) -> str:
+        """The compacted log of what shards tell the owners of KPI families, a partition each."""
+        return f"{self.group}-share"
+
+    @property
+    def values(self) -> str:
+        """The registry of the dimensions' values that have a place of their own."""
+        return f"{self.group}-values"
+
+    @property
+    def internal(self) -> tuple[str, ...]:
+        """All topics of the group's own."""
+        return (self.state, self.alert_state, self.shares, self.values)
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ async def check(kafka: KafkaConfig, topics: TopicMap) -> None:
     names = topics.names
     wanted = {names.source(topic): n for topic, n in topics.partitions.items()}
     wanted |= {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
-    wanted |= {names.state: topics.shards}
+    wanted |= {names.state: topics.shards, names.shares: len(FAMILIES)}
     try:
         async with asyncio.timeout(_CHECK_SECONDS), _admin(kafka) as admin:
             described: list[Any] = await admin.describe_topics(list(wanted))
@@ -176,7 +196,9 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
         await _create(admin, kafka, dead, {"max.message.bytes": str(limit)})
         await _check_limit(admin, names.dead_letters(topic), limit)
     await _create(admin, kafka, {names.alerts: 1}, {})
-    await _create(admin, kafka, {names.state: shards, names.alert_state: 1}, _COMPACTED)
+    compacted = {names.state: shards, names.alert_state: 1, names.values: 1}
+    await _create(admin, kafka, compacted, _COMPACTED)
+    await _create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)
     found = (await _counts(admin, [names.state]))[names.state]
     if found != shards:
         raise TopicsUnfit(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stream.core.active import LabelSet, active_at
+from stream.core.active import ActiveStore, LabelSet, active_at, coarser
+from stream.core.labels import NO_LABELS
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
+from stream.core.values import Values
 
 PANE = 60
 UNIT = 10
@@ -44,3 +49,66 @@ def test_active_at_the_start(
 def test_parts_of_one_label_set_add_up_under_one_base() -> None:
     parts = [label_set({60: 1}, (60, 10)), label_set({70: 2, 30: 100})]
     assert active_at(120, PANE, UNIT, parts) == 13
+
+
+_times = st.integers(0, 40 * 86_400).map(lambda seconds: seconds * 1000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(_times, st.integers(-5, 5), max_size=30),
+    st.lists(st.tuples(_times, st.integers(0, 50)), max_size=4),
+    st.integers(10, 60).map(lambda day: day * DAY + 12_345_000),
+)
+def test_joining_old_units_changes_no_window_from_then_on(
+    net: dict[int, int], bases: list[tuple[int, int]], now: int
+) -> None:
+    windows = Settings().windows
+    unit = 5 * SECOND
+
+    def found() -> LabelSet:
+        made = LabelSet((None,))
+        for at, n in net.items():
+            if at <= now:
+                made.count(at // unit, n)
+        for arrival, (at, active) in enumerate(bases, 1):
+            if at <= now:
+                made.set_base(at // unit, (at, arrival, active))
+        return made
+
+    fine, coarse = found(), found()
+    coarse.coarsen(coarser(coarse, windows, now), unit)
+    assert len(coarse) <= len(fine)
+    for later in (0, 5 * SECOND, 2 * MINUTE, HOUR, DAY, 9 * DAY):
+        for w in windows:
+            start = w.start(now + later)
+            assert active_at(start, w.pane_ms, unit, [coarse]) == active_at(
+                start, w.pane_ms, unit, [fine]
+            )
+
+
+def test_a_busy_label_set_without_a_base_stays_small() -> None:
+    core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    for at in range(0, 30 * DAY, 10 * MINUTE):
+        store.count(NO_LABELS, at, 1, at)
+        if at % DAY == 0:
+            list(store.expire(at))
+    (found,) = store.sets.values()
+    list(store.expire(30 * DAY))
+    assert len(found) < 900
+    assert sum(found.net.values()) == 30 * 24 * 6
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_label_set_of_which_nothing_is_left_is_forgotten(with_base: bool) -> None:
+    core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    store.count(NO_LABELS, 0, 1, 0)
+    store.count(NO_LABELS, DAY, -1, DAY)
+    if with_base:
+        store.set_base(NO_LABELS, 2 * DAY, 0, 2 * DAY)
+    store.changes()
+    assert list(store.expire(15 * DAY)) == []
+    assert list(store.expire(40 * DAY)) == [NO_LABELS.key.hex()]
+    assert not store.sets

@@ -1,0 +1,248 @@
+"""The parts of a KPI family, as the shards have told them, ready to be added up.
+
+``Family`` takes the records of the family's shares in the order of their log. Whatever it shows is
+a total: a share is taken in as a whole, and of a shard that begins anew the former life counts
+until the new one has told everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import zstandard
+
+from stream.core.active import LabelSet
+from stream.core.cells import Ints, summed
+from stream.core.evaluate import Share
+from stream.core.groups import Key, Rollup
+from stream.core.health import HealthSums
+from stream.core.settings import SECOND, Settings, Window
+from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, ring, unpack
+from stream.core.tally import GRACE_MS, Tally
+from stream.core.values import Segment
+
+#: A shard that was not heard of for longer than this (ms) is missing.
+SILENCE_MS: Final = 15 * SECOND
+
+_EMPTY: Final = np.empty(0, dtype=np.int64)
+#: (row, counter) keys and values.
+_Cells = tuple[Ints, Ints]
+
+
+class PaneSums:
+    """The panes of one window, and the sum of those asked for last, brought up to date by pane."""
+
+    def __init__(self) -> None:
+        self.panes: dict[int, _Cells] = {}
+        self._summed: dict[int, _Cells] = {}
+        self._sum: _Cells = (_EMPTY, _EMPTY)
+
+    def between(self, first: int, last: int) -> _Cells:
+        """Keys and values of the panes ``first`` to ``last``, summed."""
+        wanted = {pane: cells for pane, cells in self.panes.items() if first <= pane <= last}
+        gone = [cells for pane, cells in self._summed.items() if wanted.get(pane) is not cells]
+        new = [cells for pane, cells in wanted.items() if self._summed.get(pane) is not cells]
+        if len(gone) + len(new) > len(wanted):
+            self._sum, gone, new = (_EMPTY, _EMPTY), [], list(wanted.values())
+        if gone or new:
+            keys, values = self._sum
+            self._sum = summed(
+                np.concatenate([keys, *(k for k, _ in new), *(k for k, _ in gone)]),
+                np.concatenate([values, *(v for _, v in new), *(-v for _, v in gone)]),
+            )
+        self._summed = wanted
+        return self._sum
+
+
+class Part:
+    """What one life of a shard has told of a family."""
+
+    def __init__(self, life: str, settings: Settings) -> None:
+        self.life = life
+        self.beat: Beat | None = None
+        self.rows: list[Segment | None] = []
+        self.active: dict[bytes, LabelSet] = {}
+        #: By window and slot: the pane, and for each rollup its series.
+        self._health: dict[tuple[str, str], tuple[int, list[Any]]] = {}
+        self._settings = settings
+        self._windows = {w.label: w for w in settings.windows}
+        self._rings = {w.label: ring(w) for w in settings.windows}
+        self._panes = {w.label: PaneSums() for w in settings.windows}
+        self._slots: dict[tuple[str, str], int] = {}
+        self._labels: dict[str, bytes] = {}
+        self._unit_ms = Tally(settings.windows).unit_ms
+
+    def share(self) -> Share:
+        """What it contributes to the totals."""
+        return Share(self, self.rows, self.active, self)
+
+    def between(self, window: str, first: int, last: int) -> tuple[Ints, Ints]:
+        """(row, counter) keys and values of a window's panes ``first`` to ``last``."""
+        return self._panes[window].between(first, last)
+
+    def sums(
+        self, window: Window, at: int, rollup: Rollup, find: Callable[[Key], int], series: Ints
+    ) -> HealthSums:
+        """The sums of health scores for a rollup in a window at time ``at``."""
+        pane, place = at // window.pane_ms, self._settings.rollups.index(rollup)
+        told = [self._health.get((window.label, f"{slot}")) for slot in range(HEALTH_SLOTS)]
+        # Where the pane was not told (yet), the one before it is the best that is known.
+        known = max((t for t in told if t is not None and t[0] <= pane), default=None)
+        rows = known[1][place] if known is not None else []
+        numbers = [find(tuple(key)) for key, *_ in rows]
+        columns = list(zip(*(rest for _, *rest in rows), strict=True)) or [(), (), ()]
+        return HealthSums(*(np.array(c, dtype=np.int64) for c in (numbers, *columns)))
+
+    def take(self, kind: str, place: Sequence[str], data: Any) -> None:
+        """Take in a record; no data: what it held is gone."""
+        if kind == "rows":
+            self._take_rows(int(place[0]), data or [])
+        elif kind == "pane" and place[0] in self._panes:
+            self._take_pane(place[0], place[1], data)
+        elif kind == "active":
+            self._take_active(place[0], data)
+        elif kind == "health" and place[0] in self._panes and data is not None:
+            self._health[place[0], place[1]] = (data[0], data[1])
+
+    def _take_rows(self, block: int, rows: Sequence[Any]) -> None:
+        first = block * ROWS
+        self.rows.extend([None] * (first + len(rows) - len(self.rows)))
+        self.rows[first : first + len(rows)] = [None if r is None else tuple(r) for r in rows]
+
+    def _take_pane(self, label: str, slot: str, data: Any) -> None:
+        panes = self._panes[label].panes
+        former = self._slots.pop((label, slot), None)
+        if former is not None:
+            panes.pop(former, None)
+        if data is not None:
+            pane, low, values = data
+            keys = np.frombuffer(low, dtype=np.uint32).astype(np.int64)
+            panes[pane] = keys, np.frombuffer(values, dtype=np.int64)
+            self._slots[label, slot] = pane
+
+    def _take_active(self, place: str, data: Any) -> None:
+        former = self._labels.pop(place, None)
+        if former is not None:
+            self.active.pop(former, None)
+        if data is not None:
+            key, *rest = data
+            self.active[key] = LabelSet.load(rest, self._unit_ms)
+            self._labels[place] = key
+
+    def expire(self, at: int) -> None:
+        """Forget the panes that no window needs at ``at``."""
+        for label, sums in self._panes.items():
+            first = self._windows[label].first_pane(at - GRACE_MS)
+            for pane in [p for p in sums.panes if p < first]:
+                del sums.panes[pane]
+
+
+class _Voice:
+    """A shard as a family hears it: the life that counts, the one to come, a share under way."""
+
+    def __init__(self) -> None:
+        self.current: Part | None = None
+        self.coming: Part | None = None
+        #: The life that spoke last.
+        self.latest: Part | None = None
+        #: The records of a share of which some are still missing.
+        self.share: list[tuple[Part, str, Sequence[str], Any]] = []
+        self.beat: tuple[Part, Beat] | None = None
+
+
+class Family:
+    """Adds up what ``shards`` shards tell of one KPI family."""
+
+    def __init__(self, settings: Settings, shards: int) -> None:
+        self._settings = settings
+        self._fingerprint = fingerprint(settings)
+        self._voices = [_Voice() for _ in range(shards)]
+        #: Grows with every share that was taken in.
+        self.version = 0
+        #: Records that could not be read.
+        self.damaged = 0
+
+    def take(self, key: bytes, value: bytes | None) -> None:
+        """Take in a record of the family's log."""
+        kind, number, *place = key.decode().split("/")
+        if int(number) >= len(self._voices):
+            return
+        voice = self._voices[int(number)]
+        part, data = voice.latest, None
+        if value is not None:
+            try:
+                life, data = unpack(value)
+            except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
+                self.damaged += 1
+                return
+            if not life.startswith(self._fingerprint):
+                return  # A worker of another version or configuration.
+            part = voice.latest = self._part(voice, life)
+        if part is None:
+            return
+        if kind == "beat":
+            self._close(voice)
+            voice.beat = part, msgspec.convert(data, Beat)
+        else:
+            voice.share.append((part, kind, place, data))
+        if voice.beat is None or len(voice.share) >= voice.beat[1].following:
+            self._close(voice)
+
+    def _part(self, voice: _Voice, life: str) -> Part:
+        for part in (voice.current, voice.coming):
+            if part is not None and part.life == life:
+                return part
+        # Only one owner at a time can write, so a life that is new in the log is the latest.
+        voice.coming = Part(life, self._settings)
+        return voice.coming
+
+    def _close(self, voice: _Voice) -> None:
+        """Take in a share, at once; what is missing of it was told again later."""
+        for part, kind, place, data in voice.share:
+            part.take(kind, place, data)
+        voice.share = []
+        if voice.beat is None:
+            return
+        part, part.beat = voice.beat
+        voice.beat = None
+        self.version += 1
+        if part is voice.coming and part.beat.whole:
+            voice.current, voice.coming = part, None
+
+    def missing(self, now: int) -> str | None:
+        """Why the sum over the shards is no total at ``now`` (ms); None where it is one."""
+        for number, voice in enumerate(self._voices):
+            if voice.current is None or voice.current.beat is None:
+                return f"shard {number} has not told its part yet"
+            silence = now - voice.current.beat.at
+            if silence > SILENCE_MS:
+                return f"shard {number} was not heard of for {silence // SECOND} s"
+        return None
+
+    def beats(self) -> list[Beat]:
+        """The latest beat of each shard that was heard of."""
+        return list(self._beats())
+
+    def _beats(self) -> Iterator[Beat]:
+        for voice in self._voices:
+            if voice.current is not None and voice.current.beat is not None:
+                yield voice.current.beat
+
+    def complete_to(self) -> int:
+        """The latest time such that all that the sources held then is in the sum; 0: never."""
+        beats = self.beats()
+        if len(beats) < len(self._voices):
+            return 0
+        return min(beat.complete_to for beat in beats)
+
+    def shares(self, at: int) -> list[Share]:
+        """What the shards contribute; what no window needs at ``at`` is forgotten."""
+        shares = []
+        for voice in self._voices:
+            if voice.current is not None:
+                voice.current.expire(at)
+                shares.append(voice.current.share())
+        return shares

@@ -1,0 +1,242 @@
+"""What a shard tells the owners of the KPI families, so that they can add up all shards.
+
+A share is absolute: whole panes, whole label sets, written again when they have changed. So it may
+be read twice, from any point, and its volume depends on how much has changed in a second, not on
+the rate of events. Each share begins with a beat, which says how far the shard has come and how
+many records follow.
+
+Whoever takes over a shard begins a new life of it and tells everything anew, a part with each
+flush. Until that is complete, readers go on with what the life before has said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import xxhash
+import zstandard
+
+from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
+from stream.core.cells import COUNTER_MASK, LOW_MASK, Ints
+from stream.core.groups import Groups
+from stream.core.health import LocalHealth
+from stream.core.settings import MINUTE, SECOND, Settings, Window
+from stream.core.shard import FUTURE_MS, Shard
+from stream.core.tally import GRACE_MS
+from stream.core.topics import signal, subscription
+
+#: How many cells a share may hold beyond what has changed, so that a new life is told in parts.
+CELLS_AT_ONCE: Final = 400_000
+#: The health of a window's next pane is told so long before it begins, in ms.
+AHEAD_MS: Final = 2 * SECOND
+#: So many panes' health is there at once: the present one, one before and one after.
+HEALTH_SLOTS: Final = 3
+#: How many rows stand in one record.
+ROWS: Final = 256
+#: Panes go so long after their time at the latest, in ms, and some.
+_LINGER_MS: Final = MINUTE
+
+#: Key and value of a record; no value: there is nothing (any more).
+ShareRecord = tuple[bytes, bytes | None]
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_compress: Final = zstandard.ZstdCompressor(level=1).compress
+_decompress: Final = zstandard.ZstdDecompressor().decompress
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True):
+    """How far a shard has come. All times are ms since the epoch."""
+
+    #: How many records follow in this share.
+    following: int
+    #: Whether all that this life knows has been told, with this share.
+    whole: bool
+    #: The shard's own time.
+    at: int
+    #: The latest time such that all that the sources held then is applied.
+    complete_to: int
+    #: The earliest ``occurred_at`` ever accepted.
+    first: int | None
+    #: The greatest ``occurred_at`` of the family's topic.
+    clock: int | None
+    #: Records of the family's topic by outcome.
+    outcomes: dict[str, int]
+
+
+def fingerprint(settings: Settings) -> str:
+    """What must be the same for two workers to understand each other's shares."""
+    shape = (
+        LAYOUT.names,
+        settings.dimensions,
+        settings.rollups,
+        [(w.label, w.pane_ms) for w in settings.windows],
+    )
+    return f"{hash_of(_encode(shape)):016x}"
+
+
+def hash_of(data: bytes) -> int:
+    """A number that stands for some bytes."""
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def pack(life: str, data: Any) -> bytes:
+    """A record's value."""
+    return _compress(_encode((life, data)))
+
+
+def unpack(value: bytes) -> tuple[str, Any]:
+    """The life and the data of a record.
+
+    Raises:
+        zstandard.ZstdError, msgspec.DecodeError: the record is damaged.
+    """
+    life, data = msgspec.msgpack.decode(_decompress(value))
+    return life, data
+
+
+def ring(window: Window) -> int:
+    """How many panes of a window can be there at once; a pane's key is its number modulo this."""
+    return window.panes + (GRACE_MS + FUTURE_MS + _LINGER_MS) // window.pane_ms + 2
+
+
+class Sharing:
+    """Tells what has changed in a shard since the last share; at first, all there is.
+
+    ``life`` tells this owner's shares from those of the owners before and after.
+    """
+
+    def __init__(self, shard: Shard, number: int, life: str) -> None:
+        self._shard = shard
+        self._number = number
+        self._life = f"{fingerprint(shard.settings)}-{life}"
+        self._windows = {w.label: w for w in shard.settings.windows}
+        self._health = LocalHealth(shard.signals)
+        #: Panes that were not told in this life yet, the newest last.
+        self._untold = sorted(self._all_panes(), key=lambda p: p[1] * self._windows[p[0]].pane_ms)
+        #: The pane that readers have of each family, by window and slot of the ring.
+        self._told: list[dict[tuple[str, int], int]] = [{} for _ in FAMILIES]
+        self._told_health: dict[tuple[str, int], tuple[int, int]] = {}
+        shard.windows.renewed.clear()
+        shard.segments.renamed = set(range(len(shard.segments.rows)))
+        shard.active.renewed = set(shard.active.sets)
+
+    def _all_panes(self) -> Iterator[tuple[str, int]]:
+        for label, cells in self._shard.windows.cells.items():
+            for pane in cells.slots():
+                yield label, pane
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was told."""
+        return not self._untold
+
+    def collect(self, at: int, complete_to: int) -> dict[str, list[ShareRecord]]:
+        """The records for each family, in order; a family's first one is its beat."""
+        shard = self._shard
+        records: list[list[ShareRecord]] = [[] for _ in FAMILIES]
+        for key, rows in self._rows():
+            for of_family in records:
+                of_family.append((key, rows))
+        for family, record in self._panes(at):
+            records[family].append(record)
+        records[FAMILIES.index(subscription.NAME)] += self._active()
+        records[FAMILIES.index(signal.NAME)] += self._of_customers(at)
+        whole, progress = not self._untold, shard.progress
+        beats = {
+            topic: Beat(
+                len(of_family),
+                whole,
+                at,
+                complete_to,
+                progress.first,
+                progress.clocks.get(topic),
+                {str(o): n for o, n in progress.outcomes.get(topic, {}).items()},
+            )
+            for topic, of_family in zip(FAMILIES, records, strict=True)
+        }
+        return {
+            topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family]
+            for topic, of_family in zip(FAMILIES, records, strict=True)
+        }
+
+    def _key(self, kind: str, *rest: object) -> bytes:
+        return "/".join(map(str, (kind, self._number, *rest))).encode()
+
+    def _rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Records of the segments in which rows have another meaning now."""
+        segments = self._shard.segments
+        renamed, segments.renamed = segments.renamed, set()
+        for block in sorted({row // ROWS for row in renamed}):
+            rows = segments.rows[block * ROWS : (block + 1) * ROWS]
+            yield self._key("rows", block), pack(self._life, rows)
+
+    def _panes(self, at: int) -> Iterator[tuple[int, ShareRecord]]:
+        """Records of panes that have changed, and of some that were not told yet."""
+        windows = self._shard.windows
+        changed, windows.renewed = windows.renewed, set()
+        for block in changed:
+            name, number = block.rsplit("/", 1)
+            if name in self._windows:
+                yield from self._pane(name, int(number), at)
+        cells = 0
+        while self._untold and cells < CELLS_AT_ONCE:
+            label, pane = self._untold.pop()
+            cells += windows.between(label, pane, pane)[0].size
+            yield from self._pane(label, pane, at)
+
+    def _pane(self, label: str, pane: int, at: int) -> Iterator[tuple[int, ShareRecord]]:
+        """Records of a pane; none where a later one has its slot."""
+        window = self._windows[label]
+        slot = pane % ring(window)
+        key = self._key("pane", label, slot)
+        keys, values = self._shard.windows.between(label, pane, pane)
+        if pane < window.first_pane(at - GRACE_MS):
+            keys = keys[:0]
+        families = FAMILY_OF_COUNTER[keys & COUNTER_MASK]
+        for family, told in enumerate(self._told):
+            of_family = np.flatnonzero(families == family)
+            if of_family.size:
+                told[label, slot] = pane
+                low = (keys[of_family] & LOW_MASK).astype(np.uint32).tobytes()
+                data = [pane, low, values[of_family].tobytes()]
+                yield family, (key, pack(self._life, data))
+            elif told.get((label, slot)) == pane:
+                del told[label, slot]
+                yield family, (key, None)
+
+    def _active(self) -> Iterator[ShareRecord]:
+        active = self._shard.active
+        renewed, active.renewed = active.renewed, set()
+        for key in renewed:
+            found = active.sets.get(key)
+            value = None if found is None else pack(self._life, [key, *found.dump()])
+            yield self._key("active", f"{hash_of(key):016x}"), value
+
+    def _of_customers(self, at: int) -> Iterator[ShareRecord]:
+        """Health in the windows' present panes, and in those that begin in a moment."""
+        shard = self._shard
+        accepted = shard.progress.outcomes.get(signal.NAME, {}).get("accepted", 0)
+        version = (accepted, shard.segments.version)
+        told: dict[tuple[str, int], tuple[int, int]] = {}
+        for window in shard.settings.windows:
+            for pane in {at // window.pane_ms, (at + AHEAD_MS) // window.pane_ms}:
+                told[window.label, pane] = version
+                if self._told_health.get((window.label, pane)) != version:
+                    key = self._key("health", window.label, pane % HEALTH_SLOTS)
+                    yield key, pack(self._life, [pane, self._health_of(window, pane)])
+        self._told_health = told
+
+    def _health_of(self, window: Window, pane: int) -> list[list[tuple[Any, ...]]]:
+        """For each rollup the (key of the series, sum of scores, customers, at risk)."""
+        shard = self._shard
+        found = []
+        for rollup in shard.settings.rollups:
+            groups = Groups(shard.settings.dimensions, rollup)
+            series: Ints = groups.numbers(shard.segments.rows)
+            sums = self._health.sums(window, pane * window.pane_ms, rollup, groups.find, series)
+            columns = (column.tolist() for column in sums)
+            found.append([(groups.keys[n], *rest) for n, *rest in zip(*columns, strict=True)])
+        return found

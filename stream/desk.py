@@ -1,0 +1,137 @@
+"""One KPI family in the worker that owns it: its parts, its evaluation, its alert rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from stream.config import KafkaConfig
+from stream.core.alerts import AlertStates, RuleSet, evaluate, needed
+from stream.core.catalogue import KPIS
+from stream.core.evaluate import Evaluator, Wanted
+from stream.core.merge import Family
+from stream.core.series import Evaluation
+from stream.core.settings import SECOND, Rule, Settings
+from stream.core.state import StateRefused
+from stream.kafka.alert_log import AlertLog
+from stream.kafka.log import FlushFailed
+from stream.kafka.topics import Names
+
+#: An evaluation of the rules that can't be made for so long is left out, in ms.
+PATIENCE_MS: Final = 5 * SECOND
+_RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Adds up one family's parts and evaluates its KPIs and rules, while this worker owns it."""
+
+    def __init__(
+        self, topic: str, settings: Settings, shards: int, kafka: KafkaConfig, names: Names
+    ) -> None:
+        self.topic = topic
+        self.family = Family(settings, shards)
+        #: The latest evaluation, and when it was made (monotonic seconds).
+        self.evaluation: Evaluation | None = None
+        self.evaluated_at = 0.0
+        self.states = AlertStates()
+        #: Evaluations of the rules that were left out.
+        self.skipped = 0
+        kpis = {kpi.id for kpi in KPIS.values() if kpi.topic == topic}
+        own_rules = tuple(rule for rule in settings.rules if rule.kpi in kpis)
+        self._every = settings.evaluate_ms
+        self._kafka = kafka
+        self._names = names
+        self._evaluator = Evaluator(settings)
+        self._rules = RuleSet.of(replace(settings, rules=own_rules), KPIS)
+        self._for_gauges = {w.label: Wanted(frozenset(kpis)) for w in settings.windows}
+        self._for_rules = _wanted(own_rules)
+        self._evaluated_beats = -1
+        self._alert_log: AlertLog | None = None
+        self._next_rules = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether every shard has told more since the latest evaluation."""
+        return self._oldest_beat() > self._evaluated_beats
+
+    def _oldest_beat(self) -> int:
+        return min((beat.at for beat in self.family.beats()), default=-1)
+
+    def evaluate(self, now: int) -> None:
+        """Evaluate the family's KPIs at ``now`` (ms), if the sum over the shards is a total."""
+        if self.family.missing(now) is not None:
+            self.evaluation = None
+            return
+        self._evaluated_beats = self._oldest_beat()
+        self.evaluation = self._evaluator.evaluate(self.family.shares(now), now, self._for_gauges)
+        self.evaluated_at = time.monotonic()
+
+    # Alerts ------------------------------------------------------------------------------------
+
+    async def run_rules(self, now: int) -> None:
+        """Evaluate the rules at every time that is due and for which all records are there."""
+        if not self._rules.rules:
+            return
+        if self._alert_log is None:
+            self._alert_log = await self._take_over(now)
+        alert_log = self._alert_log
+        while alert_log is not None and self._next_rules <= now:
+            at = self._next_rules
+            if now - at > PATIENCE_MS:
+                self.skipped += 1
+            elif not self._has_all_up_to(at, now) or not await self._run_rules_at(at, alert_log):
+                return
+            self._next_rules = at + self._every
+
+    def _has_all_up_to(self, at: int, now: int) -> bool:
+        return self.family.missing(now) is None and self.family.complete_to() >= at
+
+    async def _run_rules_at(self, at: int, alert_log: AlertLog) -> bool:
+        """Evaluate the rules at one time; False where the outcome could not be written."""
+        evaluation = self._evaluator.evaluate(self.family.shares(at), at, self._for_rules)
+        states, changes = evaluate(self._rules, self.states, evaluation, at)
+        if changes or states.alerts != self.states.alerts:
+            try:
+                await alert_log.write(states, changes)
+            except FlushFailed as error:
+                log.warning("the alerts' state was not written, taking over anew: %s", error)
+                await self.let_go_of_alerts()
+                return False
+        self.states = states
+        return True
+
+    async def _take_over(self, now: int) -> AlertLog | None:
+        """Take over the alerts' state; None where that is not possible yet."""
+        alert_log = AlertLog(self._kafka, self._names, self.topic)
+        try:
+            self.states = await alert_log.take_over()
+        except StateRefused:
+            await alert_log.close()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever Kafka's client raises, later it may do.
+            log.warning("the alerts' state can't be taken over yet: %r", error)
+            await alert_log.close()
+            await asyncio.sleep(_RETRY_SECONDS)
+            return None
+        self._next_rules = -(-now // self._every) * self._every
+        return alert_log
+
+    async def let_go_of_alerts(self) -> None:
+        """Leave the alerts' state to whoever takes it over."""
+        if self._alert_log is not None:
+            alert_log, self._alert_log = self._alert_log, None
+            await alert_log.close()
+
+
+def _wanted(rules: tuple[Rule, ...]) -> Mapping[str, Wanted]:
+    """What the rules need, by window; finer rollups too, for what moved an alert."""
+    kpis: dict[str, set[str]] = {}
+    for kpi, window, _ in needed(rules):
+        kpis.setdefault(window, set()).add(kpi)
+    return {window: Wanted(frozenset(names)) for window, names in kpis.items()}

@@ -1,0 +1,128 @@
+"""Reads what shards tell the owners of KPI families: from the start, and then as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.config import KafkaConfig
+from stream.core.sharing import ShareRecord
+from stream.kafka.connection import calm, client_options
+from stream.kafka.topics import Names
+
+#: How long the broker holds a fetch that finds nothing, in ms.
+_WAIT_MS: Final = 100
+_GOODBYE_SECONDS: Final = 3.0
+
+log = logging.getLogger(__name__)
+
+
+class SharesUnread(Exception):
+    """The shares can't be read now."""
+
+    decision: ClassVar[str] = "retry"
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Whatever the client raises means the same."""
+    try:
+        yield
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise SharesUnread(repr(error)) from error
+
+
+class ShareReader:
+    """Follows the partitions of some families in the topic of shares."""
+
+    def __init__(self, kafka: KafkaConfig, names: Names) -> None:
+        self._kafka = kafka
+        self._topic = names.shares
+        self._consumer: Any = None
+        #: Where to go on, by family.
+        self._positions: dict[int, int] = {}
+        #: The end of each family's log when it began to be read.
+        self._ends: dict[int, int] = {}
+
+    @property
+    def families(self) -> frozenset[int]:
+        """The families that are followed."""
+        return frozenset(self._positions)
+
+    def is_caught_up(self, family: int) -> bool:
+        """Whether all was read that was there when the family began to be read."""
+        return self._positions.get(family, -1) >= self._ends.get(family, 0)
+
+    async def follow(self, families: Iterable[int]) -> None:
+        """Follow these families: new ones from the start, known ones from where they are.
+
+        Raises:
+            SharesUnread: not now; try again.
+        """
+        with _telling():
+            await self._follow(frozenset(families))
+
+    async def _follow(self, families: frozenset[int]) -> None:
+        if self._consumer is None:
+            self._consumer = await self._start()
+        consumer = self._consumer
+        wanted = {family: TopicPartition(self._topic, family) for family in families}
+        new = [tp for family, tp in wanted.items() if family not in self._positions]
+        # Asked for before the assignment, or the answer would wait behind a fetch.
+        first = await consumer.beginning_offsets(new) if new else {}
+        ends = await consumer.end_offsets(new) if new else {}
+        consumer.assign(list(wanted.values()))
+        self._ends |= {tp.partition: end for tp, end in ends.items()}
+        self._positions = {
+            family: self._positions.get(family, first.get(tp, 0)) for family, tp in wanted.items()
+        }
+        for family, tp in wanted.items():
+            consumer.seek(tp, self._positions[family])
+
+    async def read(self) -> dict[int, list[ShareRecord]]:
+        """Records that have come, by family in order; waits for some for a moment.
+
+        Raises:
+            SharesUnread: not now; try again.
+        """
+        with _telling():
+            return await self._read()
+
+    async def _read(self) -> dict[int, list[ShareRecord]]:
+        batches = await self._consumer.getmany(timeout_ms=_WAIT_MS)
+        for family in self._positions:
+            # Markers of transactions take up offsets, so the position is more than the records say.
+            self._positions[family] = await self._consumer.position(
+                TopicPartition(self._topic, family)
+            )
+        return {tp.partition: [(r.key, r.value) for r in some] for tp, some in batches.items()}
+
+    async def _start(self) -> Any:
+        consumer = AIOKafkaConsumer(
+            **client_options(self._kafka),
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=_WAIT_MS,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+            retry_backoff_ms=20,
+        )
+        await consumer.start()
+        calm(consumer._client)  # noqa: SLF001
+        return consumer
+
+    async def close(self) -> None:
+        """Forget where we are, and disconnect."""
+        self._positions, self._ends = {}, {}
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                await asyncio.wait_for(consumer.stop(), _GOODBYE_SECONDS)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.info("letting go of a consumer: %r", error)

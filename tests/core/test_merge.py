@@ -1,0 +1,274 @@
+"""What shards tell the owners of families adds up to what they hold, however it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core import sharing
+from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOPICS
+from stream.core.evaluate import Evaluator, Wanted
+from stream.core.merge import SILENCE_MS, Family, PaneSums
+from stream.core.series import Sample
+from stream.core.settings import Settings, Window
+from stream.core.shard import Shard
+from stream.core.sharing import ShareRecord, Sharing, ring
+from stream.core.state import StateLog
+from stream.core.values import Values
+from tests.core.running import samples, settings_of
+from tests.reference.config import DAY, MINUTE, SECOND, Config
+from tests.reference.events import BrokenError, parse
+from tests.reference.streams import NOON, configs, streams
+
+_lives = count(1)
+Logs = dict[str, list[ShareRecord]]
+
+
+def home_of(record: bytes) -> int:
+    """Records of one entity have the same home."""
+    try:
+        event = parse(record)
+    except BrokenError:
+        return 0
+    is_base = event.type == "subscription.base"
+    return len(event.labels) if is_base else sum((event.entity or "").encode())
+
+
+def time_of(record: bytes) -> int:
+    try:
+        return parse(record).at
+    except BrokenError:
+        return 0
+
+
+class Site:
+    """Shards that share one stream by entity, and the logs of their shares."""
+
+    def __init__(self, core: Settings, shards: int) -> None:
+        self.core = core
+        self.values = Values(core)
+        self.shards = [Shard(core, self.values) for _ in range(shards)]
+        self.logs: Logs = {topic: [] for topic in FAMILIES}
+        self._sharing = [Sharing(s, n, f"{next(_lives)}") for n, s in enumerate(self.shards)]
+
+    def ingest(self, record: bytes, now: int) -> None:
+        self.shards[home_of(record) % len(self.shards)].ingest(None, [record], now)
+
+    def share(self, now: int) -> None:
+        """All shards tell what has changed."""
+        for shard, told in zip(self.shards, self._sharing, strict=True):
+            shard.advance(now)
+            shard.fold(now)
+            for topic, records in told.collect(now, now).items():
+                self.logs[topic] += records
+
+    def take_over(self, number: int) -> None:
+        """Another owner takes a shard over."""
+        self._sharing[number] = Sharing(self.shards[number], number, f"{next(_lives)}")
+
+    def read(self, logs: Logs | None = None) -> dict[str, Family]:
+        """The families as one who reads the logs from the start has them."""
+        families = {topic: Family(self.core, len(self.shards)) for topic in FAMILIES}
+        for topic, log in (logs or self.logs).items():
+            for key, value in log:
+                families[topic].take(key, value)
+        return families
+
+
+def compacted(log: Sequence[ShareRecord], end: int) -> list[ShareRecord]:
+    """The log with only the last record of each key before ``end``."""
+    latest = {key: i for i, (key, _) in enumerate(log[:end])}
+    return [r for i, r in enumerate(log) if i >= end or latest[r[0]] == i]
+
+
+def totals(core: Settings, families: dict[str, Family], at: int) -> list[Sample]:
+    found: list[Sample] = []
+    for topic, family in families.items():
+        own = Wanted(frozenset(k.id for k in KPIS.values() if k.topic == topic))
+        wanted = {w.label: own for w in core.windows}
+        found += Evaluator(core).evaluate(family.shares(at), at, wanted).samples
+    return shown(found)
+
+
+def shown(found: Sequence[Sample]) -> list[Sample]:
+    kept = [s for s in found if s.value is not None or s.numerator or s.denominator]
+    return sorted(kept, key=lambda s: (s.kpi, s.window, s.labels))
+
+
+def test_every_counter_belongs_to_the_family_of_the_topic_that_names_it() -> None:
+    for number, topic in enumerate(TOPICS.values()):
+        for name in (*(c.name for c in topic.counters), *topic.sketches):
+            position = {**LAYOUT.positions, **LAYOUT.sketches}[name]
+            assert FAMILY_OF_COUNTER[position] == number
+    assert FAMILY_OF_COUNTER.size == LAYOUT.size
+
+
+@settings(max_examples=150, deadline=None)
+@given(configs, streams(), st.integers(1, 3), st.integers(0, 2**32))
+def test_the_sum_of_what_was_told_is_the_sum_of_what_is_held(
+    config: Config, records: list[bytes], shards: int, seed: int
+) -> None:
+    core = settings_of(config)
+    site, rolls, now = Site(core, shards), Random(seed), 0
+    for record in records:
+        now = max(now, time_of(record))
+        site.ingest(record, now)
+        if rolls.random() < 0.2:
+            site.share(now)
+        if rolls.random() < 0.05:
+            site.take_over(rolls.randrange(shards))
+    if not now:
+        return
+    now += rolls.choice([0, 10 * SECOND, 20 * MINUTE, 8 * DAY])
+    site.share(now)
+    wanted = shown(samples(core, site.shards, now))
+    assert totals(core, site.read(), now) == wanted
+    thinned = {t: compacted(log, rolls.randint(0, len(log))) for t, log in site.logs.items()}
+    assert totals(core, site.read(thinned), now) == wanted
+
+
+@settings(max_examples=20, deadline=None)
+@given(streams(), st.integers(0, 2**32))
+def test_a_share_is_taken_in_as_a_whole(records: list[bytes], seed: int) -> None:
+    core = Settings()
+    site, rolls, now = Site(core, 1), Random(seed), NOON
+    site.share(now)
+    wanted = [(now, shown(samples(core, site.shards, now)))]
+    for record in records:
+        now = max(now, time_of(record))
+        site.ingest(record, now)
+        if rolls.random() < 0.3:
+            site.share(now)
+            wanted.append((now, shown(samples(core, site.shards, now))))
+    for topic, log in site.logs.items():
+        family, seen = Family(core, 1), -1
+        for key, value in log:
+            if key.startswith(b"beat/"):
+                if seen >= 0:
+                    # Nothing of a share shows before all of it is there.
+                    at, all_topics = wanted[seen]
+                    of_topic = [s for s in all_topics if topic_of(s) == topic]
+                    assert totals(core, {topic: family}, at) == of_topic
+                seen += 1
+            family.take(key, value)
+
+
+def topic_of(sample: Sample) -> str:
+    return KPIS[sample.kpi.removesuffix("_quantile")].topic
+
+
+def visit(number: int, at: int = NOON) -> bytes:
+    from tests.reference.streams import text
+
+    return (
+        f'{{"event_id":"v{number}","type":"visit.ended","occurred_at":"{text(at)}",'
+        f'"visit_id":"v{number}"}}'
+    ).encode()
+
+
+def visits(families: dict[str, Family], core: Settings, at: int) -> float | None:
+    found = {(s.kpi, s.window, s.labels): s for s in totals(core, families, at)}
+    sample = found.get(("conversion", "1h", ()))
+    return sample.denominator if sample else None
+
+
+def test_a_new_life_counts_once_it_has_told_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = Settings()
+    site = Site(core, 1)
+    for n in range(30):
+        site.ingest(visit(n, NOON - n * MINUTE), NOON)
+    site.share(NOON)
+    assert visits(site.read(), core, NOON) == 30
+    monkeypatch.setattr(sharing, "CELLS_AT_ONCE", 1)
+    site.take_over(0)
+    seen = []
+    for step in range(200):
+        site.ingest(visit(100 + step), NOON)
+        site.share(NOON)
+        seen.append(visits(site.read(), core, NOON))
+        if seen[-1] != 30:
+            break
+    assert len(seen) > 30
+    assert seen[-1] == 30 + len(seen)
+    assert set(seen[:-1]) == {30}
+
+
+def test_what_is_missing_is_named() -> None:
+    core = Settings()
+    site = Site(core, 2)
+    family = site.read()["cx.visit"]
+    assert family.missing(NOON) == "shard 0 has not told its part yet"
+    assert family.complete_to() == 0
+    site.share(NOON)
+    family = site.read()["cx.visit"]
+    assert family.missing(NOON + SILENCE_MS) is None
+    assert family.missing(NOON + SILENCE_MS + 1) == "shard 0 was not heard of for 15 s"
+    assert family.complete_to() == NOON
+
+
+def test_the_words_of_another_configuration_are_not_taken_for_our_own() -> None:
+    site = Site(Settings(), 1)
+    site.share(NOON)
+    other = Family(Settings(windows=(Window("5m", 300_000, 10_000),)), 1)
+    for key, value in site.logs["cx.visit"]:
+        other.take(key, value)
+    assert other.missing(NOON) == "shard 0 has not told its part yet"
+
+
+def test_a_damaged_record_is_counted_and_passed_over() -> None:
+    family = Family(Settings(), 1)
+    family.take(b"pane/0/1h/3", b"garbage")
+    assert family.damaged == 1
+
+
+def test_shards_beyond_the_present_number_are_left_out() -> None:
+    site = Site(Settings(), 3)
+    site.share(NOON)
+    site.shards.pop()
+    assert site.read()["cx.visit"].missing(NOON) is None
+
+
+@pytest.mark.parametrize("window", Settings().windows, ids=lambda w: str(w.label))
+def test_keys_of_panes_are_bounded_and_never_shared_by_two_living_panes(window: Window) -> None:
+    core = Settings(windows=(window,))
+    site = Site(core, 1)
+    log = StateLog(site.shards[0])
+    now = NOON
+    for n in range(3 * ring(window)):
+        now = NOON + n * window.pane_ms
+        for ahead in (0, 60 * SECOND):
+            site.ingest(visit(2 * n + bool(ahead), now + ahead), now)
+        log.flush(now)
+        site.share(now)
+    keys = {key for key, _ in site.logs["cx.visit"] if key.startswith(b"pane/")}
+    assert len(keys) <= ring(window)
+    assert totals(core, site.read(), now) == shown(samples(core, site.shards, now))
+
+
+def test_panes_that_left_and_joined_are_taken_out_of_and_into_the_sum() -> None:
+    import numpy as np
+
+    from stream.core.cells import Ints
+
+    def cells(*pairs: tuple[int, int]) -> tuple[Ints, Ints]:
+        keys, values = zip(*pairs, strict=True)
+        return np.array(keys, dtype=np.int64), np.array(values, dtype=np.int64)
+
+    rolls = Random(3)
+    sums = PaneSums()
+    for step in range(300):
+        sums.panes[rolls.randrange(12)] = cells(*((k, rolls.randrange(-3, 4)) for k in range(4)))
+        first = step // 30
+        keys, values = sums.between(first, first + 6)
+        wanted: dict[int, int] = {}
+        for pane, (k, v) in sums.panes.items():
+            if first <= pane <= first + 6:
+                for key, value in zip(k.tolist(), v.tolist(), strict=True):
+                    wanted[key] = wanted.get(key, 0) + value
+        found = dict(zip(keys.tolist(), values.tolist(), strict=True))
+        assert found == {k: v for k, v in wanted.items() if v}
