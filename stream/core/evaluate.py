@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from stream.core import bounds, quantiles
 from stream.core.active import LabelSet, active_at, home
-from stream.core.catalogue import KPIS, LAYOUT
+from stream.core.catalogue import KPIS, LAYOUT, TOPICS
 from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, summed
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup
 from stream.core.health import Health, health_columns
-from stream.core.kpi import Column, Columns, Kpi
+from stream.core.kpi import Column, Columns, Counter, Kpi
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, Settings, Window
@@ -114,7 +115,15 @@ class Evaluator:
             if want is None:
                 continue
             keys, values = picture.sums(window, at)
-            view = _WindowView(picture, window, at, keys, values, self._active(shares, window, at))
+            view = _WindowView(
+                picture,
+                window,
+                at,
+                keys,
+                values,
+                self._active(shares, window, at),
+                _counters_of(want.kpis),
+            )
             for rollup in self.settings.rollups:
                 if want.rollups is None or rollup in want.rollups:
                     samples += _Totals(view, rollup).samples(want.kpis)
@@ -146,6 +155,15 @@ class _WindowView:
     keys: Ints
     values: Ints
     active: Mapping[Segment, int]
+    #: The counters that the wanted KPIs can ask for.
+    counters: Mapping[str, Counter]
+
+
+@cache
+def _counters_of(kpis: frozenset[str]) -> Mapping[str, Counter]:
+    """The counters of the topics that feed some KPIs."""
+    topics = {KPIS[kpi].topic for kpi in kpis}
+    return {c.name: c for name, topic in TOPICS.items() if name in topics for c in topic.counters}
 
 
 class _Totals:
@@ -180,7 +198,7 @@ class _Totals:
         if not extra:
             columns["active"] = _added_up(active, len(groups))
         plain = _matrix(keys, values, len(groups))
-        for name, counter in LAYOUT.counters.items():
+        for name, counter in view.counters.items():
             position = LAYOUT.positions[name]
             column = plain[:, position].astype(np.float64)
             if counter.wide:
