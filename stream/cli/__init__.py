@@ -17,6 +17,7 @@ COMMANDS = {
     "top": "Watch a worker's KPIs in the terminal.",
     "check": "Check a configuration.",
     "send": "Write recorded events to their topics.",
+    "dlq": "Look at refused records, and send them again.",
     "replay": "Run recorded events through the same core, without Kafka.",
     "generate": "Make the events of a plausible company.",
     "broker": "Run the embedded Apache Kafka.",

@@ -1,0 +1,233 @@
+"""What ``cxkpi dlq`` prints: fit for a terminal whatever the records hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from stream.core.timestamps import format_ms
+from stream.deadletters.escape import printable, safe_json, width
+from stream.deadletters.letter import Letter
+from stream.deadletters.listing import Counts, Listed, Newest
+from stream.deadletters.marking import caret, has_mark, marked
+from stream.deadletters.redrive import LEFT, Report
+from stream.deadletters.rules import rule
+
+#: In a list a key takes at most so many characters; `show` has all of it.
+_LONGEST_KEY: Final = 40
+_LONGEST_FIELD: Final = 40
+#: Columns give way to the terminal's width from the last on, but not below so many characters.
+_LEAST: Final = 10
+_REASONS: Final = 5
+_LIST: Final = (
+    "refused", "dead letter", "source", "outcome", "redriven", "field", "reason", "key",
+)  # fmt: skip
+_COUNTS: Final = ("count", "topic", "outcome", "first", "last", "field", "reason")
+#: Texts of any length: these columns are cut where the terminal is narrow.
+_GIVING: Final = ("key", "reason", "field")
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar on a terminal; call it with how much is done and what to say of it."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[said]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
+        task = p.add_task(what, total=total, said="")
+        yield lambda done, said: p.update(task, completed=done, said=said)
+
+
+def say_missing(topics: Sequence[str]) -> None:
+    """Name dead-letter topics that do not exist, on standard error."""
+    if topics:
+        click.echo(f"not there: {', '.join(topics)}", err=True)
+
+
+def tell_list(newest: Newest, *, as_json: bool) -> None:
+    """The newest letters, and how many there are."""
+    letters = newest.letters()
+    if as_json:
+        click.echo(safe_json([x.letter.row(redriven=x.redriven) for x in letters]))
+    else:
+        _table(*_without_empty(_LIST, [_cells(listed) for listed in letters]))
+    if newest.seen > len(letters):
+        click.echo(
+            f"the newest {len(letters):,} of {newest.seen:,} dead letters; --limit shows more",
+            err=True,
+        )
+    elif not as_json:
+        click.echo(_number(newest.seen, "dead letter"), err=True)
+
+
+def _without_empty(
+    names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The columns that say anything."""
+    kept = [i for i, name in enumerate(names) if any(row[i] for row in rows)]
+    return [names[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _cells(listed: Listed) -> tuple[str, ...]:
+    letter = listed.letter
+    return (
+        _second(letter.at),
+        letter.name,
+        "?" if letter.source_offset is None else f"{letter.target}/{letter.source_offset}",
+        printable(letter.outcome, 20),
+        _redriven(letter, listed.redriven),
+        printable(letter.field, _LONGEST_FIELD),
+        printable(letter.reason),
+        "-" if letter.key is None else printable(letter.key, _LONGEST_KEY),
+    )
+
+
+def _redriven(letter: Letter, sent: bool) -> str:
+    parts = [f"{letter.rounds}x"] if letter.rounds else []
+    return ",".join([*parts, *(["sent"] if sent else [])])
+
+
+def tell_counts(counts: Counts, *, as_json: bool) -> None:
+    """Letters by what is wrong, those with most letters first."""
+    if as_json:
+        click.echo(safe_json(counts.rows()))
+        return
+    rows = []
+    for group, tally in counts.groups():
+        topic, outcome, field, reason = group or ("other", "", "", "")
+        rows.append(
+            (
+                f"{tally.count:,}",
+                topic,
+                printable(outcome, 20),
+                _second(tally.first),
+                _second(tally.last),
+                printable(field, _LONGEST_FIELD),
+                printable(reason),
+            )
+        )
+    _table(_COUNTS, rows)
+    click.echo(_number(counts.total, "dead letter"), err=True)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A line a row, its columns below each other; on a terminal no wider than that."""
+    if not rows:
+        return
+    widths = [max(map(width, column)) for column in zip(names, *rows, strict=True)]
+    console = Console()
+    if console.is_terminal:
+        over = sum(widths) + 2 * (len(widths) - 1) - console.width
+        for name in _GIVING:
+            if name in names and over > 0:
+                place = names.index(name)
+                cut = min(over, max(0, widths[place] - _LEAST))
+                widths[place] -= cut
+                over -= cut
+    for number, row in enumerate([names, *rows]):
+        line = "  ".join(_fitted(cell, w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        if console.is_terminal:
+            text = Text(line, style="bold" if number == 0 else "", no_wrap=True)
+            console.print(text, highlight=False, overflow="ellipsis", no_wrap=True)
+        else:
+            click.echo(line)
+
+
+def _fitted(cell: str, columns: int) -> str:
+    if width(cell) > columns:
+        while width(cell) > columns - 1:
+            cell = cell[: columns - 1] if len(cell) >= columns else cell[:-1]
+        cell += "…"
+    return cell + " " * (columns - width(cell))
+
+
+def tell_letter(letter: Letter, *, redriven: bool) -> None:
+    """A letter: why it was refused, the rule, and the record with the field marked."""
+    console = Console()
+    source = "unknown"
+    if letter.source_offset is not None:
+        source = f"{letter.topic}, partition {letter.target}, offset {letter.source_offset}"
+    said = [
+        ("dead letter", letter.name),
+        ("outcome", f"{printable(letter.outcome)}, {format_ms(letter.at)}"),
+        ("field", printable(letter.field)),
+        ("reason", printable(letter.reason)),
+        ("rule", printable(rule(letter), None)),
+        ("source", source),
+        ("key", "none" if letter.key is None else printable(letter.key)),
+        ("redriven", _history(letter, redriven)),
+        *(("header", f"{printable(n)} = {printable(v)}") for n, v in letter.own_headers()),
+    ]
+    for name, text in said:
+        if text:
+            _say(console, Text.assemble((f"{name:<11}  ", "bold"), text))
+    size = 0 if letter.value is None else len(letter.value)
+    _say(console, Text.assemble(("record       ", "bold"), f"{size:,} bytes"))
+    lines = marked(letter.value, letter.field, letter.reason)
+    for line in lines:
+        _say(console, Text(f"  {line.text}"))
+        if line.length:
+            _say(console, Text(f"  {caret(line, letter.reason)}", style="bold red"))
+    if lines and not has_mark(lines) and letter.value:
+        _say(console, Text(f"  ^ {printable(letter.reason)}", style="bold red"))
+
+
+def _history(letter: Letter, redriven: bool) -> str:
+    parts = [f"{_number(letter.rounds, 'time')} before it came here"] if letter.rounds else []
+    return ", ".join([*parts, *(["this letter was sent again"] if redriven else [])])
+
+
+def _say(console: Console, text: Text) -> None:
+    if console.is_terminal:
+        console.print(text, highlight=False, soft_wrap=True)
+    else:
+        click.echo(text.plain)
+
+
+def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool) -> None:
+    """What was sent, or would be, where to, and what was left and why."""
+    if as_json:
+        click.echo(safe_json(report.as_dict(executed=executed)))
+        return
+    rows = [
+        (f"{n:,}", topic, str(partition)) for (topic, partition), n in sorted(report.sent.items())
+    ]
+    _table(("records", "to topic", "partition"), rows)
+    for (topic, verdict), n in sorted(report.left.items()):
+        click.echo(f"{_number(n, 'record')} left, {topic}: {LEFT[verdict]}", err=True)
+    groups = list(report.refused.groups())
+    for group, tally in groups[:_REASONS]:
+        why = "other reasons"
+        if group is not None:
+            why = f"{printable(group.field, _LONGEST_FIELD)}: {printable(group.reason)}"
+        click.echo(f"  {tally.count:,} x {why}", err=True)
+    if len(groups) > _REASONS:
+        click.echo(f"  and {len(groups) - _REASONS} more reasons", err=True)
+    if not executed and report.left_by("refused"):
+        click.echo("  (--even-if-refused sends them all the same)", err=True)
+    n = report.sent.total()
+    end = "" if report.complete else ", and more are left"
+    if executed:
+        click.echo(f"{_number(n, 'record')} sent again in {seconds:.1f} s{end}", err=True)
+    elif n:
+        would = f"--yes sends {_number(n, 'record')}{end}"
+        click.echo(f"dry run: nothing was sent; {would}", err=True)
+    else:
+        click.echo("dry run: there is nothing to send", err=True)
+
+
+def _second(at: int) -> str:
+    """A time without its milliseconds, which would cost a narrow terminal the reason."""
+    return f"{format_ms(at)[:-5]}Z"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -1,0 +1,322 @@
+"""Reads dead letters, committed ones only, and the ledger of those that were sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.deadletters.ledger import Ledger, LedgerDamaged
+from stream.deadletters.letter import Letter, letter
+from stream.deadletters.redrive import Target
+from stream.kafka.connection import BrokerUnreachable, calm, client_options
+from stream.kafka.log import FlushFailed, read_log
+from stream.kafka.refusal import client_is_quiet, unreachable
+from stream.kafka.topics import USUAL_LIMIT, Names
+
+#: The broker has gone when it has sent nothing of what it has for so long, in seconds.
+_SILENCE: Final = 30.0
+_GOODBYE_SECONDS: Final = 5.0
+_LEDGER_CONFIG: Final = {"cleanup.policy": "compact", "max.message.bytes": str(USUAL_LIMIT)}
+
+
+class LettersUnusable(Exception):
+    """The dead letters or their ledger can't be used as they are; the message says what to do."""
+
+    decision: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A partition of a dead-letter topic: offsets from ``first`` up to, not including, ``end``."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+
+
+class LetterReader:
+    """Dead letters as they are at the start; an async context manager. It writes nothing."""
+
+    def __init__(self, kafka: KafkaConfig, topics: Iterable[str] = ()) -> None:
+        """``topics`` without prefix; none: all of them."""
+        self._kafka = kafka
+        self.names = Names(kafka.topic_prefix, kafka.group)
+        self._topics = [t for t in TOPICS if t in set(topics)] or list(TOPICS)
+        self._consumer: Any = None
+        self._admin: Any = None
+        self._there: set[str] = set()
+        #: Full names of the dead-letter topics that do not exist.
+        self.missing: list[str] = []
+        #: All partitions, in order of topic and number.
+        self.bounds: list[Bounds] = []
+
+    @property
+    def ledger_topic(self) -> str:
+        """Where it is written which letters were sent again."""
+        return f"{self._kafka.group}-redrive"
+
+    @property
+    def total(self) -> int:
+        """How many offsets there are to read; some hold no letter."""
+        return sum(b.end - b.first for b in self.bounds)
+
+    async def __aenter__(self) -> Self:
+        """Connect and look at the topics.
+
+        Raises:
+            BrokerUnreachable: no broker answers, or it does not let us in.
+            LettersUnusable: none of the dead-letter topics exists.
+        """
+        try:
+            options = client_options(self._kafka)
+        except (OSError, ssl.SSLError) as error:
+            raise BrokerUnreachable(f"a certificate can't be read: {error}") from error
+        self._admin = AIOKafkaAdminClient(**options)
+        self._consumer = AIOKafkaConsumer(
+            **options,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+        )
+        calm(self._consumer._client)  # noqa: SLF001
+        try:
+            with client_is_quiet():
+                await self._admin.start()
+                await self._consumer.start()
+            await self._look()
+        except KafkaConnectionError as error:
+            await self._stop()
+            raise await unreachable(self._kafka) from error
+        except KafkaError as error:
+            await self._stop()
+            raise self._unreachable(repr(error)) from error
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        await self._stop()
+
+    async def _stop(self) -> None:
+        for client, closing in (
+            (self._consumer, self._consumer.stop),
+            (self._admin, self._admin.close),
+        ):
+            if client is not None:
+                # A client that can't even end is of no more use.
+                with suppress(KafkaError, TimeoutError):
+                    await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
+
+    def _unreachable(self, reason: str) -> BrokerUnreachable:
+        return BrokerUnreachable(f"Kafka at {self._kafka.bootstrap}: {reason}")
+
+    async def _look(self) -> None:
+        self._there = set(await self._admin.list_topics())
+        full = {self.names.dead_letters(topic): topic for topic in self._topics}
+        self.missing = [name for name in full if name not in self._there]
+        if len(self.missing) == len(full):
+            are = "is no topic" if len(full) == 1 else "are no topics"
+            raise LettersUnusable(
+                f"there {are} {', '.join(self.missing)}: no worker has run here with this"
+                " kafka.topic_prefix"
+            )
+        counts = await self._partitions(name for name in full if name in self._there)
+        places = [TopicPartition(name, number) for name, n in counts.items() for number in range(n)]
+        first = await self._consumer.beginning_offsets(places)
+        end = await self._consumer.end_offsets(places)
+        self.bounds = sorted(
+            (Bounds(full[p.topic], p.partition, first[p], end[p]) for p in places),
+            key=lambda b: (self._topics.index(b.topic), b.partition),
+        )
+
+    async def _partitions(self, names: Iterable[str]) -> dict[str, int]:
+        described: list[Any] = await self._admin.describe_topics(list(names))
+        return {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+
+    async def targets(self) -> dict[str, Target]:
+        """The source topics as they are, by name without prefix; a missing one has no partition.
+
+        Raises:
+            BrokerUnreachable: the broker does not say.
+        """
+        names = {topic: self.names.source(topic) for topic in self._topics}
+        there = [name for name in names.values() if name in self._there]
+        try:
+            counts = await self._partitions(there) if there else {}
+            return {
+                topic: Target(counts.get(name, 0), await self._limit(name) if name in counts else 0)
+                for topic, name in names.items()
+            }
+        except KafkaError as error:
+            raise self._unreachable(repr(error)) from error
+
+    async def _limit(self, name: str) -> int:
+        asked = ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": None})
+        for answer in await self._admin.describe_configs([asked]):
+            for resource in answer.resources:
+                for key, value, *_ in resource[4]:
+                    if key == "max.message.bytes":
+                        return int(value)
+        return USUAL_LIMIT
+
+    async def batches(self, since: int | None = None) -> AsyncIterator[tuple[int, list[Letter]]]:
+        """All letters, partition by partition in their order, and how many offsets were passed.
+
+        ``since`` leaves out what was refused before that moment (ms). Some batches have no letters.
+
+        Raises:
+            BrokerUnreachable: the broker has stopped answering.
+        """
+        begun = 0
+        for bounds in self.bounds:
+            if bounds.first < bounds.end:
+                async for position, letters in self._read(bounds, since):
+                    yield begun + position - bounds.first, letters
+            begun += bounds.end - bounds.first
+
+    async def _read(
+        self, bounds: Bounds, since: int | None
+    ) -> AsyncIterator[tuple[int, list[Letter]]]:
+        place = self._place(bounds)
+        start = bounds.first if since is None else await self._first_after(place, since, bounds)
+        position = start
+        self._consumer.assign([place])
+        self._consumer.seek(place, start)
+        heard = asyncio.get_running_loop().time()
+        while position < bounds.end:
+            found = (await self._ask(self._consumer.getmany(place, timeout_ms=500))).get(place, ())
+            after = await self._ask(self._consumer.position(place))
+            now = asyncio.get_running_loop().time()
+            if after > position:
+                heard = now
+            elif now - heard > _SILENCE:
+                raise self._unreachable("no answer")
+            position = after
+            letters = [_letter(bounds.topic, r) for r in found if r.offset < bounds.end]
+            yield min(position, bounds.end), letters
+
+    async def _ask(self, question: Any) -> Any:
+        """The client's answer.
+
+        Raises:
+            BrokerUnreachable: there is none in time, or an error.
+        """
+        try:
+            return await asyncio.wait_for(question, _SILENCE)
+        except TimeoutError:
+            raise self._unreachable("no answer") from None
+        except KafkaError as error:
+            raise self._unreachable(repr(error)) from error
+
+    async def _first_after(self, place: TopicPartition, since: int, bounds: Bounds) -> int:
+        found = await self._ask(self._consumer.offsets_for_times({place: max(0, since)}))
+        there = found.get(place)
+        return bounds.end if there is None else min(max(there.offset, bounds.first), bounds.end)
+
+    def _place(self, bounds: Bounds) -> TopicPartition:
+        return TopicPartition(self.names.dead_letters(bounds.topic), bounds.partition)
+
+    async def at(self, bounds: Bounds, offset: int) -> Letter | None:
+        """The letter at an offset; None where there is none.
+
+        Raises:
+            BrokerUnreachable: the broker does not answer.
+        """
+        if not bounds.first <= offset < bounds.end:
+            return None
+        only = Bounds(bounds.topic, bounds.partition, offset, bounds.end)
+        async for _, letters in self._read(only, None):
+            if letters:
+                return letters[0] if letters[0].offset == offset else None
+        return None
+
+    async def ledger(self) -> Ledger:
+        """Which letters were sent again, up to now; looks at the topics again after that.
+
+        So whatever letter the ledger speaks of lies within the bounds.
+
+        Raises:
+            LettersUnusable: the ledger is damaged.
+            BrokerUnreachable: it can't be read.
+        """
+        if self.ledger_topic not in self._there:
+            return Ledger()
+        try:
+            records = await read_log(self._kafka, self.ledger_topic, 0)
+            await self._look()
+            return Ledger.read(records)
+        except KafkaError as error:
+            raise self._unreachable(repr(error)) from error
+        except LedgerDamaged as error:
+            raise LettersUnusable(
+                f"topic {self.ledger_topic}, which says what was sent again, can't be used: {error}"
+            ) from error
+        except FlushFailed as error:
+            raise self._unreachable(str(error)) from error
+
+    async def create_ledger(self) -> None:
+        """Create the ledger's topic, where it is missing.
+
+        Raises:
+            LettersUnusable: it can't be created.
+        """
+        if self.ledger_topic in self._there:
+            return
+        new = NewTopic(
+            self.ledger_topic, 1, self._kafka.replication, topic_configs=dict(_LEDGER_CONFIG)
+        )
+        answer = await self._ask(self._admin.create_topics([new]))
+        for name, code, *rest in answer.topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                reason = rest[0] if rest and rest[0] else f"error {code}"
+                raise LettersUnusable(f"topic {name} can't be created: {reason}")
+        self._there.add(self.ledger_topic)
+
+    async def made_anew(self, ledger: Ledger) -> list[Bounds]:
+        """Partitions that are not those which the ledger speaks of: their topic was made anew.
+
+        The letter that was sent last must still be what it was, unless it was deleted by age.
+        """
+        others: list[Bounds] = []
+        for bounds in self.bounds:
+            last = ledger.last(self.names.dead_letters(bounds.topic), bounds.partition)
+            if last is None or last[0] < bounds.first:
+                continue
+            found = await self.at(bounds, last[0])
+            if found is None or found.at != last[1]:
+                others.append(bounds)
+        return others
+
+
+def _letter(topic: str, record: Any) -> Letter:
+    return letter(
+        topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
