@@ -22,15 +22,15 @@ from stream.deadletters.rules import rule
 #: In a list a key takes at most so many characters; `show` has all of it.
 _LONGEST_KEY: Final = 40
 _LONGEST_FIELD: Final = 40
-#: Columns give way to the terminal's width from the last on, but not below so many characters.
-_LEAST: Final = 10
 _REASONS: Final = 5
 _LIST: Final = (
     "refused", "dead letter", "source", "outcome", "redriven", "field", "reason", "key",
 )  # fmt: skip
 _COUNTS: Final = ("count", "topic", "outcome", "first", "last", "field", "reason")
-#: Texts of any length: these columns are cut where the terminal is narrow.
-_GIVING: Final = ("key", "reason", "field")
+#: On a narrow terminal these columns are cut, in this order, to so many characters at least …
+_GIVING: Final = {"key": 8, "reason": 30, "field": 14}
+#: … and if that is not enough, these are left out: `show` has them.
+_LEAST_NEEDED: Final = ("source", "key", "redriven", "first")
 
 
 @contextmanager
@@ -122,16 +122,16 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A line a row, its columns below each other; on a terminal no wider than that."""
     if not rows:
         return
-    widths = [max(map(width, column)) for column in zip(names, *rows, strict=True)]
     console = Console()
+    widths = _widths(names, rows)
     if console.is_terminal:
-        over = sum(widths) + 2 * (len(widths) - 1) - console.width
-        for name in _GIVING:
-            if name in names and over > 0:
-                place = names.index(name)
-                cut = min(over, max(0, widths[place] - _LEAST))
-                widths[place] -= cut
-                over -= cut
+        for spare in ("", *_LEAST_NEEDED):
+            if spare in names:
+                kept = [i for i, name in enumerate(names) if name != spare]
+                names, rows = [names[i] for i in kept], [[row[i] for i in kept] for row in rows]
+            widths = _cut(names, _widths(names, rows), console.width)
+            if sum(widths) + 2 * (len(widths) - 1) <= console.width:
+                break
     for number, row in enumerate([names, *rows]):
         line = "  ".join(_fitted(cell, w) for cell, w in zip(row, widths, strict=True)).rstrip()
         if console.is_terminal:
@@ -139,6 +139,22 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             console.print(text, highlight=False, overflow="ellipsis", no_wrap=True)
         else:
             click.echo(line)
+
+
+def _widths(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(width, column)) for column in zip(names, *rows, strict=True)]
+
+
+def _cut(names: Sequence[str], widths: list[int], columns: int) -> list[int]:
+    """The widths, where columns that may be cut have given what is too much."""
+    over = sum(widths) + 2 * (len(widths) - 1) - columns
+    for name, least in _GIVING.items():
+        if name in names and over > 0:
+            place = names.index(name)
+            cut = min(over, max(0, widths[place] - least))
+            widths[place] -= cut
+            over -= cut
+    return widths
 
 
 def _fitted(cell: str, columns: int) -> str:

@@ -1,0 +1,42 @@
+"""Dead letters for tests."""
+
+from __future__ import annotations
+
+import orjson
+
+from stream.core.timestamps import format_ms, parse
+from stream.deadletters.letter import Header, Letter, letter
+
+NOW = parse("2026-03-02T10:00:00Z")
+
+
+def visit(number: int = 1, **more: object) -> bytes:
+    """A good event, unless ``more`` says otherwise."""
+    event = {"event_id": f"e{number}", "type": "visit.ended", "visit_id": f"v{number}"}
+    return orjson.dumps({**event, "occurred_at": format_ms(NOW), **more})
+
+
+def refused(
+    offset: int = 0,
+    *,
+    topic: str = "cx.visit",
+    partition: int = 0,
+    at: int = NOW,
+    key: bytes | None = b"k",
+    value: bytes | None = None,
+    outcome: str = "invalid",
+    field: str = "pages",
+    reason: str = "is wrong",
+    more: tuple[Header, ...] = (),
+) -> Letter:
+    """A dead letter as our worker writes it."""
+    headers: tuple[Header, ...] = (
+        *more,
+        ("__connect.errors.topic", topic.encode()),
+        ("__connect.errors.partition", b"%d" % partition),
+        ("__connect.errors.offset", b"%d" % (offset + 1_000)),
+        ("cxkpi.outcome", outcome.encode()),
+        ("cxkpi.field", field.encode()),
+        ("cxkpi.reason", reason.encode()),
+    )
+    return letter(topic, partition, offset, at, key, value, headers)
