@@ -214,7 +214,9 @@ def _whole(value: bytes, end: int) -> int:
 
 def _wrong_byte(value: bytes, reason: str) -> int | None:
     if found := _AT_BYTE.search(reason):
-        return min(int(found[1]), len(value))
+        # Of what follows the record, the decoder has read the first byte when it says so.
+        place = int(found[1]) - ("trailing characters" in reason)
+        return min(max(place, 0), len(value))
     try:
         value.decode()
     except UnicodeDecodeError as error:
