@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -260,6 +261,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T | None:
     """Run until done; None where a signal ended it. Raises SendFailed."""
     from stream.kafka.letters import LettersUnusable
 
+    # What it has to say of futures that nobody waits for any more, we have raised as one error.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     try:
         return run(work)
     except LettersUnusable as error:

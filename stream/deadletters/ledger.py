@@ -94,16 +94,26 @@ class Ledger:
         sent too, the offsets in between, which hold no letter, join the two to one range.
         """
         joins = after is not None and self.has(topic, partition, after)
-        start = offset if after is None or not joins else after + 1
-        end = offset + 1
-        for number in range(start // BLOCK, offset // BLOCK + 1):
+        self._mark(
+            topic, partition, offset if after is None or not joins else after + 1, offset + 1
+        )
+        block = self._blocks[topic, partition, offset // BLOCK]
+        if block.last is None or block.last[0] <= offset:
+            block.last = (offset, at)
+
+    def join(self, topic: str, partition: int, offset: int, after: int | None) -> None:
+        """Make one range of two letters that were sent, where no letter lies in between."""
+        if after is None or after + 1 == offset or self.has(topic, partition, offset - 1):
+            return
+        if self.has(topic, partition, after) and self.has(topic, partition, offset):
+            self._mark(topic, partition, after + 1, offset)
+
+    def _mark(self, topic: str, partition: int, start: int, end: int) -> None:
+        for number in range(start // BLOCK, (end - 1) // BLOCK + 1):
             key = (topic, partition, number)
             block = self._blocks.setdefault(key, _Block())
             block.add(max(start, number * BLOCK), min(end, (number + 1) * BLOCK))
             self._touched.add(key)
-        block = self._blocks[topic, partition, offset // BLOCK]
-        if block.last is None or block.last[0] <= offset:
-            block.last = (offset, at)
 
     def last(self, topic: str, partition: int) -> tuple[int, int] | None:
         """The greatest offset that was sent, and the time (ms) of its letter; None: none was."""

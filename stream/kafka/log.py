@@ -43,13 +43,20 @@ class TransactionalWriter:
     Starting it fences whoever had the id before and aborts what that one left open.
     """
 
-    def __init__(self, kafka: KafkaConfig, transactional_id: str, largest: int) -> None:
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        transactional_id: str,
+        largest: int,
+        batch: int = 256 * 1024,
+    ) -> None:
+        """``largest`` is the most that a record may have, ``batch`` several together, in bytes."""
         self._producer = AIOKafkaProducer(
             **client_options(kafka),
             transactional_id=transactional_id,
             transaction_timeout_ms=kafka.transaction_timeout_ms,
             max_request_size=largest,
-            max_batch_size=256 * 1024,
+            max_batch_size=batch,
             linger_ms=0,
         )
         calm(self._producer.client)

@@ -21,6 +21,7 @@ from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 #: A transaction has at most so many records, and ends when it has so many bytes.
 MOST_RECORDS: Final = 500
 MOST_BYTES: Final = 1024 * 1024
+_BATCH_BYTES: Final = 256 * 1024
 _START_SECONDS: Final = 60.0
 
 
@@ -83,8 +84,14 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
     """
     await reader.create_ledger()
     targets = await reader.targets()
-    largest = max([MOST_BYTES, *(t.limit for t in targets.values())])
-    writer = TransactionalWriter(kafka, f"{kafka.group}-redrive", largest)
+    limits = [t.limit for t in targets.values() if t.partitions]
+    writer = TransactionalWriter(
+        kafka,
+        f"{kafka.group}-redrive",
+        largest=max([MOST_BYTES, *limits]),
+        # A topic's limit is that of a batch, however small the records in it are.
+        batch=min([_BATCH_BYTES, *limits]),
+    )
     try:
         async with asyncio.timeout(_START_SECONDS):
             await writer.start()
@@ -127,10 +134,13 @@ class _Sending:
 
     async def take(self, judged: Judged, previous: int | None) -> None:
         """Send a letter, or note why not; ``previous`` is the offset of the one right before it."""
+        letter = judged.letter
         if judged.verdict != "send":
             self._report.add(judged)
+            if judged.verdict == "sent before":
+                dead = self._names.dead_letters(letter.topic)
+                self._ledger.join(dead, letter.partition, letter.offset, previous)
             return
-        letter = judged.letter
         self._batch.append(judged)
         self._bytes += size(letter)
         dead = self._names.dead_letters(letter.topic)

@@ -70,6 +70,22 @@ def test_all_letters_of_a_long_topic_with_markers_between_are_one_range_a_block(
     assert all(len(msgspec.json.decode(value)["sent"]) == 1 for value in held.values())
 
 
+def test_two_letters_with_none_in_between_are_joined_where_both_were_sent() -> None:
+    ledger = Ledger()
+    for offset in (3, 9, BLOCK + 2):
+        ledger.add(TOPIC, 0, offset, 1, None)
+    held = written(ledger)
+    ledger.join(TOPIC, 0, 9, 8)
+    ledger.join(TOPIC, 0, 10, 9)
+    ledger.join(TOPIC, 0, 9, None)
+    assert written(ledger) == {}
+    ledger.join(TOPIC, 0, 9, 3)
+    ledger.join(TOPIC, 0, BLOCK + 2, 9)
+    blocks = [msgspec.json.decode(v)["sent"] for v in written(ledger, held).values()]
+    assert blocks == [[[3, BLOCK]], [[BLOCK, BLOCK + 3]]]
+    assert ledger.last(TOPIC, 0) == (BLOCK + 2, 1)
+
+
 def test_only_blocks_that_changed_are_written() -> None:
     ledger = Ledger()
     ledger.add(TOPIC, 0, 5, 1, None)
