@@ -237,12 +237,12 @@ def test_a_process_killed_around_its_commit_leaves_the_rest_to_the_next(
 
 
 def test_processes_killed_at_random_moments_send_each_letter_once(site: Site) -> None:
-    letters = visits(3_000)
+    letters = visits(1_500)
     bury(site, letters, size=300)
     draw = random.Random(7)
     kills = 0
-    while len(sent(site)) < len(letters) and kills < 8:
-        run = process(site, "redrive", "--yes", "--rate", "600")
+    while len(sent(site)) < len(letters) and kills < 6:
+        run = process(site, "redrive", "--yes", "--rate", "300")
         deadline = time.monotonic() + 60
         began = len(sent(site))
         while len(sent(site)) == began and run.poll() is None and time.monotonic() < deadline:
