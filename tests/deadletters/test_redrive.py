@@ -18,6 +18,7 @@ from stream.core.shard import Refusal
 from stream.core.timestamps import format_ms
 from stream.deadletters.letter import REDRIVEN, letter
 from stream.deadletters.redrive import size
+from stream.kafka.log import TransactionalWriter
 from tests.deadletters.burying import (
     PARTITIONS,
     Buried,
@@ -173,6 +174,29 @@ def test_the_largest_record_that_is_not_left_is_taken_by_the_broker(site: Site) 
     assert [r.value for r in sent(site)] == [fits, visit(3)]
 
 
+def test_letters_of_a_transaction_that_was_aborted_are_none(site: Site) -> None:
+    bury(site, visits(8))
+    dead = site.source("cx.visit") + ".dlq"
+
+    async def abort() -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=site.bootstrap, transactional_id=f"{site.group}-aborted"
+        )
+        await producer.start()
+        await producer.begin_transaction()
+        for number in range(PARTITIONS):
+            await producer.send_and_wait(dead, visit(99), key=b"k", partition=number)
+        await producer.abort_transaction()
+        await producer.stop()
+
+    asyncio.run(abort())
+    bury(site, visits(8, 8))
+    assert redriven(site, "--yes")["records"] == 16
+    assert_each_once_and_in_order(sent(site), visits(16))
+    assert dlq(site, "list").stderr == "16 dead letters\n"
+    assert ledger_ranges(site) == PARTITIONS
+
+
 # Ends at any moment ----------------------------------------------------------------------------
 
 
@@ -269,6 +293,25 @@ def test_of_two_at_once_the_later_takes_over_and_the_earlier_says_so(site: Site)
     assert "another redrive of this group has taken over" in errors, errors
     assert "Traceback" not in errors, errors
     assert 0 < later["records"] < 2_000
+    assert_each_once_and_in_order(sent(site), letters)
+
+
+def test_what_another_run_sent_up_to_the_fence_is_not_sent_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letters = visits(400)
+    bury(site, letters)
+    start = TransactionalWriter.start
+
+    async def late_start(self: TransactionalWriter) -> None:
+        run = process(site, "redrive", "--yes", "--limit", "300")
+        out, errors = await asyncio.to_thread(run.communicate, timeout=60)
+        assert run.returncode == 0, out + errors
+        await start(self)
+
+    monkeypatch.setattr(TransactionalWriter, "start", late_start)
+    summary = redriven(site, "--yes")
+    assert (summary["records"], summary["left"]["sent_before"]) == (100, 300)
     assert_each_once_and_in_order(sent(site), letters)
 
 
