@@ -101,7 +101,7 @@ _FILTERS = (
     click.option(
         "--reason", default="", metavar="TEXT", help="Only with this in the reason, or this field."
     ),
-    click.option("--since", type=Ago(), metavar="WHEN", help="Refused since: RFC 3339, or 2h ago."),
+    click.option("--since", type=Ago(), metavar="WHEN", help="Refused since then."),
     click.option("--until", type=Ago(), metavar="WHEN", help="Refused before then."),
 )
 
@@ -124,11 +124,12 @@ def dlq() -> None:
     """
 
 
-@dlq.command("list")
+@dlq.command("list", short_help="List them, the newest last, or count them by reason.")
 @_filtered
 @click.option(
     "--limit",
     type=click.IntRange(1, _MOST_LISTED),
+    metavar="N",
     default=100,
     show_default=True,
     help="Show the newest N.",
@@ -166,7 +167,7 @@ def list_(
         tell_list(newest, as_json=as_json)
 
 
-@dlq.command()
+@dlq.command(short_help="Show one: the reason, the rule, the record with the field marked.")
 @click.argument("where", nargs=-1, required=True, metavar="TOPIC/PARTITION/OFFSET")
 @click.option("--raw", is_flag=True, help="Print the record's value alone, its bytes as they are.")
 @config_option
@@ -192,7 +193,7 @@ def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json
         tell_letter(letter, redriven=redriven)
 
 
-@dlq.command()
+@dlq.command(short_help="Send them again to where they came from, each once.")
 @_filtered
 @click.option("--yes", is_flag=True, help="Send them. Without it nothing is sent.")
 @click.option(
@@ -201,14 +202,16 @@ def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json
 @click.option(
     "--rounds",
     type=click.IntRange(1, 1_000_000),
+    metavar="N",
     default=MOST_ROUNDS,
     show_default=True,
-    help="Leave records that were sent again so often.",
+    help="Leave records that were sent again N times.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Send at most N.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most N.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
     help="Records per second. [default: as fast as the broker takes them]",
 )
 @click.option(
