@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.settings import HOUR, MINUTE
@@ -38,6 +38,7 @@ def test_the_worker_keeps_the_count_among_a_records_own_headers() -> None:
     assert _kept([(REDRIVEN, b"1"), ("cxkpi.field", b"x")]) == [(REDRIVEN, b"1")]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -91,6 +92,7 @@ def test_a_letter_fits_where_every_part_does(wanted: Filter, fits: bool) -> None
 # Lists and counts ----------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 20))
 def test_a_list_keeps_the_newest_in_order_of_time(times: list[int], limit: int) -> None:
     letters = [refused(i, at=NOW + t) for i, t in enumerate(times)]
@@ -143,6 +145,7 @@ def test_letters_are_counted_by_topic_outcome_field_and_reason() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=50), st.integers(1, 5))
 def test_counts_are_bounded_and_lose_nothing(reasons: list[int], most: int) -> None:
     counts = Counts(most)
@@ -194,6 +197,7 @@ def test_what_is_to_become_of_a_letter(one: Judged, verdict: str, said: str | No
     assert (one.again.field if one.again else None) == said
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["good", "bad", "ahead", "none"]), max_size=30))
 def test_letters_are_judged_alone_and_in_their_order(kinds: list[str]) -> None:
     values = {"good": visit(), "bad": b"{", "ahead": AHEAD, "none": None}
@@ -263,6 +267,7 @@ def test_the_rule_that_was_broken_is_said(one: Letter, said: str) -> None:
     assert said in rule(one)
 
 
+@settings(deadline=None)
 @given(st.none() | st.binary(max_size=50), st.text(max_size=20), st.text(max_size=9))
 def test_where_no_rule_is_known_none_is_said(value: bytes | None, field: str, outcome: str) -> None:
     headers = (("cxkpi.outcome", outcome.encode()), ("cxkpi.field", field.encode()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.deadletters.escape import printable, quoted, safe_json, width
@@ -39,16 +39,19 @@ def test_what_steers_a_terminal_is_written_out(said: str | bytes | None, shown: 
     assert printable(said) == shown
 
 
+@settings(deadline=None)
 @given(anything)
 def test_whatever_it_is_it_becomes_one_printable_line(said: str | bytes) -> None:
     assert printable(said).isprintable()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_texts_that_differ_look_different(one: str, other: str) -> None:
     assert (printable(one) == printable(other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=1_000) | st.binary(max_size=1_000), st.integers(1, 50))
 def test_long_texts_are_cut_and_say_so(said: str | bytes, longest: int) -> None:
     shown = printable(said, longest)
@@ -61,6 +64,7 @@ def test_a_huge_value_is_not_read_to_its_end() -> None:
     assert printable(b"x" * 10_000_000, 10) == "xxxxxxxxxx… (9,999,990 more)"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None), max_size=40))
 def test_quoted_texts_are_printable_json_of_the_same_text(text: str) -> None:
     shown = quoted(text)
@@ -68,6 +72,7 @@ def test_quoted_texts_are_printable_json_of_the_same_text(text: str) -> None:
     assert json.loads(shown) == json.loads(json.dumps(text))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.text(st.characters(codec=None), max_size=20)))
 def test_json_is_printable_ascii_and_says_the_same(data: dict[str, str]) -> None:
     shown = safe_json(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.deadletters.ledger import BLOCK, Ledger, LedgerDamaged
@@ -29,6 +29,7 @@ offsets = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(offsets, st.booleans())
 def test_it_holds_what_was_added_and_nothing_else(added: list[int], sort: bool) -> None:
     ledger = Ledger()
@@ -42,6 +43,7 @@ def test_it_holds_what_was_added_and_nothing_else(added: list[int], sort: bool) 
         assert one.last(TOPIC, 1) == ((max(added), 5) if added else None)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 3 * BLOCK), max_size=30), st.data())
 def test_letters_next_to_each_other_become_one_range(there: set[int], data: st.DataObject) -> None:
     """Offsets between letters hold no letter: markers of transactions, or what was aborted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.catalogue import EVENT_TYPES
@@ -124,6 +124,7 @@ def test_deep_records_are_shown_one_way_or_the_other(value: bytes) -> None:
     assert all(line.text.isprintable() for line in lines)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(EVENT_TYPES)).flatmap(broken_events))
 def test_whatever_rule_is_broken_a_line_is_marked(broken: tuple[dict[str, object], str]) -> None:
     event, _ = broken
@@ -138,6 +139,7 @@ def test_whatever_rule_is_broken_a_line_is_marked(broken: tuple[dict[str, object
     assert line.note or why.path == "$" or any(f'"{name}": ' in text for text in inside)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=3_000), st.text(max_size=20), st.text(max_size=20))
 def test_any_bytes_become_few_printable_lines(value: bytes, path: str, reason: str) -> None:
     lines = marked(value, path, reason)
@@ -145,6 +147,7 @@ def test_any_bytes_become_few_printable_lines(value: bytes, path: str, reason: s
     assert all(line.text.isprintable() and caret(line, reason).isprintable() for line in lines)
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
     st.text(), inner)), st.text())  # fmt: skip
 def test_any_json_is_laid_out_in_printable_lines(tree: object, path: str) -> None:
