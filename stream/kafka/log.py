@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -15,6 +15,8 @@ from stream.kafka.connection import calm, client_options
 
 #: A flush that takes longer is given up: its outcome is unknown then.
 FLUSH_SECONDS: Final = 15.0
+#: A batch has no more bytes than this, unless it holds one record.
+LARGEST_BATCH: Final = 256 * 1024
 _READ_SECONDS: Final = 120.0
 _GOODBYE_SECONDS: Final = 3.0
 
@@ -48,7 +50,7 @@ class TransactionalWriter:
         kafka: KafkaConfig,
         transactional_id: str,
         largest: int,
-        batch: int = 256 * 1024,
+        batch: int = LARGEST_BATCH,
     ) -> None:
         """``largest`` is the most that a record may have, ``batch`` several together, in bytes."""
         self._producer = AIOKafkaProducer(
@@ -88,13 +90,17 @@ class TransactionalWriter:
     async def _write(self, records: Iterable[Outgoing]) -> None:
         producer = self._producer
         await producer.begin_transaction()
-        sent = [await self._send(record) for record in records]
+        sent = []
+        for record in records:
+            sent.append(await self._send(record))
+            # Where a later one is refused, nobody asks any more what became of this one.
+            sent[-1].add_done_callback(_look_at)
         for done in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(done, BaseException):
                 raise done
         await producer.commit_transaction()
 
-    async def _send(self, record: Outgoing) -> Awaitable[Any]:
+    async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
         topic, partition, key, value, headers = record
         if key is not None or value is not None or partition is None:
             return await self._producer.send(  # type: ignore[no-any-return]
@@ -116,6 +122,12 @@ class TransactionalWriter:
         if done and not goodbye.cancelled() and (error := goodbye.exception()) is not None:
             # Nothing that was promised depends on it.
             log.info("letting go of a producer: %r", error)
+
+
+def _look_at(sent: asyncio.Future[Any]) -> None:
+    """An error that nobody looked at would be logged, with a traceback."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 async def _abandon(producer: Any) -> None:

@@ -54,6 +54,13 @@ class _Topic:
         self.builders: list[Any] = [None] * count
         self.turn = cycle(range(count))
 
+    def is_full(self, builder: Any, key: bytes | None, value: bytes) -> bool:
+        """Whether a batch with one more record is larger than the topic takes."""
+        if self.limit > _BATCH_BYTES:
+            return False  # The batch says so itself, earlier.
+        more = len(value) + len(key or b"") + _OVERHEAD
+        return int(builder.size()) + more > self.limit
+
 
 class EventProducer:
     """An idempotent producer; an async context manager that delivers everything on leaving.
@@ -171,6 +178,9 @@ class EventProducer:
             if key is None:
                 home = next(topic.turn)
             builder = topic.builders[home]
+            if builder is not None and topic.is_full(builder, key, value):
+                await self._submit(topic, home)
+                builder = None
             if builder is None:
                 builder = topic.builders[home] = self._producer.create_batch()
             if builder.append(timestamp=None, key=key, value=value) is None:

@@ -25,7 +25,7 @@ from stream.core.sharing import Sharing
 from stream.core.state import StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
-from stream.kafka.log import Outgoing, TransactionalWriter, read_log
+from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
@@ -39,6 +39,8 @@ MOST_RECORDS: Final = 50_000
 _BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
+#: The header of a dead letter whose record is too large to be copied.
+LEFT_OUT: Final = "cxkpi.left_out"
 
 
 def _now_ms() -> int:
@@ -86,7 +88,9 @@ class OwnedShard:
         self._writer = TransactionalWriter(
             kafka,
             f"{kafka.group}-shard-{number}",
-            max(topics.largest_dead_letter, STATE_LIMIT),
+            max(*topics.dead_letter_limits.values(), STATE_LIMIT),
+            # The limit of a topic is that of a batch.
+            min(*topics.dead_letter_limits.values(), LARGEST_BATCH),
         )
 
     @property
@@ -159,8 +163,13 @@ class OwnedShard:
                 continue
             record = chunk.records[refusal.place]
             headers = [*_kept(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
-            self._letters.append(Outgoing(target, self.number, record.key, record.value, headers))
-            self._letter_bytes += len(record.value or b"") + len(record.key or b"") + 512
+            letter = Outgoing(target, self.number, record.key, record.value, headers)
+            size = _size(letter)
+            if size > self._topics.dead_letter_limits[topic]:
+                letter = without_value(letter, size)
+                size = _size(letter)
+            self._letters.append(letter)
+            self._letter_bytes += size
 
     async def flush(self, health: Health, complete_to: int | None = None) -> None:
         """Write what has changed, as one transaction; nothing where one is under way.
@@ -244,6 +253,21 @@ def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tup
     }
     # A path may hold a key that was sent, so it may hold any character that JSON can write.
     return [(name, text.encode(errors="replace")) for name, text in said.items()]
+
+
+def _size(letter: Outgoing) -> int:
+    """How many bytes a record batch takes that holds the letter alone, generously."""
+    headers = sum(len(name) * 4 + len(value or b"") + 16 for name, value in letter.headers)
+    return len(letter.value or b"") + len(letter.key or b"") + headers + 128
+
+
+def without_value(letter: Outgoing, size: int) -> Outgoing:
+    """The letter of a record that was sent compressed and that no topic takes unpacked.
+
+    It must not hold up the good ones; where the record lies is in the headers.
+    """
+    said = f"{size} bytes, more than the topic takes unpacked".encode()
+    return letter._replace(key=None, value=None, headers=[*letter.headers[-8:], (LEFT_OUT, said)])
 
 
 def _kept(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:

@@ -108,8 +108,8 @@ class TopicMap:
     names: Names
     #: Partitions of each source topic, by its name without prefix.
     partitions: Mapping[str, int]
-    #: The largest record batch in bytes that the dead letters of any topic take.
-    largest_dead_letter: int
+    #: The largest record batch in bytes that each topic's dead letters take.
+    dead_letter_limits: Mapping[str, int]
 
     @property
     def shards(self) -> int:
@@ -188,10 +188,10 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     counts = await _counts(admin, sources.values())
     partitions = {topic: counts[full] for topic, full in sources.items()}
     shards = max(partitions.values())
-    largest = 0
+    limits: dict[str, int] = {}
     for topic, full in sources.items():
         limit = await _limit(admin, full) + DEAD_LETTER_ROOM
-        largest = max(largest, limit)
+        limits[topic] = limit
         dead = {names.dead_letters(topic): partitions[topic]}
         await _create(admin, kafka, dead, {"max.message.bytes": str(limit)})
         await _check_limit(admin, names.dead_letters(topic), limit)
@@ -205,7 +205,7 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
             f"topic {names.state} has {found} partitions and the source topics have up to {shards}:"
             " their number has changed; start with another kafka.group to count anew"
         )
-    return TopicMap(names, partitions, largest)
+    return TopicMap(names, partitions, limits)
 
 
 async def _create(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 
 import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.core.timestamps import format_ms
 from tests.kafka.conftest import Site
@@ -90,3 +93,50 @@ def test_ten_thousand_bad_records_among_good_ones_delay_none_of_them(site: Site)
     assert time.monotonic() - began < 20
     worker.until(lambda: len(site.dead_letters()) >= 10_000, "written the dead letters")
     assert Counter(r.value for r in site.dead_letters()) == bad
+
+
+async def _limit_topic(site: Site, topic: str, largest: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
+    await admin.start()
+    try:
+        limits = {"max.message.bytes": str(largest)}
+        await admin.create_topics([NewTopic(site.source(topic), 4, 1, topic_configs=limits)])
+    finally:
+        await admin.close()
+
+
+async def _send_compressed(site: Site, topic: str, value: bytes) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=site.bootstrap,
+        compression_type="gzip",
+        max_request_size=2 * len(value),
+    )
+    await producer.start()
+    await producer.send_and_wait(site.source(topic), value, partition=1)
+    await producer.stop()
+
+
+def test_dead_letters_fit_into_a_topic_of_small_records_however_they_were_sent(site: Site) -> None:
+    asyncio.run(_limit_topic(site, "cx.visit", 60_000))
+    worker = site.worker()
+    worker.until_ready()
+    small = [b"no JSON " + b"%d" % n + b"x" * 30_000 for n in range(60)]
+    # What compresses well may be far larger than what the topic takes.
+    large = b"no JSON" + b"y" * _TWO_MEGABYTES
+    site.send(*(("cx.visit", b"key", value) for value in small))
+    asyncio.run(_send_compressed(site, "cx.visit", large))
+    site.send(("cx.visit", b"a", visit(201)))
+    worker.until(
+        lambda: (
+            outcomes(worker.scrape())
+            == {("cx.visit", "accepted"): 1, ("cx.visit", "invalid"): len(small) + 1}
+        ),
+        "counted every record",
+    )
+    worker.until(lambda: len(site.dead_letters()) > len(small), "written the dead letters")
+    letters = site.dead_letters()
+    assert sorted(r.value for r in letters if r.value) == sorted(small)
+    (left_out,) = [r for r in letters if r.value is None]
+    assert "more than the topic takes" in left_out.reasons["cxkpi.left_out"]
+    assert left_out.reasons["cxkpi.reason"].startswith("is not JSON")
+    assert left_out.reasons["__connect.errors.offset"]

@@ -40,7 +40,9 @@ class HalfCounted:
 
 @pytest.fixture
 def owner() -> ShardOwner:
-    topics = TopicMap(Names("", "group"), dict.fromkeys(TOPICS, 1), 1_000_000)
+    topics = TopicMap(
+        Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
+    )
     return ShardOwner(Settings(), KafkaConfig(), topics)
 
 
