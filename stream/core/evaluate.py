@@ -252,19 +252,19 @@ class _Totals:
 
     def _quantiles(self, kpi: Kpi, groups: Groups, keys: Ints, values: Ints) -> Iterator[Sample]:
         base = LAYOUT.sketches[kpi.sketch or ""]
-        for number, labels in enumerate(groups.labels):
-            first = (number << COUNTER_BITS) | base
-            low, high = np.searchsorted(keys, (first, first + quantiles.BUCKETS))
-            for q in quantiles.QUANTILES:
-                found = quantiles.quantile(keys[low:high] - first, values[low:high], q)
-                if found is not None:
-                    named = tuple(sorted((*labels, ("quantile", str(q)))))
-                    yield Sample(
-                        f"{kpi.id}_quantile",
-                        self._view.window.label,
-                        named,
-                        found / kpi.sketch_scale,
-                    )
+        counters = keys & COUNTER_MASK
+        kept = (counters >= base) & (counters < base + quantiles.BUCKETS)
+        series, buckets, counts = keys[kept] >> COUNTER_BITS, counters[kept] - base, values[kept]
+        for q in quantiles.QUANTILES:
+            found = quantiles.quantiles(series, buckets, counts, q)
+            for number, value in zip(*(column.tolist() for column in found), strict=True):
+                named = tuple(sorted((*groups.labels[number], ("quantile", str(q)))))
+                yield Sample(
+                    f"{kpi.id}_quantile",
+                    self._view.window.label,
+                    named,
+                    value / kpi.sketch_scale,
+                )
 
 
 def _added_up(numbers: Sequence[tuple[int, int]], n: int) -> Column:

@@ -12,6 +12,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.cells import Ints
+from stream.core.kpi import Column
+
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(GAMMA)
@@ -37,15 +40,19 @@ MIDDLES: NDArray[np.float64] = np.array(
 MIDDLES[1] = 1.0
 
 
-def quantile(buckets: NDArray[np.int64], counts: NDArray[np.int64], q: float) -> float | None:
-    """The value of rank q·(n−1), to within 1%; None where nothing was counted.
+def quantiles(series: Ints, buckets: Ints, counts: Ints, q: float) -> tuple[Ints, Column]:
+    """The value of rank q·(n−1) of each series, to within 1%; series without counts are left out.
 
-    ``buckets`` are ascending; ``counts`` their counters.
+    The arguments are parallel, sorted by series and bucket; counters are above zero. Returns the
+    series and their values.
     """
+    if not series.size:
+        return series, np.empty(0)
+    starts = np.flatnonzero(np.concatenate(([True], series[1:] != series[:-1])))
     cumulative = np.cumsum(counts)
-    if not cumulative.size or cumulative[-1] <= 0:
-        return None
+    before = np.concatenate(([0], cumulative))[starts]
+    totals = np.concatenate((before[1:], cumulative[-1:])) - before
     # A rank between two values may be answered by either; the lower one needs no float comparison.
-    rank = math.floor(q * (int(cumulative[-1]) - 1))
-    position = int(np.searchsorted(cumulative, rank, side="right"))
-    return float(MIDDLES[int(buckets[position])])
+    ranks = np.floor(q * (totals - 1)).astype(np.int64)
+    places = np.searchsorted(cumulative, before + ranks, side="right")
+    return series[starts], MIDDLES[buckets[places]]

@@ -10,15 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.quantiles import BUCKETS, MIDDLES, QUANTILES, bucket, quantile
+from stream.core.quantiles import BUCKETS, MIDDLES, QUANTILES, bucket, quantiles
 
 HUNDRED_YEARS_MS = 100 * 366 * 86_400_000
 
 
+def sketches(of: list[list[int]], q: float) -> dict[int, float]:
+    """The quantile of each list, by its number."""
+    cells = [
+        (series, found, n)
+        for series, values in enumerate(of)
+        for found, n in sorted(Counter(bucket(v) for v in values).items())
+    ]
+    names, buckets, counts = np.array(cells, dtype=np.int64).reshape(-1, 3).T
+    series, found = quantiles(names, buckets, counts, q)
+    return dict(zip(series.tolist(), found.tolist(), strict=True))
+
+
 def sketch(values: list[int], q: float) -> float | None:
-    counts = Counter(bucket(v) for v in values)
-    buckets = sorted(counts)
-    return quantile(np.array(buckets, dtype=np.int64), np.array([counts[b] for b in buckets]), q)
+    """The quantile of a list that stands between others."""
+    return sketches([[5, 9], values, [1]], q).get(1)
 
 
 @given(st.integers(1, HUNDRED_YEARS_MS))
@@ -37,6 +48,7 @@ def test_what_is_beyond_the_last_bucket_shares_it() -> None:
 
 def test_nothing_has_no_quantile() -> None:
     assert sketch([], 0.5) is None
+    assert sketches([], 0.5) == {}
 
 
 @given(
