@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.fixtures.broker",
     "tests.fixtures.chromium",
     "tests.fixtures.prometheus",
+    "tests.fixtures.proxy",
 ]
