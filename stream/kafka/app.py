@@ -13,7 +13,7 @@ from faust.types.auth import SASLMechanism
 from stream.config import KafkaConfig
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap
-from stream.kafka.transport import ChunkConsumer, ChunkSchema
+from stream.kafka.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkSchema
 
 #: Chunks that may wait for the agent, over all partitions.
 _WAITING_CHUNKS = 16
@@ -44,7 +44,7 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         # So long a member that hangs may hold up a rebalance.
         broker_rebalance_timeout=_REBALANCE_SECONDS,
         broker_request_timeout=max(kafka.request_timeout_ms / 1000, session + 1),
-        consumer_max_fetch_size=4 * 1024 * 1024,
+        consumer_max_fetch_size=FETCH_PARTITION_BYTES,
         consumer_auto_offset_reset="earliest",
         datadir=folder,
         stream_wait_empty=False,

@@ -26,12 +26,18 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 from stream.kafka.connection import calm
+from stream.kafka.unpacking import Unpacking
 
 #: A chunk has at most so many records.
 CHUNK_RECORDS: Final = 4000
-#: A chunk ends with the record that brings it to so many bytes, so that memory stays bounded
+#: A chunk ends soon after its values have come to so many bytes, so that memory stays bounded
 #: whatever size records have once they are unpacked.
 CHUNK_BYTES: Final = 2 * 1024 * 1024
+#: So many bytes a fetch brings at most, and of a partition; a batch that is larger comes alone.
+#: Larger buffers are not reused but mapped anew each time, which costs more than their filling;
+#: smaller ones cost more requests.
+FETCH_BYTES: Final = 4 * 1024 * 1024
+FETCH_PARTITION_BYTES: Final = 1024 * 1024
 #: How long the broker holds a fetch that finds nothing, in ms.
 FETCH_WAIT_MS: Final = 100
 _IDLE_SECONDS: Final = 0.02
@@ -42,7 +48,8 @@ class Chunk:
     """Records of one partition that follow each other, from position ``start`` to before ``end``.
 
     ``epoch`` tells the take-over that it belongs to. Positions need not be offsets of records:
-    transaction markers and compacted records leave gaps.
+    transaction markers and compacted records leave gaps. Records are the client's
+    own, with ``key``, ``value``, ``headers`` and ``offset``.
     """
 
     topic: str
@@ -51,6 +58,11 @@ class Chunk:
     start: int
     end: int
     records: list[Any]
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """The values of the records."""
+        return [record.value for record in self.records]
 
 
 @dataclass(slots=True)
@@ -96,29 +108,6 @@ class _NoOffsets(dict[Any, None]):
         return None
 
 
-def _as_it_is(_tp: Any, record: Any) -> Any:
-    """Stands in for building a ``ConsumerRecord``, which costs more than the fetch itself."""
-    return record
-
-
-def _take_records(result: FetchResult) -> list[Any]:
-    """``getall`` of the client, with a limit of bytes too."""
-    records: list[Any] = []
-    tp = result._topic_partition  # noqa: SLF001
-    if not result.has_more() or not result.check_assignment(tp):
-        return records
-    size = 0
-    for record in result._partition_records:  # noqa: SLF001
-        records.append(record)
-        size += len(record.value or b"")
-        if len(records) >= CHUNK_RECORDS or size >= CHUNK_BYTES:
-            result._update_position()  # noqa: SLF001
-            return records
-    result._update_position()  # noqa: SLF001
-    result._partition_records = None  # noqa: SLF001
-    return records
-
-
 class ChunkThread(stock.AIOKafkaConsumerThread):
     """The thread that talks to the broker."""
 
@@ -138,6 +127,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         # Aborted records must not count, and silence must be noticed soon.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+        consumer._fetch_max_bytes = FETCH_BYTES  # noqa: SLF001
         calm(consumer._client)  # noqa: SLF001
         return consumer
 
@@ -205,8 +195,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
                 continue
             result = fetcher._records[tp]  # noqa: SLF001
             if isinstance(result, FetchError):
-                del fetcher._records[tp]  # noqa: SLF001
-                fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+                self._forget(fetcher, tp)
                 self.log.warning("Fetching %s: %r", tp, result._error)  # noqa: SLF001
                 continue
             chunk = self._chunk(fetcher, tp, result, epoch)
@@ -217,17 +206,31 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
     def _chunk(
         self, fetcher: Any, tp: TopicPartition, result: FetchResult, epoch: int
     ) -> Chunk | None:
-        state = result._assignment.state_value(tp)  # noqa: SLF001
-        start = state.position if state is not None and state.has_valid_position else None
-        if result.has_more():
-            result._partition_records._consumer_record = _as_it_is  # noqa: SLF001
-        records = _take_records(result)
-        if not result.has_more():
-            del fetcher._records[tp]  # noqa: SLF001
-            fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
-        if start is None or state.position == start:
+        if not result.has_more() or not result.check_assignment(tp):
+            # It is of another position or assignment: what lies at ours is fetched anew.
+            self._forget(fetcher, tp)
             return None
-        return Chunk(tp.topic, tp.partition, epoch, start, state.position, records)
+        fetched = result._partition_records  # noqa: SLF001
+        if not isinstance(fetched, Unpacking):
+            fetched = result._partition_records = Unpacking(fetched)  # noqa: SLF001
+        start = fetched.next_fetch_offset
+        try:
+            records, more = fetched.take(CHUNK_RECORDS, CHUNK_BYTES)
+        except BaseException:
+            self._forget(fetcher, tp)
+            raise
+        result._update_position()  # noqa: SLF001
+        if not more:
+            self._forget(fetcher, tp)
+        end = fetched.next_fetch_offset
+        if end == start:
+            return None
+        return Chunk(tp.topic, tp.partition, epoch, start, end, records)
+
+    def _forget(self, fetcher: Any, tp: TopicPartition) -> None:
+        """Give up what was fetched, so that the next fetch asks from the position on."""
+        del fetcher._records[tp]  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
 
     def _note_progress(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> None:
         subscription = fetcher._subscriptions.subscription  # noqa: SLF001

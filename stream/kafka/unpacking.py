@@ -1,0 +1,93 @@
+"""Takes records out of what a fetch brought for a partition, a batch at a time.
+
+The client unpacks in Python, record by record, and builds a ``ConsumerRecord`` from each, which
+costs several times what reading the batch does. Here only its compiled iterator runs per record.
+Which batches count is decided as the client does it: aborted transactions are left out where only
+committed records are read, control batches always, and the position after a batch is the one that
+the batch names, whatever compaction has left of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any, Final
+
+from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.errors import CorruptRecordException
+
+#: So many records are unpacked before their sizes are looked at.
+_PIECE: Final = 64
+
+
+class Unpacking:
+    """Stands in for the client's ``PartitionRecords``, of which nothing may have been taken yet.
+
+    Records are the client's own: they have ``key``, ``value``, ``headers`` and ``offset``.
+    """
+
+    def __init__(self, fetched: Any) -> None:
+        self._fetched = fetched
+        self._batch: Any = None
+        self._records: Iterator[Any] = iter(())
+        #: Where to go on; the client's name for it.
+        self.next_fetch_offset: int = fetched.next_fetch_offset
+
+    def take(self, most: int, most_bytes: int) -> tuple[list[Any], bool]:
+        """Take the next records, and say whether there may be more.
+
+        At most ``most``, which must be positive; none after those that bring the values to
+        ``most_bytes``, of which a last few may go beyond.
+
+        Raises:
+            CorruptRecordException: a batch is damaged; what was fetched is of no more use.
+            UnsupportedCodecError: a batch is compressed in a way that can't be undone here.
+        """
+        records: list[Any] = []
+        size = 0
+        while len(records) < most and size < most_bytes:
+            if self._batch is None and not self._open_next():
+                return records, False
+            piece = list(islice(self._records, min(_PIECE, most - len(records))))
+            if not piece:
+                self.next_fetch_offset = self._batch.next_offset
+                self._batch = None
+                continue
+            if piece[0].offset < self.next_fetch_offset:
+                # The batch begins before the position that was asked for.
+                piece = [r for r in piece if r.offset >= self.next_fetch_offset]
+                if not piece:
+                    continue
+            self.next_fetch_offset = piece[-1].offset + 1
+            records += piece
+            size += sum([len(value) for r in piece if (value := r.value)])
+        return records, True
+
+    def _open_next(self) -> bool:
+        """Go to the next batch whose records count; False where there is none."""
+        fetched = self._fetched
+        while fetched._records.has_next():  # noqa: SLF001
+            batch = fetched._records.next_batch()  # noqa: SLF001
+            if fetched._check_crcs and not batch.validate_crc():  # noqa: SLF001
+                raise CorruptRecordException(
+                    f"{fetched._tp}: the batch at {self.next_fetch_offset} is damaged"  # noqa: SLF001
+                )
+            if self._aborted(batch) or batch.is_control_batch:
+                self.next_fetch_offset = batch.next_offset
+                continue
+            self._batch = batch
+            # A batch may be asked for its iterator once only.
+            self._records = chain(batch)
+            return True
+        return False
+
+    def _aborted(self, batch: Any) -> bool:
+        """Whether the batch is of an aborted transaction, as far as that matters."""
+        fetched = self._fetched
+        if fetched._isolation_level != READ_COMMITTED or batch.producer_id is None:  # noqa: SLF001
+            return False
+        fetched._consume_aborted_up_to(batch.base_offset)  # noqa: SLF001
+        aborted: set[int] = fetched._aborted_producers  # noqa: SLF001
+        if batch.is_control_batch and fetched._contains_abort_marker(batch):  # noqa: SLF001
+            aborted.discard(batch.producer_id)
+        return bool(batch.is_transactional) and batch.producer_id in aborted
