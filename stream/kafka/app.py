@@ -48,10 +48,11 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         consumer_auto_offset_reset="earliest",
         datadir=folder,
         stream_wait_empty=False,
-        # Without standbys Faust falls back to an assignor that tears shards apart.
+        # Without standbys Faust falls back to an assignor that tears shards apart (faust#402).
         table_standby_replicas=1,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        # It would listen on all addresses and show what it has to anybody.
         web_enabled=False,
     )
     app.source = owner

@@ -54,7 +54,9 @@ def client_options(kafka: KafkaConfig) -> dict[str, Any]:
 def calm(client: AIOKafkaClient) -> None:
     """Let the client wait where no broker answers, and never stop asking.
 
-    By itself it asks again at once, without end; and an exception ends its asking for good.
+    By itself it asks again at once, without end, in a full core where a broker was stopped
+    (aiokafka#267 tells of the loop); and an exception ends its asking for good, upon which the
+    group's coordinator waits for ever (aiokafka#344 and #1154 are of that kind).
     """
     update: Callable[..., Awaitable[bool]] = client._metadata_update  # noqa: SLF001
 

@@ -88,6 +88,7 @@ class TransactionalWriter:
             raise FlushFailed(repr(error)) from error
 
     async def _write(self, records: Iterable[Outgoing]) -> None:
+        # Not the client's own context: on an error its exit waits for an abort, perhaps for ever.
         producer = self._producer
         await producer.begin_transaction()
         sent = []

@@ -99,7 +99,10 @@ class ChunkSchema(faust.Schema[Any, Any]):
 
 
 class _NoOffsets(dict[Any, None]):
-    """Faust's notes of what was read: none, so it neither drops nor counts gaps."""
+    """Faust's notes of what was read: none, so it neither drops nor counts gaps.
+
+    What it drops is not read again by itself (robinhood/faust#115).
+    """
 
     def __missing__(self, key: Any) -> None:
         return None
@@ -124,7 +127,8 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        # Aborted records must not count, and silence must be noticed soon.
+        # Outside of its own transactions Faust reads uncommitted, so aborted records would count;
+        # and it waits for 1.5 s where there is nothing, but silence must be noticed soon.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
         consumer._fetch_max_bytes = FETCH_BYTES  # noqa: SLF001
@@ -167,6 +171,13 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
         fetcher._proc_fetch_request = watched  # noqa: SLF001
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: our own watch looks at heartbeats, topics and positions.
+
+        Faust's looks at the client's state from another thread, and takes a rebalance or a
+        partition that is not live for a fault (faust#175, #166).
+        """
+
     async def take(self, live: Mapping[TopicPartition, int], seconds: float) -> list[Chunk]:
         """What was fetched for live partitions, after waiting for up to ``seconds``."""
         taken: list[Chunk] = await self.call_thread(self._take, live, seconds)
@@ -187,7 +198,11 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         return chunks
 
     def _drain(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> list[Chunk]:
-        """Take and label records; nothing may be awaited in between."""
+        """Take and label records; nothing may be awaited in between.
+
+        What was fetched for a former position or assignment is given up: Faust delivers such
+        records after a rebalance (faust#221).
+        """
         chunks = []
         for tp in [tp for tp in fetcher._records if tp in live]:  # noqa: SLF001
             epoch = live[tp]
@@ -307,7 +322,11 @@ class ChunkConsumer(stock.Consumer):
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
-        """Nothing: positions come from the shards' state, not from the group."""
+        """Nothing: positions come from the shards' state, not from the group.
+
+        Faust seeks while records are already coming in (faust#216, #605), and to nowhere where
+        nothing was committed yet.
+        """
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the source write what it has while it still may."""
@@ -323,6 +342,7 @@ class ChunkConsumer(stock.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Chunks as messages; never asks for an empty set, which aiokafka takes for all."""
+        # Faust fetches on and drops what comes while its flow is stopped (faust#253, #605).
         if not self.flow_active:
             await self.wait(cast("Any", self.can_resume_flow))
         live = self.source.live()

@@ -1,0 +1,121 @@
+"""The private parts of aiokafka and Faust that the transport rests on are there.
+
+Where this fails after a change of version, look at what took the place of the part that is named
+before anything else: the other tests then fail in ways that say less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+
+from tests.kafka.batches import TP, Batch, fetched, log_of
+from tests.kafka.clients import Reading, consumer_of, new_app
+
+#: What is used of each object, by dotted path.
+PARTS: dict[str, tuple[str, ...]] = {
+    "client": ("_metadata_update", "_md_synchronizer", "hosts"),
+    "consumer": (
+        "_client",
+        "_closed",
+        "_isolation_level",
+        "_fetch_max_bytes",
+        "_fetch_max_wait_ms",
+    ),
+    "coordinator": ("_do_heartbeat",),
+    "fetcher": (
+        "_closed",
+        "_create_fetch_waiter",
+        "_notify",
+        "_proc_fetch_request",
+        "_records",
+        "_subscriptions.subscription.assignment",
+        "_wait_consume_future",
+    ),
+    "position": ("has_valid_position", "highwater", "lso", "position", "timestamp"),
+    "fetched": ("_partition_records", "_update_position", "check_assignment", "has_more"),
+    "failed": ("_error",),
+    "records": (
+        "_aborted_producers",
+        "_check_crcs",
+        "_consume_aborted_up_to",
+        "_contains_abort_marker",
+        "_isolation_level",
+        "_records.has_next",
+        "_records.next_batch",
+        "_tp",
+        "next_fetch_offset",
+    ),
+    "batch": ("base_offset", "is_control_batch", "is_transactional", "next_offset", "producer_id"),
+    "producer": ("_closed", "_sender.close", "client.close"),
+    "faust consumer": ("_read_offset", "_thread", "can_resume_flow", "flow_active"),
+    "faust thread": ("_ensure_consumer", "call_thread", "verify_event_path"),
+}
+
+
+@pytest.fixture
+async def objects(tmp_path: Path) -> dict[str, Any]:
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+    await reading.enter(0, epoch=1)
+    log = log_of([Batch(0, 2, (0, 1))])
+    result = FetchResult(
+        TP, partition_records=fetched(log), assignment=reading.assignment, backoff=0
+    )
+    return {
+        "client": AIOKafkaClient(bootstrap_servers="127.0.0.1:1"),
+        "consumer": AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1"),
+        # It is made when a consumer starts.
+        "coordinator": GroupCoordinator,
+        "fetcher": reading.fetcher,
+        "position": reading.assignment.state_value(TP),
+        "fetched": result,
+        "failed": FetchError(error=ValueError(), backoff=0),
+        "records": fetched(log),
+        "batch": fetched(log)._records.next_batch(),
+        "producer": AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", transactional_id="id"),
+        "faust consumer": consumer_of(new_app(tmp_path)),
+        "faust thread": reading.thread,
+    }
+
+
+@pytest.mark.parametrize("name", PARTS)
+async def test_the_parts_that_are_used_exist(objects: dict[str, Any], name: str) -> None:
+    missing = []
+    for path in PARTS[name]:
+        try:
+            attrgetter(path)(objects[name])
+        except AttributeError:
+            missing.append(path)
+    which = f"aiokafka {version('aiokafka')}, faust-streaming {version('faust-streaming')}"
+    assert not missing, f"{name} of {which} has no longer {', '.join(missing)}"
+
+
+async def test_the_routines_that_call_what_is_replaced_look_it_up_each_time() -> None:
+    """Replacing a method on an object has an effect only where callers go through the object."""
+    for caller, replaced in (
+        (AIOKafkaClient._md_synchronizer, "_metadata_update"),
+        (GroupCoordinator._heartbeat_routine, "_do_heartbeat"),
+        (Fetcher._fetch_requests_routine, "_proc_fetch_request"),
+        (FetchResult._update_position, "next_fetch_offset"),
+        (FetchResult.check_assignment, "next_fetch_offset"),
+    ):
+        assert replaced in caller.__code__.co_names, f"{caller.__qualname__} ignores {replaced}"
+
+
+async def test_an_assignment_that_is_over_says_so() -> None:
+    state = SubscriptionState()
+    state.assign_from_user([TP])
+    former = state.subscription.assignment
+    state.unsubscribe()
+    await asyncio.sleep(0)
+    assert not former.active

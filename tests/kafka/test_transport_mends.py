@@ -1,0 +1,456 @@
+"""Each trap of Faust and aiokafka that docs/decisions/0007-mends.md lists does no harm here."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError, ProducerFenced
+from faust import types as faust_types
+
+from stream.config import KafkaConfig
+from stream.core.settings import Settings
+from stream.kafka import log as state_log
+from stream.kafka import watch as watching
+from stream.kafka.connection import calm
+from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
+from stream.kafka.owner import ShardOwner
+from stream.kafka.shards import OwnedShard
+from stream.kafka.transport import Chunk, ChunkThread
+from tests.fixtures.broker import NewBroker
+from tests.kafka.batches import TP
+from tests.kafka.clients import FakeSource, Reading, consumer_of, new_app, topic_map
+from tests.kafka.conftest import Site, Sites
+from tests.kafka.test_trouble import create
+from tests.kafka.topics import records
+
+Update = Callable[..., Awaitable[bool]]
+
+
+# The client's metadata ------------------------------------------------------------------------
+
+
+def synchronizing(update: Update) -> tuple[AIOKafkaClient, asyncio.Task[None]]:
+    """A client whose own routine asks for metadata, which the update answers."""
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    client._metadata_update = update
+    calm(client)
+    return client, asyncio.get_running_loop().create_task(client._md_synchronizer())
+
+
+async def test_a_client_that_reaches_no_broker_asks_a_few_times_a_second() -> None:
+    asked = 0
+
+    async def nobody(*_: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    client, routine = synchronizing(nobody)
+
+    async def insist() -> None:
+        # As its producer does: no broker known, so again.
+        while not await client.force_metadata_update():
+            pass
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(insist(), 1)
+    routine.cancel()
+    assert 1 < asked < 10
+
+
+async def test_a_client_goes_on_asking_for_metadata_after_an_error_of_any_kind() -> None:
+    answers: list[object] = [RuntimeError("unheard of"), False, True]
+
+    async def update(*_: Any) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    client, routine = synchronizing(update)
+    found = [await asyncio.wait_for(client.force_metadata_update(), 5) for _ in range(3)]
+    assert found == [False, False, True]
+    assert not routine.done()
+    routine.cancel()
+
+
+async def test_the_clients_that_a_worker_reads_and_writes_with_are_such(tmp_path: Path) -> None:
+    consumer = consumer_of(new_app(tmp_path))
+    reads = consumer.thread._create_worker_consumer(consumer.transport)._client
+    writes = TransactionalWriter(app_kafka(), "id", 1_000_000)._producer.client
+    for client in (reads, writes):
+        assert client._metadata_update.__qualname__.startswith(calm.__name__)
+
+
+# The consumer ---------------------------------------------------------------------------------
+
+
+async def test_aborted_records_are_left_out_and_silence_is_noticed_within_100_ms(
+    tmp_path: Path,
+) -> None:
+    consumer = consumer_of(new_app(tmp_path))
+    client = consumer.thread._create_worker_consumer(consumer.transport)
+    assert client._isolation_level == "read_committed"
+    assert client._fetch_max_wait_ms == 100
+
+
+async def test_partitions_of_one_number_stay_together_without_faust_tables(tmp_path: Path) -> None:
+    app = new_app(tmp_path)
+    consumer = consumer_of(app)
+    client = consumer.thread._create_worker_consumer(consumer.transport)
+    assert client._partition_assignment_strategy == [app.assignor]
+    assert RoundRobinPartitionAssignor not in client._partition_assignment_strategy
+
+
+class FakeThread:
+    """Counts what is asked of the thread that reads."""
+
+    def __init__(self, chunks: list[Chunk]) -> None:
+        self.chunks = chunks
+        self.asked: list[object] = []
+
+    async def take(self, live: object, seconds: float) -> list[Chunk]:
+        self.asked.append(live)
+        return self.chunks
+
+    async def seek_to_committed(self) -> dict[faust_types.TP, int]:
+        self.asked.append("committed")
+        return {faust_types.TP(TP.topic, TP.partition): 7}
+
+
+async def test_while_no_partition_is_live_nothing_is_read(tmp_path: Path) -> None:
+    source = FakeSource({})
+    consumer = consumer_of(new_app(tmp_path, source))
+    thread = FakeThread([Chunk(TP.topic, TP.partition, 1, 0, 1, [])])
+    consumer._thread = cast("Any", thread)
+    assert [message async for message in consumer.getmany(0.1)] == []
+    assert thread.asked == []
+    source.now = {TP: 1}
+    assert len([message async for message in consumer.getmany(0.1)]) == 1
+    assert thread.asked == [{TP: 1}]
+
+
+async def test_while_the_flow_is_stopped_nothing_is_taken_and_then_dropped(tmp_path: Path) -> None:
+    consumer = consumer_of(new_app(tmp_path, FakeSource({TP: 1})))
+    thread = FakeThread([Chunk(TP.topic, TP.partition, 1, 0, 1, [])])
+    consumer._thread = cast("Any", thread)
+    consumer.stop_flow()
+
+    async def read() -> list[object]:
+        return [message async for message in consumer.getmany(0.1)]
+
+    reading = asyncio.ensure_future(read())
+    await asyncio.sleep(0.05)
+    assert thread.asked == []
+    consumer.resume_flow()
+    assert len(await asyncio.wait_for(reading, 5)) == 1
+
+
+async def test_faust_neither_seeks_nor_drops_by_offsets_of_the_group(tmp_path: Path) -> None:
+    consumer = consumer_of(new_app(tmp_path))
+    thread = FakeThread([])
+    consumer._thread = cast("Any", thread)
+    await consumer.perform_seek()
+    assert thread.asked == []
+    offsets = cast("dict[faust_types.TP, int | None]", consumer._read_offset)
+    tp = faust_types.TP(TP.topic, TP.partition)
+    offsets[tp] = 7
+    assert offsets[tp] is None
+    assert offsets.get(tp) is None
+
+
+async def test_the_source_writes_before_faust_gives_up_partitions_and_starts_after_it_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FakeSource({})
+    consumer = consumer_of(new_app(tmp_path, source))
+
+    async def told(*_: Any) -> None:
+        source.said.append("faust")
+
+    monkeypatch.setattr(consumer, "_on_partitions_revoked", told)
+    monkeypatch.setattr(consumer, "_on_partitions_assigned", told)
+    await consumer.on_partitions_revoked(set())
+    await consumer.on_partitions_assigned(set())
+    assert source.said == ["revoked", "faust", "faust", "assigned"]
+
+
+async def test_commits_for_tools_that_fail_are_of_no_consequence(tmp_path: Path) -> None:
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+    committed: list[object] = []
+
+    async def commit(offsets: object) -> None:
+        committed.append(offsets)
+        raise CommitFailedError("the group is not what it was")
+
+    reading.consumer.commit = commit
+    elsewhere = TopicPartition(TP.topic, 3)
+    await reading.thread._commit_quietly({TP: 5, elsewhere: 6})
+    [offsets] = committed
+    assert list(cast("dict[TopicPartition, object]", offsets)) == [TP]
+
+
+async def test_only_heartbeats_that_the_group_accepts_count(tmp_path: Path) -> None:
+    thread = consumer_of(new_app(tmp_path)).thread
+    answers = [False, True]
+
+    async def beat() -> bool:
+        return answers.pop(0)
+
+    coordinator = SimpleNamespace(_do_heartbeat=beat)
+    thread._consumer = cast("Any", SimpleNamespace(_coordinator=coordinator))
+    thread._watch_heartbeats()
+    assert not await coordinator._do_heartbeat()
+    assert thread.heartbeat_at == 0.0
+    assert await coordinator._do_heartbeat()
+    assert thread.heartbeat_at > 0.0
+
+
+async def test_fausts_own_watch_over_progress_raises_no_false_alarm_during_a_rebalance(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = consumer_of(new_app(tmp_path)).thread
+    # As during a rebalance: there is no assignment to look at.
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=None))
+    fetcher = SimpleNamespace(_subscriptions=subscription)
+    thread._consumer = cast("Any", SimpleNamespace(_fetcher=fetcher))
+    thread.time_started = 0.0
+    thread.verify_event_path(1e9, faust_types.TP(TP.topic, TP.partition))
+    assert caplog.records == []
+
+
+def test_faust_serves_no_pages(tmp_path: Path) -> None:
+    app = new_app(tmp_path)
+    assert not app.conf.web_enabled
+    assert list(cast("Any", app.boot_strategy).web_server()) == []
+
+
+# The owner of the shards ----------------------------------------------------------------------
+
+
+class FakeShard:
+    """A shard that stands somewhere."""
+
+    number = 0
+    epoch = 50
+    overfull = False
+
+    def __init__(self, position: int) -> None:
+        self.positions = {TP.topic: position}
+        self.applied: list[Chunk] = []
+
+    def apply(self, topic: str, chunk: Chunk) -> None:
+        self.applied.append(chunk)
+        self.positions[topic] = chunk.end
+
+    async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
+        return {TP: self.positions[TP.topic]}
+
+
+class EnteringThread:
+    """Remembers where it was sent."""
+
+    def __init__(self) -> None:
+        self.entered: list[tuple[dict[TopicPartition, int], int]] = []
+
+    async def enter(self, positions: dict[TopicPartition, int], epoch: int) -> None:
+        self.entered.append((positions, epoch))
+
+
+async def test_a_chunk_that_faust_has_lost_is_read_again_before_any_later_one_counts(
+    tmp_path: Path,
+) -> None:
+    app = new_app(tmp_path)
+    owner = ShardOwner(Settings(), app_kafka(), topic_map())
+    thread, shard = EnteringThread(), FakeShard(0)
+    owner.thread = cast("ChunkThread", thread)
+    owner.shards[0] = cast("OwnedShard", shard)
+    first, lost, late = (Chunk(TP.topic, 0, 50, n, n + 10, []) for n in (0, 10, 20))
+    # Faust's flow control empties the agent's queue when it resumes.
+    queue: Any = app.FlowControlQueue(maxsize=4, clear_on_resume=True)
+    for chunk in (first, lost):
+        queue.put_nowait(chunk)
+    owner.apply(queue.get_nowait())
+    app.flow_control.resume()
+    assert queue.empty()
+    owner.apply(late)
+    await asyncio.sleep(0.01)
+    assert [positions for positions, _ in thread.entered] == [{TP: 10}]
+    owner.apply(late)
+    assert shard.applied == [first]
+    owner.apply(Chunk(TP.topic, 0, shard.epoch, 10, 20, []))
+    assert shard.positions[TP.topic] == 20
+
+
+def app_kafka() -> KafkaConfig:
+    return KafkaConfig()
+
+
+async def test_a_worker_whose_group_has_died_in_silence_stops_to_be_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answers(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(watching, "check", answers)
+    monkeypatch.setattr(watching, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "_SILENCE_SECONDS", 0.05)
+    owner = ShardOwner(Settings(), app_kafka(), topic_map())
+    owner.thread = cast("ChunkThread", SimpleNamespace(heartbeat_at=1.0))
+    with pytest.raises(watching.GroupLost, match="start the worker again"):
+        await asyncio.wait_for(watching.watch(app_kafka(), topic_map(), owner), 10)
+
+
+# Transactions ---------------------------------------------------------------------------------
+
+
+class FakeProducer:
+    """A transactional producer that a test lets fail or hang."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.hang = ""
+        self.refused: list[Exception] = []
+        self.client = SimpleNamespace(close=lambda: self._call("close client"))
+        self._sender = SimpleNamespace(close=lambda: self._call("close sender"))
+
+    async def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.hang:
+            await asyncio.get_running_loop().create_future()
+
+    async def begin_transaction(self) -> None:
+        await self._call("begin")
+
+    async def commit_transaction(self) -> None:
+        await self._call("commit")
+
+    async def abort_transaction(self) -> None:
+        await self._call("abort")
+
+    async def send(self, *_: Any, **__: Any) -> asyncio.Future[None]:
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.refused:
+            sent.set_exception(self.refused.pop(0))
+        else:
+            sent.set_result(None)
+        return sent
+
+
+@pytest.fixture
+async def producer() -> FakeProducer:
+    return FakeProducer()
+
+
+@pytest.fixture
+async def writer(producer: FakeProducer) -> TransactionalWriter:
+    writer = TransactionalWriter(app_kafka(), "id", 1_000_000)
+    writer._producer = cast("Any", producer)
+    return writer
+
+
+RECORDS = [Outgoing("state", 0, b"a", b"1"), Outgoing("state", 0, b"b", b"2")]
+
+
+@pytest.mark.parametrize("hang", ["begin", "commit"])
+async def test_a_transaction_that_hangs_is_given_up_and_never_aborted(
+    producer: FakeProducer, writer: TransactionalWriter, hang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_log, "FLUSH_SECONDS", 0.05)
+    producer.hang = hang
+    with pytest.raises(FlushFailed, match="no answer"):
+        await asyncio.wait_for(writer.write(RECORDS), 5)
+    assert "abort" not in producer.calls
+
+
+async def test_a_producer_that_can_not_be_closed_is_left_alone(
+    producer: FakeProducer, writer: TransactionalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_log, "_GOODBYE_SECONDS", 0.05)
+    producer.hang = "close sender"
+    await asyncio.wait_for(writer.stop(), 5)
+
+
+async def test_all_records_of_a_fenced_producer_fail_as_one_and_without_a_log_line_each(
+    producer: FakeProducer, writer: TransactionalWriter
+) -> None:
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    producer.refused = [ProducerFenced(), ProducerFenced()]
+    with pytest.raises(FlushFailed, match="ProducerFenced"):
+        await writer.write(RECORDS)
+    writer._writing = None
+    gc.collect()
+    await asyncio.sleep(0)
+    assert unheard == []
+    assert "commit" not in producer.calls
+    assert "abort" not in producer.calls
+
+
+async def test_a_record_without_a_value_removes_its_key_from_the_log(site: Site) -> None:
+    topic = site.source("state")
+    await asyncio.to_thread(create, site, {topic: {"cleanup.policy": "compact"}}, 1)
+    writer = TransactionalWriter(site.config.kafka, f"{site.group}-tombstone", 1_000_000)
+    await writer.start()
+    try:
+        await writer.write([Outgoing(topic, 0, b"a", b"1"), Outgoing(topic, 0, b"b", b"2")])
+        await writer.write([Outgoing(topic, 0, b"a", None)])
+    finally:
+        await writer.stop()
+    assert await read_log(site.config.kafka, topic, 0) == {b"b": b"2"}
+    written = await asyncio.to_thread(records, site.bootstrap, [topic])
+    assert [(r.key, r.value) for r in written] == [(b"a", b"1"), (b"b", b"2"), (b"a", None)]
+
+
+# A worker -------------------------------------------------------------------------------------
+
+
+def listening(pid: int) -> int:
+    """At how many addresses a process listens (Linux)."""
+    links = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return sum(row[3] == "0A" and row[9] in inodes for row in rows)
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="reads Linux's /proc")
+def test_a_worker_listens_at_one_address(site: Site) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    assert listening(worker.pid) == 1
+
+
+async def test_a_producer_whose_broker_is_stopped_waits_and_does_not_spin(
+    sites: Sites, new_broker: NewBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = new_broker()
+    await asyncio.to_thread(broker.start)
+    site = sites(broker.bootstrap)
+    topic = site.source("state")
+    await asyncio.to_thread(create, site, {topic: {}}, 1)
+    writer = TransactionalWriter(site.config.kafka, f"{site.group}-stopped", 1_000_000)
+    await writer.start()
+    await writer.write([Outgoing(topic, 0, b"a", b"1")])
+    # In good order: the client learns that there is no broker, and has nobody left to ask.
+    await asyncio.to_thread(broker.stop)
+    caplog.clear()
+    writing = asyncio.ensure_future(writer.write([Outgoing(topic, 0, b"a", b"2")]))
+    await asyncio.sleep(2)
+    await writer.stop()
+    with pytest.raises(FlushFailed):
+        await writing
+    said = [record for record in caplog.records if record.name.startswith("aiokafka")]
+    assert len(said) < 100
