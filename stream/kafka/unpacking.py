@@ -16,8 +16,10 @@ from typing import Any, Final
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 
-#: So many records are unpacked before their sizes are looked at.
+#: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
+#: Stands for the compression of batches from before Kafka 0.11, which don't tell.
+_UNKNOWN: Final = -1
 
 
 class Unpacking:
@@ -28,7 +30,9 @@ class Unpacking:
 
     def __init__(self, fetched: Any) -> None:
         self._fetched = fetched
+        self._bytes: int = fetched._records.size_in_bytes()  # noqa: SLF001
         self._batch: Any = None
+        self._compressed = False
         self._records: Iterator[Any] = iter(())
         #: Where to go on; the client's name for it.
         self.next_fetch_offset: int = fetched.next_fetch_offset
@@ -37,7 +41,8 @@ class Unpacking:
         """Take the next records, and say whether there may be more.
 
         At most ``most``, which must be positive; none after those that bring the values to
-        ``most_bytes``, of which a last few may go beyond.
+        ``most_bytes``, of which a last few may go beyond. Values that are not compressed count only
+        where more than that was fetched.
 
         Raises:
             CorruptRecordException: a batch is damaged; what was fetched is of no more use.
@@ -48,7 +53,10 @@ class Unpacking:
         while len(records) < most and size < most_bytes:
             if self._batch is None and not self._open_next():
                 return records, False
-            piece = list(islice(self._records, min(_PIECE, most - len(records))))
+            # What is not compressed is no larger than what was fetched.
+            measured = self._compressed or self._bytes > most_bytes
+            room = most - len(records)
+            piece = list(islice(self._records, min(_PIECE, room) if measured else room))
             if not piece:
                 self.next_fetch_offset = self._batch.next_offset
                 self._batch = None
@@ -60,7 +68,8 @@ class Unpacking:
                     continue
             self.next_fetch_offset = piece[-1].offset + 1
             records += piece
-            size += sum([len(value) for r in piece if (value := r.value)])
+            if measured:
+                size += sum([len(value) for r in piece if (value := r.value)])
         return records, True
 
     def _open_next(self) -> bool:
@@ -76,6 +85,7 @@ class Unpacking:
                 self.next_fetch_offset = batch.next_offset
                 continue
             self._batch = batch
+            self._compressed = bool(getattr(batch, "compression_type", _UNKNOWN))
             # A batch may be asked for its iterator once only.
             self._records = chain(batch)
             return True
