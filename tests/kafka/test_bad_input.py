@@ -105,10 +105,10 @@ async def _limit_topic(site: Site, topic: str, largest: int) -> None:
         await admin.close()
 
 
-async def _send_compressed(site: Site, topic: str, value: bytes) -> None:
+async def _send_compressed(site: Site, topic: str, value: bytes, codec: str = "gzip") -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=site.bootstrap,
-        compression_type="gzip",
+        compression_type=codec,
         max_request_size=2 * len(value),
     )
     await producer.start()
@@ -140,3 +140,15 @@ def test_dead_letters_fit_into_a_topic_of_small_records_however_they_were_sent(s
     assert "more than the topic takes" in left_out.reasons["cxkpi.left_out"]
     assert left_out.reasons["cxkpi.reason"].startswith("is not JSON")
     assert left_out.reasons["__connect.errors.offset"]
+
+
+def test_records_count_whatever_they_were_compressed_with(site: Site) -> None:
+    codecs = ("gzip", "lz4", "snappy", "zstd")
+    worker = site.worker()
+    worker.until_ready()
+    for number, codec in enumerate(codecs):
+        asyncio.run(_send_compressed(site, "cx.visit", visit(300 + number), codec))
+    worker.until(
+        lambda: outcomes(worker.scrape()) == {("cx.visit", "accepted"): len(codecs)},
+        "counted every record",
+    )
