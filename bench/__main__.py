@@ -1,127 +1,184 @@
-"""``python -m bench``: measure all subjects in interleaved rounds and write the results."""
+"""``python -m bench``: measure all parts, or some, and write the page of results."""
 
 from __future__ import annotations
 
+import logging
 import os
+import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from bench import events, replay, report, worker
+from bench import curves, endurance, events, latency, report, stored, subjects, worker
+from bench.environments import Unavailable
 from bench.measured import Failed, Measurement, Subject
-from bench.site import Site, site
-from stream.config import KafkaConfig
+from bench.site import site
 
 RESULTS: Final = Path(__file__).with_name("results.md")
-NAMES: Final = ("worker", "replay", "fetch", "faust", "faust-tuned", "faust-each")
-#: Stock Faust is some fifty times slower, so it reads fewer events.
-_FAUST_SHARE: Final = 40
-
-
-def subjects(here: Site, count: int) -> list[Subject]:
-    """All that can be measured."""
-    few = max(1_000, count // _FAUST_SHARE)
-    return [
-        Subject(
-            "worker",
-            "`cxkpi worker`, a process of its own with the default configuration: validation,"
-            " deduplication, entities, four windows, four rollups, all KPIs, state and positions"
-            " in transactions; scraped each second",
-            lambda turn: worker.measure(here, count, f"bench-{turn}"),
-        ),
-        Subject(
-            "replay",
-            "`cxkpi replay` of the same events from a file, less its start: the same core without"
-            " Kafka and without a state log",
-            lambda _: replay.measure(here, count),
-        ),
-        Subject(
-            "fetch",
-            "aiokafka alone: `getmany`, nothing done with the records",
-            lambda turn: here.program(f"fetch-{turn}", "raw_fetch", events=count),
-        ),
-        Subject(
-            "faust",
-            "stock Faust, idiomatic: an agent that keeps rolling NPS of 20 segments in a windowed"
-            " table (in memory, with changelog); other events are decoded and left alone, nothing"
-            " is validated, deduplicated or exact after a crash",
-            _Faust(here, "faust", few, job="nps", tuned=False),
-        ),
-        Subject(
-            "faust-tuned",
-            "the same with msgspec, uvloop, a plain table and larger fetches, buffers and linger",
-            _Faust(here, "faust-tuned", few, job="nps", tuned=True),
-        ),
-        Subject(
-            "faust-each",
-            "stock Faust, idiomatic, where every event, not only NPS answers, adds to windowed"
-            " counters once, as it does in the worker",
-            _Faust(here, "faust-each", few, job="each", tuned=False),
-        ),
-    ]
-
-
-class _Faust:
-    """Runs stock Faust with some options, each time as another app."""
-
-    def __init__(self, here: Site, name: str, count: int, **options: object) -> None:
-        self._here, self._name, self._count, self._options = here, name, count, options
-
-    def __call__(self, turn: int) -> Measurement:
-        name = f"{self._name}-{turn}"
-        return self._here.program(
-            name,
-            "stock_faust",
-            app_id=name,
-            folder=self._here.folder / name,
-            events=self._count,
-            **self._options,
-        )
+#: The curves need fewer events than the rounds, the same for all points.
+_CURVE_EVENTS: Final = 300_000
 
 
 @click.command()
+@click.option("--part", "parts", multiple=True, type=click.Choice(stored.PARTS), help="Repeatable.")
 @click.option("--events", "count", type=click.IntRange(1_000), default=1_000_000, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Repeatable.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(subjects.NAMES), help="Repeatable; part rounds only."
+)
+@click.option("--rate", type=float, help="Load for latency. [default: half of the worker's rate]")
+@click.option(
+    "--endurance-events", type=click.IntRange(100_000), default=3_000_000, show_default=True
+)
 @click.option(
     "--to",
     type=click.Path(dir_okay=False, path_type=Path),
     default=RESULTS,
     help="Where to write the results. [default: bench/results.md]",
 )
-def main(count: int, rounds: int, only: tuple[str, ...], to: Path) -> None:
-    """Measure what an event costs the worker, and what it costs others."""
+def main(
+    parts: tuple[str, ...],
+    count: int,
+    rounds: int,
+    only: tuple[str, ...],
+    rate: float | None,
+    endurance_events: int,
+    to: Path,
+) -> None:
+    """Measure what an event costs the worker, and what it costs others.
+
+    Results of parts that are left out stay those of the last run.
+    """
     if sys.platform != "linux":
         raise click.ClickException("the benchmark reads /proc, so it runs on Linux")
-    load = os.getloadavg()[0]
-    with site() as here:
-        print(f"Writing {count:,} events", file=sys.stderr)
-        kafka = KafkaConfig(bootstrap=here.bootstrap)
-        written = events.write(kafka, here.events_file, count)
-        chosen = [s for s in subjects(here, count) if not only or s.name in only]
-        try:
-            results = _rounds(chosen, rounds)
-        except Failed as failed:
-            raise click.ClickException(str(failed)) from failed
-    page = report.markdown(chosen, results, written, load)
+    # What a new topic makes the client say is no news; what fails is told by us.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    chosen = parts or (("rounds",) if only else stored.PARTS)
+    failed: list[str] = []
+    if "rounds" in chosen:
+        names = [n for n in subjects.NAMES if not only or n in only]
+        with _part("rounds", failed) as found:
+            found |= _rounds(names, count, rounds)
+            failed += [f"{s['name']}: {s['failed']}" for s in found["subjects"] if s["failed"]]
+    if "curves" in chosen:
+        with _part("curves", failed) as found:
+            found |= _curves(min(count, _CURVE_EVENTS), rounds)
+    if "latency" in chosen:
+        with _part("latency", failed) as found:
+            found |= _latency(count, rate)
+    if "endurance" in chosen:
+        with _part("endurance", failed) as found:
+            print(f"Endurance: {endurance_events:,} events", file=sys.stderr)
+            found |= asdict(endurance.run(endurance_events))
+    page = report.page(stored.load_all())
     to.write_text(page)
+    if (plot := report.plot(stored.load_all())) is not None and to != Path(os.devnull):
+        to.with_name("curves.svg").write_text(plot)
     print(page)
+    if failed:
+        raise click.ClickException("not everything was measured:\n" + "\n".join(failed))
 
 
-def _rounds(chosen: Sequence[Subject], rounds: int) -> dict[str, list[Measurement]]:
-    """Each round begins with another subject, so that none is always the first."""
+@contextmanager
+def _part(name: str, failed: list[str]) -> Iterator[dict[str, Any]]:
+    """Measure a part and keep it; one that fails leaves the others alone."""
+    load = os.getloadavg()[0]
+    found: dict[str, Any] = {}
+    try:
+        yield found
+    except Failed as error:
+        failed.append(f"{name}: {error}")
+    else:
+        stored.save(name, found, load)
+
+
+def _rounds(names: list[str], count: int, rounds: int) -> dict[str, Any]:
+    with site() as here:
+        inputs = subjects.write(here, count, names)
+        chosen = subjects.Runs(here, count, inputs).subjects(names)
+        results, failures = _interleaved(chosen, rounds)
+    largest = inputs.answers[max(inputs.answers)] if inputs.answers else None
+    return {
+        "rounds": rounds,
+        "written": asdict(inputs.events) if inputs.events else None,
+        "answers": {"count": largest.count, "mean_bytes": largest.mean_bytes} if largest else None,
+        "subjects": [
+            {
+                "name": s.name,
+                "table": s.table,
+                "text": s.text,
+                "runs": [asdict(m) for m in results[s.name]],
+                "failed": failures.get(s.name, ""),
+            }
+            for s in chosen
+        ],
+    }
+
+
+def _interleaved(
+    chosen: Sequence[Subject], rounds: int
+) -> tuple[dict[str, list[Measurement]], dict[str, str]]:
+    """Each round begins with another subject, so that none is always the first.
+
+    One that fails is left out of the rounds that follow, and of the results.
+    """
     results: dict[str, list[Measurement]] = {s.name: [] for s in chosen}
+    failures: dict[str, str] = {}
     for turn in range(rounds):
         print(f"Round {turn + 1} of {rounds}", file=sys.stderr)
-        first = turn % len(chosen)
+        first = turn * len(chosen) // rounds
         for subject in (*chosen[first:], *chosen[:first]):
-            measured = subject.measure(turn)
-            results[subject.name].append(measured)
-            report.tell(subject, measured)
-    return results
+            if subject.name in failures:
+                continue
+            try:
+                measured = subject.measure(turn)
+            except (Failed, Unavailable) as error:
+                failures[subject.name] = str(error)
+                results[subject.name] = []
+                print(f"  {subject.name:<24} {error}", file=sys.stderr)
+            else:
+                results[subject.name].append(measured)
+                report.tell(subject, measured)
+    return results, failures
+
+
+def _curves(count: int, rounds: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="cxkpi-bench-") as name:
+        found = curves.measure(Path(name), count, rounds)
+    return {
+        "events": count,
+        "curves": {
+            title: [[label, [asdict(run) for run in runs]] for label, runs in points]
+            for title, points in found.items()
+        },
+    }
+
+
+def _latency(count: int, rate: float | None) -> dict[str, Any]:
+    with site() as here:
+        print("Latency: writing events", file=sys.stderr)
+        written = events.write(here.kafka, here.events_file, count)
+        if rate is None:
+            rate = (_known_rate() or worker.measure(here, "rate", written.outcomes).rate) / 2
+        print(f"Latency: at {rate:,.0f} events/s", file=sys.stderr)
+        found = latency.measure(here, rate)
+    latency.told(found)
+    return asdict(found)
+
+
+def _known_rate() -> float | None:
+    """The worker's median rate in the last rounds, if they are of this very code."""
+    rounds = stored.load_all(("rounds",)).get("rounds")
+    if rounds is None or rounds["stamp"]["commit"] != stored.commit():
+        return None
+    runs = report.results_of(rounds).get("worker", [])
+    return statistics.median(m.rate for m in runs) if runs else None
 
 
 if __name__ == "__main__":

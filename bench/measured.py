@@ -43,20 +43,51 @@ class Subject:
     """Something that is measured: ``measure(round)`` runs it once over its events."""
 
     name: str
+    #: The table that it stands in.
+    table: str
     text: str
     measure: Callable[[int], Measurement]
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far, all threads."""
+    """User and system time of a process so far, all threads.
+
+    Raises:
+        Failed: it has ended.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise Failed(f"process {pid} has ended") from error
     # The second field is the name in brackets and may hold anything, spaces too.
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    fields = text.rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def peak_mib(pid: int | str = "self") -> float:
-    """The most memory of a process that was resident at once so far, in MiB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    """The most memory of a process that was resident at once so far, in MiB.
+
+    Raises:
+        Failed: it has ended.
+    """
+    return _status(pid, "VmHWM")
+
+
+def resident_mib(pid: int | str = "self") -> float:
+    """The memory of a process that is resident now, in MiB.
+
+    Raises:
+        Failed: it has ended.
+    """
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int | str, field: str) -> float:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise Failed(f"process {pid} has ended") from error
+    found = re.search(rf"{field}:\s+(\d+) kB", text)
     if found is None:
         raise Failed(f"process {pid} has ended")
     return int(found[1]) / 1024

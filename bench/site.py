@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.job import Counts, difference
 from bench.measured import Failed, Measurement
 from stream.broker import Broker
 from stream.broker.process import GuardedProcess
+from stream.config import KafkaConfig
 
 #: How long any subject may take for one run, in seconds.
-PATIENCE: Final = 120.0
+PATIENCE: Final = 300.0
 #: The default number of partitions, that of the product.
 PARTITIONS: Final = 4
 
@@ -40,11 +43,22 @@ class Site:
         """All events as JSON lines."""
         return self.folder / "events.jsonl"
 
+    @property
+    def kafka(self) -> KafkaConfig:
+        """The product's settings of the connection."""
+        return KafkaConfig(bootstrap=self.bootstrap)
+
     @contextmanager
     def process(self, name: str, *arguments: str) -> Iterator[tuple[GuardedProcess, Path]]:
-        """Run ``python ARGUMENTS`` in the folder's midst, and end it with the block."""
+        """Run ``python ARGUMENTS`` with the product's interpreter, and end it with the block."""
+        with self.command(name, [sys.executable, *arguments]) as started:
+            yield started
+
+    @contextmanager
+    def command(self, name: str, command: Sequence[str]) -> Iterator[tuple[GuardedProcess, Path]]:
+        """Run a command, its output in a file of the folder, and end it with the block."""
         log = self.folder / f"{name}.log"
-        process = GuardedProcess([sys.executable, *arguments], log, environment())
+        process = GuardedProcess(command, log, environment())
         try:
             yield process, log
         finally:
@@ -52,15 +66,33 @@ class Site:
                 process.terminate(15)
             process.close()
 
-    def program(self, name: str, module: str, **options: object) -> Measurement:
-        """Run one of our programs; what it has measured of itself."""
+    def program(
+        self,
+        name: str,
+        command: Sequence[str],
+        truth: Counts | None = None,
+        /,
+        **options: object,
+    ) -> Measurement:
+        """Run a program that measures itself; what its last line says, once its result is right.
+
+        Raises:
+            Failed: it fails, takes too long, or has counted anything but the ``truth``.
+        """
         said = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-        with self.process(
-            name, "-m", f"bench.programs.{module}", f"--bootstrap={self.bootstrap}", *said
-        ) as (process, log):
-            if process.wait(PATIENCE) != 0:
+        with self.command(name, [*command, f"--bootstrap={self.bootstrap}", *said]) as started:
+            process, log = started
+            try:
+                code = process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                raise failure(f"{name}, which takes longer than {PATIENCE:.0f} s,", log) from None
+            if code != 0:
                 raise failure(name, log)
-            return Measurement(**json.loads(log.read_text().splitlines()[-1]))
+            result = json.loads(log.read_text().splitlines()[-1])
+        counts = result.pop("counts", None)
+        if truth is not None and (wrong := difference(counts or {}, truth)) is not None:
+            raise Failed(f"{name} has not counted the truth: {wrong}")
+        return Measurement(**result)
 
 
 def failure(name: str, log: Path) -> Failed:

@@ -11,14 +11,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench.measured import peak_mib
 from bench.site import PARTITIONS
-from stream.core.catalogue import TOPICS
 
 
-async def _read(bootstrap: str, events: int) -> dict[str, float]:
+async def _read(bootstrap: str, topics: list[str], events: int) -> dict[str, float]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        partitions = [TopicPartition(t, p) for t in TOPICS for p in range(PARTITIONS)]
+        partitions = [TopicPartition(t, p) for t in topics for p in range(PARTITIONS)]
         cpu, began = time.process_time(), time.monotonic()
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
@@ -38,9 +37,10 @@ async def _read(bootstrap: str, events: int) -> dict[str, float]:
 
 @click.command()
 @click.option("--bootstrap", required=True)
+@click.option("--topics", required=True)
 @click.option("--events", type=int, required=True)
-def main(bootstrap: str, events: int) -> None:
-    click.echo(json.dumps(asyncio.run(_read(bootstrap, events))))
+def main(bootstrap: str, topics: str, events: int) -> None:
+    click.echo(json.dumps(asyncio.run(_read(bootstrap, topics.split(","), events))))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
-"""Rolling NPS in stock Faust, as its documentation shows it: an agent and a windowed table.
+"""The job in stock Faust, as its documentation shows it: an agent and a windowed table.
 
-Over the last five minutes, by segment (20 of them: channel × region), in panes of five seconds that
-a reader would sum up; the table is in memory and has a changelog. A hopping window would write 60
-records per answer. Two workloads on the same events of all types:
+The table is in memory and has a changelog. Two workloads:
 
-- ``nps``: what is no answer to an NPS survey is decoded and left alone;
-- ``each``: every event adds to the windowed counters of its type and segment, which is the least
-  that any rolling KPI of that event takes.
+- ``nps``: the like-for-like job, on answers to NPS surveys;
+- ``each``: every event of any type adds to the windowed counters of its type and segment, which is
+  the least that any rolling KPI of that event takes.
 
 ``--tuned`` decodes with msgspec instead of ``faust.Record``, keeps panes in the keys of a plain
 table, and uses the settings that helped.
@@ -15,23 +13,16 @@ table, and uses the settings that helped.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
-import time
 from datetime import datetime, timedelta
-from typing import Any, Final, Optional, cast
+from typing import Any, Optional, cast
 
 import click
 import faust
 import msgspec
 
-from bench.measured import peak_mib
+from bench.job import PANE_SECONDS, WINDOW_SECONDS, Progress, with_score
 from bench.site import PARTITIONS
-from stream.core.catalogue import TOPICS
-
-PANE: Final = 5
-WINDOW: Final = 300
 
 
 class Event(faust.Record, coerce=True):
@@ -52,69 +43,55 @@ class SlimEvent(msgspec.Struct):
     score: float | None = None
 
 
-class Progress:
-    """Measures from the first event to the last one, then ends the program."""
+class Counting:
+    """Where an event counts, and what has been counted in all, for the check."""
 
-    def __init__(self, events: int) -> None:
-        self._wanted = events
-        self._seen = 0
-        self._cpu = self._began = 0.0
+    def __init__(self, job: str, events: int) -> None:
+        self._job = job
+        self._progress = Progress(events)
+        #: The last counts that the table was given, by key and pane.
+        self._latest: dict[str, list[int]] = {}
 
-    def event(self) -> None:
-        if not self._seen:
-            self._cpu, self._began = time.process_time(), time.monotonic()
-        self._seen += 1
-        if self._seen > self._wanted:
-            result = {
-                "events": self._wanted,
-                "cpu": time.process_time() - self._cpu,
-                "seconds": time.monotonic() - self._began,
-                "peak_mib": peak_mib(),
-            }
-            print(json.dumps(result), flush=True)
-            # A stop in good order would take seconds and tell nothing.
-            os._exit(0)
+    def key_of(self, event: Event | SlimEvent) -> str:
+        """The table's key that the event adds to."""
+        labels = event.labels or {}
+        segment = f"{labels.get('channel')}/{labels.get('region')}"
+        return f"{event.type}/{segment}" if self._job == "each" else segment
+
+    def counted(self, key: str, pane: int, counts: list[int]) -> None:
+        """Note what was written; ends the program after the last event."""
+        self._latest[f"{key}/{pane * PANE_SECONDS}"] = counts
+        if self._progress.event():
+            self._progress.end(self._latest)
 
 
-def key_of(event: Event | SlimEvent, job: str) -> str | None:
-    """The table's key that the event adds to; None where it does not count."""
-    labels = event.labels or {}
-    segment = f"{labels.get('channel')}/{labels.get('region')}"
-    if job == "each":
-        return f"{event.type}/{segment}"
-    return segment if event.survey == "nps" else None
-
-
-def with_event(counts: list[int], event: Event | SlimEvent) -> list[int]:
-    """Promoters, detractors and contributions with one more."""
-    score = event.score or 0.0
-    promoters, detractors, n = counts
-    return [promoters + (score >= 9), detractors + (score < 7), n + 1]
+def pane_of(event: Event | SlimEvent) -> int:
+    return int(event.occurred_at.timestamp()) // PANE_SECONDS
 
 
 def nothing() -> list[int]:
     return [0, 0, 0]
 
 
-def idiomatic(app: faust.App, job: str, progress: Progress) -> None:
-    source = app.topic(*TOPICS, value_type=Event)
+def idiomatic(app: faust.App, topics: list[str], counting: Counting) -> None:
+    source = app.topic(*topics, value_type=Event)
     table: Any = (
         app.Table("nps", default=nothing, partitions=PARTITIONS)
-        .tumbling(timedelta(seconds=PANE), expires=timedelta(seconds=2 * WINDOW))
+        .tumbling(timedelta(seconds=PANE_SECONDS), expires=timedelta(seconds=2 * WINDOW_SECONDS))
         .relative_to_field(cast("Any", Event.occurred_at))
     )
 
     @app.agent(source)
     async def count(events: Any) -> None:
         async for event in events:
-            key = key_of(event, job)
-            if key is not None:
-                table[key] = with_event(table[key].value(), event)
-            progress.event()
+            key = counting.key_of(event)
+            counts = with_score(table[key].value(), event.score or 0.0)
+            table[key] = counts
+            counting.counted(key, pane_of(event), counts)
 
 
-def tuned(app: faust.App, job: str, progress: Progress) -> None:
-    source = app.topic(*TOPICS, value_type=bytes, value_serializer="raw", key_serializer="raw")
+def tuned(app: faust.App, topics: list[str], counting: Counting) -> None:
+    source = app.topic(*topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
     table: Any = app.Table("nps", default=nothing, partitions=PARTITIONS)
     decode = msgspec.json.Decoder(SlimEvent).decode
 
@@ -122,12 +99,11 @@ def tuned(app: faust.App, job: str, progress: Progress) -> None:
     async def count(values: Any) -> None:
         async for value in values:
             event = decode(value)
-            key = key_of(event, job)
-            if key is not None:
-                pane = int(event.occurred_at.timestamp()) // PANE
-                key = f"{key}/{pane}"
-                table[key] = with_event(table[key], event)
-            progress.event()
+            key, pane = counting.key_of(event), pane_of(event)
+            named = f"{key}/{pane}"
+            counts = with_score(table[named], event.score or 0.0)
+            table[named] = counts
+            counting.counted(key, pane, counts)
 
 
 def settings(is_tuned: bool, folder: str) -> dict[str, Any]:
@@ -161,15 +137,18 @@ async def run(app: faust.App) -> None:
 @click.option("--app-id", required=True)
 @click.option("--folder", required=True)
 @click.option("--events", type=int, required=True)
+@click.option("--topics", required=True)
 @click.option("--job", type=click.Choice(["nps", "each"]), default="nps")
 @click.option("--tuned", "is_tuned", type=bool, default=False)
-def main(bootstrap: str, app_id: str, folder: str, events: int, job: str, is_tuned: bool) -> None:
+def main(
+    bootstrap: str, app_id: str, folder: str, events: int, topics: str, job: str, is_tuned: bool
+) -> None:
     if is_tuned and sys.platform != "win32":
         import mode.loop
 
         mode.loop.use("uvloop")
     app = faust.App(app_id, broker=f"kafka://{bootstrap}", **settings(is_tuned, folder))
-    (tuned if is_tuned else idiomatic)(app, job, Progress(events))
+    (tuned if is_tuned else idiomatic)(app, topics.split(","), Counting(job, events))
     asyncio.run(run(app))
 
 

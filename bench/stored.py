@@ -1,0 +1,74 @@
+"""Results by part, kept between runs so that one part can be measured anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from bench.environments import CACHE
+from stream.broker import jars
+
+FOLDER: Final = CACHE / "results"
+PARTS: Final = ("rounds", "curves", "latency", "endurance")
+_ROOT: Final = Path(__file__).parent.parent
+
+
+def save(part: str, found: dict[str, Any], load: float) -> None:
+    """Keep the results of a part, with when and of what code they are."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    stamp = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "load": load,
+        "machine": machine(),
+    }
+    (FOLDER / f"{part}.json").write_text(json.dumps({"stamp": stamp, **found}))
+
+
+def load_all(parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
+    """The results of all parts that were measured."""
+    files = {part: FOLDER / f"{part}.json" for part in parts}
+    return {part: json.loads(f.read_text()) for part, f in files.items() if f.exists()}
+
+
+def commit() -> str:
+    """The commit of this checkout, and whether the product's files differ from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "stream", "requirements.lock")
+        return git("rev-parse", "--short=10", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine() -> str:
+    """The machine and the versions of what matters, in one sentence each."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("aiokafka", "faust-streaming", "msgspec", "numpy")
+    )
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}, {_processor()}), {memory:.0f} GiB,"
+        f" {platform.system()} {platform.release().split('-')[0]}; Python"
+        f" {platform.python_version()}, Apache Kafka {jars.KAFKA_VERSION} on the same machine,"
+        f" {versions}"
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown processor"
