@@ -30,7 +30,7 @@ SCRAPE_SECONDS: Final = 0.1
 WARM_SECONDS: Final = 5.0
 SECONDS: Final = 30.0
 #: So long after the last probe, what has not arrived is lost.
-_PATIENCE: Final = 15.0
+_PATIENCE: Final = 60.0
 
 _PREFIX: Final = "latency."
 _ARRIVED: Final = re.compile(

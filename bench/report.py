@@ -40,8 +40,9 @@ def page(parts: Parts) -> str:
         ),
         "## Goals",
         (
-            "Judged by the median. CPU is user and system time of the subject's process alone,"
-            " with all its threads."
+            "Ratios are those of CPU per event, paired by round, and judged by the median. CPU is"
+            " user and system time of the subject's process alone, with all its threads. Cold"
+            " means with the JVM's start and the JIT's warming up, warm without."
         ),
         _goals(parts),
     ]
@@ -114,7 +115,8 @@ def _records(table: str, part: Part) -> str:
         " in all partitions. Every run's counts by segment and pane (the worker's: its gauges by"
         " segment) were equal to the truth, or it would not be here. The slow subjects read the"
         " first part of the records, as the second column says. Peers neither validate nor look"
-        " for repeats nor remember answers, and none but the worker is exact after a crash."
+        " for repeats nor remember answers, and run at least once or without any guarantee, where"
+        " the worker's transactions are exact."
     )
 
 
@@ -129,7 +131,7 @@ def _failures(subjects: Sequence[Part]) -> list[str]:
 
 
 def _table(names: Sequence[str], results: Results, ours: str) -> str:
-    rows = [["", "events", *(title for title, _, _ in _COLUMNS), f"CPU, as × {ours}"]]
+    rows = [["", "events", *(title for title, _, _ in _COLUMNS), f"CPU ÷ {ours}"]]
     for name in names:
         runs = results[name]
         if not runs:

@@ -65,13 +65,13 @@ def test_a_peer_that_is_cheap_enough_turns_a_verdict() -> None:
     slow = verdicts({"worker-nps": runs(2), "faust": runs(81), "fetch-nps": runs(1)})
     fast = verdicts({"worker-nps": runs(2), "faust": runs(79), "fetch-nps": runs(0.7)})
     faust = next(text for text in slow if "stock Faust" in text)
-    fetch = next(text for text in slow if "like for like: the raw fetch" in text)
+    fetch = next(text for text in slow if "raw fetch ÷ worker" in text)
     assert (slow[faust], slow[fetch]) == ("reached", "reached")
     assert (fast[faust], fast[fetch]) == ("not reached", "not reached")
 
 
 def test_a_worker_over_the_limit_of_the_raw_fetch_is_told() -> None:
-    text = "everything on: this worker costs × the raw fetch"
+    text = "everything on: worker ÷ raw fetch"
     assert verdicts({"worker": runs(5), "fetch": runs(2)})[text] == "reached"
     assert verdicts({"worker": runs(5.1), "fetch": runs(2)})[text] == "not reached"
 
