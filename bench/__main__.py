@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,10 +17,10 @@ from typing import Any, Final
 
 import click
 
-from bench import curves, endurance, events, latency, report, stored, subjects, worker
+from bench import curves, events, latency, report, stored, subjects, worker
 from bench.environments import Unavailable
 from bench.measured import Failed, Measurement, Subject
-from bench.site import site
+from bench.site import environment, site
 
 RESULTS: Final = Path(__file__).with_name("results.md")
 #: The curves need fewer events than the rounds, the same for all points.
@@ -36,6 +38,7 @@ _CURVE_EVENTS: Final = 300_000
 @click.option(
     "--endurance-events", type=click.IntRange(100_000), default=3_000_000, show_default=True
 )
+@click.option("--page-only", is_flag=True, help="Measure nothing, write the page anew.")
 @click.option(
     "--to",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -49,6 +52,7 @@ def main(
     only: tuple[str, ...],
     rate: float | None,
     endurance_events: int,
+    page_only: bool,
     to: Path,
 ) -> None:
     """Measure what an event costs the worker, and what it costs others.
@@ -59,7 +63,7 @@ def main(
         raise click.ClickException("the benchmark reads /proc, so it runs on Linux")
     # What a new topic makes the client say is no news; what fails is told by us.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
-    chosen = parts or (("rounds",) if only else stored.PARTS)
+    chosen = () if page_only else parts or (("rounds",) if only else stored.PARTS)
     failed: list[str] = []
     if "rounds" in chosen:
         names = [n for n in subjects.NAMES if not only or n in only]
@@ -74,8 +78,7 @@ def main(
             found |= _latency(count, rate)
     if "endurance" in chosen:
         with _part("endurance", failed) as found:
-            print(f"Endurance: {endurance_events:,} events", file=sys.stderr)
-            found |= asdict(endurance.run(endurance_events))
+            found |= _endurance(endurance_events)
     page = report.page(stored.load_all())
     to.write_text(page)
     if (plot := report.plot(stored.load_all())) is not None and to != Path(os.devnull):
@@ -92,10 +95,15 @@ def _part(name: str, failed: list[str]) -> Iterator[dict[str, Any]]:
     found: dict[str, Any] = {}
     try:
         yield found
-    except Failed as error:
-        failed.append(f"{name}: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever ends a part, the others go on.
+        failed.append(f"{name}: {_words(error)}")
     else:
         stored.save(name, found, load)
+
+
+def _words(error: Exception) -> str:
+    """What failed, in its own words where they were written for people."""
+    return str(error) if isinstance(error, (Failed, Unavailable)) else repr(error)
 
 
 def _rounds(names: list[str], count: int, rounds: int) -> dict[str, Any]:
@@ -138,10 +146,10 @@ def _interleaved(
                 continue
             try:
                 measured = subject.measure(turn)
-            except (Failed, Unavailable) as error:
-                failures[subject.name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever ends one, the others go on.
+                failures[subject.name] = _words(error)
                 results[subject.name] = []
-                print(f"  {subject.name:<24} {error}", file=sys.stderr)
+                print(f"  {subject.name:<24} {_words(error)}", file=sys.stderr)
             else:
                 results[subject.name].append(measured)
                 report.tell(subject, measured)
@@ -170,6 +178,17 @@ def _latency(count: int, rate: float | None) -> dict[str, Any]:
         found = latency.measure(here, rate)
     latency.told(found)
     return asdict(found)
+
+
+def _endurance(count: int) -> dict[str, Any]:
+    """In a process of its own, since its memory is what is looked at."""
+    command = [sys.executable, "-m", "bench.endurance", "--json", f"--events={count}"]
+    done = subprocess.run(
+        command, env=dict(environment()), stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed("the core has not endured; its own words stand above")
+    return dict(json.loads(done.stdout))
 
 
 def _known_rate() -> float | None:

@@ -38,6 +38,7 @@ def page(parts: Parts) -> str:
             " cell holds several numbers they are min / median / max of the rounds. Compare"
             " within a table only: absolute figures are those of one machine on one day."
         ),
+        *_machines(parts),
         "## Goals",
         (
             "Ratios are those of CPU per event, paired by round, and judged by the median. CPU is"
@@ -74,12 +75,15 @@ def results_of(part: Part) -> dict[str, list[Measurement]]:
     return {s["name"]: [Measurement(**run) for run in s["runs"]] for s in part["subjects"]}
 
 
+def _machines(parts: Parts) -> list[str]:
+    """The machine, once where all parts were measured on one."""
+    machines = {part["stamp"]["machine"] for part in parts.values()}
+    return [f"Machine: {machine}." for machine in sorted(machines)]
+
+
 def _stamp(part: Part) -> str:
     stamp = part["stamp"]
-    return (
-        f"Measured {stamp['date']}, code {stamp['commit']}, load {stamp['load']:.1f} before."
-        f" Machine: {stamp['machine']}."
-    )
+    return f"Measured {stamp['date']}, code {stamp['commit']}, load {stamp['load']:.1f} before."
 
 
 def _rounds(part: Part) -> list[str]:
