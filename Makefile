@@ -4,7 +4,7 @@
 #   make demo [FOR=90s]  broker, worker and generated events, shown live
 #   make check           lint, types, import contracts
 #   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them
-#   make bench           what an event costs, beside stock Faust; ARGS="--rounds 1" as options
+#   make bench           what an event costs, beside other processors; ARGS="--rounds 1" as options
 #   make lock            renews the lock files after a change of dependencies in pyproject.toml;
 #                        UPGRADE=--upgrade takes newer versions; needs uv
 #   make clean           removes .venv, caches and builds
