@@ -10,7 +10,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from zlib import crc32
 from bench import events
 from bench.measured import Failed
 from bench.site import PATIENCE, environment
+from stream.generate.draws import Record
 
 #: The segments that the generated company has: five channels in four regions.
 USUAL_SEGMENTS: Final = 20
@@ -66,9 +68,8 @@ def measure(folder: Path, count: int, rounds: int) -> dict[str, list[tuple[str, 
     """All curves, each point run once a round, the rounds interleaved."""
     points = list(dict.fromkeys(p for curve in CURVES.values() for _, p in curve))
     print(f"Curves: writing {count:,} events for each input", file=sys.stderr)
-    for point in points:
-        if not (folder / point.file).exists():
-            _write(folder / point.file, point, count)
+    for span in dict.fromkeys(p.span for p in points):
+        _write(folder, {p for p in points if p.span == span}, count)
     runs: dict[Point, list[Run]] = {p: [] for p in points}
     for turn in range(rounds):
         print(f"Curves: round {turn + 1} of {rounds}", file=sys.stderr)
@@ -93,13 +94,17 @@ def relabelled(value: bytes, key: bytes, segments: int) -> bytes:
     return _LABELS.sub(b'"labels":{"channel":"c%d","region":"r%d"}' % (channel, region), value)
 
 
-def _write(file: Path, point: Point, count: int) -> None:
-    with file.open("wb") as lines:
-        lines.writelines(_lines(point, count))
+def _write(folder: Path, points: AbstractSet[Point], count: int) -> None:
+    """The inputs of points with one span: the same events, labelled anew."""
+    (span,) = {p.span for p in points}
+    events_of_span = list(events.generated(count, span))
+    for point in {p.file: p for p in points}.values():
+        with (folder / point.file).open("wb") as lines:
+            lines.writelines(_lines(point, events_of_span))
 
 
-def _lines(point: Point, count: int) -> Iterator[bytes]:
-    for at, topic, key, value in events.generated(count, point.span):
+def _lines(point: Point, records: Iterable[Record]) -> Iterator[bytes]:
+    for at, topic, key, value in records:
         if point.segments != USUAL_SEGMENTS:
             value = relabelled(value, key, point.segments)
         yield b"%d\t%s\t%s\n" % (at, topic.encode(), value)

@@ -135,10 +135,19 @@ class Watch:
         """Wait for the first live shard; CPU and clock when there was none yet."""
         while True:
             before = cpu_seconds(self.pid), time.monotonic()
-            found = _SHARDS.search(self.page())
-            if found is not None and float(found[1]):
+            page = self.page()
+            found = _SHARDS.search(page)
+            if float(found[1]) if found else self._is_ready():
                 return before
             self._wait()
+
+    def _is_ready(self) -> bool:
+        """What is asked where the page does not tell of shards."""
+        try:
+            with urllib.request.urlopen(self._url.replace("/metrics", "/readyz"), timeout=30):
+                return True
+        except OSError:
+            return False
 
     def until(self, is_so: Callable[[str], bool], seconds: float) -> bool:
         """Scrape until the page is as wanted; False where it is not in time."""
