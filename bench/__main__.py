@@ -91,14 +91,14 @@ def main(
 @contextmanager
 def _part(name: str, failed: list[str]) -> Iterator[dict[str, Any]]:
     """Measure a part and keep it; one that fails leaves the others alone."""
-    load = os.getloadavg()[0]
+    stamp = stored.stamp()
     found: dict[str, Any] = {}
     try:
         yield found
     except Exception as error:  # noqa: BLE001 - whatever ends a part, the others go on.
         failed.append(f"{name}: {_words(error)}")
     else:
-        stored.save(name, found, load)
+        stored.save(name, found, stamp)
 
 
 def _words(error: Exception) -> str:

@@ -83,7 +83,7 @@ def _machines(parts: Parts) -> list[str]:
 
 def _stamp(part: Part) -> str:
     stamp = part["stamp"]
-    return f"Measured {stamp['date']}, code {stamp['commit']}, load {stamp['load']:.1f} before."
+    return f"Begun {stamp['date']} with code {stamp['commit']}, load {stamp['load']:.1f} before."
 
 
 def _rounds(part: Part) -> list[str]:
@@ -236,9 +236,9 @@ def _endurance(part: Part) -> list[str]:
         (
             "One shard's core with its state log in memory, compacted (its bytes are part of the"
             " resident memory here; in a worker they are Kafka's). Event time passes so fast that"
-            " 100,000 entities of each type are remembered at once and all expire again and"
-            " again. Subscriptions, active or cancelled, carts, answers and tickets are"
-            " remembered for seven days, active subscriptions for ever."
+            " about 100,000 entities of each type are remembered at once and all expire again and"
+            " again: a cancelled subscription, a cart, an answer, a ticket or a signal seven days"
+            " after its last event. Labels come and go too."
         ),
         _rows(rows),
         (

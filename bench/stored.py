@@ -19,15 +19,19 @@ PARTS: Final = ("rounds", "curves", "latency", "endurance")
 _ROOT: Final = Path(__file__).parent.parent
 
 
-def save(part: str, found: dict[str, Any], load: float) -> None:
-    """Keep the results of a part, with when and of what code they are."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    stamp = {
+def stamp() -> dict[str, Any]:
+    """When and where it is, and of what code: to be taken before a part is measured."""
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
-        "load": load,
+        "load": os.getloadavg()[0],
         "machine": machine(),
     }
+
+
+def save(part: str, found: dict[str, Any], stamp: dict[str, Any]) -> None:
+    """Keep the results of a part."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{part}.json").write_text(json.dumps({"stamp": stamp, **found}))
 
 
