@@ -16,8 +16,8 @@ Results = Mapping[str, Sequence[Measurement]]
 SAME: Final = 1.25
 #: Memory is flat if it grows by no more than this factor after everything has expired twice.
 FLAT: Final = 1.1
-#: All that is remembered for seven days has come and gone twice then.
-SETTLED_DAYS: Final = 14
+#: By then all has come and gone: what is remembered for seven days may go in blocks of seven.
+SETTLED_DAYS: Final = 21
 
 
 @dataclass(frozen=True, slots=True)
