@@ -64,41 +64,63 @@ def main(
     # What a new topic makes the client say is no news; what fails is told by us.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     chosen = () if page_only else parts or (("rounds",) if only else stored.PARTS)
-    failed: list[str] = []
+    run = _Run(to)
     if "rounds" in chosen:
         names = [n for n in subjects.NAMES if not only or n in only]
-        with _part("rounds", failed) as found:
+        with run.part("rounds") as found:
             found |= _rounds(names, count, rounds)
-            failed += [f"{s['name']}: {s['failed']}" for s in found["subjects"] if s["failed"]]
+            run.failed += [f"{s['name']}: {s['failed']}" for s in found["subjects"] if s["failed"]]
     if "curves" in chosen:
-        with _part("curves", failed) as found:
+        with run.part("curves") as found:
             found |= _curves(min(count, _CURVE_EVENTS), rounds)
     if "latency" in chosen:
-        with _part("latency", failed) as found:
-            found |= _latency(count, rate)
+        with run.part("latency") as found:
+            found |= _latency(count, rate or run.half_rate())
     if "endurance" in chosen:
-        with _part("endurance", failed) as found:
+        with run.part("endurance") as found:
             found |= _endurance(endurance_events)
-    page = report.page(stored.load_all())
-    to.write_text(page)
-    if (plot := report.plot(stored.load_all())) is not None and to != Path(os.devnull):
-        to.with_name("curves.svg").write_text(plot)
-    print(page)
-    if failed:
-        raise click.ClickException("not everything was measured:\n" + "\n".join(failed))
+    print(run.write())
+    if run.failed:
+        raise click.ClickException("not everything was measured:\n" + "\n".join(run.failed))
 
 
-@contextmanager
-def _part(name: str, failed: list[str]) -> Iterator[dict[str, Any]]:
-    """Measure a part and keep it; one that fails leaves the others alone."""
-    stamp = stored.stamp()
-    found: dict[str, Any] = {}
-    try:
-        yield found
-    except Exception as error:  # noqa: BLE001 - whatever ends a part, the others go on.
-        failed.append(f"{name}: {_words(error)}")
-    else:
-        stored.save(name, found, stamp)
+class _Run:
+    """One run: what it has found, what has failed, and the page that it writes."""
+
+    def __init__(self, to: Path) -> None:
+        self._to = to
+        self._stored = stored.Stored(to)
+        self.failed: list[str] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[dict[str, Any]]:
+        """Measure a part, keep it and write the page; one that fails leaves the others alone."""
+        stamp = stored.stamp()
+        found: dict[str, Any] = {}
+        try:
+            yield found
+        except Exception as error:  # noqa: BLE001 - whatever ends a part, the others go on.
+            self.failed.append(f"{name}: {_words(error)}")
+        else:
+            self._stored.save(name, found, stamp)
+            self.write()
+
+    def write(self) -> str:
+        """Write page and plot of all that is kept; the page."""
+        page = report.page(self._stored.parts)
+        self._to.write_text(page)
+        plot = report.plot(self._stored.parts)
+        if plot is not None and self._to != Path(os.devnull):
+            self._to.with_name("curves.svg").write_text(plot)
+        return page
+
+    def half_rate(self) -> float | None:
+        """Half of the worker's median rate in the rounds, if they are of this very code."""
+        rounds = self._stored.parts.get("rounds")
+        if rounds is None or rounds["stamp"]["commit"] != stored.commit():
+            return None
+        runs = report.results_of(rounds).get("worker", [])
+        return statistics.median(m.rate for m in runs) / 2 if runs else None
 
 
 def _words(error: Exception) -> str:
@@ -173,7 +195,7 @@ def _latency(count: int, rate: float | None) -> dict[str, Any]:
         print("Latency: writing events", file=sys.stderr)
         written = events.write(here.kafka, here.events_file, count)
         if rate is None:
-            rate = (_known_rate() or worker.measure(here, "rate", written.outcomes).rate) / 2
+            rate = worker.measure(here, "rate", written.outcomes).rate / 2
         print(f"Latency: at {rate:,.0f} events/s", file=sys.stderr)
         found = latency.measure(here, rate)
     latency.told(found)
@@ -189,15 +211,6 @@ def _endurance(count: int) -> dict[str, Any]:
     if done.returncode:
         raise Failed("the core has not endured; its own words stand above")
     return dict(json.loads(done.stdout))
-
-
-def _known_rate() -> float | None:
-    """The worker's median rate in the last rounds, if they are of this very code."""
-    rounds = stored.load_all(("rounds",)).get("rounds")
-    if rounds is None or rounds["stamp"]["commit"] != stored.commit():
-        return None
-    runs = report.results_of(rounds).get("worker", [])
-    return statistics.median(m.rate for m in runs) if runs else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results by part, kept between runs so that one part can be measured anew."""
+"""Results by part, kept beside the page so that one part can be measured anew."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bench.environments import CACHE
 from stream.broker import jars
 
-FOLDER: Final = CACHE / "results"
 PARTS: Final = ("rounds", "curves", "latency", "endurance")
 _ROOT: Final = Path(__file__).parent.parent
 
@@ -29,16 +27,20 @@ def stamp() -> dict[str, Any]:
     }
 
 
-def save(part: str, found: dict[str, Any], stamp: dict[str, Any]) -> None:
-    """Keep the results of a part."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{part}.json").write_text(json.dumps({"stamp": stamp, **found}))
+class Stored:
+    """The figures behind a page, by part, in a file beside it; none behind ``/dev/null``."""
 
+    def __init__(self, page: Path) -> None:
+        self._file = None if page == Path(os.devnull) else page.with_suffix(".json")
+        self.parts: dict[str, Any] = {}
+        if self._file is not None and self._file.exists():
+            self.parts = json.loads(self._file.read_text())
 
-def load_all(parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
-    """The results of all parts that were measured."""
-    files = {part: FOLDER / f"{part}.json" for part in parts}
-    return {part: json.loads(f.read_text()) for part, f in files.items() if f.exists()}
+    def save(self, part: str, found: dict[str, Any], stamp: dict[str, Any]) -> None:
+        """Keep the results of a part; those of the others stay."""
+        self.parts[part] = {"stamp": stamp, **found}
+        if self._file is not None:
+            self._file.write_text(json.dumps(self.parts, indent=1, sort_keys=True) + "\n")
 
 
 def commit() -> str:
