@@ -9,8 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +35,7 @@ _CURVE_EVENTS: Final = 300_000
 )
 @click.option("--rate", type=float, help="Load for latency. [default: half of the worker's rate]")
 @click.option(
-    "--endurance-events", type=click.IntRange(100_000), default=3_000_000, show_default=True
+    "--endurance-events", type=click.IntRange(100_000), default=4_000_000, show_default=True
 )
 @click.option("--page-only", is_flag=True, help="Measure nothing, write the page anew.")
 @click.option(
@@ -65,20 +64,16 @@ def main(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     chosen = () if page_only else parts or (("rounds",) if only else stored.PARTS)
     run = _Run(to)
-    if "rounds" in chosen:
-        names = [n for n in subjects.NAMES if not only or n in only]
-        with run.part("rounds") as found:
-            found |= _rounds(names, count, rounds)
-            run.failed += [f"{s['name']}: {s['failed']}" for s in found["subjects"] if s["failed"]]
-    if "curves" in chosen:
-        with run.part("curves") as found:
-            found |= _curves(min(count, _CURVE_EVENTS), rounds)
-    if "latency" in chosen:
-        with run.part("latency") as found:
-            found |= _latency(count, rate or run.half_rate())
-    if "endurance" in chosen:
-        with run.part("endurance") as found:
-            found |= _endurance(endurance_events)
+    names = [n for n in subjects.NAMES if not only or n in only]
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "rounds": lambda: _rounds(names, count, rounds, run.failed),
+        "curves": lambda: _curves(min(count, _CURVE_EVENTS), rounds),
+        "latency": lambda: _latency(count, rate or run.half_rate()),
+        "endurance": lambda: _endurance(endurance_events),
+    }
+    for part, measure in measures.items():
+        if part in chosen:
+            run.part(part, measure)
     print(run.write())
     if run.failed:
         raise click.ClickException("not everything was measured:\n" + "\n".join(run.failed))
@@ -92,13 +87,11 @@ class _Run:
         self._stored = stored.Stored(to)
         self.failed: list[str] = []
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[dict[str, Any]]:
+    def part(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
         """Measure a part, keep it and write the page; one that fails leaves the others alone."""
         stamp = stored.stamp()
-        found: dict[str, Any] = {}
         try:
-            yield found
+            found = measure()
         except Exception as error:  # noqa: BLE001 - whatever ends a part, the others go on.
             self.failed.append(f"{name}: {_words(error)}")
         else:
@@ -128,11 +121,12 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, (Failed, Unavailable)) else repr(error)
 
 
-def _rounds(names: list[str], count: int, rounds: int) -> dict[str, Any]:
+def _rounds(names: list[str], count: int, rounds: int, failed: list[str]) -> dict[str, Any]:
     with site() as here:
         inputs = subjects.write(here, count, names)
         chosen = subjects.Runs(here, count, inputs).subjects(names)
         results, failures = _interleaved(chosen, rounds)
+    failed += [f"{name}: {why}" for name, why in failures.items()]
     largest = inputs.answers[max(inputs.answers)] if inputs.answers else None
     return {
         "rounds": rounds,

@@ -132,7 +132,7 @@ def _signal(i: int, stamp: str) -> bytes:
     ).encode()
 
 
-def run(events: int, rows: int = 12) -> Endured:
+def run(events: int, rows: int = 16) -> Endured:
     """Feed so many events and look so many times.
 
     Raises:
@@ -242,11 +242,11 @@ def _remembered(numbers: range, now: int) -> dict[str, list[bytes]]:
 @click.option(
     "--events",
     type=click.IntRange(100_000),
-    default=3_000_000,
+    default=4_000_000,
     show_default=True,
     help="50000000 for the whole run.",
 )
-@click.option("--rows", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def main(events: int, rows: int, as_json: bool) -> None:
     """Feed the core events that expire again and again; tell what memory and log it needs."""
