@@ -35,7 +35,7 @@ _CURVE_EVENTS: Final = 300_000
 )
 @click.option("--rate", type=float, help="Load for latency. [default: half of the worker's rate]")
 @click.option(
-    "--endurance-events", type=click.IntRange(100_000), default=4_000_000, show_default=True
+    "--endurance-events", type=click.IntRange(100_000), default=4_500_000, show_default=True
 )
 @click.option("--page-only", is_flag=True, help="Measure nothing, write the page anew.")
 @click.option(

@@ -242,7 +242,7 @@ def _remembered(numbers: range, now: int) -> dict[str, list[bytes]]:
 @click.option(
     "--events",
     type=click.IntRange(100_000),
-    default=4_000_000,
+    default=4_500_000,
     show_default=True,
     help="50000000 for the whole run.",
 )
