@@ -40,7 +40,7 @@ class Stored:
         """Keep the results of a part; those of the others stay."""
         self.parts[part] = {"stamp": stamp, **found}
         if self._file is not None:
-            self._file.write_text(json.dumps(self.parts, indent=1, sort_keys=True) + "\n")
+            self._file.write_text(json.dumps(self.parts, indent=1) + "\n")
 
 
 def commit() -> str:
