@@ -46,17 +46,21 @@ def difference(found: Counts, truth: Counts) -> str | None:
 
 
 class Progress:
-    """Measures this process from its first event to its last one."""
+    """Measures this process from its start or first event to its last one."""
 
     def __init__(self, events: int) -> None:
         self._wanted = events
         self._seen = 0
         self._cpu = self._began = 0.0
 
+    def start(self) -> None:
+        """Begin before the first event: for clients that fetch ahead of it in the background."""
+        self._cpu, self._began = time.process_time(), time.monotonic()
+
     def event(self, n: int = 1) -> bool:
         """Note that events were worked off; whether these were the last ones."""
-        if not self._seen:
-            self._cpu, self._began = time.process_time(), time.monotonic()
+        if not self._began:
+            self.start()
         self._seen += n
         return self._seen >= self._wanted
 

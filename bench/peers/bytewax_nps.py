@@ -122,7 +122,9 @@ def main() -> None:
     is_batched = options.job == "batched"
     more = {"batch_size": BATCH} if is_batched else {}
     source = KafkaSource([options.bootstrap], [options.topic], tail=False, **more)
-    run_main((batched if is_batched else windowed)(source, latest, progress))
+    flow = (batched if is_batched else windowed)(source, latest, progress)
+    progress.start()
+    run_main(flow)
     print(progress.result(latest), flush=True)
 
 
