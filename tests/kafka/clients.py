@@ -40,7 +40,7 @@ class FakeSource:
 
 
 def topic_map() -> TopicMap:
-    return TopicMap(Names("", "group"), dict.fromkeys(TOPICS, 1), 1_000_000)
+    return TopicMap(Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 10**6))
 
 
 def new_app(folder: Path, source: FakeSource | None = None) -> faust_app.MonitorApp:
