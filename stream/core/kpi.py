@@ -31,6 +31,9 @@ class Counter:
     wide: bool = False
     #: The labels beyond the dimensions whose series the counter belongs to, such as ``currency``.
     labels: tuple[str, ...] = ()
+    #: Counters that came in later releases stand after all of earlier ones, whose places never
+    #: move: the state of an older release is read by them.
+    since: int = 1
 
 
 @dataclass(frozen=True, slots=True)

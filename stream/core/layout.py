@@ -17,10 +17,11 @@ WIDE: Final = 1 << 32
 
 
 class Layout:
-    """Positions of counters and sketches, in the order in which the catalogue names them.
+    """Positions of counters and sketches.
 
-    Positions are part of the stored state: ``names`` is kept with it, so that another layout is
-    noticed.
+    Positions are part of the stored state and must not move from release to release. So counters
+    stand in the order of their ``since``, then in that of the catalogue, and sketches fill the end
+    of the range, the first one last. ``places`` is kept with the state.
     """
 
     def __init__(self, counters: Iterable[Counter], sketches: Iterable[str]) -> None:
@@ -28,28 +29,39 @@ class Layout:
         self.positions: dict[str, int] = {}
         self.sketches: dict[str, int] = {}
         position = 0
-        for counter in counters:
+        for counter in sorted(counters, key=lambda c: c.since):
             self.counters[counter.name] = counter
             self.positions[counter.name] = position
             position += 2 if counter.wide else 1
-        #: How many positions the plain counters take; sketches follow.
+        #: How many positions the plain counters take.
         self.width = position
+        end = MAX_COUNTERS
         for sketch in sketches:
-            self.sketches[sketch] = position
-            position += quantiles.BUCKETS
-        if position > MAX_COUNTERS:
-            raise ValueError(f"the catalogue has {position} counters; {MAX_COUNTERS} fit")
-        #: How many positions there are.
-        self.size = position
-        self.names = tuple(self.positions.items()) + tuple(self.sketches.items())
+            end -= quantiles.BUCKETS
+            self.sketches[sketch] = end
+        if position > end:
+            raise ValueError(f"the catalogue has more counters than the {MAX_COUNTERS} that fit")
+        #: Positions are below this; some may belong to nothing.
+        self.size = MAX_COUNTERS
+
+    @property
+    def places(self) -> dict[str, tuple[int, int, float]]:
+        """Of each counter and sketch its position, how many it takes, and its scale or error."""
+        counters = {
+            name: (self.positions[name], 2 if counter.wide else 1, float(counter.scale))
+            for name, counter in self.counters.items()
+        }
+        sketches = {
+            name: (position, quantiles.BUCKETS, quantiles.RELATIVE_ERROR)
+            for name, position in self.sketches.items()
+        }
+        return counters | sketches
 
     def owners(self, of: Mapping[str, int]) -> list[int]:
         """For each position what ``of`` says of the counter or sketch that has it."""
         owners = [0] * self.size
-        starts = sorted((position, name) for name, position in self.names)
-        ends = [position for position, _ in starts[1:]] + [self.size]
-        for (position, name), end in zip(starts, ends, strict=True):
-            owners[position:end] = [of[name]] * (end - position)
+        for name, (position, length, _) in self.places.items():
+            owners[position : position + length] = [of[name]] * length
         return owners
 
     def contribution(self, counts: Iterable[tuple[str, int]]) -> Contribution:

@@ -111,6 +111,10 @@ class Segments:
         self.version += 1
         self.renamed.add(row)
 
+    def folded(self, segment: Segment, at: int) -> Segment:
+        """The segment with values that find no place replaced by ``other``."""
+        return self._values.fold(segment, at)
+
     def changes(self) -> Any:
         """The rows accepted since the last call."""
         changed, self._changed = self._changed, set()

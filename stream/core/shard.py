@@ -50,6 +50,9 @@ class Progress:
         self.outcomes: dict[str, dict[Outcome, int]] = {}
         #: Records that were gone from the source before they were read, by topic.
         self.skipped: dict[str, int] = {}
+        #: Records before these positions had their dead letters written by a state that was
+        #: replaced by this one, by topic.
+        self.buried: dict[str, int] = {}
         #: The earliest ``occurred_at`` ever accepted.
         self.first: int | None = None
         #: The latest time that the shard has seen.
@@ -68,6 +71,7 @@ class Progress:
             dict(self.clocks),
             {topic: dict(counts) for topic, counts in self.outcomes.items()},
             dict(self.skipped),
+            dict(self.buried),
             self.first,
             self.now,
         ]
@@ -98,7 +102,8 @@ class Progress:
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dump in place."""
-        self.positions, self.clocks, self.outcomes, self.skipped, self.first, self.now = dumped
+        self.positions, self.clocks, self.outcomes, self.skipped, *rest = dumped
+        self.buried, self.first, self.now = rest
         self._last = self._all()
 
     def expire(self, at: int) -> Iterator[str]:

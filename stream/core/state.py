@@ -4,19 +4,27 @@ Every flush writes a delta: what changed since the flush before. Blocks hold par
 absolutely, each with the number of the flush that wrote it; a delta applies to a block only where
 it is newer. A few of the changed blocks are written with every flush, and deltas that all blocks
 cover are deleted. So checkpoints cost little and a recovery reads little.
+
+The header holds the shape of the state. Where settings have changed, the first flush writes all
+blocks that mean something else now, and the header says since when: what older deltas say of them
+is in the blocks then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 import zstandard
 
-from stream.core.catalogue import LAYOUT
+from stream import __version__
+from stream.core.migration import SHAPED, Migration, is_needed
+from stream.core.segments import Values
 from stream.core.settings import SECOND, Settings
+from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
+from stream.core.topic import Store
 
 #: Changes whenever records are written that older code can't read.
 FORMAT: Final = 2
@@ -30,6 +38,12 @@ BLOCK_BUDGET: Final = 512 * 1024
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
+
+#: What always helps where a state can't be used.
+REMEDY: Final = (
+    "stop all workers of the group, then `cxkpi state rebuild` counts anew from the earliest"
+    " records, `cxkpi state reset` from now on"
+)
 
 #: Key and value of a log record; no value deletes the key.
 LogRecord = tuple[bytes, bytes | None]
@@ -54,17 +68,55 @@ def _unpack(value: bytes) -> Any:
     try:
         return msgspec.msgpack.decode(_decompressor.decompress(value))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
-        raise StateRefused(f"a record of the state log is damaged: {error}") from error
+        raise StateRefused(f"a record of the state log is damaged: {error}; {REMEDY}") from error
 
 
-def _shape(settings: Settings) -> Any:
-    """What must be the same for the state to mean the same."""
-    return {
-        "counters": [list(entry) for entry in LAYOUT.names],
-        "dimensions": list(settings.dimensions),
-        "windows": [[w.label, w.pane_ms] for w in settings.windows],
-        "cart_timeout_ms": settings.cart_timeout_ms,
-    }
+class Header(NamedTuple):
+    """What a state says of itself."""
+
+    #: The version of the product that wrote it.
+    version: str
+    shape: Shape
+    #: The first flush in this shape.
+    since: int
+    #: Windows that were new to the state hold what happened from so on, in ms, by label.
+    starts: dict[str, int]
+
+    @classmethod
+    def read(cls, records: Mapping[bytes, bytes]) -> Header:
+        """The header of a log that has records.
+
+        Raises:
+            StateRefused: there is none, or another format or counters than this version's.
+        """
+        value = records.get(_HEADER)
+        if value is None:
+            raise StateRefused(
+                f"the state log has no header, so it was damaged or cut off; {REMEDY}"
+            )
+        number, *rest = _unpack(value)
+        if number != FORMAT:
+            writer = f" of version {rest[0]}" if number > FORMAT else ""
+            raise StateRefused(
+                f"the state has format {number}{writer}, this version reads {FORMAT}; {REMEDY}"
+            )
+        version, since, starts, plain = rest
+        try:
+            shape = msgspec.convert(plain, Shape)
+        except msgspec.ValidationError as error:
+            raise StateRefused(f"the state's header is damaged: {error}; {REMEDY}") from error
+        misplaced = shape.misplaced()
+        if misplaced is not None:
+            raise StateRefused(
+                f"the state is of version {version}, which counts {misplaced} otherwise than this"
+                f" one; go back to that version, or {REMEDY}"
+            )
+        return cls(version, shape, since, starts)
+
+    def record(self) -> LogRecord:
+        """The header as it is written."""
+        plain = msgspec.to_builtins(self.shape)
+        return _HEADER, _pack([FORMAT, self.version, self.since, self.starts, plain])
 
 
 class StateLog:
@@ -72,14 +124,20 @@ class StateLog:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self._stores = {store.name: store for store in shard.stores()}
+        self._stores: dict[str, Store] = {store.name: store for store in shard.stores()}
         #: The number of the last flush.
         self.sequence = 0
+        #: What has become of the state that was recovered, where its settings were others.
+        self.facts: tuple[Fact, ...] = ()
         #: Deltas up to this one are deleted, since all blocks cover them.
         self._covered = 0
         #: Changed blocks and the first flush that their last written form lacks, oldest first.
         self._dirty: dict[tuple[str, str], int] = {}
-        self._written_header = False
+        #: Blocks that are in the log and of no more use.
+        self._stale: set[tuple[str, str]] = set()
+        self._header = Header(__version__, Shape.of(shard.settings), 1, {})
+        self._header_is_due = True
+        self._is_migrated = False
         self._expire_at = 0
 
     def flush(self, at: int) -> list[LogRecord]:
@@ -95,13 +153,13 @@ class StateLog:
             change = store.changes()
             if change is not None:
                 changes[name] = change
-        if not changes and not gone:
+        if not changes and not gone and not self._stale and not self._header_is_due:
             return []
         self.sequence += 1
         for name, store in self._stores.items():
             for block in store.touched():
                 self._dirty.setdefault((name, block), self.sequence)
-        records = self._tombstones(gone)
+        records = self._header_record() + self._tombstones(gone)
         records += self._blocks()
         first_needed = min(self._dirty.values(), default=self.sequence + 1)
         # This flush's own delta stays, since it carries the numbers that recovery starts from.
@@ -110,24 +168,33 @@ class StateLog:
         self._covered = max(self._covered, covered)
         now = shard.progress.now
         delta = (_delta_key(self.sequence), _pack([self.sequence, self._covered, now, changes]))
-        if not self._written_header:
-            self._written_header = True
-            records.insert(0, (_HEADER, _pack([FORMAT, _shape(shard.settings)])))
         return [*records, delta]
 
+    def _header_record(self) -> list[LogRecord]:
+        if not self._header_is_due:
+            return []
+        self._header_is_due = False
+        if self._is_migrated:
+            self._header = self._header._replace(since=self.sequence)
+        return [self._header.record()]
+
     def _tombstones(self, gone: Iterable[tuple[str, str]]) -> list[LogRecord]:
-        records: list[LogRecord] = []
-        for name, block in gone:
-            self._dirty.pop((name, block), None)
-            records.append((_block_key(name, block), None))
-        return records
+        for block in gone:
+            self._dirty.pop(block, None)
+            self._stale.add(block)
+        # One that has come again meanwhile is to be written instead.
+        stale, self._stale = self._stale - self._dirty.keys(), set()
+        return [(_block_key(name, block), None) for name, block in stale]
 
     def _blocks(self) -> list[LogRecord]:
+        due, self._is_migrated = SHAPED if self._is_migrated else (), False
         records: list[LogRecord] = []
         size = 0
         for name, block in list(self._dirty):
-            if size >= BLOCK_BUDGET:
+            if size >= BLOCK_BUDGET and not due:
                 break
+            if size >= BLOCK_BUDGET and name not in due:
+                continue
             dumped = self._stores[name].dump(block)
             value = _pack([self.sequence, dumped])
             records.append((_block_key(name, block), value))
@@ -139,32 +206,63 @@ class StateLog:
         """Fold the log's records, the last of each key, into the shard, which must be new.
 
         Raises:
-            StateRefused: the records are damaged, incomplete, or of other settings.
+            StateRefused: the records are damaged, incomplete, or of an incompatible version.
         """
         if not records:
             return
-        self._check_header(records)
-        blocks = [[*_unpack(v), k] for k, v in records.items() if k.startswith(_BLOCK)]
+        header = Header.read(records)
         deltas = sorted(_unpack(v) for k, v in records.items() if k.startswith(_DELTA))
         self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
-        written: dict[tuple[str, str], int] = {}
-        # A record that moved to another block stands in both until the older one is written anew.
-        for sequence, dumped, key in sorted(blocks, key=lambda b: int(b[0])):
-            name, block = key[len(_BLOCK) :].decode().split(":", 1)
-            if name in self._stores:
-                self._stores[name].load(block, dumped)
-                written[name, block] = sequence
-        for sequence, _, at, changes in deltas:
-            self._apply(sequence, at, changes, written)
+        written = header.shape.settings()
+        migrates = is_needed(written, self._shard.settings)
+        stores = dict(self._stores)
+        if migrates:
+            former = Shard(written, Values(written))
+            stores |= {store.name: store for store in former.stores() if store.name in SHAPED}
+        self._shard.windows.starts = dict(header.starts)
+        blocks = self._fold(records, deltas, stores, header.since)
         self.sequence, self._covered, now, _ = deltas[-1]
-        list(self._shard.expire(now))
+        if migrates:
+            self._migrate(written, stores, blocks, now)
+        self._take_header(header)
+        for block in self._shard.expire(now):
+            self._dirty.pop(block, None)
+            self._stale.add(block)
         self._shard.segments.recovered(now)
         self._shard.recovered()
 
+    def _fold(
+        self,
+        records: Mapping[bytes, bytes],
+        deltas: Iterable[Any],
+        stores: Mapping[str, Store],
+        since: int,
+    ) -> set[tuple[str, str]]:
+        """Load blocks and apply deltas; the blocks that are in the log."""
+        written: dict[tuple[str, str], int] = {}
+        blocks = [[*_unpack(v), k] for k, v in records.items() if k.startswith(_BLOCK)]
+        # A record that moved to another block stands in both until the older one is written anew.
+        for sequence, dumped, key in sorted(blocks, key=lambda b: int(b[0])):
+            name, block = key[len(_BLOCK) :].decode().split(":", 1)
+            if name in stores:
+                stores[name].load(block, dumped)
+                written[name, block] = sequence
+            else:
+                self._stale.add((name, block))
+        for sequence, _, at, changes in deltas:
+            fit = {n: s for n, s in stores.items() if sequence >= since or n not in SHAPED}
+            self._apply(sequence, at, changes, fit, written)
+        return set(written)
+
     def _apply(
-        self, sequence: int, at: int, changes: Mapping[str, Any], written: Mapping[Any, int]
+        self,
+        sequence: int,
+        at: int,
+        changes: Mapping[str, Any],
+        stores: Mapping[str, Store],
+        written: Mapping[Any, int],
     ) -> None:
-        for name, store in self._stores.items():
+        for name, store in stores.items():
             if name in changes:
 
                 def is_newer(block: str, name: str = name) -> bool:
@@ -175,24 +273,48 @@ class StateLog:
                 for block in store.touched():
                     self._dirty.setdefault((name, block), sequence)
 
-    def _check_header(self, records: Mapping[bytes, bytes]) -> None:
-        header = records.get(_HEADER)
-        if header is None:
-            raise StateRefused("the state log has no header; it was damaged or cut off")
-        version, shape = _unpack(header)
-        if version != FORMAT:
-            raise StateRefused(f"the state has format {version}, this version reads {FORMAT}")
-        expected = _shape(self._shard.settings)
-        for key, value in expected.items():
-            if shape.get(key) != value:
-                raise StateRefused(f"the state was written with other {key.replace('_', ' ')}")
-        self._written_header = True
+    def _migrate(
+        self,
+        written: Settings,
+        stores: Mapping[str, Store],
+        in_log: set[tuple[str, str]],
+        now: int,
+    ) -> None:
+        """Bring what was folded under the settings it was written with to today's."""
+        segments = self._shard.segments
+        migration = Migration(written, self._shard.settings, lambda s: segments.folded(s, now))
+        for name in SHAPED:
+            changed = {key for key in self._dirty if key[0] == name}
+            known = changed | {key for key in in_log if key[0] == name}
+            former = {block: stores[name].dump(block) for _, block in known}
+            blocks = migration.migrated(name, former)
+            for key in changed:
+                del self._dirty[key]
+            for block, dumped in blocks.items():
+                self._stores[name].load(block, dumped)
+                if former.get(block) is not dumped or (name, block) in changed:
+                    self._dirty[name, block] = self.sequence + 1
+            self._stale |= {key for key in known & in_log if key[1] not in blocks}
+        # What happened up to now may be taken back, which a window that begins now must not see.
+        begin = max(now, *self._shard.progress.clocks.values(), now) + 1
+        windows = self._shard.windows
+        windows.starts = migration.starts(windows.starts, begin)
+        self._is_migrated = True
+
+    def _take_header(self, header: Header) -> None:
+        """Go on from what was written; a header that says otherwise is due."""
+        self.facts = facts(header.shape, self._shard.settings)
+        starts = self._shard.windows.starts
+        self._header = self._header._replace(since=header.since, starts=starts)
+        self._header_is_due = self._is_migrated or self._header != header
 
     def _check_deltas(self, sequences: list[int], covered: int) -> None:
         wanted = sequences[-1] - covered if sequences else 0
         kept = [s for s in sequences if s > covered]
         if not kept or len(kept) != wanted or kept[0] != covered + 1:
-            raise StateRefused("the state log lacks records; it was damaged or cut off")
+            raise StateRefused(
+                f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
+            )
 
 
 def _delta_key(sequence: int) -> bytes:

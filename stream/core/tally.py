@@ -88,6 +88,8 @@ class WindowStore:
     def __init__(self, windows: Sequence[Window], tally: Tally) -> None:
         self.windows = tuple(windows)
         self.cells = {w.label: Cells() for w in windows}
+        #: Windows that were added to a state later hold what happened from so on, in ms, by label.
+        self.starts: dict[str, int] = {}
         #: Grows with every change, so that readers know when to look again.
         self.version = 0
         self._tally = tally
@@ -113,6 +115,8 @@ class WindowStore:
         for window in self.windows:
             panes = units * self._tally.unit_ms // window.pane_ms
             kept = panes >= window.first_pane(at - GRACE_MS)
+            if window.label in self.starts:
+                kept &= units * self._tally.unit_ms >= self.starts[window.label]
             if is_newer is not None:
                 for pane in np.unique(panes[kept]).tolist():
                     if not is_newer(f"{window.label}/{pane}"):

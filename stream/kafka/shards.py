@@ -158,10 +158,11 @@ class OwnedShard:
 
     def _bury(self, topic: str, chunk: Chunk, refusals: Iterable[Refusal]) -> None:
         target = self._topics.names.dead_letters(topic)
+        buried = self.shard.progress.buried.get(topic, 0)
         for refusal in refusals:
-            if refusal.outcome not in DEAD_LETTER_OUTCOMES:
-                continue
             record = chunk.records[refusal.place]
+            if refusal.outcome not in DEAD_LETTER_OUTCOMES or record.offset < buried:
+                continue
             headers = [*_kept(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
             letter = Outgoing(target, self.number, record.key, record.value, headers)
             size = _size(letter)

@@ -1,0 +1,135 @@
+"""Brings the blocks of a state to other windows and dimensions.
+
+Only some parts of a state depend on them: which segment a row stands for, the panes of the windows,
+and the sets of labels of subscriptions. Rows keep their numbers and counters their places, so what
+is remembered of entities stays as it is. Blocks are taken in the form in which stores dump them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from stream.core.cells import summed
+from stream.core.segments import Segment
+from stream.core.settings import Settings
+from stream.core.shape import sources
+from stream.core.tally import Tally
+
+#: The stores whose blocks mean something else under other windows or dimensions.
+SHAPED: Final = ("segments", "panes", "active")
+
+Blocks = dict[str, Any]
+#: Where values of new dimensions count, which may be in ``other``.
+Fold = Callable[[Segment], Segment]
+
+
+def is_needed(written: Settings, now: Settings) -> bool:
+    """Whether blocks have to be changed."""
+    return set(written.windows) != set(now.windows) or written.dimensions != now.dimensions
+
+
+class Migration:
+    """From the settings that a state was written with to today's."""
+
+    def __init__(self, written: Settings, now: Settings, fold: Fold) -> None:
+        self._written = written
+        self._now = now
+        self._fold = fold
+        self._places = [
+            written.dimensions.index(d) if d in written.dimensions else None for d in now.dimensions
+        ]
+        self._units = (Tally(written.windows).unit_ms, Tally(now.windows).unit_ms)
+
+    def migrated(self, store: str, blocks: Mapping[str, Any]) -> Blocks:
+        """The blocks that stand for all blocks of a store, by their names."""
+        return {"segments": self._segments, "panes": self._panes, "active": self._active}[store](
+            blocks
+        )
+
+    def starts(self, former: Mapping[str, int], begin: int) -> dict[str, int]:
+        """From when on windows hold what happened; those that start empty do so at ``begin``."""
+        found = {}
+        for label, source in sources(self._written.windows, self._now.windows).items():
+            start = begin if source is None else former.get(source.label)
+            if start is not None:
+                found[label] = start
+        return found
+
+    def _projected(self, segment: Segment) -> Segment:
+        """Today's dimensions of a segment, the currency last; None for new ones."""
+        values = (None if place is None else segment[place] for place in self._places)
+        return (*values, segment[-1])
+
+    def _segments(self, blocks: Mapping[str, Any]) -> Blocks:
+        return {
+            name: [(row, self._projected(segment), seen) for row, segment, seen in dumped]
+            for name, dumped in blocks.items()
+        }
+
+    def _panes(self, blocks: Mapping[str, Any]) -> Blocks:
+        found: dict[str, dict[int, Any]] = {}
+        for block, dumped in blocks.items():
+            label, pane = block.rsplit("/", 1)
+            found.setdefault(label, {})[int(pane)] = dumped
+        migrated: Blocks = {}
+        for window in self._now.windows:
+            source = sources(self._written.windows, [window])[window.label]
+            if source is None:
+                continue
+            ratio = window.pane_ms // source.pane_ms
+            parts: dict[int, list[Any]] = {}
+            for number, dumped in found.get(source.label, {}).items():
+                parts.setdefault(number // ratio, []).append(dumped)
+            for number, some in parts.items():
+                migrated[f"{window.label}/{number}"] = some[0] if len(some) == 1 else _added(some)
+        return migrated
+
+    def _active(self, blocks: Mapping[str, Any]) -> Blocks:
+        migrated: Blocks = {}
+        for key, segment, net, bases in blocks.values():
+            home = self._home(key, tuple(segment))
+            # A set of labels that found no room stands for its segment and is named after it.
+            name = key if _is_labels(key) else repr(home).encode()
+            counts = [(self._unit(unit), n) for unit, n in net]
+            known = migrated.get(name.hex())
+            if known is not None:
+                counts += known[2]
+                bases = [*known[3], *bases]
+            migrated[name.hex()] = [name, home, counts, bases]
+        return migrated
+
+    def _unit(self, unit: int) -> int:
+        former, now = self._units
+        return unit * former // now
+
+    def _home(self, key: bytes, segment: Segment) -> Segment:
+        home = self._projected(segment)
+        if None not in self._places or not _is_labels(key):
+            return home
+        labels: dict[str, str] = msgspec.json.decode(key)
+        names = zip(self._now.dimensions, self._places, strict=True)
+        new = (labels.get(name) if place is None else None for name, place in names)
+        folded = self._fold((*new, None))
+        return (
+            tuple(
+                value if place is not None else other
+                for value, other, place in zip(home[:-1], folded, self._places, strict=False)
+            )
+            + home[-1:]
+        )
+
+
+def _is_labels(key: bytes) -> bool:
+    return key.startswith(b"{")
+
+
+def _added(dumps: list[Any]) -> list[bytes]:
+    """The cells of several panes in one."""
+    low = np.concatenate([np.frombuffer(d[0], dtype=np.uint32) for d in dumps]).astype(np.int64)
+    values = np.concatenate([np.frombuffer(d[1], dtype=np.int64) for d in dumps])
+    low, values = summed(low, values)
+    return [low.astype(np.uint32).tobytes(), values.tobytes()]

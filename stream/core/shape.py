@@ -1,0 +1,236 @@
+"""What a state's records mean: the settings and counters that they were written with.
+
+The header of a state holds its shape. Where it is not that of today's settings, ``facts`` says what
+becomes of everything: one place for what ``cxkpi check`` tells and what a worker does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from stream.core.catalogue import LAYOUT
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
+from stream.core.tally import Tally
+
+Becomes = Literal["kept", "starts empty", "dropped"]
+#: (label, size in ms, pane in ms)
+WrittenWindow = tuple[str, int, int]
+
+
+class Fact(NamedTuple):
+    """What becomes of a part of the state: a sentence about ``what``."""
+
+    what: str
+    becomes: Becomes
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.becomes}; {self.text}"
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that a state was written with, as plain data."""
+
+    #: Position, number of positions, and scale or error, by the name of counter or sketch.
+    places: dict[str, tuple[int, int, float]]
+    windows: tuple[WrittenWindow, ...]
+    dimensions: tuple[str, ...]
+    rollups: tuple[tuple[str, ...], ...]
+    dedupe_ms: int
+    max_values_per_dimension: int
+    max_segments: int
+    cart_timeout_ms: int
+    rapid_response_ms: int
+    rapid_resolution_ms: int
+    positive_emotions: tuple[str, ...]
+    negative_emotions: tuple[str, ...]
+    health_weights: dict[str, float]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Shape:
+        """The shape of a state that is written with these settings."""
+        return cls(
+            places=LAYOUT.places,
+            windows=tuple((w.label, w.size_ms, w.pane_ms) for w in settings.windows),
+            dimensions=settings.dimensions,
+            rollups=settings.rollups,
+            dedupe_ms=settings.dedupe_ms,
+            max_values_per_dimension=settings.max_values_per_dimension,
+            max_segments=settings.max_segments,
+            cart_timeout_ms=settings.cart_timeout_ms,
+            rapid_response_ms=settings.rapid_response_ms,
+            rapid_resolution_ms=settings.rapid_resolution_ms,
+            positive_emotions=tuple(sorted(settings.positive_emotions)),
+            negative_emotions=tuple(sorted(settings.negative_emotions)),
+            health_weights=dict(settings.health_weights),
+        )
+
+    def settings(self) -> Settings:
+        """The settings, without alert rules."""
+        return Settings(
+            dimensions=self.dimensions,
+            rollups=self.rollups,
+            windows=tuple(Window(*w) for w in self.windows),
+            dedupe_ms=self.dedupe_ms,
+            max_values_per_dimension=self.max_values_per_dimension,
+            max_segments=self.max_segments,
+            cart_timeout_ms=self.cart_timeout_ms,
+            rapid_response_ms=self.rapid_response_ms,
+            rapid_resolution_ms=self.rapid_resolution_ms,
+            positive_emotions=frozenset(self.positive_emotions),
+            negative_emotions=frozenset(self.negative_emotions),
+            health_weights=dict(self.health_weights),
+        )
+
+    def misplaced(self) -> str | None:
+        """The counter or sketch that stands elsewhere, or counts otherwise, in this version."""
+        return next((n for n, place in self.places.items() if LAYOUT.places.get(n) != place), None)
+
+
+def sources(written: Iterable[Window], windows: Iterable[Window]) -> dict[str, Window | None]:
+    """For each window the written one that holds all that it needs, by label; None: there is none.
+
+    A written window's panes add up to longer ones that are a multiple of them, and a window that is
+    at least as long holds everything. Its own is preferred, then the shortest.
+    """
+    found: dict[str, Window | None] = {}
+    for window in windows:
+        fit = [
+            w for w in written if w.size_ms >= window.size_ms and window.pane_ms % w.pane_ms == 0
+        ]
+        own = [w for w in fit if w.label == window.label]
+        found[window.label] = min(own or fit, key=lambda w: (w.size_ms, w.pane_ms), default=None)
+    return found
+
+
+def facts(written: Shape, settings: Settings) -> tuple[Fact, ...]:
+    """What becomes of a state under other settings; nothing where they mean the same."""
+    now = Shape.of(settings)
+    return (
+        *_of_windows(written.settings().windows, settings.windows),
+        *_of_dimensions(written.dimensions, now.dimensions),
+        *_of_rollups(written, now),
+        *_of_limits(written, now),
+        *_of_counting(written, now),
+    )
+
+
+def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterator[Fact]:
+    former = {w.label: w for w in written}
+    for window in windows:
+        what, source = f"window {window.label}", sources(written, [window])[window.label]
+        own = former.get(window.label)
+        pane = _length(window.pane_ms)
+        if own == window:
+            continue
+        if source is None and own is not None:
+            text = f"panes of {_length(own.pane_ms)} can't be made into panes of {pane}"
+            yield Fact(what, "dropped", f"{text}, so it starts empty")
+        elif source is None:
+            yield Fact(what, "starts empty", "no window of the state holds what it needs")
+        elif source == own:
+            text = f"its panes of {_length(own.pane_ms)} are added up to panes of {pane}"
+            yield Fact(what, "kept", text)
+        else:
+            yield Fact(what, "kept", f"it is filled from the panes of window {source.label}")
+    for label in former.keys() - {w.label for w in windows}:
+        yield Fact(f"window {label}", "dropped", "it is no longer configured")
+    if _memory(written) != _memory(windows):
+        text = (
+            "answers, carts, cancelled subscriptions and values of dimensions are remembered for"
+            f" {_length(_memory(windows))} instead of {_length(_memory(written))} from now on"
+        )
+        yield Fact("memory", "kept", text)
+    former_unit, unit = Tally(written).unit_ms, Tally(windows).unit_ms
+    if unit % former_unit:
+        unit_text = _length(former_unit)
+        text = f"starts and cancellations before the change are known to {unit_text}"
+        yield Fact("active subscriptions", "kept", text)
+
+
+def _of_dimensions(written: Sequence[str], dimensions: Sequence[str]) -> Iterator[Fact]:
+    for name in dimensions:
+        if name not in written:
+            text = (
+                "what was counted does not know it; only how many subscriptions are active does,"
+                " by all their labels"
+            )
+            yield Fact(f"dimension {name}", "starts empty", text)
+    for name in written:
+        if name not in dimensions:
+            text = "counts are added up over its values, and can't be told apart by it again"
+            yield Fact(f"dimension {name}", "dropped", text)
+
+
+def _of_rollups(written: Shape, now: Shape) -> Iterator[Fact]:
+    former = {frozenset(r) for r in written.rollups}
+    for rollup in now.rollups:
+        if frozenset(rollup) in former:
+            continue
+        new = [d for d in rollup if d not in written.dimensions]
+        if new:
+            text = f"it has what is counted with {' and '.join(new)} from now on"
+            yield Fact(_name(rollup), "starts empty", text)
+        else:
+            yield Fact(_name(rollup), "kept", "it is there at once, from what was counted")
+    current = {frozenset(r) for r in now.rollups}
+    for rollup in written.rollups:
+        if frozenset(rollup) not in current and set(rollup) <= set(now.dimensions):
+            text = "its series are no longer shown, but nothing of them is lost"
+            yield Fact(_name(rollup), "kept", text)
+
+
+def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
+    if now.dedupe_ms != written.dedupe_ms:
+        text = (
+            f"ids are remembered for {_length(now.dedupe_ms)} instead of"
+            f" {_length(written.dedupe_ms)}; those that were forgotten stay so"
+        )
+        yield Fact("dedupe", "kept", text)
+    for name in ("max_values_per_dimension", "max_segments"):
+        former, limit = getattr(written, name), getattr(now, name)
+        if former != limit:
+            text = f"{limit} instead of {former}; what has a place of its own keeps it while used"
+            yield Fact(name, "kept", text)
+
+
+def _of_counting(written: Shape, now: Shape) -> Iterator[Fact]:
+    if now.cart_timeout_ms != written.cart_timeout_ms:
+        text = (
+            f"open carts are abandoned {_length(now.cart_timeout_ms)} after their last event"
+            f" instead of {_length(written.cart_timeout_ms)}; what was counted stays counted until"
+            " an event of the cart says otherwise"
+        )
+        yield Fact("cart.timeout", "kept", text)
+    for key, name in _THRESHOLDS.items():
+        if getattr(now, name) != getattr(written, name):
+            text = "events count by it from now on; what was counted before stays as it was"
+            yield Fact(key, "kept", text)
+    if now.health_weights != written.health_weights:
+        text = "the signals that are remembered are weighted anew at once"
+        yield Fact("health.weights", "kept", text)
+
+
+_THRESHOLDS: Mapping[str, str] = {
+    "ticket.rapid_response": "rapid_response_ms",
+    "ticket.rapid_resolution": "rapid_resolution_ms",
+    "emotion.positive": "positive_emotions",
+    "emotion.negative": "negative_emotions",
+}
+
+
+def _memory(windows: Sequence[Window]) -> int:
+    return Settings(windows=tuple(windows)).memory_ms
+
+
+def _name(rollup: Sequence[str]) -> str:
+    return f"rollup [{', '.join(rollup)}]"
+
+
+def _length(ms: int) -> str:
+    units = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1))
+    fit = (f"{ms // unit}{name}" for name, unit in units if ms % unit == 0 and ms != DAY)
+    return next(fit, "24h") if ms else "0s"

@@ -1,0 +1,319 @@
+"""A state that is read under other settings holds what ``facts`` promises, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.core.migration import Migration
+from stream.core.series import Sample
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
+from stream.core.shape import Shape, facts, sources
+from stream.core.shard import Shard
+from stream.core.state import StateLog
+from stream.core.tally import Tally
+from tests.core.running import new_shard, samples
+from tests.core.test_against_the_reference import FUZZ as STREAMS
+from tests.core.test_against_the_reference import by_key, close
+from tests.reference.streams import NOON, streams, text
+
+Log = dict[bytes, bytes]
+
+#: Each example runs four shards.
+FUZZ = settings(STREAMS, max_examples=STREAMS.max_examples // 5)
+WEEK = Window("7d", 7 * DAY, HOUR)
+FORMER = (
+    Window("5m", 5 * MINUTE, 5 * SECOND),
+    Window("1h", HOUR, MINUTE),
+    Window("2h", 2 * HOUR, 2 * MINUTE),
+    Window("24h", DAY, 10 * MINUTE),
+)
+LATER = (
+    Window("5m", 5 * MINUTE, 5 * SECOND),
+    Window("5m", 5 * MINUTE, 10 * SECOND),
+    Window("1h", HOUR, MINUTE),
+    Window("1h", HOUR, 5 * MINUTE),
+    Window("12h", 12 * HOUR, 10 * MINUTE),
+    Window("24h", DAY, 6 * MINUTE),
+    Window("2d", 2 * DAY, HOUR),
+)
+#: KPIs that ask how many subscriptions are active.
+ACTIVE = {"churn", "retention", "clv"}
+
+
+def some(windows: Sequence[Window]) -> st.SearchStrategy[tuple[Window, ...]]:
+    """Windows of different lengths, the week among them."""
+    picked = st.lists(st.sampled_from(windows), unique_by=lambda w: w.label, max_size=3)
+    return picked.map(lambda some: (*some, WEEK))
+
+
+def store(durable: Log, log: StateLog, at: int) -> None:
+    """Write a flush as a compacted topic keeps it."""
+    for key, value in log.flush(at):
+        durable.pop(key, None)
+        if value is not None:
+            durable[key] = value
+
+
+def write(shard: Shard, log: StateLog, durable: Log, records: Sequence[bytes], step: int) -> None:
+    """Take in records, with a flush every few of them and one at the end."""
+    for i in range(0, max(len(records), 1), step):
+        shard.ingest(None, records[i : i + step])
+        if shard.progress.first is not None:
+            shard.advance(shard.progress.now)
+            store(durable, log, shard.progress.now)
+
+
+def read(durable: Log, under: Settings) -> tuple[Shard, StateLog]:
+    shard = new_shard(under)
+    log = StateLog(shard)
+    log.recover(durable)
+    return shard, log
+
+
+def reread(durable: Log, under: Settings) -> tuple[Shard, StateLog]:
+    """Read a state under other settings, write what that changes, and read it once more."""
+    shard, log = read(durable, under)
+    store(durable, log, shard.progress.now)
+    assert not log.flush(shard.progress.now)
+    again, log = read(durable, under)
+    assert not log.facts
+    return again, log
+
+
+def differences(
+    found: Sequence[Sample], expected: Sequence[Sample], wanted: Callable[[Sample], bool]
+) -> dict[Any, Any]:
+    a, b = by_key([s for s in found if wanted(s)]), by_key([s for s in expected if wanted(s)])
+    nothing = (None,) * 5
+    return {
+        key: (a.get(key), b.get(key))
+        for key in a.keys() | b.keys()
+        if not all(map(close, a.get(key, nothing), b.get(key, nothing)))
+    }
+
+
+@FUZZ
+@given(some(FORMER), some(LATER), streams(), streams(), st.integers(1, 8))
+def test_windows_that_are_kept_hold_everything_and_those_that_start_empty_nothing(
+    former: tuple[Window, ...],
+    later: tuple[Window, ...],
+    first: list[bytes],
+    second: list[bytes],
+    step: int,
+) -> None:
+    before, after = Settings(windows=former), Settings(windows=later)
+    durable: Log = {}
+    shard = new_shard(before)
+    log = StateLog(shard)
+    write(shard, log, durable, first, step)
+    if not durable:
+        return
+    begin = max(shard.progress.now, *shard.progress.clocks.values()) + 1
+    truth = new_shard(after)
+    truth.windows.starts = {
+        label: begin for label, source in sources(former, later).items() if source is None
+    }
+    write(truth, StateLog(truth), {}, first, step)
+    shard, log = reread(durable, after)
+    is_exact = Tally(later).unit_ms % Tally(former).unit_ms == 0
+
+    def wanted(sample: Sample) -> bool:
+        return is_exact or sample.kpi not in ACTIVE
+
+    at = shard.progress.now
+    assert not differences(samples(after, [shard], at), samples(after, [truth], at), wanted)
+    second = [r.replace(b'"e', b'"f') for r in second]
+    write(shard, log, durable, second, step)
+    write(truth, StateLog(truth), {}, second, step)
+    at = shard.progress.now
+    assert not differences(samples(after, [shard], at), samples(after, [truth], at), wanted)
+    again, _ = read(durable, after)
+    assert not differences(samples(after, [again], at), samples(after, [truth], at), wanted)
+
+
+@FUZZ
+@given(
+    st.sampled_from([("channel",), ("region",), ("region", "channel"), ()]),
+    streams(),
+    streams(),
+    st.integers(1, 8),
+)
+def test_dimensions_that_are_removed_or_reordered_leave_all_other_series_as_they_were(
+    dimensions: tuple[str, ...], first: list[bytes], second: list[bytes], step: int
+) -> None:
+    rollups = ((), *((d,) for d in dimensions))
+    after = Settings(dimensions=dimensions, rollups=rollups)
+    durable: Log = {}
+    shard = new_shard(Settings())
+    write(shard, StateLog(shard), durable, first, step)
+    if not durable:
+        return
+    second = [r.replace(b'"e', b'"f') for r in second]
+    truth = new_shard(after)
+    write(truth, StateLog(truth), {}, [*first, *second], step)
+    shard, log = reread(durable, after)
+    write(shard, log, durable, second, step)
+    at = shard.progress.now
+    expected = samples(after, [truth], at)
+    assert not differences(samples(after, [shard], at), expected, lambda s: True)
+    again, _ = read(durable, after)
+    assert not differences(samples(after, [again], at), expected, lambda s: True)
+
+
+@FUZZ
+@given(streams(), streams(), st.integers(1, 8))
+def test_a_dimension_that_is_added_leaves_the_other_series_and_begins_with_none_of_its_own(
+    first: list[bytes], second: list[bytes], step: int
+) -> None:
+    before = Settings(dimensions=("channel",), rollups=((), ("channel",)))
+    after = Settings(dimensions=("region", "channel"), rollups=((), ("channel",), ("region",)))
+    durable: Log = {}
+    shard = new_shard(before)
+    write(shard, StateLog(shard), durable, first, step)
+    if not durable:
+        return
+    at = shard.progress.now
+    shard, log = reread(durable, after)
+    truth = new_shard(after)
+    write(truth, StateLog(truth), {}, first, step)
+    found, expected = samples(after, [shard], at), samples(after, [truth], at)
+
+    def is_new(sample: Sample) -> bool:
+        return "region" in dict(sample.labels)
+
+    assert not differences(found, expected, lambda s: not is_new(s))
+    assert {s.kpi for s in found if is_new(s)} <= {"churn", "retention"}
+    active, known = (
+        {(s.window, s.labels): s.denominator for s in some if s.kpi == "churn" and s.denominator}
+        for some in (found, expected)
+    )
+    assert active == known
+    assert not [s for s in found if is_new(s) and s.kpi == "churn" and s.numerator]
+    second = [r.replace(b'"e', b'"f') for r in second]
+    write(shard, log, durable, second, step)
+    write(truth, StateLog(truth), {}, second, step)
+    at = shard.progress.now
+    found, expected = samples(after, [shard], at), samples(after, [truth], at)
+    assert not differences(found, expected, lambda s: not is_new(s))
+
+
+def cart(kind: str, at: int, cart_id: str = "c") -> bytes:
+    event = {"type": f"cart.{kind}", "event_id": f"{cart_id}{kind}{at}", "cart_id": cart_id}
+    return json.dumps({**event, "occurred_at": text(at)}).encode()
+
+
+def carts(shard: Shard, at: int) -> tuple[float | None, float | None]:
+    found = {s.kpi: s for s in samples(shard.settings, [shard], at) if s.window == "24h"}
+    sample = found.get("cart_abandonment")
+    return (sample.numerator, sample.denominator) if sample else (0.0, 0.0)
+
+
+def with_timeouts(first: list[bytes], until: int, timeout_ms: int) -> Shard:
+    """A shard that was written with a time-out of 30 min and is read with another."""
+    durable: Log = {}
+    shard = new_shard(Settings())
+    shard.ingest(None, first)
+    shard.advance(until)
+    store(durable, StateLog(shard), until)
+    return reread(durable, Settings(cart_timeout_ms=timeout_ms))[0]
+
+
+def test_open_carts_get_the_new_deadline() -> None:
+    shard = with_timeouts([cart("opened", NOON)], NOON + 20 * MINUTE, 25 * MINUTE)
+    assert carts(shard, NOON + 25 * MINUTE - 1) == (0, 0)
+    assert carts(shard, NOON + 25 * MINUTE) == (1, 1)
+    shard = with_timeouts([cart("opened", NOON)], NOON + 20 * MINUTE, 2 * HOUR)
+    assert carts(shard, NOON + HOUR) == (0, 0)
+    assert carts(shard, NOON + 2 * HOUR) == (1, 1)
+
+
+def test_a_cart_that_was_counted_stays_so_until_an_event_says_otherwise() -> None:
+    shard = with_timeouts([cart("opened", NOON)], NOON + 40 * MINUTE, 2 * HOUR)
+    assert carts(shard, NOON + 50 * MINUTE) == (1, 1)
+    shard.ingest(None, [cart("purchased", NOON + HOUR)])
+    assert carts(shard, NOON + HOUR) == (0, 1)
+    shard = with_timeouts(
+        [cart("opened", NOON), cart("purchased", NOON + 20 * MINUTE)], NOON + HOUR, 10 * MINUTE
+    )
+    assert carts(shard, NOON + HOUR) == (0, 1)
+    shard.ingest(None, [cart("updated", NOON + MINUTE)])
+    assert carts(shard, NOON + HOUR) == (1, 1)
+
+
+def test_a_reopening_of_what_a_new_window_never_counted_takes_nothing_from_it() -> None:
+    closed = {
+        "type": "ticket.closed",
+        "event_id": "1",
+        "ticket_id": "t",
+        "opened_at": text(NOON - 1),
+        "occurred_at": text(NOON),
+    }
+    reopened = {"type": "ticket.reopened", "event_id": "2", "ticket_id": "t"}
+    durable: Log = {}
+    shard = new_shard(Settings(windows=(WEEK,)))
+    shard.ingest(None, [json.dumps(closed).encode()])
+    store(durable, StateLog(shard), NOON)
+    shard, _ = reread(durable, Settings(windows=(WEEK, Window("1h", HOUR, MINUTE))))
+    event = {**reopened, "occurred_at": text(NOON + MINUTE)}
+    shard.ingest(None, [json.dumps(event).encode()])
+    resolved = {s.window: s.denominator for s in samples(shard.settings, [shard], NOON + MINUTE)}
+    assert resolved == {}
+
+
+def test_a_state_of_a_window_that_is_no_more_leaves_no_block_of_it_in_the_log() -> None:
+    durable: Log = {}
+    shard = new_shard(Settings())
+    shard.ingest(None, [cart("purchased", NOON)])
+    store(durable, StateLog(shard), NOON)
+    assert [k for k in durable if k.startswith(b"block/panes:24h")]
+    reread(durable, Settings(windows=(WEEK,)))
+    assert [k for k in durable if k.startswith(b"block/panes:")] == [
+        b"block/panes:7d/%d" % (NOON // HOUR)
+    ]
+
+
+def test_a_worker_that_dies_before_it_wrote_the_change_makes_it_again() -> None:
+    durable: Log = {}
+    shard = new_shard(Settings())
+    shard.ingest(None, [cart("purchased", NOON)])
+    store(durable, StateLog(shard), NOON)
+    after = Settings(windows=(Window("24h", DAY, 20 * MINUTE),))
+    read(durable, after)
+    shard, _ = reread(durable, after)
+    assert carts(shard, NOON) == (0, 1)
+
+
+def test_the_settings_of_a_state_come_back_from_its_header() -> None:
+    own = Settings(
+        dimensions=("plan",),
+        rollups=((), ("plan",)),
+        windows=(WEEK,),
+        dedupe_ms=1,
+        max_segments=5,
+        cart_timeout_ms=7,
+        positive_emotions=frozenset({"b", "a"}),
+        health_weights={"usage": 2.0},
+    )
+    assert Shape.of(own).settings() == own
+    assert facts(Shape.of(own), own) == ()
+
+
+def test_sets_of_labels_that_found_no_room_are_joined_where_they_mean_the_same_now() -> None:
+    before = Settings(dimensions=("channel", "region"), windows=(WEEK,))
+    after = replace(before, dimensions=("channel",), rollups=((),))
+    migration = Migration(before, after, lambda s: s)
+    eu, us = ("web", "eu", None), ("web", "us", None)
+    blocks = {
+        repr(eu).encode().hex(): [repr(eu).encode(), eu, [(1, 2)], []],
+        repr(us).encode().hex(): [repr(us).encode(), us, [(1, 3), (2, 1)], []],
+    }
+    (migrated,) = migration.migrated("active", blocks).values()
+    home = ("web", None)
+    assert migrated[:2] == [repr(home).encode(), home]
+    assert sorted(migrated[2]) == [(1, 2), (1, 3), (2, 1)]

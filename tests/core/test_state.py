@@ -1,0 +1,195 @@
+"""What a state's header says, what becomes of it under other settings, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream import __version__
+from stream.core import state
+from stream.core.catalogue import LAYOUT
+from stream.core.kpi import Counter
+from stream.core.layout import Layout
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
+from stream.core.shape import Shape, facts
+from stream.core.state import FORMAT, Header, StateLog, StateRefused
+from tests.core.running import new_shard
+
+RECORDED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "data/layout.json").read_text()
+)
+OWN = Settings()
+VISIT = b'{"type":"visit.ended","event_id":"1","visit_id":"v","occurred_at":"2026-03-02T12:00:00Z"}'
+
+
+def written() -> dict[bytes, bytes]:
+    """A small state."""
+    shard = new_shard(OWN)
+    shard.ingest(None, [VISIT])
+    return {k: v for k, v in StateLog(shard).flush(shard.progress.now) if v is not None}
+
+
+def with_header(*parts: Any) -> dict[bytes, bytes]:
+    return {**written(), b"header": state._pack(list(parts))}
+
+
+def refusal(records: dict[bytes, bytes]) -> str:
+    with pytest.raises(StateRefused) as refused:
+        StateLog(new_shard(OWN)).recover(records)
+    assert "cxkpi state rebuild" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def shape(**changed: Any) -> Any:
+    return {**msgspec.to_builtins(Shape.of(OWN)), **changed}
+
+
+def test_a_state_says_which_version_wrote_it_with_which_settings() -> None:
+    header = Header.read(written())
+    assert (header.version, header.shape.settings()) == (__version__, OWN)
+
+
+def test_a_state_without_header_is_refused() -> None:
+    records = written()
+    del records[b"header"]
+    assert "no header" in refusal(records)
+
+
+@pytest.mark.parametrize("value", [b"", b"x", state._pack([1])[:-3]])
+def test_a_damaged_header_is_refused(value: bytes) -> None:
+    assert "damaged" in refusal({**written(), b"header": value})
+
+
+def test_a_header_that_lacks_a_setting_is_refused() -> None:
+    lacking = shape()
+    del lacking["windows"]
+    assert "windows" in refusal(with_header(FORMAT, "0.1.0", 1, {}, lacking))
+
+
+def test_an_older_format_is_refused() -> None:
+    assert f"format 1, this version reads {FORMAT}" in refusal(with_header(1, {}))
+
+
+def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
+    assert "of version 9.0.0" in refusal(with_header(FORMAT + 1, "9.0.0", "anything"))
+
+
+def test_a_state_that_lacks_a_delta_is_refused() -> None:
+    records = written()
+    del records[b"delta/1"]
+    assert "lacks records" in refusal(records)
+
+
+def test_a_counter_that_this_version_does_not_know_is_refused_with_the_version_that_does() -> None:
+    newer = shape(places={**LAYOUT.places, "surprises": (60, 1, 1.0)})
+    assert "of version 9.0.0, which counts surprises" in refusal(
+        with_header(FORMAT, "9.0.0", 1, {}, newer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("nps_answers", (1, 1, 1.0)),
+        ("amount", (33, 1, 1e9)),
+        ("sentiment_sum", (15, 1, 1e6)),
+        ("resolution_times", (*LAYOUT.places["resolution_times"][:2], 0.02)),
+    ],
+)
+def test_a_counter_or_sketch_that_counts_otherwise_is_refused(name: str, place: Any) -> None:
+    other = shape(places={**LAYOUT.places, name: place})
+    assert f"counts {name} otherwise" in refusal(with_header(FORMAT, "0.0.9", 1, {}, other))
+
+
+def test_a_state_that_lacks_counters_of_this_version_is_read() -> None:
+    older = dict(list(LAYOUT.places.items())[:20])
+    shard = new_shard(OWN)
+    StateLog(shard).recover(with_header(FORMAT, "0.0.9", 1, {}, shape(places=older)))
+    assert shard.progress.outcomes["cx.visit"] == {"accepted": 1}
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_counters_stand_where_they_stood_in_released_versions(version: str) -> None:
+    now = json.loads(json.dumps(LAYOUT.places))
+    assert {name: now.get(name) for name in RECORDED[version]} == RECORDED[version]
+
+
+def test_a_later_counter_stands_after_all_earlier_ones_wherever_it_is_listed() -> None:
+    def positions(*counters: Counter) -> dict[str, int]:
+        return Layout(counters, ["times"]).positions
+
+    first, wide, last = Counter("a", ""), Counter("b", "", wide=True), Counter("c", "")
+    former = positions(first, wide, last)
+    later = positions(first, Counter("new", "", since=2), wide, last)
+    assert {k: later[k] for k in former} == former
+    assert later["new"] == 4
+
+
+def test_a_state_of_another_version_gets_a_new_header() -> None:
+    records = with_header(FORMAT, "0.0.9", 1, {}, shape())
+    shard = new_shard(OWN)
+    log = StateLog(shard)
+    log.recover(records)
+    flushed = dict(log.flush(shard.progress.now))
+    assert Header.read(records | {b"header": flushed[b"header"] or b""}).version == __version__
+
+
+def said(settings: Settings, former: Settings = OWN) -> list[str]:
+    return [f"{f.what}: {f.becomes}" for f in facts(Shape.of(former), settings)]
+
+
+def windows(*some: tuple[str, int, int]) -> Settings:
+    return replace(OWN, windows=tuple(Window(*w) for w in some))
+
+
+HOURLY, WEEKLY = ("1h", HOUR, MINUTE), ("7d", 7 * DAY, HOUR)
+CASES: list[tuple[Settings, Settings, Iterable[str]]] = [
+    (OWN, OWN, []),
+    (windows(WEEKLY), windows(WEEKLY, HOURLY),
+     ["window 1h: starts empty", "active subscriptions: kept"]),
+    (windows(WEEKLY, HOURLY), windows(WEEKLY), ["window 1h: dropped"]),
+    (windows(HOURLY), windows(("1h", HOUR, 5 * MINUTE)), ["window 1h: kept"]),
+    (windows(HOURLY), windows(("1h", HOUR, 90 * SECOND)),
+     ["window 1h: dropped", "active subscriptions: kept"]),
+    (windows(HOURLY, WEEKLY), windows(HOURLY, WEEKLY, ("5m", 5 * MINUTE, MINUTE)),
+     ["window 5m: kept"]),
+    (windows(WEEKLY), windows(WEEKLY, ("14d", 14 * DAY, HOUR)),
+     ["window 14d: starts empty", "memory: kept"]),
+    (OWN, replace(OWN, dimensions=("region", "channel")), []),
+    (OWN, replace(OWN, dimensions=("channel",), rollups=((), ("channel",))),
+     ["dimension region: dropped"]),
+    (OWN, replace(OWN, dimensions=("channel", "region", "plan"), rollups=(*OWN.rollups, ("plan",))),
+     ["dimension plan: starts empty", "rollup [plan]: starts empty"]),
+    (OWN, replace(OWN, rollups=((),)),
+     ["rollup [channel]: kept", "rollup [region]: kept", "rollup [channel, region]: kept"]),
+    (replace(OWN, rollups=((),)), replace(OWN, rollups=((), ("region",))),
+     ["rollup [region]: kept"]),
+    (OWN, replace(OWN, rollups=(*OWN.rollups[:3], ("region", "channel"))), []),
+    (OWN, replace(OWN, cart_timeout_ms=1), ["cart.timeout: kept"]),
+    (OWN, replace(OWN, dedupe_ms=0), ["dedupe: kept"]),
+    (OWN, replace(OWN, rapid_response_ms=1), ["ticket.rapid_response: kept"]),
+    (OWN, replace(OWN, rapid_resolution_ms=1), ["ticket.rapid_resolution: kept"]),
+    (OWN, replace(OWN, negative_emotions=frozenset()), ["emotion.negative: kept"]),
+    (OWN, replace(OWN, health_weights={"usage": 2.0}), ["health.weights: kept"]),
+    (OWN, replace(OWN, max_segments=5), ["max_segments: kept"]),
+    (OWN, replace(OWN, max_values_per_dimension=5), ["max_values_per_dimension: kept"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("former", "later", "expected"), CASES)
+def test_each_change_is_told_with_what_becomes_of_it(
+    former: Settings, later: Settings, expected: list[str]
+) -> None:
+    assert said(later, former) == expected
+
+
+def test_a_fact_is_one_sentence() -> None:
+    (fact,) = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)))
+    assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"
