@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": "Take in events from Kafka, keep the KPIs, fire alerts.",
     "top": "Watch a worker's KPIs in the terminal.",
     "check": "Check a configuration.",
+    "state": "Show a group's state, or make it anew.",
     "send": "Write recorded events to their topics.",
     "dlq": "Look at refused records, and send them again.",
     "replay": "Run recorded events through the same core, without Kafka.",

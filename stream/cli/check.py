@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -21,22 +22,70 @@ from stream.config import AlertConfig, Config, ConfigError, SinkConfig, duration
     is_flag=True,
     help="Don't look for passwords, certificates and the sinks' secrets.",
 )
+@click.option(
+    "--state",
+    "with_state",
+    is_flag=True,
+    help="Ask the broker what becomes of the group's state.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(
-    context: click.Context, config_path: Path | None, no_secrets: bool, as_json: bool
+    context: click.Context,
+    config_path: Path | None,
+    no_secrets: bool,
+    with_state: bool,
+    as_json: bool,
 ) -> None:
     """Check the configuration and print it in short.
 
-    Each problem is one line: file, line, key, what is allowed. Exit code 0: fine, 1: something is
-    wrong, 2: there is no such file, or it isn't TOML.
+    Each problem is one line: file, line, key, what is allowed. With --state also what a worker of
+    this configuration keeps, starts empty or drops of the state that is there. Exit code 0: fine,
+    1: something is wrong, or would be dropped, 2: there is no such file, it isn't TOML, or no
+    broker answers.
     """
     try:
         config = load(config_path, os.environ, needs=() if no_secrets else ("kafka", "sinks"))
     except ConfigError as error:
         _report(error, as_json)
         context.exit(2 if error.unreadable else 1)
-    click.echo(json.dumps({"ok": True, **_summary(config)}) if as_json else _text(config))
+    becomes = _state(config) if with_state else None
+    if as_json:
+        more = {} if becomes is None else {"state": becomes}
+        ok = becomes is None or becomes["ok"]
+        click.echo(json.dumps({"ok": ok, **_summary(config), **more}))
+    else:
+        click.echo(_text(config, becomes))
+    context.exit(0 if becomes is None or becomes["ok"] else 1)
+
+
+def _state(config: Config) -> dict[str, Any]:
+    """What becomes of the group's state.
+
+    Raises:
+        ClickException: the broker does not say.
+    """
+    # The Kafka client takes a while to import, which a check without it need not wait for.
+    from stream.kafka.state_reading import changes
+
+    try:
+        version, facts = asyncio.run(changes(config.kafka, config.core()))
+    except Exception as error:
+        decision = getattr(error, "decision", None)
+        if decision == "stop":
+            return {"ok": False, "version": None, "refused": str(error), "facts": []}
+        if decision is None:
+            raise
+        raise NoAnswer(str(error)) from error
+    told = [{"what": f.what, "becomes": f.becomes, "text": f.text} for f in facts]
+    ok = not any(f.becomes == "dropped" for f in facts)
+    return {"ok": ok, "version": version or None, "refused": None, "facts": told}
+
+
+class NoAnswer(click.ClickException):
+    """The broker does not say what there is; one line, exit code 2."""
+
+    exit_code = 2
 
 
 def _report(error: ConfigError, as_json: bool) -> None:
@@ -71,7 +120,7 @@ def _summary(config: Config) -> dict[str, Any]:
     }
 
 
-def _text(config: Config) -> str:
+def _text(config: Config, becomes: dict[str, Any] | None) -> str:
     kafka = config.kafka
     prefix = f', topics "{kafka.topic_prefix}…"' if kafka.topic_prefix else ""
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
@@ -84,7 +133,20 @@ def _text(config: Config) -> str:
         *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
-    return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), "ok"])
+    lines += [("state", line) for line in _state_lines(becomes)]
+    verdict = ["ok"] if becomes is None or becomes["ok"] else []
+    return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), *verdict])
+
+
+def _state_lines(becomes: dict[str, Any] | None) -> list[str]:
+    if becomes is None:
+        return []
+    if becomes["refused"]:
+        return [becomes["refused"]]
+    if becomes["version"] is None:
+        return ["there is none yet"]
+    facts = [f"{f['what']}: {f['becomes']}; {f['text']}" for f in becomes["facts"]]
+    return [f"written by version {becomes['version']}", *(facts or ["all of it is kept"])]
 
 
 def _rule(alert: AlertConfig) -> str:

@@ -253,6 +253,11 @@ class ActiveStore:
             for key in self._pending:
                 self.sets[key].segment = self._values.refolded(self.sets[key].segment)
 
+    def placed_anew(self) -> None:
+        """The segments of label sets are others than in the log: they go with the next changes."""
+        for key in self.sets:
+            self._pending.setdefault(key, ([], []))
+
     def changes(self) -> Any:
         """What was counted and which bases came since the last call."""
         self.settle()

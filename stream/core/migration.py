@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from stream.core.cells import summed
-from stream.core.segments import Segment
 from stream.core.settings import Settings
 from stream.core.shape import sources
 from stream.core.tally import Tally
+from stream.core.values import Segment
 
 #: The stores whose blocks mean something else under other windows or dimensions.
 SHAPED: Final = ("segments", "panes", "active")
@@ -90,16 +90,17 @@ class Migration:
 
     def _active(self, blocks: Mapping[str, Any]) -> Blocks:
         migrated: Blocks = {}
-        for key, segment, net, bases in blocks.values():
+        for key, segment, since, net, bases in blocks.values():
             home = self._home(key, tuple(segment))
             # A set of labels that found no room stands for its segment and is named after it.
             name = key if _is_labels(key) else repr(home).encode()
             counts = [(self._unit(unit), n) for unit, n in net]
             known = migrated.get(name.hex())
             if known is not None:
-                counts += known[2]
-                bases = [*known[3], *bases]
-            migrated[name.hex()] = [name, home, counts, bases]
+                since = min(since, known[2])
+                counts += known[3]
+                bases = [*known[4], *bases]
+            migrated[name.hex()] = [name, home, since, counts, bases]
         return migrated
 
     def _unit(self, unit: int) -> int:

@@ -13,7 +13,6 @@ import msgspec
 
 from stream.core.catalogue import LAYOUT
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
-from stream.core.tally import Tally
 
 Becomes = Literal["kept", "starts empty", "dropped"]
 #: (label, size in ms, pane in ms)
@@ -144,10 +143,8 @@ def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterato
             f" {_length(_memory(windows))} instead of {_length(_memory(written))} from now on"
         )
         yield Fact("memory", "kept", text)
-    former_unit, unit = Tally(written).unit_ms, Tally(windows).unit_ms
-    if unit % former_unit:
-        unit_text = _length(former_unit)
-        text = f"starts and cancellations before the change are known to {unit_text}"
+    if None in sources(written, windows).values():
+        text = "how many were active earlier is known as exactly as the former windows needed it"
         yield Fact("active subscriptions", "kept", text)
 
 

@@ -69,7 +69,7 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
 def fingerprint(settings: Settings) -> str:
     """What must be the same for two workers to understand each other's shares."""
     shape = (
-        LAYOUT.names,
+        LAYOUT.places,
         settings.dimensions,
         settings.rollups,
         [(w.label, w.pane_ms) for w in settings.windows],

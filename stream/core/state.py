@@ -20,14 +20,14 @@ import zstandard
 
 from stream import __version__
 from stream.core.migration import SHAPED, Migration, is_needed
-from stream.core.segments import Values
 from stream.core.settings import SECOND, Settings
 from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
 from stream.core.topic import Store
+from stream.core.values import Values
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 2
+FORMAT: Final = 3
 _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
@@ -127,7 +127,7 @@ class StateLog:
         self._stores: dict[str, Store] = {store.name: store for store in shard.stores()}
         #: The number of the last flush.
         self.sequence = 0
-        #: What has become of the state that was recovered, where its settings were others.
+        #: What becomes of a state that was written with other settings, until that is durable.
         self.facts: tuple[Fact, ...] = ()
         #: Deltas up to this one are deleted, since all blocks cover them.
         self._covered = 0
@@ -173,7 +173,7 @@ class StateLog:
     def _header_record(self) -> list[LogRecord]:
         if not self._header_is_due:
             return []
-        self._header_is_due = False
+        self._header_is_due, self.facts = False, ()
         if self._is_migrated:
             self._header = self._header._replace(since=self.sequence)
         return [self._header.record()]
@@ -299,6 +299,7 @@ class StateLog:
         begin = max(now, *self._shard.progress.clocks.values(), now) + 1
         windows = self._shard.windows
         windows.starts = migration.starts(windows.starts, begin)
+        self._shard.active.placed_anew()
         self._is_migrated = True
 
     def _take_header(self, header: Header) -> None:
@@ -315,6 +316,12 @@ class StateLog:
             raise StateRefused(
                 f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
             )
+
+
+def part_of(key: bytes) -> tuple[str, str]:
+    """The kind of a log record, ``header``, ``delta`` or ``block``, and the store of a block."""
+    kind, _, rest = key.decode(errors="replace").partition("/")
+    return kind, rest.split(":", 1)[0] if kind == "block" else ""
 
 
 def _delta_key(sequence: int) -> bytes:

@@ -18,7 +18,7 @@ from stream.core.state import StateRefused
 from stream.core.values import Values
 from stream.kafka.log import FlushFailed
 from stream.kafka.registry import ValueRegistry
-from stream.kafka.shards import Health, OwnedShard
+from stream.kafka.shards import Health, OwnedShard, tell_changes
 from stream.kafka.topics import TopicMap
 from stream.kafka.transport import Chunk, ChunkThread
 
@@ -153,6 +153,7 @@ class ShardOwner:
             self.reason = self._share_of_shards("recovering")
         started = time.monotonic()
         await asyncio.gather(*(self._recover(n) for n in sorted(numbers)))
+        tell_changes(self._parked.values())
         for number in sorted(numbers):
             await self._enter(number)
         if numbers:
@@ -332,6 +333,8 @@ class ShardOwner:
         positions = {
             tp: shard.positions[topic]
             for shard in self.shards.values()
+            # Offsets of a shard without a state would say that it was lost.
+            if shard.log.sequence
             for tp, topic in shard.partitions().items()
         }
         self._spawn(self.thread.commit_for_tools(positions))

@@ -8,6 +8,7 @@ the sources where the state says. So each record counts once, whoever dies when.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +23,10 @@ from stream.core.event import DEAD_LETTER_OUTCOMES
 from stream.core.settings import SECOND, Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.sharing import Sharing
-from stream.core.state import StateLog, StateRefused
+from stream.core.state import REMEDY, StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
+from stream.kafka.group import refuse_lost
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap
@@ -41,6 +43,9 @@ _BEHIND_MS: Final = 2 * SECOND
 _LONGEST_PATH: Final = 200
 #: The header of a dead letter whose record is too large to be copied.
 LEFT_OUT: Final = "cxkpi.left_out"
+
+
+log = logging.getLogger(__name__)
 
 
 def _now_ms() -> int:
@@ -111,8 +116,14 @@ class OwnedShard:
         """
         await self._registry.read()
         await self._writer.start()
-        records = await read_log(self._kafka, self._topics.names.state, self.number)
-        self.log.recover(records)
+        state = self._topics.names.state
+        records = await read_log(self._kafka, state, self.number)
+        if not records:
+            await refuse_lost(self._kafka, state, self.partitions())
+        try:
+            self.log.recover(records)
+        except StateRefused as error:
+            raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
     async def find_positions(self, thread: ChunkThread) -> dict[TopicPartition, int]:
@@ -129,7 +140,7 @@ class OwnedShard:
             if position > end[tp]:
                 raise StateRefused(
                     f"topic {tp.topic} partition {tp.partition} ends at {end[tp]} but was read up"
-                    f" to {position}: it was made anew; use another kafka.group to count anew"
+                    f" to {position}: it was made anew; {REMEDY}"
                 )
             if position < first[tp]:
                 gap = first[tp] - position
@@ -237,6 +248,12 @@ class OwnedShard:
         self.epoch = 0
         self.shard.close()
         await self._writer.stop()
+
+
+def tell_changes(shards: Iterable[OwnedShard]) -> None:
+    """Log, once for all shards, what becomes of a state that was written with other settings."""
+    for fact in dict.fromkeys(fact for shard in shards for fact in shard.log.facts):
+        log.warning("the state was written with other settings: %s", fact)
 
 
 def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:

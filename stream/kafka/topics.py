@@ -19,7 +19,9 @@ from aiokafka.errors import (
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
+from stream.core.state import REMEDY
 from stream.kafka.connection import BrokerUnreachable, client_options
+from stream.kafka.group import refuse_unfinished
 from stream.kafka.refusal import client_is_quiet, unreachable
 
 #: The topic of alert changes, without prefix.
@@ -35,7 +37,7 @@ _LOOKS: Final = 50
 #: How long a look at the topics may take, in seconds.
 _CHECK_SECONDS: Final = 10.0
 #: Compacted topics roll their segments so often, since only closed segments are compacted.
-_COMPACTED: Final = {
+COMPACTED: Final = {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(60 * 60 * 1000),
@@ -43,7 +45,7 @@ _COMPACTED: Final = {
     "max.message.bytes": str(STATE_LIMIT),
 }
 #: Shares are told anew all the time, so that most of their log is outdated soon.
-_SHARED: Final = _COMPACTED | {
+_SHARED: Final = COMPACTED | {
     "segment.bytes": str(32 * 1024 * 1024),
     "segment.ms": str(10 * 60 * 1000),
 }
@@ -126,9 +128,10 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
 
     Raises:
         BrokerUnreachable: no broker answers.
-        TopicsUnfit: a topic can't be created, or the state does not fit the source topics.
+        TopicsUnfit: a topic can't be created, the state does not fit the source topics or is gone.
+        StateRefused: the state was begun to be made anew, and that was not finished.
     """
-    async with _admin(kafka) as admin:
+    async with administration(kafka) as admin:
         return await _prepare(admin, kafka)
 
 
@@ -144,23 +147,27 @@ async def check(kafka: KafkaConfig, topics: TopicMap) -> None:
     wanted |= {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
     wanted |= {names.state: topics.shards, names.shares: len(FAMILIES)}
     try:
-        async with asyncio.timeout(_CHECK_SECONDS), _admin(kafka) as admin:
+        async with asyncio.timeout(_CHECK_SECONDS), administration(kafka) as admin:
             described: list[Any] = await admin.describe_topics(list(wanted))
     except TimeoutError:
         raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap} in time") from None
     for topic in described:
         name, found = topic["topic"], len(topic["partitions"])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
-            raise TopicsUnfit(f"topic {name} is gone; start with another kafka.group to count anew")
+            raise TopicsUnfit(f"topic {name} is gone; {_remedy(name)}")
         if not topic["error_code"] and found != wanted[name]:
             raise TopicsUnfit(
-                f"topic {name} has {found} partitions now, not {wanted[name]};"
-                " start with another kafka.group to count anew"
+                f"topic {name} has {found} partitions now, not {wanted[name]}; {REMEDY}"
             )
 
 
 @asynccontextmanager
-async def _admin(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for work on topics and groups.
+
+    Raises:
+        BrokerUnreachable: no broker answers, or one refuses what is asked.
+    """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         with client_is_quiet():
@@ -181,39 +188,72 @@ async def _close(admin: AIOKafkaAdminClient) -> None:
         return  # It is of no more use.
 
 
+def _remedy(gone: str) -> str:
+    return "start the worker again, it makes it anew" if gone.endswith((".dlq", "-share")) else REMEDY
+
+
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     names = Names(kafka.topic_prefix, kafka.group)
+    await refuse_unfinished(admin, kafka.group)
+    there = set(await admin.list_topics())
+    left = [topic for topic in names.internal if topic in there]
+    if left and names.state not in there:
+        # The state's topic is made before the others, so there was one.
+        raise TopicsUnfit(
+            f"topic {names.state} is gone though {left[0]} is there: the state is lost; {REMEDY}"
+        )
     sources = {topic: names.source(topic) for topic in TOPICS}
-    await _create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
-    counts = await _counts(admin, sources.values())
-    partitions = {topic: counts[full] for topic, full in sources.items()}
+    await create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
+    found = await counts(admin, sources.values())
+    partitions = {topic: found[full] for topic, full in sources.items()}
     shards = max(partitions.values())
     limits: dict[str, int] = {}
     for topic, full in sources.items():
         limit = await _limit(admin, full) + DEAD_LETTER_ROOM
         limits[topic] = limit
         dead = {names.dead_letters(topic): partitions[topic]}
-        await _create(admin, kafka, dead, {"max.message.bytes": str(limit)})
+        await create(admin, kafka, dead, {"max.message.bytes": str(limit)})
         await _check_limit(admin, names.dead_letters(topic), limit)
-    await _create(admin, kafka, {names.alerts: 1}, {})
-    compacted = {names.state: shards, names.alert_state: 1, names.values: 1}
-    await _create(admin, kafka, compacted, _COMPACTED)
-    await _create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)
-    found = (await _counts(admin, [names.state]))[names.state]
-    if found != shards:
-        raise TopicsUnfit(
-            f"topic {names.state} has {found} partitions and the source topics have up to {shards}:"
-            " their number has changed; start with another kafka.group to count anew"
-        )
+    await create(admin, kafka, {names.alerts: 1}, {})
+    await create(admin, kafka, {names.state: shards}, COMPACTED)
+    await create(admin, kafka, {names.alert_state: 1, names.values: 1}, COMPACTED)
+    await create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)
+    await _check_partitions(admin, names, partitions)
     return TopicMap(names, partitions, limits)
 
 
-async def _create(
+async def _check_partitions(
+    admin: AIOKafkaAdminClient, names: Names, partitions: Mapping[str, int]
+) -> None:
+    """See that no source topic has grown since state and dead letters were made for it."""
+    dead = await counts(admin, map(names.dead_letters, partitions))
+    for topic, n in partitions.items():
+        own = dead[names.dead_letters(topic)]
+        if own < n:
+            raise TopicsUnfit(
+                f"topic {names.source(topic)} has {n} partitions and its dead letters have {own}:"
+                f" their number has changed; {REMEDY}"
+            )
+    shards = max(partitions.values())
+    found = (await counts(admin, [names.state]))[names.state]
+    if found != shards:
+        raise TopicsUnfit(
+            f"topic {names.state} has {found} partitions and the source topics have up to {shards}:"
+            f" their number has changed; {REMEDY}"
+        )
+
+
+async def create(
     admin: AIOKafkaAdminClient,
     kafka: KafkaConfig,
     wanted: Mapping[str, int],
     config: Mapping[str, str],
 ) -> None:
+    """Create the topics that are missing, with so many partitions.
+
+    Raises:
+        TopicsUnfit: one can't be created.
+    """
     there = set(await admin.list_topics())
     new = [
         NewTopic(name, n, kafka.replication, topic_configs=dict(config))
@@ -229,17 +269,21 @@ async def _create(
             raise TopicsUnfit(f"topic {name} can't be created: {reason}")
 
 
-async def _counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
-    """How many partitions topics have; a topic just created may take a moment to be known."""
+async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions topics have; a topic just created may take a moment to be known.
+
+    Raises:
+        TopicsUnfit: one is not there.
+    """
     wanted = list(topics)
-    counts: dict[str, int] = {}
+    found: dict[str, int] = {}
     for _ in range(_LOOKS):
-        described: list[Any] = await admin.describe_topics(wanted)
-        counts = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
-        if all(counts.get(topic) for topic in wanted):
-            return counts
+        described: list[Any] = await admin.describe_topics(wanted) if wanted else []
+        found = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+        if all(found.get(topic) for topic in wanted):
+            return found
         await asyncio.sleep(0.1)
-    missing = ", ".join(t for t in wanted if not counts.get(t))
+    missing = ", ".join(t for t in wanted if not found.get(t))
     raise TopicsUnfit(f"topics were created but are not there: {missing}")
 
 

@@ -161,7 +161,7 @@ CASES: list[tuple[Settings, Settings, Iterable[str]]] = [
     (windows(HOURLY, WEEKLY), windows(HOURLY, WEEKLY, ("5m", 5 * MINUTE, MINUTE)),
      ["window 5m: kept"]),
     (windows(WEEKLY), windows(WEEKLY, ("14d", 14 * DAY, HOUR)),
-     ["window 14d: starts empty", "memory: kept"]),
+     ["window 14d: starts empty", "memory: kept", "active subscriptions: kept"]),
     (OWN, replace(OWN, dimensions=("region", "channel")), []),
     (OWN, replace(OWN, dimensions=("channel",), rollups=((), ("channel",))),
      ["dimension region: dropped"]),

@@ -122,7 +122,7 @@ def test_a_source_topic_that_grows_stops_the_worker_in_one_line(site: Site) -> N
     line = refused(worker)
     assert visit in line
     assert "6 partitions" in line
-    assert "another kafka.group" in refused(site.worker())
+    assert "cxkpi state rebuild" in refused(site.worker())
 
 
 def test_dead_letters_that_could_not_take_every_record_are_refused_in_one_line(site: Site) -> None:

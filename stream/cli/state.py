@@ -1,0 +1,229 @@
+"""``cxkpi state``: what lies in a group's state, and making it anew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from stream.cli.configured import config_option, configuration
+from stream.config import Config, KafkaConfig
+from stream.core.inspection import Inspection, Size
+from stream.core.timestamps import format_ms
+
+if TYPE_CHECKING:
+    from stream.kafka.group import How
+    from stream.kafka.renewal import Plan
+
+T = TypeVar("T")
+
+_yes = click.option("--yes", is_flag=True, help="Don't ask.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+class StateFailed(click.ClickException):
+    """It can't be done; one line, exit code 2."""
+
+    exit_code = 2
+
+
+@click.group()
+def state() -> None:
+    """Show a group's state (also with --json), or make it anew."""
+
+
+@state.command()
+@config_option
+@_json
+@click.pass_context
+def show(context: click.Context, config_path: Path | None, as_json: bool) -> None:
+    """Show what lies in the state: positions, lag, sizes, what is remembered.
+
+    Workers may go on meanwhile. Exit code 1: there is no state, or it can't be used.
+    """
+    config = configuration(config_path, needs=("kafka",))
+    found = _run(_shown(config.kafka))
+    click.echo(json.dumps(found) if as_json else _text(found))
+    if not found["shards"] or found["unfinished"] or any(s["refused"] for s in found["shards"]):
+        context.exit(1)
+
+
+@state.command()
+@config_option
+@_yes
+@_json
+def reset(config_path: Path | None, yes: bool, as_json: bool) -> None:
+    """Destroy all state, that of alerts too; counting begins at the present end of the sources."""
+    _renew(configuration(config_path, needs=("kafka",)), "reset", yes, as_json)
+
+
+@state.command()
+@config_option
+@_yes
+@_json
+def rebuild(config_path: Path | None, yes: bool, as_json: bool) -> None:
+    """Destroy what was counted and count anew from the earliest records of the sources.
+
+    Alerts stay as they are, and no dead letter is written a second time. The state gets as many
+    partitions as the sources have now.
+    """
+    _renew(configuration(config_path, needs=("kafka",)), "rebuild", yes, as_json)
+
+
+def _renew(config: Config, how: How, yes: bool, as_json: bool) -> None:
+    # The Kafka client takes a while to import, which `cxkpi state --help` need not wait for.
+    from stream.kafka.renewal import plan, renew
+
+    planned = _run(plan(config.kafka, how))
+    for line in _told(config.kafka, planned):
+        click.echo(line, err=True)
+    _confirm(config.kafka.group, yes)
+    _run(renew(config.kafka, config.core(), planned))
+    done = {
+        "group": config.kafka.group,
+        "done": how,
+        "deleted": list(planned.doomed),
+        "partitions": planned.shards,
+        "records_to_read": planned.to_read,
+    }
+    click.echo(json.dumps(done) if as_json else "Done. Start the workers again.")
+
+
+def _told(kafka: KafkaConfig, planned: Plan) -> list[str]:
+    """What will be done."""
+    lines = []
+    if planned.unfinished:
+        lines.append(f"A {planned.unfinished} was begun before and not finished.")
+    topics = ", ".join(planned.doomed) or "no topic, since there is none"
+    lines.append(f"This destroys the state of group {kafka.group}: {topics}.")
+    where = "the present end of the sources" if planned.how == "reset" else "the earliest records"
+    reading = f", {planned.to_read:,} records" if planned.how == "rebuild" else ""
+    lines.append(f"Counting begins at {where}{reading}, in {planned.shards} partitions.")
+    return lines
+
+
+def _confirm(group: str, yes: bool) -> None:
+    """Ask for the group's name, unless it was said before.
+
+    Raises:
+        StateFailed: nobody is there to ask, or the answer was another.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise StateFailed("there is no terminal to ask on: say --yes")
+    if click.prompt(f"Type the group's name to go on ({group})", err=True) != group:
+        raise StateFailed("that is another name: nothing was done")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except Exception as error:
+        if not hasattr(error, "decision"):
+            raise
+        raise StateFailed(str(error)) from error
+
+
+async def _shown(kafka: KafkaConfig) -> dict[str, Any]:
+    from stream.kafka.state_reading import read_state, survey
+
+    surroundings = await survey(kafka)
+    shards = [
+        _shard(number, found, surroundings.ends)
+        for number, found in enumerate(await read_state(kafka))
+    ]
+    lag: Counter[str] = Counter()
+    for shard in shards:
+        lag.update(shard["lag"])
+    return {
+        "group": kafka.group,
+        "topic": surroundings.topic,
+        "members": list(surroundings.members),
+        "unfinished": surroundings.unfinished,
+        "lag": dict(lag),
+        "shards": shards,
+    }
+
+
+def _shard(number: int, found: Inspection, ends: Mapping[tuple[str, int], int]) -> dict[str, Any]:
+    lag = {
+        topic: max(0, ends[topic, number] - position)
+        for topic, position in found.positions.items()
+        if (topic, number) in ends
+    }
+    return {
+        "partition": number,
+        "refused": found.refusal,
+        "version": found.header.version if found.header else None,
+        "flushes": found.flushes,
+        "at": _time(found.at),
+        "first_event": _time(found.first),
+        "last_event": _time(found.last),
+        "positions": dict(found.positions),
+        "lag": lag,
+        "outcomes": {topic: dict(counts) for topic, counts in found.outcomes.items()},
+        "remembered": dict(found.remembered),
+        "segments": found.segments,
+        "size": _size(found.total),
+        "deltas": _size(found.deltas),
+        "blocks": {name: _size(size) for name, size in found.blocks.items()},
+    }
+
+
+def _size(size: Size) -> dict[str, int]:
+    return {"records": size.records, "bytes": size.volume}
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else format_ms(ms)
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [f"group    {found['group']}, topic {found['topic']}"]
+    lines += [f"member   {member}" for member in found["members"]]
+    if found["unfinished"]:
+        lines.append(f"a {found['unfinished']} was begun and not finished: run it again")
+    if not found["shards"]:
+        lines.append("there is no state")
+    for shard in found["shards"]:
+        lines += _shard_text(shard)
+    return "\n".join(lines)
+
+
+def _shard_text(shard: dict[str, Any]) -> list[str]:
+    size = f"{shard['size']['records']:,} records, {shard['size']['bytes']:,} bytes"
+    head = f"\npartition {shard['partition']}: {size}"
+    if shard["refused"]:
+        return [head, f"  can't be used: {shard['refused']}"]
+    if shard["version"] is None:
+        return [head, "  empty"]
+    rows = [
+        ("version", f"{shard['version']}, flush {shard['flushes']:,}, at {shard['at']}"),
+        ("events", _span(shard["first_event"], shard["last_event"])),
+        ("segments", f"{shard['segments']:,}"),
+        ("remembered", _listed(shard["remembered"])),
+        *(
+            (topic, f"read up to {position:,}, {shard['lag'].get(topic, 0):,} to go")
+            for topic, position in shard["positions"].items()
+        ),
+        *(
+            (name, f"{part['records']:,} records, {part['bytes']:,} bytes")
+            for name, part in {"deltas": shard["deltas"], **shard["blocks"]}.items()
+        ),
+    ]
+    return [head, *(f"  {name:<20} {value}" for name, value in rows)]
+
+
+def _span(first: str | None, last: str | None) -> str:
+    return "none yet" if first is None else f"from {first} to {last}"
+
+
+def _listed(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in numbers.items())

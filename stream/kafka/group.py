@@ -1,0 +1,154 @@
+"""The consumer group: its members, and its offsets, which tell of a lost state.
+
+Workers commit their positions for tools that show lag, never to go on from them. So a partition of
+the state that is empty while the group has read its sources has lost what it held: a worker that
+took it for a new one would count from zero in silence. While a state is made anew the offsets carry
+notes, so that what was killed halfway can be finished, and no worker starts meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from stream.config import KafkaConfig
+from stream.core.state import REMEDY, StateRefused
+from stream.kafka.connection import BrokerUnreachable, calm, client_options
+
+How = Literal["reset", "rebuild"]
+
+_NOTE: Final = re.compile(r"cxkpi state (reset|rebuild) (\d+)")
+#: How often the coordinator of a group is asked for, a fifth of a second apart.
+_LOOKS: Final = 50
+
+
+class Note(NamedTuple):
+    """What the offset of a source partition says while a state is made anew."""
+
+    how: How
+    #: Where counting is to begin.
+    offset: int
+    #: Records before this position had their dead letters written.
+    buried: int
+
+    def offset_and_metadata(self) -> OffsetAndMetadata:
+        """The note as it is committed."""
+        return OffsetAndMetadata(self.offset, f"cxkpi state {self.how} {self.buried}")
+
+
+class Committed(NamedTuple):
+    """The committed offsets, and the notes among them."""
+
+    offsets: Mapping[TopicPartition, int]
+    notes: Mapping[TopicPartition, Note]
+
+
+async def committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
+    """What the group has committed.
+
+    Raises:
+        KafkaError: the broker does not tell.
+    """
+    offsets: dict[TopicPartition, int] = {}
+    notes: dict[TopicPartition, Note] = {}
+    for tp, found in (await _asked(admin, group)).items():
+        if found.offset < 0:
+            continue
+        offsets[tp] = found.offset
+        note = _NOTE.fullmatch(found.metadata or "")
+        if note is not None:
+            how: How = "reset" if note[1] == "reset" else "rebuild"
+            notes[tp] = Note(how, found.offset, int(note[2]))
+    return Committed(offsets, notes)
+
+
+async def _asked(
+    admin: AIOKafkaAdminClient, group: str
+) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    asked: Mapping[TopicPartition, OffsetAndMetadata]
+    for _ in range(_LOOKS):
+        try:
+            asked = await admin.list_consumer_group_offsets(group)
+        except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+            # A broker that never had a group makes the topic of offsets first.
+            await asyncio.sleep(0.2)
+        else:
+            return asked
+    raise BrokerUnreachable(f"the coordinator of group {group} does not answer")
+
+
+async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
+    """The live members of the group and where they run."""
+    return [
+        f"{client} at {host.lstrip('/')}"
+        for answer in await admin.describe_consumer_groups([group])
+        for found in answer.groups
+        for _, client, host, *_ in found[5]
+    ]
+
+
+async def refuse_unfinished(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Raise StateRefused where a reset or rebuild of the state was begun and not finished."""
+    notes = (await committed(admin, group)).notes
+    for note in notes.values():
+        raise StateRefused(
+            f"`cxkpi state {note.how}` of group {group} was begun and not finished: run it again"
+        )
+
+
+async def refuse_lost(kafka: KafkaConfig, state: str, sources: Iterable[TopicPartition]) -> None:
+    """See that an empty partition of topic ``state`` is a new one.
+
+    Raises:
+        StateRefused: the group has read the sources, so there was a state.
+        BrokerUnreachable, KafkaError: not now; try again.
+    """
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    try:
+        await admin.start()
+        await refuse_unfinished(admin, kafka.group)
+        offsets = (await committed(admin, kafka.group)).offsets
+    finally:
+        await admin.close()
+    for tp in sources:
+        # Offsets are committed only for what has a state.
+        if tp in offsets:
+            raise StateRefused(
+                f"topic {state} partition {tp.partition} is empty, but group {kafka.group} has"
+                f" read {tp.topic} up to {offsets[tp]}: its state is lost; {REMEDY}"
+            )
+
+
+async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    """Commit offsets for the group, which must have no members.
+
+    Raises:
+        BrokerUnreachable: the broker does not take them.
+    """
+    if not offsets:
+        return
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka), group_id=kafka.group, enable_auto_commit=False
+    )
+    try:
+        await consumer.start()
+        calm(consumer._client)  # noqa: SLF001
+        consumer.assign(list(offsets))
+        await consumer.commit(dict(offsets))
+    except KafkaError as error:
+        raise BrokerUnreachable(
+            f"the offsets of group {kafka.group} can't be committed: {error!r}"
+        ) from error
+    finally:
+        await consumer.stop()

@@ -1,0 +1,208 @@
+"""Making a group's state anew: ``reset`` begins at the sources' ends, ``rebuild`` at their starts.
+
+In this order, so that a process killed anywhere leaves nothing that passes for a state:
+the group has no members → the offsets of all sources get a note (no worker starts from here on, and
+a second run knows where the first began) → whoever still writes is fenced → topics are deleted and
+made → each partition of the state gets a first record → the notes give way to plain offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.structs import OffsetAndMetadata
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.core.settings import Settings
+from stream.core.shard import Shard
+from stream.core.state import StateLog
+from stream.core.values import Values
+from stream.kafka.group import How, Note, commit, committed, members
+from stream.kafka.log import Outgoing, TransactionalWriter
+from stream.kafka.state_reading import bounds, last_buried, read_state
+from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, administration, counts, create
+
+#: How often to look whether a topic is gone, a tenth of a second apart.
+_LOOKS: Final = 300
+
+
+class NotRenewed(Exception):
+    """The state can't be made anew now; the message says why."""
+
+    decision: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a renewal destroys and where counting begins, before anything is done."""
+
+    how: How
+    names: Names
+    #: Existing topics that are deleted.
+    doomed: Sequence[str]
+    #: Partitions of the existing source topics, by name without prefix.
+    partitions: Mapping[str, int]
+    #: Where counting begins, and where sources end, by source partition.
+    begin: Mapping[TopicPartition, int]
+    ends: Mapping[TopicPartition, int]
+    #: Records before these positions had their dead letters written.
+    buried: Mapping[TopicPartition, int]
+    #: What was begun before and not finished.
+    unfinished: How | None = None
+
+    @property
+    def shards(self) -> int:
+        """How many partitions the new state has."""
+        return max(self.partitions.values())
+
+    @property
+    def to_read(self) -> int:
+        """How many records are to be read."""
+        return sum(end - self.begin[tp] for tp, end in self.ends.items())
+
+
+async def plan(kafka: KafkaConfig, how: How) -> Plan:
+    """Look at what there is.
+
+    Raises:
+        BrokerUnreachable: no broker answers.
+        NotRenewed: the group has members, or there is nothing that was ever read.
+    """
+    names = Names(kafka.topic_prefix, kafka.group)
+    async with administration(kafka) as admin:
+        await _refuse_members(admin, kafka.group)
+        there = set(await admin.list_topics())
+        doomed = [
+            t for t in names.internal if t in there and (how == "reset" or t != names.alert_state)
+        ]
+        full = {topic: names.source(topic) for topic in TOPICS if names.source(topic) in there}
+        found = await counts(admin, full.values())
+        partitions = {topic: found[name] for topic, name in full.items()}
+        if not partitions:
+            raise NotRenewed(f"none of the source topics of group {kafka.group} is there")
+        said = await committed(admin, kafka.group)
+        plain = {TopicPartition(full[t], p): t for t, n in partitions.items() for p in range(n)}
+        sources = list(plain)
+        starts, ends = await bounds(kafka, sources)
+        if said.notes:
+            buried = {tp: note.buried for tp, note in said.notes.items()}
+        else:
+            buried = await _buried(kafka, names, there, plain)
+    begin = {}
+    for tp in sources:
+        note = said.notes.get(tp)
+        was_reset = note is not None and note.how == "reset"
+        end = note.offset if note is not None and was_reset else ends[tp]
+        begin[tp] = max(starts[tp], end) if how == "reset" else starts[tp]
+    return Plan(
+        how,
+        names,
+        doomed,
+        partitions,
+        begin,
+        ends,
+        {tp: buried.get(tp, 0) for tp in sources},
+        next((note.how for note in said.notes.values()), None),
+    )
+
+
+async def _buried(
+    kafka: KafkaConfig, names: Names, there: set[str], sources: Mapping[TopicPartition, str]
+) -> dict[TopicPartition, int]:
+    """Up to where dead letters were written: as the state says, else as the last ones say."""
+    buried: dict[TopicPartition, int] = {}
+    for number, found in enumerate(await read_state(kafka)):
+        for positions in (found.positions, found.buried):
+            for topic, position in positions.items():
+                tp = TopicPartition(names.source(topic), number)
+                buried[tp] = max(position, buried.get(tp, 0))
+    for tp, topic in sources.items():
+        dead = TopicPartition(names.dead_letters(topic), tp.partition)
+        if tp not in buried and dead.topic in there:
+            buried[tp] = await last_buried(kafka, dead, tp.topic)
+    return buried
+
+
+async def renew(kafka: KafkaConfig, settings: Settings, planned: Plan) -> None:
+    """Do what was planned; may be run again where it was killed.
+
+    Raises:
+        BrokerUnreachable, FlushFailed: the broker does not do it; run it again.
+        NotRenewed: a worker has started meanwhile.
+    """
+    notes = {
+        tp: Note(planned.how, offset, planned.buried[tp]).offset_and_metadata()
+        for tp, offset in planned.begin.items()
+    }
+    await commit(kafka, notes)
+    async with AsyncExitStack() as stack:
+        writers = [
+            TransactionalWriter(kafka, f"{kafka.group}-shard-{n}", STATE_LIMIT)
+            for n in range(planned.shards)
+        ]
+        async with administration(kafka) as admin:
+            for writer in writers:
+                stack.push_async_callback(writer.stop)
+                await writer.start()
+            await _refuse_members(admin, kafka.group)
+            await _delete(admin, planned.doomed)
+            await _grow_dead_letters(admin, planned)
+            await create(admin, kafka, {planned.names.state: planned.shards}, COMPACTED)
+            await counts(admin, [planned.names.state])
+        for number, writer in enumerate(writers):
+            await writer.write(_first_records(settings, planned, number))
+    await commit(kafka, {tp: OffsetAndMetadata(n, "") for tp, n in planned.begin.items()})
+
+
+def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgoing]:
+    """What a partition of the new state begins with."""
+    shard = Shard(settings, Values(settings))
+    for topic, n in planned.partitions.items():
+        if number < n:
+            tp = TopicPartition(planned.names.source(topic), number)
+            shard.progress.buried[topic] = planned.buried[tp]
+            if planned.how == "reset":
+                shard.progress.positions[topic] = planned.begin[tp]
+    records = StateLog(shard).flush(time.time_ns() // 1_000_000)
+    return [Outgoing(planned.names.state, number, key, value) for key, value in records]
+
+
+async def _refuse_members(admin: AIOKafkaAdminClient, group: str) -> None:
+    live = await members(admin, group)
+    if live:
+        raise NotRenewed(
+            f"group {group} has {len(live)} live members, stop them first: {', '.join(live)}"
+        )
+
+
+async def _delete(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
+    if not topics:
+        return
+    answer = await admin.delete_topics(list(topics))
+    for name, code in answer.topic_error_codes:
+        if code not in (0, UnknownTopicOrPartitionError.errno):
+            raise NotRenewed(f"topic {name} can't be deleted: error {code}")
+    for _ in range(_LOOKS):
+        if not set(topics) & set(await admin.list_topics()):
+            return
+        await asyncio.sleep(0.1)
+    raise NotRenewed(f"topics are still there after they were deleted: {', '.join(topics)}")
+
+
+async def _grow_dead_letters(admin: AIOKafkaAdminClient, planned: Plan) -> None:
+    """A dead letter lies in the partition of its source."""
+    there = set(await admin.list_topics())
+    names = {planned.names.dead_letters(t): n for t, n in planned.partitions.items()}
+    found = await counts(admin, [name for name in names if name in there])
+    more = {name: NewPartitions(names[name]) for name, n in found.items() if n < names[name]}
+    if more:
+        await admin.create_partitions(more)

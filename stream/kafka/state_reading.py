@@ -1,0 +1,140 @@
+"""Reads a group's state from outside, while workers go on or none is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.core.inspection import Inspection, inspect
+from stream.core.settings import Settings
+from stream.core.shape import Fact, facts
+from stream.core.state import Header, StateRefused
+from stream.kafka.connection import client_options
+from stream.kafka.group import committed, members
+from stream.kafka.log import read_log
+from stream.kafka.topics import Names, administration, counts
+
+
+async def read_state(kafka: KafkaConfig) -> list[Inspection]:
+    """What each partition of the state holds; nothing where there is no state.
+
+    Raises:
+        BrokerUnreachable, FlushFailed: it can't be read.
+    """
+    name = Names(kafka.topic_prefix, kafka.group).state
+    found = []
+    for number in range(await _partitions(kafka, name)):
+        # One after the other, and folded apart: a state may be large.
+        records = await read_log(kafka, name, number)
+        found.append(await asyncio.to_thread(inspect, records))
+    return found
+
+
+async def changes(kafka: KafkaConfig, settings: Settings) -> tuple[str, tuple[Fact, ...]]:
+    """The version that wrote the group's state (empty: no state), and what becomes of it.
+
+    Raises:
+        BrokerUnreachable, FlushFailed: it can't be read.
+        StateRefused: it can't be used.
+    """
+    name = Names(kafka.topic_prefix, kafka.group).state
+    versions: list[str] = []
+    told: dict[Fact, None] = {}
+    for number in range(await _partitions(kafka, name)):
+        records = await read_log(kafka, name, number)
+        if records:
+            try:
+                header = Header.read(records)
+            except StateRefused as error:
+                raise StateRefused(f"topic {name} partition {number}: {error}") from error
+            versions.append(header.version)
+            told |= dict.fromkeys(facts(header.shape, settings))
+    return max(versions, default=""), tuple(told)
+
+
+#: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
+_LAST_LETTERS: Final = 1_000
+
+
+class Surroundings(NamedTuple):
+    """What is around a group's state."""
+
+    topic: str
+    members: Sequence[str]
+    #: A reset or rebuild that was begun and not finished.
+    unfinished: str | None
+    #: Where the sources end, by topic without prefix and partition.
+    ends: Mapping[tuple[str, int], int]
+
+
+async def survey(kafka: KafkaConfig) -> Surroundings:
+    """Look around.
+
+    Raises:
+        BrokerUnreachable: no broker answers.
+    """
+    names = Names(kafka.topic_prefix, kafka.group)
+    async with administration(kafka) as admin:
+        there = set(await admin.list_topics())
+        plain = {names.source(topic): topic for topic in TOPICS if names.source(topic) in there}
+        found = await counts(admin, plain)
+        sources = [TopicPartition(name, p) for name, n in found.items() for p in range(n)]
+        _, ends = await bounds(kafka, sources)
+        notes = (await committed(admin, kafka.group)).notes
+        live = await members(admin, kafka.group)
+    unfinished = next((str(note.how) for note in notes.values()), None)
+    by_topic = {(plain[tp.topic], tp.partition): end for tp, end in ends.items()}
+    return Surroundings(names.state, live, unfinished, by_topic)
+
+
+async def bounds(
+    kafka: KafkaConfig, sources: Sequence[TopicPartition]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """The first offsets and the ends of source partitions, as committed. Raises KafkaError."""
+    if not sources:
+        return {}, {}
+    consumer = AIOKafkaConsumer(**client_options(kafka), isolation_level="read_committed")
+    try:
+        await consumer.start()
+        return await consumer.beginning_offsets(sources), await consumer.end_offsets(sources)
+    finally:
+        await consumer.stop()
+
+
+async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> int:
+    """The position in topic ``source`` after the record of the last dead letter of a partition.
+
+    Raises:
+        KafkaError: it can't be read.
+    """
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka), isolation_level="read_committed", enable_auto_commit=False
+    )
+    position = 0
+    try:
+        await consumer.start()
+        end = (await consumer.end_offsets([dead]))[dead]
+        begin = (await consumer.beginning_offsets([dead]))[dead]
+        consumer.assign([dead])
+        consumer.seek(dead, max(begin, end - _LAST_LETTERS))
+        while await consumer.position(dead) < end:
+            for letter in (await consumer.getmany(dead, timeout_ms=500)).get(dead, ()):
+                said = dict(letter.headers)
+                if said.get("__connect.errors.topic") == source.encode():
+                    offset = said.get("__connect.errors.offset") or b""
+                    position = max(position, int(offset) + 1 if offset.isdigit() else 0)
+    finally:
+        await consumer.stop()
+    return position
+
+
+async def _partitions(kafka: KafkaConfig, name: str) -> int:
+    async with administration(kafka) as admin:
+        if name not in await admin.list_topics():
+            return 0
+        return (await counts(admin, [name]))[name]

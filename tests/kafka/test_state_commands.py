@@ -1,0 +1,280 @@
+"""A state is shown, made anew, found lost, and read under other settings, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka.admin import NewPartitions
+from click.testing import CliRunner, Result
+
+from stream.broker import Broker
+from stream.cli import cli
+from stream.core.state import StateRefused
+from stream.kafka import renewal
+from stream.kafka.log import Outgoing, TransactionalWriter
+from stream.kafka.topics import Names, TopicsUnfit, prepare
+from tests.kafka.conftest import Site, Sites
+from tests.kafka.test_outages import accepted, answers
+from tests.kafka.test_trouble import administer, counted, refused
+from tests.kafka.topics import records
+
+GARBAGE = [("cx.survey", str(i).encode(), b"{") for i in range(12)]
+
+
+def cxkpi(site: Site, *words: str) -> Result:
+    return CliRunner().invoke(cli, [*words, "--config", str(site.file)])
+
+
+def printed(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+def delete(site: Site, *topics: str) -> None:
+    administer(site, lambda admin: admin.delete_topics(list(topics)))
+
+
+def read(site: Site, n: int) -> None:
+    """Have answers and garbage counted by a worker that ends."""
+    worker = counted(site, n)
+    site.send(*GARBAGE)
+    worker.until(lambda: len(site.dead_letters()) == len(GARBAGE), "written the dead letters")
+    assert worker.terminate() < 30
+
+
+def counts_again(site: Site, n: int) -> None:
+    """A worker counts all answers, and no dead letter lies there twice."""
+    worker = site.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == n, "counted all")
+    assert worker.terminate() < 30
+    assert len(site.dead_letters()) == len(GARBAGE)
+
+
+def test_what_lies_in_a_state_is_shown_while_a_worker_goes_on(site: Site) -> None:
+    worker = counted(site, 40)
+    result = cxkpi(site, "state", "show", "--json")
+    found = printed(result)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert (found["group"], found["topic"]) == (site.group, f"{site.group}-state")
+    assert (len(found["members"]), found["unfinished"]) == (1, None)
+    assert [s["partition"] for s in found["shards"]] == [0, 1, 2, 3]
+    assert sum(s["outcomes"]["cx.survey"]["accepted"] for s in found["shards"]) == 40
+    assert sum(s["positions"]["cx.survey"] for s in found["shards"]) == 40
+    assert sum(s["remembered"]["answers"] for s in found["shards"]) == 40
+    assert found["lag"]["cx.survey"] == 0
+    assert all(s["size"]["bytes"] and s["deltas"]["records"] for s in found["shards"])
+    worker.terminate()
+    site.send(*answers(40, 3))
+    assert printed(cxkpi(site, "state", "show", "--json"))["lag"]["cx.survey"] == 3
+    text = cxkpi(site, "state", "show").stdout
+    assert f"group    {site.group}, topic {site.group}-state" in text
+    assert "answers" in text
+
+
+def test_a_group_without_a_state_has_none_to_show(site: Site) -> None:
+    result = cxkpi(site, "state", "show")
+    assert result.exit_code == 1
+    assert "there is no state" in result.stdout
+
+
+def test_nothing_is_destroyed_under_live_workers_or_without_a_yes(site: Site) -> None:
+    worker = counted(site, 10)
+    for how in ("reset", "rebuild"):
+        result = cxkpi(site, "state", how, "--yes")
+        assert result.exit_code == 2
+        assert "1 live members" in result.stderr
+        assert "127.0.0.1" in result.stderr
+    worker.terminate()
+    result = cxkpi(site, "state", "reset")
+    assert result.exit_code == 2
+    assert f"This destroys the state of group {site.group}: {site.group}-state" in result.stderr
+    assert "say --yes" in result.stderr
+    again = site.worker()
+    again.until(lambda: again.ready() and accepted(again) == 10, "kept its state")
+
+
+def test_a_reset_begins_at_the_present_ends(site: Site) -> None:
+    read(site, 20)
+    site.send(*answers(20, 5))
+    result = cxkpi(site, "state", "reset", "--yes", "--json")
+    assert result.exit_code == 0, result.output
+    assert printed(result)["deleted"] == [f"{site.group}-state", f"{site.group}-alerts"]
+    assert printed(result)["records_to_read"] == 0
+    site.send(*answers(25, 7))
+    counts_again(site, 7)
+
+
+def test_a_rebuild_counts_everything_anew_and_writes_no_dead_letter_twice(site: Site) -> None:
+    read(site, 20)
+    result = cxkpi(site, "state", "rebuild", "--yes", "--json")
+    assert result.exit_code == 0, result.output
+    assert printed(result)["deleted"] == [f"{site.group}-state"]
+    assert printed(result)["records_to_read"] == 32
+    counts_again(site, 20)
+    # What comes later is buried as always, also after another rebuild.
+    site.send(("cx.visit", b"v", b"["))
+    worker = site.worker()
+    worker.until(lambda: len(site.dead_letters()) == len(GARBAGE) + 1, "buried what is new")
+    worker.terminate()
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+    worker = site.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == 20, "counted all")
+    assert len(site.dead_letters()) == len(GARBAGE) + 1
+
+
+def test_sources_that_have_grown_are_read_anew_with_as_many_partitions(site: Site) -> None:
+    read(site, 20)
+    grown = {site.source(t): NewPartitions(6) for t in ("cx.survey", "cx.visit")}
+    administer(site, lambda admin: admin.create_partitions(grown))
+    line = refused(site.worker())
+    assert "6 partitions" in line
+    assert "cxkpi state rebuild" in line
+    result = cxkpi(site, "state", "rebuild", "--yes", "--json")
+    assert printed(result)["partitions"] == 6
+    counts_again(site, 20)
+    site.send(*answers(20, 50), *[("cx.visit", str(i).encode(), b"") for i in range(60)])
+    worker = site.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == 70, "counted in all partitions")
+    worker.until(lambda: len(site.dead_letters()) == len(GARBAGE) + 60, "buried in all partitions")
+    assert {r.partition for r in site.dead_letters()} == set(range(6))
+
+
+@pytest.mark.parametrize("gone", [["state"], ["state", "alerts"]])
+def test_a_state_that_was_deleted_is_never_taken_for_a_new_one(site: Site, gone: list[str]) -> None:
+    read(site, 20)
+    delete(site, *(f"{site.group}-{name}" for name in gone))
+    for _ in range(2):
+        line = refused(site.worker())
+        assert f"{site.group}-state" in line
+        assert "cxkpi state rebuild" in line
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+    worker = site.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == 20, "counted all")
+    assert len(site.dead_letters()) == len(GARBAGE)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _die(*_: Any, **__: Any) -> Any:
+    raise Killed
+
+
+def _dies_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
+    """Let the nth call of a function be the last thing that happens."""
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return _die() if calls == call else real(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, counting)
+
+
+@pytest.mark.parametrize(
+    ("how", "owner", "name", "call"),
+    [
+        ("rebuild", renewal, "_delete", 1),
+        ("reset", renewal, "create", 1),
+        ("rebuild", TransactionalWriter, "write", 1),
+        ("reset", TransactionalWriter, "write", 3),
+        ("rebuild", renewal, "commit", 2),
+    ],
+)
+def test_what_was_killed_halfway_is_finished_by_running_it_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, how: str, owner: Any, name: str, call: int
+) -> None:
+    read(site, 20)
+    with monkeypatch.context() as patch:
+        _dies_at(patch, owner, name, call)
+        with pytest.raises(Killed):
+            cxkpi(site, "state", how, "--yes")
+    with pytest.raises((StateRefused, TopicsUnfit), match="run it again"):
+        asyncio.run(prepare(site.config.kafka))
+    assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] == how
+    site.send(*answers(20, 5))
+    assert cxkpi(site, "state", how, "--yes").exit_code == 0
+    assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
+    counts_again(site, 5 if how == "reset" else 25)
+
+
+def test_a_damaged_state_is_refused_shown_and_rebuilt(site: Site) -> None:
+    read(site, 20)
+
+    async def damage() -> None:
+        writer = TransactionalWriter(site.config.kafka, f"{site.group}-test", 1_000_000)
+        await writer.start()
+        state = f"{site.group}-state"
+        await writer.write([Outgoing(state, 1, b"header", b"nonsense")])
+        await writer.stop()
+
+    asyncio.run(damage())
+    line = refused(site.worker())
+    assert f"topic {site.group}-state partition 1" in line
+    assert "damaged" in line
+    result = cxkpi(site, "state", "show", "--json")
+    assert result.exit_code == 1
+    assert [bool(s["refused"]) for s in printed(result)["shards"]] == [False, True, False, False]
+    assert cxkpi(site, "check", "--state").exit_code == 1
+    result = cxkpi(site, "state", "rebuild", "--yes")
+    assert result.exit_code == 0
+    counts_again(site, 20)
+
+
+def test_a_check_says_what_a_worker_then_logs_and_does(sites: Sites, broker: Broker) -> None:
+    site = sites(broker.bootstrap)
+    text = cxkpi(site, "check", "--state").stdout
+    assert "state       there is none yet" in text
+    read(site, 20)
+    assert "state       all of it is kept" in cxkpi(site, "check", "--state").stdout
+    head = 'dimensions = ["channel"]\nrollups = [[], ["channel"]]\n'
+    other = sites(broker.bootstrap, head=head, like=site)
+    result = cxkpi(other, "check", "--state", "--json")
+    becomes = printed(result)["state"]
+    assert (result.exit_code, becomes["ok"], becomes["refused"]) == (1, False, None)
+    assert [(f["what"], f["becomes"]) for f in becomes["facts"]] == [
+        ("dimension region", "dropped")
+    ]
+    text = cxkpi(other, "check", "--state").stdout
+    assert "state       dimension region: dropped; counts are added up over its values" in text
+    worker = other.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == 20, "kept what it counted")
+    assert worker.log().count("dimension region: dropped") == 1
+    worker.terminate()
+    assert cxkpi(other, "check", "--state").exit_code == 0
+    again = other.worker()
+    again.until(lambda: again.ready() and accepted(again) == 20, "kept what it counted")
+    assert "other settings" not in again.log()
+
+
+def test_all_topics_named_after_the_group_are_internal() -> None:
+    names = Names("", "group")
+    properties = [n for n, p in vars(Names).items() if isinstance(p, property) and n != "internal"]
+    own = {getattr(names, name) for name in properties}
+    assert {name for name in own if name.startswith("group-")} == set(names.internal)
+
+
+def test_what_can_t_be_asked_is_one_line(sites: Sites) -> None:
+    site = sites("127.0.0.1:1")
+    for words in (["show"], ["reset", "--yes"], ["rebuild", "--yes"]):
+        result = cxkpi(site, "state", *words)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "no Kafka broker answers at 127.0.0.1:1" in result.stderr
+    assert cxkpi(site, "check", "--state").exit_code == 2
+    assert cxkpi(site, "check").exit_code == 0
+
+
+def test_nothing_of_other_groups_is_touched(sites: Sites, broker: Broker) -> None:
+    one, two = sites(broker.bootstrap), sites(broker.bootstrap)
+    read(one, 5)
+    read(two, 5)
+    assert cxkpi(one, "state", "reset", "--yes").exit_code == 0
+    state = records(two.bootstrap, [f"{two.group}-state"])
+    assert state
+    assert printed(cxkpi(two, "state", "show", "--json"))["lag"]["cx.survey"] == 0
