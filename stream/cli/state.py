@@ -80,11 +80,10 @@ def _renew(config: Config, how: How, yes: bool, as_json: bool) -> None:
     # The Kafka client takes a while to import, which `cxkpi state --help` need not wait for.
     from stream.kafka.renewal import plan, renew
 
-    planned = _run(plan(config.kafka, how))
-    for line in _told(config.kafka, planned):
+    for line in _told(config.kafka, _run(plan(config.kafka, how))):
         click.echo(line, err=True)
     _confirm(config.kafka.group, yes)
-    _run(renew(config.kafka, config.core(), planned))
+    planned = _run(renew(config.kafka, config.core(), how))
     done = {
         "group": config.kafka.group,
         "done": how,

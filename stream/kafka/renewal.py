@@ -1,9 +1,9 @@
 """Making a group's state anew: ``reset`` begins at the sources' ends, ``rebuild`` at their starts.
 
 In this order, so that a process killed anywhere leaves nothing that passes for a state:
-the group has no members → the offsets of all sources get a note (no worker starts from here on, and
-a second run knows where the first began) → whoever still writes is fenced → topics are deleted and
-made → each partition of the state gets a first record → the notes give way to plain offsets.
+the group has no members → whoever still writes is fenced → the offsets of all sources get a note
+(no worker starts from here on, and a second run knows where the first began) → topics are deleted
+and made → each partition of the state gets its first records → the notes give way to plain offsets.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         if said.notes:
             buried = {tp: note.buried for tp, note in said.notes.items()}
         else:
-            buried = await _buried(kafka, names, there, plain)
+            dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
+            buried = await _buried(kafka, names, await counts(admin, dead), plain)
     begin = {}
     for tp in sources:
         note = said.notes.get(tp)
@@ -116,9 +117,15 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
 
 
 async def _buried(
-    kafka: KafkaConfig, names: Names, there: set[str], sources: Mapping[TopicPartition, str]
+    kafka: KafkaConfig,
+    names: Names,
+    dead: Mapping[str, int],
+    sources: Mapping[TopicPartition, str],
 ) -> dict[TopicPartition, int]:
-    """Up to where dead letters were written: as the state says, else as the last ones say."""
+    """Up to where dead letters were written: as the state says, else as the last ones say.
+
+    ``dead`` has the partitions of each topic of dead letters.
+    """
     buried: dict[TopicPartition, int] = {}
     for number, found in enumerate(await read_state(kafka)):
         for positions in (found.positions, found.buried):
@@ -126,33 +133,41 @@ async def _buried(
                 tp = TopicPartition(names.source(topic), number)
                 buried[tp] = max(position, buried.get(tp, 0))
     for tp, topic in sources.items():
-        dead = TopicPartition(names.dead_letters(topic), tp.partition)
-        if tp not in buried and dead.topic in there:
-            buried[tp] = await last_buried(kafka, dead, tp.topic)
+        name = names.dead_letters(topic)
+        if tp not in buried and tp.partition < dead.get(name, 0):
+            letters = TopicPartition(name, tp.partition)
+            buried[tp] = await last_buried(kafka, letters, tp.topic)
     return buried
 
 
-async def renew(kafka: KafkaConfig, settings: Settings, planned: Plan) -> None:
-    """Do what was planned; may be run again where it was killed.
+async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
+    """Do what ``plan`` says, and say what was done; may be run again where it was killed.
 
     Raises:
         BrokerUnreachable, FlushFailed: the broker does not do it; run it again.
         NotRenewed: a worker has started meanwhile.
     """
-    notes = {
-        tp: Note(planned.how, offset, planned.buried[tp]).offset_and_metadata()
-        for tp, offset in planned.begin.items()
-    }
-    await commit(kafka, notes)
+    shards = (await plan(kafka, how)).shards
     async with AsyncExitStack() as stack:
         writers = [
             TransactionalWriter(kafka, f"{kafka.group}-shard-{n}", STATE_LIMIT)
-            for n in range(planned.shards)
+            for n in range(shards)
         ]
+        # Who still writes the alerts' state has no business with it either.
+        alerts = TransactionalWriter(kafka, f"{kafka.group}-alerts", STATE_LIMIT)
         async with administration(kafka) as admin:
-            for writer in writers:
+            for writer in (*writers, alerts):
                 stack.push_async_callback(writer.stop)
                 await writer.start()
+            # Only now nobody writes any more, so that what is read here is the last.
+            planned = await plan(kafka, how)
+            if planned.shards != shards:
+                raise NotRenewed("the number of source partitions changes right now: run it again")
+            notes = {
+                tp: Note(how, offset, planned.buried[tp]).offset_and_metadata()
+                for tp, offset in planned.begin.items()
+            }
+            await commit(kafka, notes)
             await _refuse_members(admin, kafka.group)
             await _delete(admin, planned.doomed)
             await _grow_dead_letters(admin, planned)
@@ -161,6 +176,7 @@ async def renew(kafka: KafkaConfig, settings: Settings, planned: Plan) -> None:
         for number, writer in enumerate(writers):
             await writer.write(_first_records(settings, planned, number))
     await commit(kafka, {tp: OffsetAndMetadata(n, "") for tp, n in planned.begin.items()})
+    return planned
 
 
 def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgoing]:
