@@ -334,7 +334,7 @@ class ShardOwner:
             tp: shard.positions[topic]
             for shard in self.shards.values()
             # Offsets of a shard without a state would say that it was lost.
-            if shard.log.sequence
+            if shard.log.sequence and not shard.in_doubt
             for tp, topic in shard.partitions().items()
         }
         self._spawn(self.thread.commit_for_tools(positions))

@@ -21,7 +21,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
-from stream.core.catalogue import TOPICS
+from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
@@ -81,9 +81,8 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
     async with administration(kafka) as admin:
         await _refuse_members(admin, kafka.group)
         there = set(await admin.list_topics())
-        doomed = [
-            t for t in names.internal if t in there and (how == "reset" or t != names.alert_state)
-        ]
+        kept = (names.alert_state, names.values) if how == "rebuild" else ()
+        doomed = [t for t in names.internal if t in there and t not in kept]
         full = {topic: names.source(topic) for topic in TOPICS if names.source(topic) in there}
         found = await counts(admin, full.values())
         partitions = {topic: found[name] for topic, name in full.items()}
@@ -153,10 +152,13 @@ async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
             TransactionalWriter(kafka, f"{kafka.group}-shard-{n}", STATE_LIMIT)
             for n in range(shards)
         ]
-        # Who still writes the alerts' state has no business with it either.
-        alerts = TransactionalWriter(kafka, f"{kafka.group}-alerts", STATE_LIMIT)
+        # Who still writes the alerts' state or the registry has no business with it either.
+        others = [
+            TransactionalWriter(kafka, f"{kafka.group}-{name}", STATE_LIMIT)
+            for name in ("values", *(f"alerts-{n}" for n in range(len(FAMILIES))))
+        ]
         async with administration(kafka) as admin:
-            for writer in (*writers, alerts):
+            for writer in (*writers, *others):
                 stack.push_async_callback(writer.stop)
                 await writer.start()
             # Only now nobody writes any more, so that what is read here is the last.

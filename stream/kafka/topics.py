@@ -189,7 +189,9 @@ async def _close(admin: AIOKafkaAdminClient) -> None:
 
 
 def _remedy(gone: str) -> str:
-    return "start the worker again, it makes it anew" if gone.endswith((".dlq", "-share")) else REMEDY
+    return (
+        "start the worker again, it makes it anew" if gone.endswith((".dlq", "-share")) else REMEDY
+    )
 
 
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:

@@ -100,7 +100,8 @@ def test_a_reset_begins_at_the_present_ends(site: Site) -> None:
     site.send(*answers(20, 5))
     result = cxkpi(site, "state", "reset", "--yes", "--json")
     assert result.exit_code == 0, result.output
-    assert printed(result)["deleted"] == [f"{site.group}-state", f"{site.group}-alerts"]
+    names = Names(site.prefix, site.group)
+    assert printed(result)["deleted"] == list(names.internal)
     assert printed(result)["records_to_read"] == 0
     site.send(*answers(25, 7))
     counts_again(site, 7)
@@ -110,7 +111,7 @@ def test_a_rebuild_counts_everything_anew_and_writes_no_dead_letter_twice(site: 
     read(site, 20)
     result = cxkpi(site, "state", "rebuild", "--yes", "--json")
     assert result.exit_code == 0, result.output
-    assert printed(result)["deleted"] == [f"{site.group}-state"]
+    assert printed(result)["deleted"] == [f"{site.group}-state", f"{site.group}-share"]
     assert printed(result)["records_to_read"] == 32
     counts_again(site, 20)
     # What comes later is buried as always, also after another rebuild.
@@ -142,7 +143,7 @@ def test_sources_that_have_grown_are_read_anew_with_as_many_partitions(site: Sit
     assert {r.partition for r in site.dead_letters()} == set(range(6))
 
 
-@pytest.mark.parametrize("gone", [["state"], ["state", "alerts"]])
+@pytest.mark.parametrize("gone", [["state"], ["state", "alerts", "share", "values"]])
 def test_a_state_that_was_deleted_is_never_taken_for_a_new_one(site: Site, gone: list[str]) -> None:
     read(site, 20)
     delete(site, *(f"{site.group}-{name}" for name in gone))
