@@ -74,6 +74,8 @@ class ShardOwner:
         self._flush_now = asyncio.Event()
         self._stopping = False
         self._tell_at = 0.0
+        #: Shards whose positions the group knows of.
+        self._told: set[int] = set()
         self._share_at = 0.0
         self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         self.thread: ChunkThread | None = None
@@ -270,9 +272,10 @@ class ShardOwner:
             if share:
                 self._share_at = now - now % SHARE_SECONDS + SHARE_SECONDS
             await self._flush_all(share=share)
-            if now > self._tell_at:
+            durable = self._durable()
+            if now > self._tell_at or not durable <= self._told:
                 self._tell_at = now + _TELL_SECONDS
-                self._tell_positions()
+                self._tell_positions(durable)
             if now > self._refresh_at:
                 self._refresh_at = now + _REFRESH_SECONDS
                 self._spawn(self._refresh())
@@ -327,14 +330,20 @@ class ShardOwner:
         await self._recover(number)
         await self._enter(number)
 
-    def _tell_positions(self) -> None:
-        if self.thread is None or not self.shards:
+    def _durable(self) -> set[int]:
+        """The live shards that have a state in the log.
+
+        Offsets of another would say that its state was lost.
+        """
+        return {n for n, s in self.shards.items() if s.log.sequence and not s.in_doubt}
+
+    def _tell_positions(self, durable: set[int]) -> None:
+        self._told = durable
+        if self.thread is None or not durable:
             return
         positions = {
             tp: shard.positions[topic]
-            for shard in self.shards.values()
-            # Offsets of a shard without a state would say that it was lost.
-            if shard.log.sequence and not shard.in_doubt
+            for shard in map(self.shards.__getitem__, durable)
             for tp, topic in shard.partitions().items()
         }
         self._spawn(self.thread.commit_for_tools(positions))
