@@ -294,6 +294,10 @@ class Config(_Table):
     """Further values of a dimension are counted as `other`."""
     max_segments: Annotated[Whole, Between(1, 100_000)] = _DEFAULTS.max_segments
     """Most combinations of dimensions' values that are kept apart."""
+    max_remembered: Annotated[Whole, Between(1_000, 100_000_000)] = _DEFAULTS.max_remembered
+    """Most entities of a kind (answers, tickets, carts, subscriptions, customers' signals) that a
+    shard, that is one partition number of all topics, remembers; beyond, the oldest are forgotten
+    before their time and counted in `cx_worker_forgotten_total`."""
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
     cart: CartConfig = Field(default_factory=CartConfig)
@@ -320,6 +324,7 @@ class Config(_Table):
             evaluate_ms=self.evaluate_ms,
             max_values_per_dimension=self.max_values_per_dimension,
             max_segments=self.max_segments,
+            max_remembered=self.max_remembered,
             cart_timeout_ms=self.cart.timeout_ms,
             rapid_response_ms=self.ticket.rapid_response_ms,
             rapid_resolution_ms=self.ticket.rapid_resolution_ms,

@@ -1,8 +1,8 @@
 """Integer counters in sorted arrays: one packed key, one value.
 
-A key packs (slot, row, counter): the slot is a pane, counted from the cells' origin, the row a
-segment, the counter a position in the catalogue's layout. Sorted keys make a pane one contiguous
-run, so a window is a slice, expiry drops a prefix, and a sum over panes or shards is sort-and-add.
+A key packs (slot, row, counter): the slot is a pane, the row a segment, the counter a position in
+the catalogue's layout. A pane is a pair of sorted arrays, so a window is some of them joined,
+expiry drops whole ones, and a sum over panes or shards is sort-and-add.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ COUNTER_BITS = 13
 ROW_BITS = 18
 LOW_BITS = COUNTER_BITS + ROW_BITS
 LOW_MASK = (1 << LOW_BITS) - 1
-#: Slots of one key are within so many of the origin, so that the key has 63 bits.
-SLOT_LIMIT = 1 << (62 - LOW_BITS)
 MAX_COUNTERS = 1 << COUNTER_BITS
 MAX_ROWS = 1 << ROW_BITS
 COUNTER_MASK = MAX_COUNTERS - 1
@@ -82,39 +80,24 @@ def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
 
 
 class Cells:
-    """Sorted counters. Cells that are zero are not kept, so taking all back leaves nothing.
+    """Sorted counters, slot by slot, so that a change costs as much as the slots that it touches.
 
-    ``keys`` count their slots from an origin that depends on what was added first: any time of the
-    calendar fits, whatever a slot's length.
+    Cells that are zero are not kept, so taking all back leaves nothing.
     """
 
-    __slots__ = ("_origin", "keys", "values")
+    __slots__ = ("_slots",)
 
     def __init__(self) -> None:
-        self._origin = 0
-        self.keys = _EMPTY
-        self.values = _EMPTY
+        #: What is counted (see ``pack``), sorted, and how many of it, by slot.
+        self._slots: dict[int, tuple[Ints, Ints]] = {}
 
     def __len__(self) -> int:
-        return int(self.keys.size)
+        return sum(low.size for low, _ in self._slots.values())
 
-    def _moved(self, slots: Ints) -> None:
-        """See that the slots, not empty, are in reach of the origin.
-
-        Far away only what is nearer to them than ``SLOT_LIMIT`` is of use: a window is shorter.
-        """
-        first = int(slots.min())
-        if not self.keys.size:
-            self._origin = first
-        elif max(abs(first - self._origin), abs(int(slots.max()) - self._origin)) >= SLOT_LIMIT:
-            self.drop_before(first - SLOT_LIMIT // 2)
-            moved = (self.keys >> LOW_BITS) + (self._origin - first)
-            self.keys = (moved << LOW_BITS) | (self.keys & LOW_MASK)
-            self._origin = first
-
-    def _key(self, slot: int) -> int:
-        """The least key of a slot; one out of reach is before or after all keys."""
-        return min(max(slot - self._origin, -SLOT_LIMIT), SLOT_LIMIT) << LOW_BITS
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the cells take."""
+        return sum(low.nbytes + values.nbytes for low, values in self._slots.values())
 
     def add(self, slots: Ints, low: Ints, values: Ints) -> None:
         """Add values to the cells of ``slots`` and ``low`` (see ``pack``), in any order.
@@ -122,51 +105,71 @@ class Cells:
         Raises:
             CounterOverflow: a sum is beyond ±2⁶².
         """
+        slots, low, values = summed_by_time(slots, low, values)
         if not slots.size:
             return
-        self._moved(slots)
-        keys, values = summed(((slots - self._origin) << LOW_BITS) | low, values)
-        if not keys.size:
-            return
-        places = np.searchsorted(self.keys, keys)
-        known = np.zeros(keys.size, dtype=bool)
-        inside = places < self.keys.size
-        known[inside] = self.keys[places[inside]] == keys[inside]
-        # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
-        sums = self.values[places[known]] + values[known]
-        if sums.size and np.abs(sums).max() >= SUM_LIMIT:
-            raise CounterOverflow("a counter's sum is beyond ±2^62")
-        self.values[places[known]] = sums
-        new = ~known
-        if new.any():
-            self.keys = np.insert(self.keys, places[new], keys[new])
-            self.values = np.insert(self.values, places[new], values[new])
-        if not sums.all():
-            kept = self.values != 0
-            self.keys, self.values = self.keys[kept], self.values[kept]
+        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        ends = [*starts[1:].tolist(), slots.size]
+        for slot, start, end in zip(slots[starts].tolist(), starts.tolist(), ends, strict=True):
+            self._add(slot, low[start:end], values[start:end])
+
+    def _add(self, slot: int, low: Ints, values: Ints) -> None:
+        known = self._slots.get(slot)
+        merged = (low.copy(), values.copy()) if known is None else _merged(*known, low, values)
+        if merged[0].size:
+            self._slots[slot] = merged
+        else:
+            del self._slots[slot]
 
     def between(self, first_slot: int, last_slot: int) -> tuple[Ints, Ints]:
-        """Keys and values of the slots from ``first_slot`` to ``last_slot``, both included."""
-        low, high = np.searchsorted(self.keys, (self._key(first_slot), self._key(last_slot + 1)))
-        return self.keys[low:high], self.values[low:high]
+        """Keys and values of the slots from ``first_slot`` to ``last_slot``, both included.
+
+        Keys count their slots from the first that there is.
+        """
+        slots = sorted(slot for slot in self._slots if first_slot <= slot <= last_slot)
+        if not slots:
+            return _EMPTY, _EMPTY
+        found = [self._slots[slot] for slot in slots]
+        keys = [
+            low | ((slot - slots[0]) << LOW_BITS)
+            for slot, (low, _) in zip(slots, found, strict=True)
+        ]
+        return np.concatenate(keys), np.concatenate([values for _, values in found])
 
     def slots(self) -> list[int]:
         """The slots that hold anything, in order."""
-        return [int(x) for x in (np.unique(self.keys >> LOW_BITS) + self._origin).tolist()]
+        return sorted(self._slots)
 
     def drop_before(self, slot: int) -> list[int]:
         """Forget all slots before ``slot``; the slots that were forgotten, in order."""
-        end = int(np.searchsorted(self.keys, self._key(slot)))
-        if not end:
-            return []
-        gone = (np.unique(self.keys[:end] >> LOW_BITS) + self._origin).tolist()
-        self.keys, self.values = self.keys[end:].copy(), self.values[end:].copy()
-        return [int(x) for x in gone]
+        gone = sorted(old for old in self._slots if old < slot)
+        for old in gone:
+            del self._slots[old]
+        return gone
 
     def replace_slot(self, slot: int, low: Ints, values: Ints) -> None:
         """Put these cells, sorted by ``low``, in the place of all that the slot holds."""
-        self._moved(np.array([slot], dtype=np.int64))
-        first, end = np.searchsorted(self.keys, (self._key(slot), self._key(slot + 1)))
-        keys = self._key(slot) | low
-        self.keys = np.concatenate((self.keys[:first], keys, self.keys[end:]))
-        self.values = np.concatenate((self.values[:first], values, self.values[end:]))
+        self._slots.pop(slot, None)
+        if low.size:
+            self._slots[slot] = (low, values.copy())
+
+
+def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, Ints]:
+    """Sorted cells with more sorted cells added; ``values`` may be changed in place."""
+    places = np.searchsorted(low, more_low)
+    known = np.zeros(more_low.size, dtype=bool)
+    inside = places < low.size
+    known[inside] = low[places[inside]] == more_low[inside]
+    # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
+    sums = values[places[known]] + more[known]
+    if sums.size and np.abs(sums).max() >= SUM_LIMIT:
+        raise CounterOverflow("a counter's sum is beyond ±2^62")
+    values[places[known]] = sums
+    new = ~known
+    if new.any():
+        low = np.insert(low, places[new], more_low[new])
+        values = np.insert(values, places[new], more[new])
+    if not sums.all():
+        kept = values != 0
+        low, values = low[kept], values[kept]
+    return low, values

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from stream.core.catalogue import TOPICS
+from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
 from stream.core.labels import NO_LABELS, LabelCache, Labels
-from stream.core.timestamps import parse
+from stream.core.timestamps import parse, parse_all
 
 #: The event types of each topic, by its name without prefix.
 TYPES_BY_TOPIC: Final = {topic.name: topic.types for topic in TOPICS.values()}
@@ -24,9 +26,13 @@ TOPIC_OF_TYPE: Final = {
 }
 
 
+#: Texts that were found to be three capitals (26³ at most), and no currency at all.
+_CURRENCIES: Final[set[str | None]] = {None}
+
+
 def _check_currency(event: Any, at: int) -> str | None:
     currency = event.currency
-    if currency is None or currency in _CURRENCIES:
+    if currency in _CURRENCIES:
         return None
     if not (currency.isascii() and currency.isalpha() and currency.isupper()):
         return "must be three capitals"
@@ -34,38 +40,65 @@ def _check_currency(event: Any, at: int) -> str | None:
     return None
 
 
-#: Texts that were found to be three capitals: 26³ at most.
-_CURRENCIES: Final[set[str]] = set()
 _CURRENCY_RULE: Final = FieldRule("currency", "is three capitals", _check_currency)
+_currency_of: Final = attrgetter("currency")
 
 
-def _rules(event_type: EventType) -> tuple[FieldRule, ...]:
-    """The rules that msgspec doesn't check, cheaply or at all."""
+class _Kind(NamedTuple):
+    """How events of a type are checked: at once where that is quick, or rule by rule."""
+
+    number: int
+    struct: type[Event]
+    has_currency: bool
+    #: The rules that msgspec doesn't check, cheaply or at all.
+    rules: tuple[FieldRule, ...]
+    hold: Callable[[Sequence[Any], Ints], bool] | None
+
+    def breaks_none(self, events: Sequence[Any], at: Ints) -> bool:
+        """Whether it is certain that all events keep to the rules."""
+        if self.has_currency and not _CURRENCIES.issuperset(map(_currency_of, events)):
+            return False
+        if self.hold is not None:
+            return self.hold(events, at)
+        return len(self.rules) == self.has_currency
+
+
+def _kind(number: int, event_type: EventType) -> _Kind:
     has_currency = "currency" in event_type.struct.__struct_fields__
-    return (_CURRENCY_RULE, *event_type.rules) if has_currency else event_type.rules
+    rules = (_CURRENCY_RULE, *event_type.rules) if has_currency else event_type.rules
+    return _Kind(number, event_type.struct, has_currency, rules, event_type.hold)
 
 
-_RULES: Final[dict[type[Any], tuple[FieldRule, ...]]] = {
-    event_type.struct: _rules(event_type)
-    for types in TYPES_BY_TOPIC.values()
-    for event_type in types
-}
-_CHECKS: Final = {struct: tuple(r.check for r in rules) for struct, rules in _RULES.items()}
+#: The event types in the order of the catalogue.
+_KINDS: Final = tuple(
+    _kind(number, event_type)
+    for number, event_type in enumerate(t for types in TYPES_BY_TOPIC.values() for t in types)
+)
+_NUMBERS: Final[dict[type, int]] = {kind.struct: kind.number for kind in _KINDS} | {Invalid: -1}
 
 _LONGEST_REASON: Final = 200
 _LONGEST_SHOWN: Final = 64
 
 
+class Group(NamedTuple):
+    """The events of one type in a chunk, in its order, and their places in it."""
+
+    struct: type[Event]
+    places: Ints
+    events: Sequence[Any]
+
+
 class Decoded(NamedTuple):
-    """What a chunk of records says, in its order; parallel lists.
+    """What a chunk of records says, in its order.
 
     ``at`` is ``occurred_at`` in ms. Where the record is invalid, ``at`` is 0 and ``labels`` are
-    ``NO_LABELS``.
+    ``NO_LABELS``. ``groups`` hold the valid events.
     """
 
     events: list[Event | Invalid]
-    at: list[int]
+    at: Ints
     labels: list[Labels]
+    groups: list[Group]
 
 
 class _NoType(msgspec.Struct, tag_field="type", tag=""):
@@ -114,42 +147,80 @@ class Decoder:
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
                 events.append(_explain(values[len(events)], error, self._topic))
         _refuse_other_encodings(values, events)
-        return self._check_all(events) or self._check_each(events)
+        at = np.zeros(len(events), dtype=np.int64)
+        labels = [NO_LABELS] * len(events)
+        groups = _by_type(events)
+        refused = self._read_common(events, at, labels)
+        for group in groups:
+            kind = _KINDS[_NUMBERS[group.struct]]
+            if not kind.breaks_none(group.events, at[group.places]):
+                _apply_each(kind.rules, group, at, refused)
+        if refused:
+            for place, invalid in refused.items():
+                events[place], at[place], labels[place] = invalid, 0, NO_LABELS
+            groups = _by_type(events)
+        return Decoded(events, at, labels, groups)
 
-    def _check_all(self, events: list[Any]) -> Decoded | None:
-        """Read times and labels and apply the rules; None where any event breaks one."""
+    def _read_common(self, events: list[Any], at: Ints, labels: list[Labels]) -> dict[int, Invalid]:
+        """Fill in times and labels; the events that are refused for them, by place."""
         read_labels = self._read_labels
+        valid = [i for i, event in enumerate(events) if event.__class__ is not Invalid]
+        if len(valid) < len(events):
+            events = [events[i] for i in valid]
         try:
-            at = [parse(event.occurred_at) for event in events]
-            labels = [read_labels(bytes(event.labels)) for event in events]
-            for event, time in zip(events, at, strict=True):
-                for check in _CHECKS[event.__class__]:
-                    if check(event, time) is not None:
-                        return None
-        except (Refused, AttributeError):  # An ``Invalid`` lacks the attributes.
-            return None
-        return Decoded(events, at, labels)
+            at[valid] = parse_all([event.occurred_at for event in events])
+            read = [read_labels(bytes(event.labels)) for event in events]
+        except Refused:
+            return self._read_each(events, valid, at, labels)
+        if len(valid) == len(labels):
+            labels[:] = read
+        else:
+            for place, found in zip(valid, read, strict=True):
+                labels[place] = found
+        return {}
 
-    def _check_each(self, events: list[Event | Invalid]) -> Decoded:
-        """The same where some break rules: these become ``Invalid``."""
-        at: list[int] = []
-        labels: list[Labels] = []
-        for index, event in enumerate(events):
-            time, read = 0, NO_LABELS
-            if not isinstance(event, Invalid):
-                try:
-                    time, read = self._check(event)
-                except Refused as refused:
-                    events[index] = _invalid(refused.path or "occurred_at", str(refused))
-            at.append(time)
-            labels.append(read)
-        return Decoded(events, at, labels)
+    def _read_each(
+        self, events: list[Any], places: list[int], at: Ints, labels: list[Labels]
+    ) -> dict[int, Invalid]:
+        """The same where some can't be read."""
+        refused: dict[int, Invalid] = {}
+        for place, event in zip(places, events, strict=True):
+            try:
+                at[place] = parse(event.occurred_at)
+                labels[place] = self._read_labels(bytes(event.labels))
+            except Refused as error:
+                refused[place] = _invalid(error.path or "occurred_at", str(error))
+        return refused
 
-    def _check(self, event: Event) -> tuple[int, Labels]:
-        time = parse(event.occurred_at)
-        labels = self._read_labels(bytes(event.labels))
-        _apply(_RULES[event.__class__], event, time)
-        return time, labels
+
+def _by_type(events: Sequence[Event | Invalid]) -> list[Group]:
+    """The valid events of each type."""
+    kinds = list(map(type, events))
+    if len(set(kinds)) == 1:
+        if kinds[0] is Invalid:
+            return []
+        return [Group(cast("type[Event]", kinds[0]), np.arange(len(events)), events)]
+    numbers = np.fromiter(map(_NUMBERS.__getitem__, kinds), dtype=np.int8, count=len(kinds))
+    order = np.argsort(numbers, kind="stable")
+    ends = np.searchsorted(numbers[order], np.arange(-1, len(_KINDS)), side="right").tolist()
+    groups = []
+    for kind, start, end in zip(_KINDS, ends, ends[1:], strict=False):
+        if start < end:
+            places = order[start:end]
+            groups.append(Group(kind.struct, places, [events[i] for i in places.tolist()]))
+    return groups
+
+
+def _apply_each(
+    rules: tuple[FieldRule, ...], group: Group, at: Ints, refused: dict[int, Invalid]
+) -> None:
+    """Note the events that break a rule and were not refused for something else."""
+    for place, event in zip(group.places.tolist(), group.events, strict=True):
+        if place not in refused:
+            try:
+                _apply(rules, event, int(at[place]))
+            except Refused as error:
+                refused[place] = _invalid(error.path or "occurred_at", str(error))
 
 
 def _apply(rules: tuple[FieldRule, ...], event: Event, at: int) -> None:

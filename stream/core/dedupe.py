@@ -2,107 +2,173 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.cells import Ints
 from stream.core.settings import MINUTE
+from stream.core.table import ABSENT, NO_KEY, Index, Mask, grown
 
-ID_BYTES = 8
-
-
-class _Arrivals:
-    """Ids in the order of their arrival, joined, and the event time at each arrival."""
-
-    __slots__ = ("clocks", "ids")
-
-    def __init__(self, clocks: Iterable[int] = (), ids: bytes = b"") -> None:
-        self.clocks = array("q", clocks)
-        self.ids = bytearray(ids)
-
-    def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        ids = bytes(self.ids)
-        places = range(0, len(ids), ID_BYTES)
-        return zip((ids[i : i + ID_BYTES] for i in places), self.clocks, strict=True)
-
-    def extend(self, clocks: Iterable[int], ids: bytes) -> None:
-        """Add later arrivals."""
-        self.clocks.extend(clocks)
-        self.ids += ids
-
-    def dump(self) -> Any:
-        """As plain data."""
-        return [self.clocks.tobytes(), bytes(self.ids)]
-
-    @classmethod
-    def load(cls, dumped: Any) -> _Arrivals:
-        """What ``dump`` gave."""
-        clocks, ids = dumped
-        arrivals = cls(ids=ids)
-        arrivals.clocks.frombytes(clocks)
-        return arrivals
+#: The arrival of an id that is not known: long before all.
+NEVER: Final = -(1 << 62)
+_LEAST: Final = 1024
+#: How much longer than what is in use the arrays are made.
+_ROOM: Final = 5 / 4
+#: Times from here to there after the base fit into 32 bits; or any.
+_SHORTEST: Final = -(1 << 31)
+_LONGEST: Final = (1 << 31) - 1
+_ENDLESS: Final = 1 << 62
 
 
 class SeenIds:
     """Ids by digest, each with the event time at its arrival, forgotten minute by minute.
 
-    ``clock`` is the topic's event time: the greatest ``occurred_at`` of its accepted events.
+    They stand in order of arrival, so that a minute is a range or a few. ``clock`` is the topic's
+    event time: the greatest ``occurred_at`` of its accepted events.
     """
 
     def __init__(self, topic: str, dedupe_ms: int) -> None:
         self.name = f"ids/{topic}"
         self._dedupe_ms = dedupe_ms
-        self._arrived: dict[bytes, int] = {}
-        self._minutes: dict[int, _Arrivals] = {}
-        self._new_ids: list[bytes] = []
-        self._new_clocks: list[int] = []
+        self._index = Index()
+        self._keys: Ints = np.zeros(_LEAST, dtype=np.int64)
+        #: Times since ``_base``, in 32 bits as long as they are no further apart.
+        self._clocks: NDArray[Any] = np.zeros(_LEAST, dtype=np.int32)
+        self._base = 0
+        self._longest = _LONGEST
+        self._top = 0
+        self._count = 0
+        #: Where a minute's ids stand: [first, end) of each range.
+        self.minutes: dict[int, list[tuple[int, int]]] = {}
+        self._new: list[tuple[Ints, Ints]] = []
         self._touched: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._arrived)
+        return self._count
 
-    def has(self, key: bytes, clock: int) -> bool:
-        """Whether the id was accepted and event time has not moved on by more than ``dedupe``."""
-        arrived = self._arrived.get(key)
-        return arrived is not None and clock - arrived <= self._dedupe_ms
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the ids take."""
+        return self._index.nbytes + self._keys.nbytes + self._clocks.nbytes
 
-    def add(self, key: bytes, clock: int) -> None:
-        """Remember an accepted id."""
-        self._arrived[key] = clock
-        self._new_ids.append(key)
-        self._new_clocks.append(clock)
+    def arrivals(self, keys: Ints) -> Ints:
+        """The event time at the arrival of each id, ``NEVER`` where it is not remembered."""
+        slots = self._index.find(self._keys, keys)
+        return np.where(slots == ABSENT, NEVER, self._clocks[slots] + np.int64(self._base))
 
-    def _settle(self) -> _Arrivals:
-        """File what has arrived since the last call by its minute."""
-        clocks, ids = self._new_clocks, b"".join(self._new_ids)
-        self._new_clocks, self._new_ids = [], []
-        first = 0
-        # Event time only moves on, so a minute's arrivals follow each other.
-        for minute, some in groupby(clock // MINUTE for clock in clocks):
-            end = first + sum(1 for _ in some)
-            self._minute(minute).extend(clocks[first:end], ids[first * ID_BYTES : end * ID_BYTES])
+    def is_repeat(self, arrived: int, clock: int) -> bool:
+        """Whether event time has not moved on by more than ``dedupe`` since an arrival."""
+        return clock - arrived <= self._dedupe_ms
+
+    def add(self, keys: Ints, clocks: Ints, may_repeat: Mask | None = None) -> None:
+        """Remember accepted ids. Event time, and so ``clocks``, only moves on.
+
+        ``may_repeat``: which may be known or come twice; None: any.
+        """
+        if keys.size:
+            self._new.append((keys, clocks))
+            self._file(keys, clocks, may_repeat)
+
+    def _file(self, keys: Ints, clocks: Ints, may_repeat: Mask | None = None) -> None:
+        """Put ids in order of time behind the others."""
+        if may_repeat is None:
+            keys = self._without_older(keys)
+        elif may_repeat.any():
+            keys = keys.copy()
+            keys[may_repeat] = self._without_older(keys[may_repeat])
+        self._make_room(clocks)
+        first, end = self._top, self._top + keys.size
+        self._keys[first:end], self._clocks[first:end] = keys, clocks - self._base
+        self._top = end
+        known = keys != NO_KEY
+        self._index.insert(keys[known], np.arange(first, end)[known])
+        self._count += int(known.sum())
+        minutes = clocks // MINUTE
+        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], keys.size], strict=True):
+            minute = int(minutes[start])
+            ranges = self.minutes.setdefault(minute, [])
+            if ranges and ranges[-1][1] == first + start:
+                ranges[-1] = (ranges[-1][0], first + stop)
+            else:
+                ranges.append((first + start, first + stop))
             self._touched.add(minute)
-            first = end
-        return _Arrivals(clocks, ids)
 
-    def _minute(self, minute: int) -> _Arrivals:
-        found = self._minutes.get(minute)
-        if found is None:
-            found = self._minutes[minute] = _Arrivals()
-        return found
+    def _without_older(self, keys: Ints) -> Ints:
+        """The keys, ``NO_KEY`` where one comes again behind; of those known the place is freed.
+
+        An id that comes again after its time stands in one minute only, the latest.
+        """
+        slots = self._index.find(self._keys, keys)
+        known = slots[slots != ABSENT]
+        if known.size:
+            self._count -= np.unique(known).size
+            self._keys[known] = NO_KEY
+        order = np.argsort(keys, kind="stable")
+        again = order[:-1][keys[order[1:]] == keys[order[:-1]]]
+        if again.size:
+            keys = keys.copy()
+            keys[again] = NO_KEY
+        return keys
+
+    def _make_room(self, clocks: Ints) -> None:
+        """See that there is room behind the others, and that the times can be held."""
+        end = self._top + clocks.size
+        span = int(clocks.min()) - self._base, int(clocks.max()) - self._base
+        if end > self._keys.size or not _SHORTEST <= span[0] <= span[1] <= self._longest:
+            self._close_gaps(clocks)
+        if not self._index.has_room(clocks.size):
+            self._index.rebuild(self._keys, np.flatnonzero(self._keys[: self._top]), clocks.size)
+
+    def _close_gaps(self, clocks: Ints) -> None:
+        """Move up what is remembered to where forgotten minutes were, with room for more ids."""
+        kept = []
+        end = 0
+        for minute in sorted(self.minutes):
+            places = np.concatenate([np.arange(a, b) for a, b in self.minutes[minute]] or [_NONE])
+            places = places[self._keys[places] != NO_KEY]
+            kept.append(places)
+            self.minutes[minute] = [(end, end + places.size)]
+            end += places.size
+        order = np.concatenate(kept or [_NONE])
+        times = self._clocks[order] + np.int64(self._base)
+        first, last = (f(np.concatenate((times, clocks))) for f in (np.min, np.max))
+        self._base = int(first)
+        is_short = last - first <= _LONGEST
+        self._longest = _LONGEST if is_short else _ENDLESS
+        size = max(_LEAST, int((end + clocks.size) * _ROOM))
+        moved = np.zeros(self._keys.size, dtype=np.int64)
+        moved[order] = np.arange(end)
+        self._index.move(moved)
+        self._keys = grown(self._keys[order], size)
+        offsets = (times - self._base).astype(np.int32 if is_short else np.int64)
+        self._clocks = grown(offsets, size)
+        self._top = end
 
     def changes(self) -> Any:
         """The ids accepted since the last call and the event time at their arrival."""
-        return self._settle().dump() if self._new_ids else None
+        if not self._new:
+            return None
+        keys, clocks = zip(*self._new, strict=True)
+        self._new = []
+        return [np.concatenate(clocks).tobytes(), np.concatenate(keys).tobytes()]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for minutes whose block already holds it."""
-        for key, clock in _Arrivals.load(change):
-            # A block that was read before may know of a later arrival.
-            if is_newer(str(clock // MINUTE)) and self._arrived.get(key, clock) <= clock:
-                self.add(key, clock)
-        self._settle()
+        clocks, keys = (np.frombuffer(part, dtype=np.int64) for part in change)
+        minutes = clocks // MINUTE
+        for minute in np.unique(minutes).tolist():
+            if is_newer(str(minute)):
+                some = minutes == minute
+                self._take_in(keys[some], clocks[some])
+
+    def _take_in(self, keys: Ints, clocks: Ints) -> None:
+        """File ids that were read, unless a later arrival is known."""
+        later = self.arrivals(keys) > clocks
+        self._file(keys[~later], clocks[~later]) if not later.all() else None
 
     def touched(self) -> set[str]:
         """The minutes that have changed since the last call."""
@@ -111,21 +177,29 @@ class SeenIds:
 
     def dump(self, block: str) -> Any:
         """The ids of a minute and the event time at their arrival."""
-        return self._minute(int(block)).dump()
+        ranges = self.minutes.get(int(block), [])
+        keys = np.concatenate([self._keys[a:b] for a, b in ranges]) if ranges else _NONE
+        offsets = np.concatenate([self._clocks[a:b] for a, b in ranges]) if ranges else _NONE
+        known = keys != NO_KEY
+        clocks = offsets[known] + np.int64(self._base)
+        return [clocks.tobytes(), keys[known].tobytes()]
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dumped minute in place."""
-        arrivals = self._minutes[int(block)] = _Arrivals.load(dumped)
-        for key, clock in arrivals:
-            # An id that came again after its time stands in two minutes; the later one counts.
-            self._arrived[key] = max(clock, self._arrived.get(key, clock))
+        clocks, keys = (np.frombuffer(part, dtype=np.int64) for part in dumped)
+        self.minutes.setdefault(int(block), [])
+        self._take_in(keys, clocks)
+        self._touched.discard(int(block))
 
     def expire(self, clock: int) -> Iterator[str]:
         """Forget minutes that no duplicate can fall into any more; yields their blocks."""
         limit = (clock - self._dedupe_ms) // MINUTE
-        for minute in [m for m in self._minutes if m < limit]:
-            for key, arrived in self._minutes.pop(minute):
-                if self._arrived.get(key) == arrived:
-                    del self._arrived[key]
+        for minute in [m for m in self.minutes if m < limit]:
+            for first, end in self.minutes.pop(minute):
+                self._count -= int(np.count_nonzero(self._keys[first:end]))
+                self._keys[first:end] = NO_KEY
             self._touched.discard(minute)
             yield str(minute)
+
+
+_NONE: Final = np.empty(0, dtype=np.int64)

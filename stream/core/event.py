@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
+
+from stream.core.cells import Ints
 
 #: The outcomes of a record, in the order of the checks.
 Outcome = Literal["invalid", "duplicate", "future", "late", "orphan", "accepted"]
@@ -75,6 +77,11 @@ class EventType:
     rules: tuple[FieldRule, ...] = ()
     #: Such events are never late: they still say what is active.
     never_late: bool = False
+    #: Their amounts are counted apart by currency.
+    by_currency: bool = False
+    #: Whether it is certain that many events, at their times, keep to the rules: a quick answer in
+    #: the usual case. Where it is not certain, or there is no such answer, each is looked at.
+    hold: Callable[[Sequence[Any], Ints], bool] | None = None
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.kpi import Column, Columns
 
 Formula = Callable[[Columns], Column]
@@ -16,6 +17,14 @@ FIXED = 10**9
 def fixed(value: float) -> int:
     """A number in fixed point, units of 10⁻⁹, so that taking back is exact."""
     return round(value * FIXED)
+
+
+def fixed_columns(values: Column) -> Ints:
+    """``fixed`` of many numbers, none of them beyond ±2³².
+
+    A product of floats is rounded, and halves go to the even number, as by Python's ``round``.
+    """
+    return np.rint(values * FIXED).astype(np.int64)
 
 
 def sum_of(*names: str) -> Formula:

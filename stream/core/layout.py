@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import numpy as np
+
 from stream.core import quantiles
-from stream.core.cells import MAX_COUNTERS
+from stream.core.cells import MAX_COUNTERS, Ints
 from stream.core.kpi import Counter
 
 #: What a fact adds: positions and integers in turn (position, n, position, n, …).
 Contribution = tuple[int, ...]
 
+#: What many facts add: a position, or one for each fact, and how much of it for each.
+Parts = list[tuple[int | Ints, Ints]]
+
 #: A wide counter's high part counts in units of this.
-WIDE: Final = 1 << 32
+_WIDE_BITS: Final = 32
+WIDE: Final = 1 << _WIDE_BITS
 
 
 class Layout:
@@ -79,3 +85,17 @@ class Layout:
             elif n:
                 parts += (self.positions[name], n)
         return tuple(parts)
+
+    def parts(self, counts: Iterable[tuple[str, Ints]]) -> Parts:
+        """``contribution`` of many facts: a column for each named count."""
+        parts: Parts = []
+        for name, n in counts:
+            if name in self.sketches:
+                positions = self.sketches[name] + quantiles.buckets(n)
+                parts.append((positions, np.ones(n.size, dtype=np.int64)))
+            elif self.counters[name].wide:
+                position = self.positions[name]
+                parts += ((position, n >> _WIDE_BITS), (position + 1, n & (WIDE - 1)))
+            else:
+                parts.append((self.positions[name], n))
+        return parts

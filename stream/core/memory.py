@@ -1,138 +1,459 @@
 """What is remembered of entities (answers, tickets, carts, subscriptions), until it is forgotten.
 
+Records are rows of a table: the digest of the entity's id, its last time, and the fields that its
+keeper has declared. What does not fit into fields goes with a record as its ``extra``.
+
 Records live in buckets by the time of their birth. A bucket is what is written as a block of the
-state: once it is old it hardly changes, and it goes as a whole.
+state: once it is old it hardly changes, and it goes as a whole. Where more is remembered than the
+limit allows, the oldest buckets go before their time, which is part of the state too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import xxhash
+import numpy as np
+from numpy.typing import NDArray
 
+from stream.core.cells import Ints
 from stream.core.settings import MINUTE
+from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots
 
 #: A last time for records that are never forgotten.
 FOREVER: Final = 1 << 60
 BUCKET_MS: Final = 10 * MINUTE
 #: A bucket that has grown to so many records goes on in a further part.
 BUCKET_RECORDS: Final = 4096
+#: A limit that nothing reaches.
+NO_LIMIT: Final = 1 << 31
 _PARTS: Final = 1 << 20
+_BEFORE_ALL: Final = -(1 << 62)
+#: Fewer records that have left a bucket are not worth a look.
+_FEW: Final = 64
 
-#: (bucket, last time in ms, …what the entity's keeper keeps)
+#: (last time in ms, …the keeper's fields, extra)
 Record = tuple[Any, ...]
-LAST: Final = 1
+LAST: Final = 0
+
+#: The block that says what was forgotten early.
+_EARLY: Final = "early"
+_KEY: Final = "key"
+_LAST: Final = "last"
+_BUCKET: Final = "bucket"
 
 
-def digest(identifier: str) -> bytes:
-    """64 bits that stand for an id; two of a billion live ids are equal with a chance of 3%."""
-    return xxhash.xxh3_64_digest(identifier.encode())
+class _Bucket:
+    """The slots of the records that were born at about one time, and some that have moved."""
+
+    __slots__ = ("left", "name", "number", "slots")
+
+    def __init__(self, name: int, number: int) -> None:
+        self.name = name
+        #: What stands for the bucket in the table.
+        self.number = number
+        self.slots = array("i")
+        #: How many of them have moved.
+        self.left = 0
+
+    def all_slots(self) -> Slots:
+        return np.array(self.slots, dtype=np.int64)
 
 
 class Memory:
-    """Records by the digest of the entity's id. ``keep_ms``: how long after its last time."""
+    """Records by the digest of the entity's id.
 
-    def __init__(self, name: str, keep_ms: int) -> None:
+    ``keep_ms``: how long after its last time a record is kept; ``fields``: names and types of what
+    is kept; ``limit``: how many records there may be before the oldest are forgotten early;
+    ``on_drop`` gets the slots of records that are about to be forgotten.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        keep_ms: int,
+        fields: Mapping[str, type[np.generic]],
+        limit: int = NO_LIMIT,
+        on_drop: Callable[[Slots], None] | None = None,
+    ) -> None:
         self.name = name
+        #: Records that were forgotten before their time.
+        self.forgotten = 0
         self._keep_ms = keep_ms
-        self._records: dict[bytes, Record] = {}
-        self._buckets: dict[int, list[bytes]] = {}
+        self._limit = limit
+        self._on_drop = on_drop
+        self._names = (_LAST, *fields)
+        self._table = KeyTable({_BUCKET: np.int32, _LAST: np.int64, **fields})
+        self._extras: dict[int, Any] = {}
+        self._buckets: dict[int, _Bucket] = {}
+        self._numbered: list[_Bucket] = []
+        self._free_numbers: list[int] = []
         #: The part that takes new records, by the first part of its time.
         self._open: dict[int, int] = {}
-        self._changed: set[bytes] = set()
+        #: No bucket that can expire ends before this.
+        self._next_end = FOREVER
+        #: Buckets up to these were forgotten early: of those with a time, and of those without.
+        self._horizons = [_BEFORE_ALL, FOREVER - 1]
+        self._changed: list[Slots] = []
+        self._changed_rows: list[int] = []
         self._touched: set[int] = set()
+        self._early_is_new = False
+        self._early_is_touched = False
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._table)
 
-    def get(self, key: bytes) -> Record | None:
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the records take, less what ``extra`` holds."""
+        buckets = sum(b.slots.itemsize * len(b.slots) for b in self._buckets.values())
+        return self._table.nbytes + buckets
+
+    # One record ---------------------------------------------------------------------------------
+
+    def get(self, key: int) -> Record | None:
         """What ``put`` remembered, or None."""
-        return self._records.get(key)
+        slot = self._table.find_one(key)
+        return None if slot == ABSENT else self._record(slot)
 
-    def items(self) -> Iterator[tuple[bytes, Record]]:
+    def _record(self, slot: int) -> Record:
+        fields = self._table.fields
+        return (*(fields[n].item(slot) for n in self._names), self._extras.get(slot))
+
+    def items(self) -> Iterator[tuple[int, Record]]:
         """All keys and records."""
-        return iter(self._records.items())
+        for slot in self._table.live().tolist():
+            yield self._table.keys.item(slot), self._record(slot)
 
-    def put(self, key: bytes, last: int, *rest: Any) -> None:
-        """Remember an entity whose latest time is ``last`` (ms, or ``FOREVER``)."""
-        known = self._records.get(key)
-        bucket = known[0] if known else self._enter(key, last)
-        if known and (known[LAST] == FOREVER) != (last == FOREVER):
+    def put(self, key: int, last: int, *values: Any, extra: Any = None) -> int:
+        """Remember an entity whose latest time is ``last`` (ms, or ``FOREVER``); its slot."""
+        table = self._table
+        slot = table.find_one(key)
+        if slot == ABSENT:
+            slot = table.insert_one(key)
+            self._enter_one(slot, last)
+        elif (table.fields[_LAST].item(slot) == FOREVER) != (last == FOREVER):
             # What was never to be forgotten now is, or the other way round: another bucket.
-            self._touched.add(bucket)
-            bucket = self._enter(key, last)
-        self._records[key] = (bucket, last, *rest)
-        self._changed.add(key)
-        self._touched.add(bucket)
+            self._move(np.array([slot]), np.array([last]))
+        for name, value in zip(self._names, (last, *values), strict=True):
+            table.fields[name][slot] = value
+        if extra is not None:
+            self._extras[slot] = extra
+        else:
+            self._extras.pop(slot, None)
+        self._changed_rows.append(slot)
+        self._touch(table.fields[_BUCKET].item(slot))
+        return slot
 
-    def _enter(self, key: bytes, last: int) -> int:
-        first = (last // BUCKET_MS) * _PARTS if last < FOREVER else FOREVER
-        bucket = self._open.get(first, first)
-        while len(self._buckets.setdefault(bucket, [])) >= BUCKET_RECORDS:
-            bucket += 1
-        self._open[first] = bucket
-        self._buckets[bucket].append(key)
+    # Many records -------------------------------------------------------------------------------
+
+    def find(self, keys: Ints) -> Slots:
+        """The slot of each key, or ``ABSENT``."""
+        return self._table.find(keys)
+
+    def field(self, name: str) -> NDArray[Any]:
+        """A field of all records by slot, as it is until the next record is put."""
+        return self._table.fields[name]
+
+    def live(self) -> Slots:
+        """The slots of all records."""
+        return self._table.live()
+
+    def are_live(self, slots: Slots) -> Mask:
+        """Which of these slots hold a record."""
+        live: Mask = self._table.keys[slots] != NO_KEY
+        return live
+
+    def keys(self, slots: Slots) -> Ints:
+        """The keys of records."""
+        return self._table.keys[slots]
+
+    def extra_of(self, slot: int) -> Any:
+        """What goes with a record beyond its fields, or None."""
+        return self._extras.get(slot)
+
+    def without_extra(self, slots: Slots) -> Mask:
+        """Which of these records are all in their fields."""
+        if not self._extras:
+            return np.ones(slots.size, dtype=bool)
+        extras = self._extras
+        return np.array([slot not in extras for slot in slots.tolist()], dtype=bool)
+
+    def put_new(self, keys: Ints, last: Ints, extras: Sequence[Any] = (), **fields: Any) -> Slots:
+        """Remember entities that are not known, no two of them the same; their slots."""
+        slots = self._table.insert(keys)
+        self._extras.update(zip(slots.tolist(), extras, strict=True) if extras else ())
+        self._enter(slots, last)
+        self._set(slots, {_LAST: last, **fields})
+        return slots
+
+    def update(self, slots: Slots, last: Ints, **fields: Any) -> None:
+        """Change some fields of records that are known, no two of them the same."""
+        former = self._table.fields[_LAST][slots]
+        moved = (former == FOREVER) != (last == FOREVER)
+        if moved.any():
+            self._move(slots[moved], last[moved])
+        self._set(slots, {_LAST: last, **fields})
+
+    def _set(self, slots: Slots, fields: Mapping[str, Any]) -> None:
+        for name, values in fields.items():
+            self._table.fields[name][slots] = values
+        self._changed.append(slots)
+        self._touch_all(slots)
+
+    # Buckets ------------------------------------------------------------------------------------
+
+    def _touch(self, number: int) -> None:
+        self._touched.add(self._numbered[number].name)
+
+    def _touch_all(self, slots: Slots) -> None:
+        numbers = np.unique(self._table.fields[_BUCKET][slots]).tolist()
+        self._touched.update([self._numbered[number].name for number in numbers])
+
+    def _bucket(self, name: int) -> _Bucket:
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            if self._free_numbers:
+                number = self._free_numbers.pop()
+                bucket = self._numbered[number] = _Bucket(name, number)
+            else:
+                bucket = _Bucket(name, len(self._numbered))
+                self._numbered.append(bucket)
+            self._buckets[name] = bucket
+            self._next_end = min(self._next_end, _end(name))
         return bucket
 
+    def _first_part(self, last: int) -> int:
+        """The first part of the bucket for records of a time; none that is forgotten opens anew."""
+        timed, untimed = self._horizons
+        if last >= FOREVER:
+            return max(FOREVER, untimed + 1)
+        return max((last // BUCKET_MS) * _PARTS, timed + 1)
+
+    def _open_bucket(self, first: int) -> _Bucket:
+        """The part with room for at least one record."""
+        name = self._open.get(first, first)
+        bucket = self._bucket(name)
+        while len(bucket.slots) >= BUCKET_RECORDS:
+            name += 1
+            bucket = self._bucket(name)
+        self._open[first] = name
+        return bucket
+
+    def _enter_one(self, slot: int, last: int) -> None:
+        bucket = self._open_bucket(self._first_part(last))
+        bucket.slots.append(slot)
+        self._table.fields[_BUCKET][slot] = bucket.number
+
+    def _enter(self, slots: Slots, last: Ints) -> None:
+        timed, untimed = self._horizons
+        forever = last >= FOREVER
+        firsts = np.maximum((last // BUCKET_MS) * _PARTS, timed + 1)
+        firsts[forever] = max(FOREVER, untimed + 1)
+        for first in np.unique(firsts).tolist():
+            entering = slots[firsts == first]
+            while entering.size:
+                bucket = self._open_bucket(first)
+                some = entering[: BUCKET_RECORDS - len(bucket.slots)]
+                self._fill(bucket, some)
+                entering = entering[some.size :]
+
+    def _move(self, slots: Slots, last: Ints) -> None:
+        """Put records into the buckets of other times."""
+        numbers, counts = np.unique(self._table.fields[_BUCKET][slots], return_counts=True)
+        self._touch_all(slots)
+        self._enter(slots, last)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            bucket = self._numbered[number]
+            bucket.left += count
+            if bucket.left > max(_FEW, len(bucket.slots) // 2):
+                self._close_ranks(bucket)
+
+    def _close_ranks(self, bucket: _Bucket) -> None:
+        """Let go of the slots of records that have left, so that others find room."""
+        kept = self._slots_of(bucket)
+        bucket.slots = array("i", kept.astype(np.int32).tobytes())
+        bucket.left = 0
+        if bucket.name >= FOREVER:
+            first = self._first_part(FOREVER)
+            self._open[first] = min(self._open.get(first, first), bucket.name)
+
+    def _fill(self, bucket: _Bucket, slots: Slots) -> None:
+        bucket.slots.frombytes(slots.astype(np.int32).tobytes())
+        self._table.fields[_BUCKET][slots] = bucket.number
+
+    def _slots_of(self, bucket: _Bucket) -> Slots:
+        """The slots of the records that are still in a bucket."""
+        slots = np.unique(bucket.all_slots())
+        inside: Mask = self._table.fields[_BUCKET][slots] == bucket.number
+        found: Slots = slots[inside & self.are_live(slots)]
+        return found
+
+    # The store ----------------------------------------------------------------------------------
+
     def changes(self) -> Any:
-        """The records that changed since the last call."""
-        changed, self._changed = self._changed, set()
-        return [(key, self._records[key]) for key in changed if key in self._records] or None
+        """The records that changed since the last call, and what was forgotten early."""
+        changed, self._changed = self._changed, []
+        rows, self._changed_rows = self._changed_rows, []
+        early, self._early_is_new = self._early_is_new, False
+        if rows:
+            changed.append(np.array(rows, dtype=np.int64))
+        records = None
+        if changed:
+            slots = np.unique(np.concatenate(changed))
+            slots = slots[self._table.keys[slots] != NO_KEY]
+            numbers = self._table.fields[_BUCKET][slots]
+            names = np.array([bucket.name for bucket in self._numbered], dtype=np.int64)
+            if slots.size:
+                records = [names[numbers].tobytes(), *self._dumped(slots)]
+        if records is None and not early:
+            return None
+        return [self._early() if early else None, records]
+
+    def _early(self) -> Any:
+        return [*self._horizons, self.forgotten]
+
+    def _dumped(self, slots: Slots) -> Any:
+        columns = {name: self._table.fields[name][slots].tobytes() for name in self._names}
+        columns[_KEY] = self._table.keys[slots].tobytes()
+        extras = [
+            (place, self._extras[slot])
+            for place, slot in enumerate(slots.tolist() if self._extras else ())
+            if slot in self._extras
+        ]
+        return [columns, extras]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for buckets whose block already holds it."""
-        for key, record in change:
-            if is_newer(str(record[0])):
-                self._place(key, tuple(record))
-                self._touched.add(record[0])
+        early, records = change
+        if early is not None and is_newer(_EARLY):
+            self._set_early(early)
+            self._early_is_touched = True
+        if records is None:
+            return
+        names = np.frombuffer(records[0], dtype=np.int64)
+        columns, extras = records[1:]
+        held = self._held_later(np.frombuffer(columns[_KEY], dtype=np.int64), is_newer)
+        for name in np.unique(names).tolist():
+            if is_newer(str(name)):
+                self._place(name, (names == name) & ~held, columns, extras)
+                self._touched.add(name)
 
-    def _place(self, key: bytes, record: Record) -> None:
-        known = self._records.get(key)
-        if known is None or known[0] != record[0]:
-            self._buckets.setdefault(record[0], []).append(key)
-        self._records[key] = _frozen(record)
+    def _held_later(self, keys: Ints, is_newer: Callable[[str], bool]) -> Mask:
+        """Which entities have moved since, into a bucket whose block already holds them."""
+        slots = self._table.find(keys)
+        held: Mask = slots != ABSENT
+        numbers = self._table.fields[_BUCKET][slots]
+        for number in np.unique(numbers[held]).tolist():
+            if is_newer(str(self._numbered[number].name)):
+                held &= numbers != number
+        return held
+
+    def _set_early(self, early: Any) -> None:
+        *self._horizons, self.forgotten = early
+        self._next_end = _BEFORE_ALL
+
+    def _place(self, name: int, chosen: Mask | None, columns: Any, extras: Any) -> None:
+        """Put dumped records in a bucket, in the place of what is known of the same entities."""
+        table = self._table
+        keys = np.frombuffer(columns[_KEY], dtype=np.int64)
+        places = np.arange(keys.size) if chosen is None else np.flatnonzero(chosen)
+        keys = keys[places]
+        bucket = self._bucket(name)
+        slots = table.find(keys)
+        new = slots == ABSENT
+        slots[new] = table.insert(keys[new])
+        table.fields[_BUCKET][slots[new]] = -1
+        self._fill(bucket, slots[table.fields[_BUCKET][slots] != bucket.number])
+        for field in self._names:
+            values = np.frombuffer(columns[field], dtype=table.fields[field].dtype)
+            table.fields[field][slots] = values[places]
+        if self._extras:
+            for slot in slots.tolist():
+                self._extras.pop(slot, None)
+        if extras:
+            slot_at = dict(zip(places.tolist(), slots.tolist(), strict=True))
+            for place, extra in extras:
+                if place in slot_at:
+                    self._extras[slot_at[place]] = _frozen(extra)
 
     def touched(self) -> set[str]:
         """The buckets that have changed since the last call."""
         touched, self._touched = self._touched, set()
-        return {str(bucket) for bucket in touched}
+        blocks = {str(bucket) for bucket in touched}
+        if self._early_is_touched:
+            self._early_is_touched = False
+            blocks.add(_EARLY)
+        return blocks
 
     def dump(self, block: str) -> Any:
         """The records of a bucket."""
-        bucket = int(block)
-        return [
-            (key, record)
-            for key in self._buckets.get(bucket, ())
-            if (record := self._records.get(key)) is not None and record[0] == bucket
-        ]
+        if block == _EARLY:
+            return self._early()
+        return self._dumped(self._slots_of(self._bucket(int(block))))
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dumped bucket in place."""
-        for key, record in dumped:
-            self._place(key, tuple(record))
+        if block == _EARLY:
+            self._set_early(dumped)
+        else:
+            self._place(int(block), None, *dumped)
 
     def expire(self, at: int) -> Iterator[str]:
         """Forget what is older than it is kept; yields the buckets that are gone.
 
-        A record that was used since its birth moves to a younger bucket.
+        A record that was used since its birth moves to a younger bucket. Beyond the limit the
+        oldest buckets go too.
         """
         limit = at - self._keep_ms
-        for bucket in [b for b in self._buckets if (b // _PARTS + 1) * BUCKET_MS <= limit]:
-            for key in self._buckets.pop(bucket):
-                record = self._records.get(key)
-                if record is None or record[0] != bucket:
-                    continue
-                del self._records[key]
-                if record[LAST] >= limit:
-                    self.put(key, *record[1:])
-                else:
-                    self._changed.discard(key)
-            self._touched.discard(bucket)
-            self._open.pop(bucket, None)
-            yield str(bucket)
+        if self._next_end <= limit:
+            timed, untimed = self._horizons
+            for name in list(self._buckets):
+                if name <= timed or FOREVER <= name <= untimed:
+                    # A log that was cut off before the block's end may hold it still.
+                    self._drop(name, _BEFORE_ALL, everything=True)
+                    yield str(name)
+                elif _end(name) <= limit:
+                    self._drop(name, limit)
+                    yield str(name)
+            self._next_end = min(map(_end, self._buckets), default=FOREVER)
+        while len(self._table) > self._limit:
+            name = min(self._buckets)
+            self.forgotten += self._drop(name, _BEFORE_ALL, everything=True)
+            self._horizons[name >= FOREVER] = name
+            self._early_is_new = self._early_is_touched = True
+            yield str(name)
+
+    def _drop(self, name: int, limit: int, *, everything: bool = False) -> int:
+        """Let go of a bucket, and of its records that were not used since; how many went."""
+        bucket = self._buckets.pop(name)
+        slots = self._slots_of(bucket)
+        self._touched.discard(name)
+        self._open.pop(name, None)
+        last = self._table.fields[_LAST][slots]
+        used = np.zeros(slots.size, dtype=bool) if everything else last >= limit
+        gone = slots[~used]
+        if gone.size:
+            if self._on_drop is not None:
+                self._on_drop(gone)
+            self._table.remove(gone)
+            if self._extras:
+                for slot in gone.tolist():
+                    self._extras.pop(slot, None)
+        if used.any():
+            self._enter(slots[used], last[used])
+            self._changed.append(slots[used])
+            self._touch_all(slots[used])
+        self._free_numbers.append(bucket.number)
+        return int(gone.size)
 
 
-def _frozen(record: Record) -> Record:
+def _end(name: int) -> int:
+    """When the time of a bucket ends; never, for what is not forgotten."""
+    return FOREVER if name >= FOREVER else (name // _PARTS + 1) * BUCKET_MS
+
+
+def _frozen(value: Any) -> Any:
     """Lists that came from msgpack as the tuples they were."""
-    return tuple(_frozen(tuple(x)) if isinstance(x, list) else x for x in record)
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -18,6 +18,7 @@ from stream.core.kpi import Column
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(GAMMA)
+_NEAR_AN_EDGE = 1e-9
 #: The largest value with a bucket of its own: ten thousand years in ms; what is above shares it.
 LARGEST = 10_000 * 366 * 86_400_000
 #: Bucket 0 is exactly zero, bucket k+1 holds (γ^(k−1), γ^k].
@@ -30,6 +31,16 @@ def bucket(value: int) -> int:
     if value <= 0:
         return 0
     return min(math.ceil(math.log(value) / _LOG_GAMMA), BUCKETS - 2) + 1
+
+
+def buckets(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``bucket`` of many."""
+    places = np.log(np.maximum(values, 1)) / _LOG_GAMMA
+    found = np.where(values <= 0, 0, np.minimum(np.ceil(places), BUCKETS - 2).astype(np.int64) + 1)
+    # Logarithms of arrays may differ in the last digit, which matters next to an edge.
+    for i in np.flatnonzero(np.abs(places - np.rint(places)) < _NEAR_AN_EDGE).tolist():
+        found[i] = bucket(int(values[i]))
+    return found
 
 
 #: The value that stands for each bucket: zero, or the middle in relative terms.

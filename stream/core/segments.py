@@ -7,9 +7,12 @@ over several of them mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from stream.core.cells import Ints
 from stream.core.labels import Labels
 from stream.core.settings import DAY, Settings
 from stream.core.values import OTHER, Segment, Sighting, Values
@@ -77,6 +80,22 @@ class Segments:
                 segment = self.rows[row]
                 if segment is not None and (folded := self._values.refolded(segment)) != segment:
                     self._rename(row, folded)
+
+    def known_rows(self, labels: Sequence[Labels], currencies: Sequence[str | None]) -> Ints | None:
+        """The rows of many events; None where any is to be found by ``row``, in its turn."""
+        if self._generation != self._values.generation:
+            return None
+        rows = list(map(self._cache.get, zip(labels, currencies, strict=True)))
+        return None if None in rows else np.array(rows, dtype=np.int64)
+
+    def saw(self, rows: Ints, at: Ints) -> None:
+        """Note that events of ``known_rows`` were accepted at times that only move on."""
+        # The last of each row is the first from behind.
+        distinct, last = np.unique(rows[::-1], return_index=True)
+        seen = distinct.tolist()
+        for row, time in zip(seen, at[::-1][last].tolist(), strict=True):
+            self._seen[row] = time
+        self._changed.update(seen)
 
     def _find(self, labels: Labels, currency: str | None, at: int) -> int:
         given = (*(labels.values.get(d) for d in self._dimensions), currency)

@@ -78,6 +78,8 @@ class Settings:
     evaluate_ms: int = 5 * SECOND
     max_values_per_dimension: int = 100
     max_segments: int = 10_000
+    #: How many entities of a kind a shard remembers; beyond, the oldest are forgotten early.
+    max_remembered: int = 5_000_000
     cart_timeout_ms: int = 30 * MINUTE
     rapid_response_ms: int = 5 * MINUTE
     rapid_resolution_ms: int = 24 * HOUR

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from stream.core.active import ActiveStore
 from stream.core.catalogue import LAYOUT, TOPICS
 from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
 from stream.core.evaluate import Share
-from stream.core.event import Event, Invalid, Outcome
+from stream.core.event import Invalid, Outcome
 from stream.core.health import LocalHealth
-from stream.core.labels import Labels
-from stream.core.memory import Memory, digest
+from stream.core.intake import FUTURE_MS, LONG_AGO, Intake, Refusal
+from stream.core.memory import Memory
 from stream.core.segments import Segments
-from stream.core.settings import MINUTE, SHORTEST_MEMORY, Settings
+from stream.core.settings import Settings
 from stream.core.signals import SignalTable
 from stream.core.tally import Tally, WindowStore
 from stream.core.topic import Context, Keeper, Store
 from stream.core.values import Values
 
-#: Events further ahead of the clock than this are refused.
-FUTURE_MS = MINUTE
-
-_LONG_AGO = -(1 << 60)
-
-
-class Refusal(NamedTuple):
-    """A record that was not accepted: its place in the batch, the outcome and the reason."""
-
-    place: int
-    outcome: Outcome
-    path: str
-    reason: str
+__all__ = ["FUTURE_MS", "Progress", "Refusal", "Shard"]
 
 
 class Progress:
@@ -56,7 +44,7 @@ class Progress:
         #: The earliest ``occurred_at`` ever accepted.
         self.first: int | None = None
         #: The latest time that the shard has seen.
-        self.now = _LONG_AGO
+        self.now = LONG_AGO
         self._last: Any = None
         self._touched = False
 
@@ -111,20 +99,12 @@ class Progress:
         return iter(())
 
 
-class _Kind(NamedTuple):
-    """How to treat an event type."""
-
-    topic: str
-    handle: Callable[[Any, int, int, Labels], None]
-    is_orphan: Callable[[Any, int], bool] | None
-    never_late: bool
-
-
 class Shard:
     """Takes in batches of records; holds everything that is known of them.
 
     ``event_time``: the time is that of the events, not of a clock, and one for all topics, as in
     ``replay``; valid events after ``until`` are left out then. ``values`` is shared by all shards.
+    ``columns`` False looks at every record on its own, with the same result.
     """
 
     def __init__(
@@ -134,6 +114,7 @@ class Shard:
         *,
         event_time: bool = False,
         until: int | None = None,
+        columns: bool = True,
     ) -> None:
         self.settings = settings
         self._until = until
@@ -146,20 +127,18 @@ class Shard:
         self._event_time = event_time
         self._seen = {name: SeenIds(name, settings.dedupe_ms) for name in TOPICS}
         self._decoders: dict[str | None, Decoder] = {}
-        context = Context(settings, LAYOUT, self.tally, self.segments, self.active, self.signals)
+        context = Context(settings, LAYOUT, self.tally, self.active, self.signals)
         self._keepers: tuple[Keeper, ...] = tuple(t.keeper(context) for t in TOPICS.values())
-        self._kinds = dict(self._make_kinds())
-
-    def _make_kinds(self) -> Iterator[tuple[type[Event], _Kind]]:
-        for topic, keeper in zip(TOPICS.values(), self._keepers, strict=True):
-            handlers: Mapping[type[Event], Callable[[Any, int, int, Labels], None]]
-            handlers, orphans = keeper.handlers(), keeper.orphans()
-            for kind in topic.types:
-                struct = kind.struct
-                yield (
-                    struct,
-                    _Kind(topic.name, handlers[struct], orphans.get(struct), kind.never_late),
-                )
+        self._intake = Intake(
+            settings,
+            self.progress,
+            self._seen,
+            self.segments,
+            list(zip(TOPICS.values(), self._keepers, strict=True)),
+            event_time=event_time,
+            until=until,
+            columns=columns,
+        )
 
     def stores(self) -> list[Store]:
         """All parts of the state; segments come first, since recovery needs them first."""
@@ -173,39 +152,16 @@ class Shard:
         ]
 
     def ingest(
-        self, topic: str | None, values: Sequence[bytes | None], now: int = _LONG_AGO
+        self, topic: str | None, values: Sequence[bytes | None], now: int = LONG_AGO
     ) -> list[Refusal]:
         """Take in records of a topic (None: of any) in order; those that were not accepted.
 
         ``now`` is the clock's time in ms; it is not used where events are the clock. Every record
         has one outcome, which is counted.
         """
-        progress = self.progress
         if not self._event_time:
-            progress.now = max(progress.now, now)
-        decoder = self._decoder(topic)
-        refusals: list[Refusal] = []
-        accepted: dict[str, int] = {}
-        for i, (event, occurred, labels) in enumerate(zip(*decoder.decode(values), strict=True)):
-            if isinstance(event, Invalid):
-                progress.count(topic or "", "invalid")
-                refusals.append(Refusal(i, "invalid", event.path, event.reason))
-                continue
-            if self._until is not None and occurred > self._until:
-                continue
-            kind = self._kinds[type(event)]
-            key = digest(event.event_id)
-            refusal = self._refusal(kind, event, occurred, key)
-            if refusal is not None:
-                progress.count(kind.topic, refusal[0])
-                refusals.append(Refusal(i, *refusal))
-                continue
-            self._accept(kind.topic, occurred, key)
-            kind.handle(event, occurred, progress.now, labels)
-            accepted[kind.topic] = accepted.get(kind.topic, 0) + 1
-        for name, n in accepted.items():
-            progress.count(name, "accepted", n)
-        return refusals
+            self.progress.now = max(self.progress.now, now)
+        return self._intake.take(topic, self._decoder(topic).decode(values))
 
     def _decoder(self, topic: str | None) -> Decoder:
         decoder = self._decoders.get(topic)
@@ -213,44 +169,13 @@ class Shard:
             decoder = self._decoders[topic] = Decoder(topic)
         return decoder
 
-    def _refusal(
-        self, kind: _Kind, event: Event, occurred: int, key: bytes
-    ) -> tuple[Outcome, str, str] | None:
-        """The outcome, field path and reason of an event that is not accepted."""
-        now = self.progress.now
-        clock = now if self._event_time else self.progress.clocks.get(kind.topic, _LONG_AGO)
-        if self._seen[kind.topic].has(key, clock):
-            return "duplicate", "event_id", "an event with this id was accepted before"
-        if not self._event_time and occurred > now + FUTURE_MS:
-            return "future", "occurred_at", "is more than 60 s ahead of the clock"
-        if (
-            occurred < now - SHORTEST_MEMORY
-            and not kind.never_late
-            and occurred < self.settings.late_before(now)
-        ):
-            return "late", "occurred_at", "is older than every window and than 7 days"
-        if kind.is_orphan is not None and kind.is_orphan(event, occurred):
-            return "orphan", "type", "what this event refers to is not remembered"
-        return None
-
-    def _accept(self, topic: str, occurred: int, key: bytes) -> None:
-        progress = self.progress
-        clock = max(occurred, progress.clocks.get(topic, _LONG_AGO))
-        progress.clocks[topic] = clock
-        if self._event_time:
-            clock = progress.now = max(progress.now, occurred)
-        if progress.first is None or occurred < progress.first:
-            progress.first = occurred
-        self._seen[topic].add(key, clock)
-
     def time_of(self, value: bytes) -> int | None:
         """``occurred_at`` of a record, if it would be accepted now; changes nothing."""
-        (event,), (occurred,), _ = self._decoder(None).decode([value])
+        decoded = self._decoder(None).decode([value])
+        event, occurred = decoded.events[0], int(decoded.at[0])
         if isinstance(event, Invalid) or (self._until is not None and occurred > self._until):
             return None
-        kind = self._kinds[type(event)]
-        refusal = self._refusal(kind, event, occurred, digest(event.event_id))
-        return occurred if refusal is None else None
+        return occurred if self._intake.refusal_now(event, occurred) is None else None
 
     def advance(self, at: int) -> None:
         """All that happened before ``at`` was seen: what waits for that time comes due."""
@@ -295,10 +220,12 @@ class Shard:
         """How many entities and event ids are in memory, by kind."""
         sizes = {"event_ids": sum(len(seen) for seen in self._seen.values())}
         for keeper in self._keepers:
-            for store in keeper.stores():
-                if isinstance(store, Memory):
-                    sizes[store.name] = len(store)
+            sizes |= keeper.remembered()
         return sizes
+
+    def forgotten(self) -> dict[str, int]:
+        """How many entities were forgotten before their time, by kind, since the shard exists."""
+        return {store.name: store.forgotten for store in self.stores() if isinstance(store, Memory)}
 
     def close(self) -> None:
         """Let go of what is shared with other shards."""

@@ -6,7 +6,6 @@ latest value of each customer and signal.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -14,12 +13,12 @@ import numpy as np
 
 from stream.core.cells import Ints
 from stream.core.kpi import Column
+from stream.core.memory import Memory
 from stream.core.settings import Window
+from stream.core.table import ABSENT, KeyTable, Slots, digest, grown
 
 #: A customer whose score is below this is at risk.
 AT_RISK_BELOW: Final = 40
-#: Fewer rows than this are not worth clearing up.
-_MANY: Final = 10_000
 
 
 class LatestSignals(NamedTuple):
@@ -45,60 +44,89 @@ class LatestSignals(NamedTuple):
 
 
 class SignalTable:
-    """One row per customer and signal: when it was said, under which labels, its weight and value.
+    """What customers' signals said last: a view of the records that are remembered of them.
 
-    Signals of weight 0 are not there.
+    A record is of one customer and signal; its fields are those of ``FIELDS``. Signals of weight 0
+    are not there.
     """
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self._weights = weights
-        self.clear()
+    #: The digest of the customer's id, that of the signal's name, the row of the labels.
+    FIELDS: Final[Mapping[str, type[np.generic]]] = {
+        "customer": np.int64,
+        "signal": np.int64,
+        "row": np.int32,
+        "value": np.float64,
+    }
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._slots: dict[tuple[bytes, str], int] = {}
-        self._customers: dict[bytes, int] = {}
-        self.customer = array("q")
-        self.at = array("q")
-        self.row = array("q")
-        self.weight = array("d")
-        self.value = array("d")
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self._weights = {digest(name): weight for name, weight in weights.items()}
+        self._memory: Memory | None = None
+        #: Customers by number, and how many signals are remembered of each.
+        self._customers = KeyTable({"signals": np.int32})
+        #: The number of the customer, by the slot of the record.
+        self._number = np.zeros(0, dtype=np.int32)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        """How many customers there are."""
+        return len(self._customers)
 
-    def put(self, customer: bytes, signal: str, at: int, row: int, value: float) -> None:
-        """Set the latest value of a customer's signal."""
-        weight = self._weights.get(signal, 1.0)
-        if not weight:
-            return
-        slot = self._slots.get((customer, signal))
-        if slot is None:
-            self._slots[customer, signal] = len(self.at)
-            number = self._customers.setdefault(customer, len(self._customers))
-            self.customer.append(number)
-            self.at.append(at)
-            self.row.append(row)
-            self.weight.append(weight)
-            self.value.append(value)
-        else:
-            self.at[slot], self.row[slot], self.value[slot] = at, row, value
+    def watch(self, memory: Memory) -> None:
+        """Show what a memory holds."""
+        self._memory = memory
 
-    def mostly_before(self, at: int) -> bool:
-        """Whether most of many rows were said before ``at``."""
-        if len(self.at) < _MANY:
-            return False
-        return int((np.array(self.at) < at).sum()) * 2 > len(self.at)
+    def counts(self, customers: Ints) -> Ints:
+        """How many signals are remembered of each customer."""
+        numbers = self._customers.find(customers)
+        return np.where(numbers == ABSENT, 0, self._customers.fields["signals"][numbers])
+
+    def entered(self, slots: Slots, customers: Ints) -> None:
+        """Note that records are new."""
+        distinct, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
+        numbers = self._customers.find(distinct)
+        new = numbers == ABSENT
+        numbers[new] = self._customers.insert(distinct[new])
+        self._customers.fields["signals"][numbers[new]] = 0
+        self._customers.fields["signals"][numbers] += counts.astype(np.int32)
+        if slots.size and int(slots.max()) >= self._number.size:
+            self._number = grown(self._number, (int(slots.max()) + 1) * 5 // 4)
+        self._number[slots] = numbers[which]
+
+    def left(self, slots: Slots) -> None:
+        """Note that records go."""
+        numbers, counts = np.unique(self._number[slots], return_counts=True)
+        self._customers.fields["signals"][numbers] -= counts.astype(np.int32)
+        self._customers.remove(numbers[self._customers.fields["signals"][numbers] == 0])
+
+    def recovered(self) -> None:
+        """The memory was loaded: number the customers anew."""
+        if self._memory is not None:
+            self._customers = KeyTable({"signals": np.int32})
+            slots = self._memory.live()
+            self.entered(slots, self._memory.field("customer")[slots])
 
     def within(self, window: Window, at: int, segments: Ints) -> LatestSignals:
         """What was said in the window at time ``at``; ``segments`` has the segment of each row."""
-        times = np.array(self.at, dtype=np.int64)
+        if self._memory is None:
+            return LatestSignals(_NONE, _NONE, _NO_NUMBERS, _NO_NUMBERS)
+        slots, memory = self._memory.live(), self._memory
+        times = memory.field("last")[slots]
         end = (at // window.pane_ms + 1) * window.pane_ms
-        kept = (times >= window.start(at)) & (times < end)
-        weights = np.array(self.weight)[kept]
+        slots = slots[(times >= window.start(at)) & (times < end)]
+        weights = self._weights_of(memory.field("signal")[slots])
+        slots, weights = slots[weights != 0], weights[weights != 0]
         return LatestSignals(
-            segments[np.array(self.row, dtype=np.int64)[kept]],
-            np.array(self.customer, dtype=np.int64)[kept],
+            segments[memory.field("row")[slots]],
+            self._number[slots].astype(np.int64),
             weights,
-            weights * np.array(self.value)[kept],
+            weights * memory.field("value")[slots],
         )
+
+    def _weights_of(self, signals: Ints) -> Column:
+        weights = np.ones(signals.size)
+        for signal, weight in self._weights.items():
+            weights[signals == signal] = weight
+        return weights
+
+
+_NONE: Final = np.empty(0, dtype=np.int64)
+_NO_NUMBERS: Final = np.empty(0)

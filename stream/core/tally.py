@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_by_time
-from stream.core.layout import Contribution
+from stream.core.layout import Contribution, Parts
 from stream.core.settings import MINUTE, Window
 
 #: Panes are kept this much longer than the window needs, for evaluations that lag behind.
@@ -19,6 +19,7 @@ GRACE_MS = MINUTE
 
 #: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
 Facts = tuple[Ints, Ints, Ints]
+_NO_FACTS: Facts = (np.empty(0, dtype=np.int64),) * 3
 
 
 class Tally:
@@ -29,6 +30,21 @@ class Tally:
         self.unit_ms = reduce(math.gcd, (w.pane_ms for w in windows))
         self._added = _Gathered()
         self._taken = _Gathered()
+        self._columns: list[Facts] = []
+
+    def add_columns(self, times: Ints, rows: Ints, parts: Parts) -> None:
+        """Count facts that happened at ``times`` (ms) in segments' rows.
+
+        ``parts`` are what they add: positions, or one for all, and how much of it.
+        """
+        units, low = times // self.unit_ms, rows << COUNTER_BITS
+        for positions, values in parts:
+            some = values != 0
+            if some.all():
+                self._columns.append((units, low | positions, values))
+            elif some.any():
+                where = positions if isinstance(positions, int) else positions[some]
+                self._columns.append((units[some], low[some] | where, values[some]))
 
     def add(self, at: int, row: int, contribution: Contribution) -> None:
         """Count a fact that happened at ``at`` (ms) in a segment's row."""
@@ -48,13 +64,15 @@ class Tally:
         """The sums since the last call, in order of time."""
         added, self._added = self._added, _Gathered()
         taken, self._taken = self._taken, _Gathered()
-        units, low, values = added.counters(self.unit_ms)
+        facts, self._columns = self._columns, []
+        if added.times:
+            facts.append(added.counters(self.unit_ms))
         if taken.times:
-            units_back, low_back, values_back = taken.counters(self.unit_ms)
-            units = np.concatenate((units, units_back))
-            low = np.concatenate((low, low_back))
-            values = np.concatenate((values, -values_back))
-        return summed_by_time(units, low, values)
+            units, low, values = taken.counters(self.unit_ms)
+            facts.append((units, low, -values))
+        if not facts:
+            return _NO_FACTS
+        return summed_by_time(*(np.concatenate(part) for part in zip(*facts, strict=True)))
 
 
 class _Gathered:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.event import Refused
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
@@ -28,6 +30,12 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MINUTES: Final[dict[str, int]] = {}
 _SECONDS: Final = {f"{s:02}.": s * SECOND for s in range(60)}
 _MILLISECONDS: Final = {f"{ms:03}{z}": ms for ms in range(1000) for z in "Zz"}
+# The usual form, column by column.
+_USUAL_LENGTH: Final = 24
+_DIGITS: Final = np.array([*range(4), 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 22])
+_MARKS: Final = np.array([4, 7, 10, 13, 16, 19, 23])
+_USUAL_MARKS: Final = np.frombuffer(b"--T::.Z", dtype=np.uint8)
+_DAYS_OF_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _WHOLE_SECONDS: Final = {f"{s:02}{z}": s * SECOND for s in range(60) for z in "Zz"}
 
 
@@ -47,6 +55,45 @@ def parse(text: str) -> int:
     except KeyError:
         pass
     return _read(text)
+
+
+def parse_all(texts: Sequence[str]) -> Ints:
+    """``parse`` of many, quick where all have the form 2026-03-02T10:00:00.000Z.
+
+    Raises:
+        Refused: as ``parse``, for the first that can't be read.
+    """
+    joined = "".join(texts)
+    if len(joined) == _USUAL_LENGTH * len(texts) and joined.isascii():
+        found = _read_usual(joined, len(texts))
+        if found is not None:
+            return found
+    return np.fromiter(map(parse, texts), dtype=np.int64, count=len(texts))
+
+
+def _read_usual(joined: str, count: int) -> Ints | None:
+    """Texts of the usual form and of times that there are; None where any may be another."""
+    letters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(count, _USUAL_LENGTH)
+    digits = letters[:, _DIGITS].T.astype(np.int64) - ord("0")
+    if ((digits < 0) | (digits > 9)).any() or (letters[:, _MARKS] != _USUAL_MARKS).any():
+        return None
+    year = 1000 * digits[0] + 100 * digits[1] + 10 * digits[2] + digits[3]
+    month, day = 10 * digits[4] + digits[5], 10 * digits[6] + digits[7]
+    hour, minute = 10 * digits[8] + digits[9], 10 * digits[10] + digits[11]
+    second = 10 * digits[12] + digits[13]
+    # The 29th of February and leap seconds are looked at one by one.
+    if (
+        ((month < 1) | (month > 12) | (day < 1) | (hour > 23) | (minute > 59) | (second > 59)).any()
+        or (year < 1).any()
+        or (day > _DAYS_OF_MONTH[month]).any()
+    ):
+        return None
+    months = (year - 1970) * 12 + month - 1
+    first: Ints = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    minutes = ((first + day - 1) * 24 + hour) * 60 + minute
+    ms: Ints = 100 * digits[14] + 10 * digits[15] + digits[16]
+    at: Ints = minutes * MINUTE + second * SECOND + ms
+    return at
 
 
 def _read(text: str) -> int:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from operator import attrgetter
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+import numpy as np
 
 from stream.core.active import ActiveStore
+from stream.core.cells import Ints
 from stream.core.event import Event, EventType
-from stream.core.kpi import Counter, Kpi
+from stream.core.kpi import Column, Counter, Kpi
 from stream.core.labels import Labels
 from stream.core.layout import Layout
-from stream.core.segments import Segments
+from stream.core.memory import Memory
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
+from stream.core.table import Mask, digests
 from stream.core.tally import Tally
 
 #: How many contributions of equal events a keeper remembers, so as not to work them out again.
@@ -51,35 +56,86 @@ class Context:
     settings: Settings
     layout: Layout
     tally: Tally
-    segments: Segments
     active: ActiveStore
     signals: SignalTable
+
+
+class Arrivals(NamedTuple):
+    """Accepted events of one type or several that are handled alike, in columns.
+
+    No two of them are of the same entity. ``keys`` are the digests of the entities' ids,
+    ``occurred`` and ``at`` are in ms, ``rows`` are those of the events' segments.
+    """
+
+    events: Sequence[Any]
+    keys: Ints
+    occurred: Ints
+    at: Ints
+    rows: Ints
+    labels: Sequence[Labels]
+
+
+#: Handles one accepted event: (event, key, occurred, at, row, labels), as in ``Arrivals``.
+RowHandler = Callable[[Any, int, int, int, int, Labels], None]
+#: Handles the usual among many accepted events, and says which ones it has left alone.
+ColumnHandler = Callable[[Arrivals], Mask]
+
+
+def flags(values: Sequence[bool | None]) -> Ints:
+    """1 for true, 0 for false and for what was left out."""
+    return np.array(values, dtype=bool).astype(np.int64)
+
+
+def numbers(values: Sequence[float | None]) -> Column:
+    """Numbers, NaN for what was left out."""
+    return np.array(values, dtype=np.float64)
 
 
 class Keeper:
     """Turns a topic's accepted events into counts, with what it remembers of their entities.
 
-    Handlers take (event, occurred, at, labels): both times in ms, ``at`` that of the arrival.
+    Every type has a handler of single events, which is its definition. Types of which there are
+    many may have one of columns too, that does the same to the usual of them at once.
     """
+
+    #: The field with the id of the entity that is remembered, for types that have it.
+    entity: ClassVar[str] = ""
 
     def __init__(self, context: Context) -> None:
         self.settings = context.settings
         self.layout = context.layout
         self.tally = context.tally
-        self.segments = context.segments
         self.active = context.active
 
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
         """What to do with an accepted event, by its type."""
         return {}
 
-    def orphans(self) -> Mapping[type[Event], Callable[[Any, int], bool]]:
-        """Types that may be orphans, and whether an event (at its ``occurred_at``) is one."""
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        """What to do with many, for types where there is a way."""
         return {}
+
+    def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
+        """Types that may be orphans, and whether an event (its key, its time) is one."""
+        return {}
+
+    def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints | None:
+        """What stands for the entities of events of a type; None where none is remembered."""
+        if self.entity not in struct.__struct_fields__:
+            return None
+        return digests(map(attrgetter(self.entity), events), len(events))
+
+    def need_order(self, struct: type[Event], labels: Iterable[Labels]) -> bool:
+        """Whether events of a type must come in their order among all, for the labels' sake."""
+        return False
 
     def stores(self) -> Sequence[Store]:
         """What is remembered."""
         return ()
+
+    def remembered(self) -> Mapping[str, int]:
+        """How many entities there are, by kind."""
+        return {store.name: len(store) for store in self.stores() if isinstance(store, Memory)}
 
     def advance(self, at: int) -> None:
         """Time has come to ``at``, and all that happened before was seen."""

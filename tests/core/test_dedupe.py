@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import xxhash
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.cells import Ints
 from stream.core.dedupe import SeenIds
 from stream.core.settings import MINUTE
+from stream.core.table import digest
 
 DEDUPE = 3 * MINUTE
 
@@ -21,8 +23,16 @@ ARRIVALS = st.lists(
 )
 
 
-def key(number: int) -> bytes:
-    return xxhash.xxh3_64_digest(b"%d" % number)
+def key(number: int) -> Ints:
+    return np.array([digest(str(number))], dtype=np.int64)
+
+
+def has(seen: SeenIds, number: int, clock: int) -> bool:
+    return seen.is_repeat(int(seen.arrivals(key(number))[0]), clock)
+
+
+def add(seen: SeenIds, number: int, clock: int) -> None:
+    seen.add(key(number), np.array([clock], dtype=np.int64))
 
 
 def packed(data: Any) -> Any:
@@ -69,16 +79,16 @@ def test_an_id_is_known_for_as_long_as_configured_and_also_after_a_recovery(
     for step, number, flushes in arrivals:
         clock += step
         duplicate = number in accepted and clock - accepted[number] <= DEDUPE
-        assert seen.has(key(number), clock) == duplicate
+        assert has(seen, number, clock) == duplicate
         if not duplicate:
             accepted[number] = clock
-            seen.add(key(number), clock)
+            add(seen, number, clock)
         if flushes:
             log.flush(seen, clock)
     log.flush(seen, clock)
     again = log.recovered(clock)
     for number, at in accepted.items():
-        assert again.has(key(number), clock) == (clock - at <= DEDUPE)
+        assert has(again, number, clock) == (clock - at <= DEDUPE)
 
 
 @given(ARRIVALS)
@@ -88,8 +98,37 @@ def test_ids_are_forgotten_once_no_repeat_can_be_a_duplicate(
     clock, seen = 0, SeenIds("cx.visit", DEDUPE)
     for step, number, _ in arrivals:
         clock += step
-        if not seen.has(key(number), clock):
-            seen.add(key(number), clock)
+        if not has(seen, number, clock):
+            add(seen, number, clock)
     seen.changes()
     list(seen.expire(clock + DEDUPE + 2 * MINUTE))
     assert len(seen) == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12), max_size=12))
+def test_ids_that_come_many_at_a_time_are_known_as_if_they_had_come_one_by_one(
+    batches: list[list[int]],
+) -> None:
+    together, alone = SeenIds("cx.visit", DEDUPE), SeenIds("cx.visit", DEDUPE)
+    for clock, batch in enumerate(batches):
+        keys = np.concatenate([key(number) for number in batch])
+        together.add(keys, np.full(len(batch), clock, dtype=np.int64))
+        for number in batch:
+            add(alone, number, clock)
+    keys = np.concatenate([key(number) for number in range(31)])
+    assert together.arrivals(keys).tolist() == alone.arrivals(keys).tolist()
+    assert len(together) == len(alone) == len({n for batch in batches for n in batch})
+
+
+def test_what_is_forgotten_makes_room() -> None:
+    seen = SeenIds("cx.visit", DEDUPE)
+    sizes = []
+    for minute in range(60):
+        numbers = range(minute * 1000, minute * 1000 + 1000)
+        keys = np.concatenate([key(number) for number in numbers])
+        seen.add(keys, np.full(1000, minute * MINUTE, dtype=np.int64))
+        seen.changes()
+        list(seen.expire(minute * MINUTE))
+        sizes.append(seen.nbytes)
+    assert max(sizes[10:]) <= max(sizes[:10])
+    assert len(seen) == 4000

@@ -4,63 +4,70 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream.core.memory import BUCKET_MS, BUCKET_RECORDS, FOREVER, Memory, digest
+import msgspec
+import numpy as np
+
+from stream.core.memory import BUCKET_MS, BUCKET_RECORDS, FOREVER, Memory
+from stream.core.table import digest
 
 KEEP = 6 * BUCKET_MS
 A, B = digest("a"), digest("b")
 
 
-def rest(memory: Memory, key: bytes) -> Any:
-    record = memory.get(key)
-    return None if record is None else record[1:]
+def new_memory(limit: int = 1 << 30) -> Memory:
+    return Memory("carts", KEEP, {"row": np.int32}, limit)
+
+
+def packed(data: Any) -> Any:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(data))
 
 
 def logged(memory: Memory) -> tuple[Any, dict[str, Any]]:
-    changes = memory.changes()
-    return changes, {block: memory.dump(block) for block in memory.touched()}
+    changes = packed(memory.changes())
+    return changes, {block: packed(memory.dump(block)) for block in memory.touched()}
 
 
 def test_the_last_put_is_remembered() -> None:
-    memory = Memory("carts", KEEP)
-    memory.put(A, 5, "x")
-    memory.put(A, 9, "y")
-    assert rest(memory, A) == (9, "y")
-    assert rest(memory, B) is None
+    memory = new_memory()
+    memory.put(A, 5, 1)
+    memory.put(A, 9, 2)
+    assert memory.get(A) == (9, 2, None)
+    assert memory.get(B) is None
 
 
 def test_nothing_is_forgotten_before_its_time_and_all_some_time_after() -> None:
-    memory = Memory("carts", KEEP)
-    memory.put(A, 0)
+    memory = new_memory()
+    memory.put(A, 0, 1)
     list(memory.expire(KEEP))
-    assert rest(memory, A) == (0,)
+    assert memory.get(A) == (0, 1, None)
     list(memory.expire(KEEP + 2 * BUCKET_MS))
     assert len(memory) == 0
 
 
 def test_a_record_that_was_used_again_outlives_its_bucket() -> None:
-    memory = Memory("carts", KEEP)
-    memory.put(A, 0, "x")
-    memory.put(A, KEEP, "y")
+    memory = new_memory()
+    memory.put(A, 0, 1)
+    memory.put(A, KEEP, 2)
     assert list(memory.expire(KEEP + 2 * BUCKET_MS))
-    assert rest(memory, A) == (KEEP, "y")
+    assert memory.get(A) == (KEEP, 2, None)
 
 
 def test_what_is_for_ever_is_never_forgotten_until_it_no_longer_is() -> None:
-    memory = Memory("subscriptions", KEEP)
-    memory.put(A, FOREVER)
+    memory = new_memory()
+    memory.put(A, FOREVER, 1)
     list(memory.expire(10**15))
-    assert rest(memory, A) == (FOREVER,)
-    memory.put(A, 0)
+    assert memory.get(A) == (FOREVER, 1, None)
+    memory.put(A, 0, 1)
     list(memory.expire(10**15))
-    assert rest(memory, A) is None
+    assert memory.get(A) is None
 
 
 def test_changes_and_blocks_each_bring_a_record_back() -> None:
-    memory = Memory("carts", KEEP)
-    memory.put(A, 5, (1, (2, 3)))
-    memory.put(B, FOREVER, "x")
+    memory = new_memory()
+    memory.put(A, 5, 7, extra=(1, (2, 3)))
+    memory.put(B, FOREVER, 1)
     changes, blocks = logged(memory)
-    by_changes, by_blocks = Memory("carts", KEEP), Memory("carts", KEEP)
+    by_changes, by_blocks = new_memory(), new_memory()
     by_changes.apply(changes, 0, lambda block: True)
     for block, dumped in blocks.items():
         by_blocks.load(block, dumped)
@@ -69,8 +76,70 @@ def test_changes_and_blocks_each_bring_a_record_back() -> None:
 
 
 def test_a_full_bucket_goes_on_in_a_further_part() -> None:
-    memory = Memory("carts", KEEP)
+    memory = new_memory()
     for i in range(BUCKET_RECORDS + 1):
-        memory.put(i.to_bytes(8, "big"), 0)
+        memory.put(i + 1, 0, 1)
     _, blocks = logged(memory)
-    assert sorted(len(dumped) for dumped in blocks.values()) == [1, BUCKET_RECORDS]
+    assert sorted(len(dumped[0]["row"]) for dumped in blocks.values()) == [4, 4 * BUCKET_RECORDS]
+
+
+def filled(buckets: int, each: int, limit: int) -> Memory:
+    memory = new_memory(limit)
+    for bucket in range(buckets):
+        for i in range(each):
+            memory.put(digest(f"{bucket}-{i}"), bucket * BUCKET_MS, bucket)
+    return memory
+
+
+def held(memory: Memory) -> set[int]:
+    return {record[1] for _, record in memory.items()}
+
+
+def test_beyond_the_limit_the_oldest_are_forgotten_and_counted() -> None:
+    memory = filled(buckets=4, each=10, limit=25)
+    gone = list(memory.expire(0))
+    assert held(memory) == {2, 3}
+    assert (len(memory), memory.forgotten, len(gone)) == (20, 20, 2)
+    assert list(memory.expire(0)) == []
+
+
+def test_what_has_a_time_is_forgotten_before_what_has_none() -> None:
+    memory = new_memory(limit=2)
+    memory.put(A, FOREVER, 1)
+    memory.put(B, 0, 2)
+    memory.put(digest("c"), FOREVER, 3)
+    list(memory.expire(0))
+    assert held(memory) == {1, 3}
+
+
+def test_what_was_forgotten_early_stays_forgotten_after_a_recovery() -> None:
+    memory = filled(buckets=4, each=10, limit=25)
+    before, old_blocks = logged(memory)
+    gone = list(memory.expire(0))
+    memory.put(digest("late"), 0, 9)
+    after, blocks = logged(memory)
+    for with_old_blocks in (False, True):
+        again = new_memory(limit=25)
+        written = {**old_blocks, **blocks} if with_old_blocks else blocks
+        for block, dumped in written.items():
+            if with_old_blocks or block not in gone:
+                again.load(block, dumped)
+        for change in (before, after):
+            again.apply(change, 0, lambda block: block not in blocks)
+        list(again.expire(0))
+        assert dict(again.items()) == dict(memory.items())
+        assert again.forgotten == memory.forgotten == 20
+    assert memory.get(digest("late")) == (0, 9, None)
+
+
+def test_places_of_the_forgotten_are_used_again() -> None:
+    memory = new_memory()
+    sizes = []
+    for bucket in range(60):
+        for i in range(200):
+            memory.put(digest(f"{bucket}-{i}"), bucket * BUCKET_MS, 1)
+        memory.changes()
+        memory.touched()
+        list(memory.expire(bucket * BUCKET_MS))
+        sizes.append(memory.nbytes)
+    assert max(sizes[30:]) <= max(sizes[:30])

@@ -225,8 +225,12 @@ def streams(
     *,
     unique: bool = False,
     most: int = 25,
+    ids: str = "ab",
 ) -> list[bytes]:
-    """Records of some topics; with ``unique`` no two have one event id and all are valid."""
+    """Records of some topics; with ``unique`` no two have one event id and all are valid.
+
+    Entities have one of the ``ids``.
+    """
     names = st.sampled_from([name for name in _OWN if name.split(".")[0] in topics])
     records: list[bytes] = []
     events: list[Event] = []
@@ -237,7 +241,7 @@ def streams(
         times.append(times[-1 - min(back, len(times) - 1)] + step)
         event = _event(f"e{i}", kind, times[-1], draw(st.sampled_from(_BODIES[kind])))
         if kind != "subscription.base":
-            event[TOPICS[kind.split(".")[0]]] = draw(st.sampled_from("ab"))
+            event[TOPICS[kind.split(".")[0]]] = draw(st.sampled_from(ids))
         labels = draw(st.sampled_from(_LABELS))
         if labels is not None:
             event["labels"] = labels

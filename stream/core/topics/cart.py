@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from heapq import heapify, heappop, heappush
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.event import Amount, Currency, Event, EventType, Id
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi
 from stream.core.labels import Labels
-from stream.core.memory import LAST, Memory, Record, digest
-from stream.core.topic import Context, Keeper, Store, Topic
+from stream.core.memory import Memory, Record
+from stream.core.settings import MINUTE
+from stream.core.table import ABSENT, Mask, Slots
+from stream.core.topic import (
+    Arrivals,
+    ColumnHandler,
+    Context,
+    Keeper,
+    RowHandler,
+    Store,
+    Topic,
+)
 
 
 class CartEvent(Event):
@@ -51,8 +61,6 @@ _UNCOUNTED: Final[Counted] = (NOTHING, NOTHING, NOTHING)
 Run = tuple[int, int, int]
 #: A cart with more runs, none of them bought, forgets the youngest.
 MAX_RUNS: Final = 64
-#: Where the lives stand in a record.
-LIVES: Final = LAST + 1
 #: Before all deadlines: what is not settled by events stays open until ``advance``.
 NEVER: Final = -(1 << 60)
 
@@ -128,11 +136,6 @@ class Life(NamedTuple):
         return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
 
 
-def _lives_of(record: Record) -> list[Life]:
-    """The lives in a record; one that came from the log holds plain tuples."""
-    return [life if type(life) is Life else Life(*life) for life in record[LIVES]]
-
-
 def joined(lives: Sequence[Life], occurred: int) -> Life:
     """The one life that lives in order turn out to be, with an event at ``occurred``."""
     if not lives:
@@ -149,53 +152,107 @@ def joined(lives: Sequence[Life], occurred: int) -> Life:
     return Life(max(occurred, lives[-1].last), runs, purchase)
 
 
+#: Bits of what a cart was counted as, but for abandoned, which has its time.
+PURCHASED, RECOVERED = 1, 2
+
+
+class Deadlines:
+    """Which carts may have to be abandoned, by minute.
+
+    A cart that is open stands in the minute of its deadline or in an earlier one.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Slots]] = {}
+
+    def put(self, slots: Slots, deadlines: Ints) -> None:
+        """Note carts by their slots."""
+        minutes = deadlines // MINUTE
+        for minute in np.unique(minutes).tolist():
+            self._slots.setdefault(minute, []).append(slots[minutes == minute].astype(np.int32))
+
+    def up_to(self, at: int) -> Slots:
+        """Take out all whose minute has begun at ``at``."""
+        minutes = [minute for minute in self._slots if minute * MINUTE <= at]
+        if not minutes:
+            return np.empty(0, dtype=np.int64)
+        parts = [part for minute in minutes for part in self._slots.pop(minute)]
+        return np.unique(np.concatenate(parts)).astype(np.int64)
+
+
 class Carts(Keeper):
     """Remembers each cart's activities, and what it was counted as.
 
-    A record's rest is the lives of the cart's id in order, nearly always one.
+    The fields of a record hold a single life with one run of activity at most: that is nearly every
+    cart. Others have all their lives, in order, as the ``extra``.
     """
+
+    entity = "cart_id"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._memory_ms = context.settings.memory_ms
         self._timeout_ms = context.settings.cart_timeout_ms
         self._keep_ms = 2 * self._memory_ms + self._timeout_ms
-        self._carts = Memory("carts", self._keep_ms)
-        self._deadlines: list[tuple[int, bytes]] = []
-        self._counts = tuple(
+        self._carts = Memory(
+            "carts",
+            self._keep_ms,
+            {
+                # The run of activity; row −1 where there is none.
+                "first": np.int64,
+                "end": np.int64,
+                "row": np.int32,
+                # The purchase; row −1 where there is none.
+                "bought_at": np.int64,
+                "bought_row": np.int32,
+                # When it was counted as abandoned, or ``NEVER``, and what else it was counted as.
+                "abandoned_at": np.int64,
+                "counted": np.uint8,
+            },
+            context.settings.max_remembered,
+        )
+        self._deadlines = Deadlines()
+        self._abandoned, self._purchased, self._recovered = (
             self.layout.contribution([(name, 1)])
             for name in ("carts_abandoned", "carts_purchased", "carts_recovered")
         )
 
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
-        return {CartOpened: self._active, CartUpdated: self._active, CartPurchased: self._purchased}
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
+        return {CartOpened: self._used, CartUpdated: self._used, CartPurchased: self._bought}
+
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        return {
+            CartOpened: self._many_used,
+            CartUpdated: self._many_used,
+            CartPurchased: self._many_bought,
+        }
 
     def stores(self) -> Sequence[Store]:
         return (self._carts,)
 
-    def _active(self, cart: CartEvent, occurred: int, at: int, labels: Labels) -> None:
-        key = digest(cart.cart_id)
+    # One event ----------------------------------------------------------------------------------
+
+    def _used(
+        self, cart: CartEvent, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
         before, near, after = self._lives(key, occurred, at)
         life = joined(near, occurred)
-        row = self.segments.row(labels, None, at)
         if life.purchase == NOTHING or occurred <= life.purchase[0]:
             runs = with_activity(life.runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
             life = Life(life.last, runs, life.purchase)
-        self._put(key, (*before, self._settled(key, life, near), *after))
+        self._put(key, (*before, self._settled(life, near), *after))
 
-    def _purchased(self, cart: CartEvent, occurred: int, at: int, labels: Labels) -> None:
-        key = digest(cart.cart_id)
+    def _bought(
+        self, cart: CartEvent, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
         before, near, after = self._lives(key, occurred, at)
         life = joined(near, occurred)
-        row = self.segments.row(labels, None, at)
         if life.purchase == NOTHING or occurred < life.purchase[0]:
             purchase = (occurred, row)
             life = Life(life.last, up_to_purchase(life.runs, purchase), purchase)
-        self._put(key, (*before, self._settled(key, life, near), *after))
+        self._put(key, (*before, self._settled(life, near), *after))
 
-    def _lives(
-        self, key: bytes, occurred: int, at: int
-    ) -> tuple[list[Life], list[Life], list[Life]]:
+    def _lives(self, key: int, occurred: int, at: int) -> tuple[list[Life], list[Life], list[Life]]:
         """The lives of an id before, around and after an event; one may join several."""
         known = self._carts.get(key)
         if known is None:
@@ -209,22 +266,27 @@ class Carts(Keeper):
         after = [life for life in lives if life.first - occurred > self._memory_ms]
         return before, lives[len(before) : len(lives) - len(after)], after
 
-    def _put(self, key: bytes, lives: Sequence[Life]) -> None:
-        self._carts.put(key, lives[-1].last, tuple(lives))
+    def _put(self, key: int, lives: Sequence[Life]) -> None:
+        fields, extra = _record_of(lives)
+        slot = self._carts.put(key, lives[-1].last, *fields, extra=extra)
+        self._queue(slot, lives)
 
-    def _settled(self, key: bytes, life: Life, former: Sequence[Life], at: int = NEVER) -> Life:
+    def _queue(self, slot: int, lives: Sequence[Life]) -> None:
+        deadlines = [d for life in lives if (d := life.open_until(self._timeout_ms))]
+        if deadlines:
+            self._deadlines.put(np.array([slot]), np.array([min(deadlines)]))
+
+    def _settled(self, life: Life, former: Sequence[Life], at: int = NEVER) -> Life:
         """The life with what became of it counted, in the place of what was counted before."""
         outcome = fate(life.runs, life.purchase, self._timeout_ms, at)
         now = (outcome.abandoned, outcome.purchased, outcome.recovered)
         counted = [old.counted for old in former] or [_UNCOUNTED]
         if counted != [now]:
             self._count(counted, now)
-        if outcome.deadline:
-            heappush(self._deadlines, (outcome.deadline, key))
         return Life(life.last, life.runs, life.purchase, now)
 
     def _count(self, counted: Sequence[Counted], now: Counted) -> None:
-        for i, contribution in enumerate(self._counts):
+        for i, contribution in enumerate((self._abandoned, self._purchased, self._recovered)):
             before = [moment for moments in counted if (moment := moments[i]) != NOTHING]
             for moment in before:
                 if moment != now[i]:
@@ -232,28 +294,154 @@ class Carts(Keeper):
             if now[i] != NOTHING and now[i] not in before:
                 self.tally.add(*now[i], contribution)
 
+    # Many events --------------------------------------------------------------------------------
+
+    def _many_used(self, carts: Arrivals) -> Mask:
+        slots, occurred = self._carts.find(carts.keys), carts.occurred
+        new: Mask = slots == ABSENT
+        going_on = self._in_use(slots, occurred)
+        if new.any():
+            entered = self._carts.put_new(
+                carts.keys[new],
+                occurred[new],
+                first=occurred[new],
+                end=occurred[new],
+                row=carts.rows[new],
+                bought_at=0,
+                bought_row=-1,
+                abandoned_at=NEVER,
+                counted=0,
+            )
+            self._deadlines.put(entered, occurred[new] + self._timeout_ms)
+        if going_on.any():
+            self._carts.update(
+                slots[going_on],
+                occurred[going_on],
+                end=occurred[going_on],
+                row=carts.rows[going_on],
+            )
+        unusual: Mask = ~new & ~going_on
+        return unusual
+
+    def _many_bought(self, carts: Arrivals) -> Mask:
+        slots, occurred = self._carts.find(carts.keys), carts.occurred
+        new: Mask = slots == ABSENT
+        going_on = self._in_use(slots, occurred)
+        bought: Mask = new | going_on
+        at, rows = occurred[bought], carts.rows[bought]
+        counts = [("carts_purchased", np.ones(at.size, dtype=np.int64))]
+        self.tally.add_columns(at, rows, self.layout.parts(counts))
+        if new.any():
+            self._carts.put_new(
+                carts.keys[new],
+                occurred[new],
+                first=0,
+                end=0,
+                row=-1,
+                bought_at=occurred[new],
+                bought_row=carts.rows[new],
+                abandoned_at=NEVER,
+                counted=PURCHASED,
+            )
+        if going_on.any():
+            self._carts.update(
+                slots[going_on],
+                occurred[going_on],
+                bought_at=occurred[going_on],
+                bought_row=carts.rows[going_on],
+                counted=PURCHASED,
+            )
+        return ~bought
+
+    def _in_use(self, slots: Slots, occurred: Ints) -> Mask:
+        """Which carts are open and go on being used, within the time-out of their last event."""
+        known = np.flatnonzero(slots != ABSENT)
+        found = np.zeros(slots.size, dtype=bool)
+        some, at = slots[known], occurred[known]
+        end = self._carts.field("end")[some]
+        within = (end <= at) & (at <= end + self._timeout_ms) & (at - end <= self._memory_ms)
+        found[known] = self._is_open(some) & (self._carts.field("last")[some] == end) & within
+        return found
+
+    def _is_open(self, slots: Slots) -> Mask:
+        """Which carts have a single run of activity, and nothing else."""
+        carts = self._carts
+        is_open: Mask = (
+            (carts.field("row")[slots] >= 0)
+            & (carts.field("bought_row")[slots] < 0)
+            & (carts.field("abandoned_at")[slots] == NEVER)
+            & carts.without_extra(slots)
+        )
+        return is_open
+
     def advance(self, at: int) -> None:
         """Abandon the carts whose deadline has come."""
-        while self._deadlines and self._deadlines[0][0] <= at:
-            _, key = heappop(self._deadlines)
-            known = self._carts.get(key)
-            if known is None:
-                continue
-            lives = _lives_of(known)
-            for i, life in enumerate(lives):
-                if 0 < life.open_until(self._timeout_ms) <= at:
-                    lives[i] = self._settled(key, life, [life], at)
-                    self._put(key, lives)
+        slots = self._deadlines.up_to(at)
+        if not slots.size:
+            return
+        slots = slots[self._carts.are_live(slots)]
+        is_open = self._is_open(slots)
+        others, slots = slots[~is_open], slots[is_open]
+        deadlines = self._carts.field("end")[slots] + self._timeout_ms
+        due = deadlines <= at
+        self._deadlines.put(slots[~due], deadlines[~due])
+        slots, deadlines = slots[due], deadlines[due]
+        if slots.size:
+            counts = [("carts_abandoned", np.ones(slots.size, dtype=np.int64))]
+            rows = self._carts.field("row")[slots].astype(np.int64)
+            self.tally.add_columns(deadlines, rows, self.layout.parts(counts))
+            self._carts.update(slots, self._carts.field("last")[slots], abandoned_at=deadlines)
+        for slot in others[~self._carts.without_extra(others)].tolist():
+            self._abandon(slot, at)
+
+    def _abandon(self, slot: int, at: int) -> None:
+        """Abandon what is due among the several lives or runs of an id."""
+        lives = [Life(*life) for life in self._carts.extra_of(slot)]
+        settled = [
+            self._settled(life, [life], at) if 0 < life.open_until(self._timeout_ms) <= at else life
+            for life in lives
+        ]
+        if settled != lives:
+            (key,) = self._carts.keys(np.array([slot])).tolist()
+            self._put(key, settled)
+        else:
+            self._queue(slot, lives)
 
     def recovered(self) -> None:
         """Queue the deadlines of the carts that are open."""
-        self._deadlines = [
-            (deadline, key)
-            for key, record in self._carts.items()
-            for life in _lives_of(record)
-            if (deadline := life.open_until(self._timeout_ms))
-        ]
-        heapify(self._deadlines)
+        self._deadlines = Deadlines()
+        slots = self._carts.live()
+        usual = slots[self._is_open(slots)]
+        self._deadlines.put(usual, self._carts.field("end")[usual] + self._timeout_ms)
+        for slot in slots[~self._carts.without_extra(slots)].tolist():
+            self._queue(slot, [Life(*life) for life in self._carts.extra_of(slot)])
+
+
+def _lives_of(record: Record) -> list[Life]:
+    """The lives in a record."""
+    last, *fields, extra = record
+    if extra is not None:
+        return [Life(*life) for life in extra]
+    first, end, row, bought_at, bought_row, abandoned_at, counted = fields
+    purchase = (bought_at, bought_row)
+    moments = (
+        (abandoned_at, row) if abandoned_at != NEVER else NOTHING,
+        purchase if counted & PURCHASED else NOTHING,
+        purchase if counted & RECOVERED else NOTHING,
+    )
+    return [Life(last, ((first, end, row),) if row >= 0 else (), purchase, moments)]
+
+
+def _record_of(lives: Sequence[Life]) -> tuple[tuple[int, ...], tuple[Life, ...] | None]:
+    """The fields of a record, and the lives where they don't fit into them."""
+    last, runs, purchase, (abandoned, purchased, recovered) = lives[-1]
+    first, end, row = runs[0] if runs else (0, 0, -1)
+    counted = (purchased != NOTHING) * PURCHASED + (recovered != NOTHING) * RECOVERED
+    abandoned_at = NEVER if abandoned == NOTHING else abandoned[0]
+    fields = (first, end, row, *purchase, abandoned_at, counted)
+    if _lives_of((last, *fields, None)) == list(lives):
+        return fields, None
+    return (0, 0, -1, *NOTHING, NEVER, 0), tuple(lives)
 
 
 TOPIC = Topic(

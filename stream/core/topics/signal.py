@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
+from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
 from stream.core.kpi import Kpi
 from stream.core.labels import Labels
-from stream.core.memory import Memory, digest
-from stream.core.topic import Context, Keeper, Store, Topic
+from stream.core.memory import LAST, Memory
+from stream.core.signals import SignalTable
+from stream.core.table import ABSENT, NO_KEY, Mask, digest, digests
+from stream.core.topic import (
+    MEMO,
+    Arrivals,
+    ColumnHandler,
+    Context,
+    Keeper,
+    RowHandler,
+    Store,
+    Topic,
+    numbers,
+)
 
 #: Further signals of a customer are not taken in, so that one customer can't fill the memory.
 MAX_SIGNALS: Final = 64
@@ -28,48 +43,106 @@ NAME = "cx.signal"
 TYPES = (EventType(CustomerSignal, key="customer_id"),)
 
 
-class Customers(Keeper):
-    """Remembers the latest value of each customer's signals.
+#: Spreads the digests of signals' names, so that those of equal customers differ.
+_SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 
-    A record's rest is one tuple (signal, occurred at, row, value) for each of them.
-    """
+
+class Customers(Keeper):
+    """Remembers the latest value of each customer's signals: a record for each of them."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._signals = context.signals
-        self._customers = Memory("customers", context.settings.memory_ms)
+        self._customers = Memory(
+            "customers",
+            context.settings.memory_ms,
+            SignalTable.FIELDS,
+            context.settings.max_remembered,
+            on_drop=self._signals.left,
+        )
+        self._signals.watch(self._customers)
+        self._names: dict[str, int] = {}
 
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {CustomerSignal: self._signalled}
+
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        return {CustomerSignal: self._many_signalled}
+
+    def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints:
+        """What stands for each event's customer and signal."""
+        return _pair(self._digests(events), self._signal_digests(events))
 
     def stores(self) -> Sequence[Store]:
         return (self._customers,)
 
-    def _signalled(self, event: CustomerSignal, occurred: int, at: int, labels: Labels) -> None:
-        row = self.segments.row(labels, None, at)
-        key = digest(event.customer_id)
-        known = self._customers.get(key)
-        latest = {said[0]: said for said in known[2:]} if known else {}
-        before = latest.get(event.signal)
-        if before is not None and occurred < before[1]:
-            return
-        if before is None and len(latest) >= MAX_SIGNALS:
-            return
-        latest[event.signal] = (event.signal, occurred, row, event.value)
-        self._customers.put(key, max(said[1] for said in latest.values()), *latest.values())
-        self._signals.put(key, event.signal, occurred, row, event.value)
+    def remembered(self) -> Mapping[str, int]:
+        return {self._customers.name: len(self._signals)}
 
-    def advance(self, at: int) -> None:
-        """Forget what no window can hold any more, once it is most of the table."""
-        if self._signals.mostly_before(at - self.settings.memory_ms):
-            self.recovered()
+    def _digests(self, events: Sequence[Any]) -> Ints:
+        return digests([e.customer_id for e in events], len(events))
+
+    def _signal_digests(self, events: Sequence[Any]) -> Ints:
+        known = self._names
+        for name in {e.signal for e in events}.difference(known):
+            if len(known) >= MEMO:
+                known.clear()
+            known[name] = digest(name)
+        if len(known) < MEMO:
+            return np.array([known[e.signal] for e in events], dtype=np.int64)
+        return digests([e.signal for e in events], len(events))
+
+    def _signalled(
+        self, event: CustomerSignal, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
+        known = self._customers.get(key)
+        customer = digest(event.customer_id)
+        if known is None:
+            if self._signals.counts(np.array([customer]))[0] >= MAX_SIGNALS:
+                return
+        elif occurred < known[LAST]:
+            return
+        slot = self._customers.put(key, occurred, customer, digest(event.signal), row, event.value)
+        if known is None:
+            self._signals.entered(np.array([slot]), np.array([customer]))
+
+    def _many_signalled(self, signals: Arrivals) -> Mask:
+        slots, occurred, rows = self._customers.find(signals.keys), signals.occurred, signals.rows
+        values = numbers([e.value for e in signals.events])
+        new = slots == ABSENT
+        unusual = np.zeros(new.size, dtype=bool)
+        newer = np.flatnonzero(~new)
+        newer = newer[occurred[newer] >= self._customers.field("last")[slots[newer]]]
+        self._customers.update(slots[newer], occurred[newer], row=rows[newer], value=values[newer])
+        if new.any():
+            places = np.flatnonzero(new)
+            events = [signals.events[i] for i in places.tolist()]
+            customers = self._digests(events)
+            _, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
+            has_room = self._signals.counts(customers) + counts[which] <= MAX_SIGNALS
+            unusual[places[~has_room]] = True
+            chosen = places[has_room]
+            entered = self._customers.put_new(
+                signals.keys[chosen],
+                occurred[chosen],
+                customer=customers[has_room],
+                signal=self._signal_digests(events)[has_room],
+                row=rows[chosen],
+                value=values[chosen],
+            )
+            self._signals.entered(entered, customers[has_room])
+        return unusual
 
     def recovered(self) -> None:
-        """Fill the table from what is remembered."""
-        self._signals.clear()
-        for key, (_, _, *latest) in self._customers.items():
-            for signal, occurred, row, value in latest:
-                self._signals.put(key, signal, occurred, row, value)
+        """Number the customers anew."""
+        self._signals.recovered()
+
+
+def _pair(customers: Ints, signals: Ints) -> Ints:
+    """One digest for the customer and the signal."""
+    keys = (customers.view(np.uint64) ^ (signals.view(np.uint64) * _SPREAD)).view(np.int64)
+    keys[keys == NO_KEY] = 1
+    return keys
 
 
 TOPIC = Topic(

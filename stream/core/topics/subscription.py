@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from stream.core import timestamps
+from stream.core.cells import Ints
 from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
-from stream.core.formulas import FIXED, divided, fixed, sum_of
+from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
 from stream.core.kpi import Column, Columns, Counter, Kpi
 from stream.core.labels import Labels
-from stream.core.memory import FOREVER, Memory, digest
+from stream.core.memory import FOREVER, Memory
 from stream.core.settings import DAY
-from stream.core.topic import Context, Keeper, Store, Topic
+from stream.core.table import ABSENT, Mask, Slots
+from stream.core.topic import (
+    Arrivals,
+    ColumnHandler,
+    Context,
+    Keeper,
+    RowHandler,
+    Store,
+    Topic,
+    numbers,
+)
 
 #: No time: the start of a subscription that was not seen.
 UNKNOWN: Final = 1 << 60
@@ -84,34 +95,70 @@ _PAYMENT_RULES = (
     FieldRule("currency", "is required with amount", _check_currency),
     FieldRule("upsell_amount", "needs amount and is not more than it", _check_upsell),
 )
-_CANCELLED_RULES = (FieldRule("started_at", "is not later than occurred_at", _check_started_at),)
+
+
+def _are_sound(events: Sequence[Any], at: Ints) -> bool:
+    return all(
+        event.upsell_amount is None
+        if event.amount is None
+        else event.currency is not None
+        and (event.upsell_amount is None or event.upsell_amount <= event.amount)
+        for event in events
+    )
+
+
+def _payment(struct: type[Event], *, never_late: bool = False) -> EventType:
+    return EventType(
+        struct,
+        key="subscription_id",
+        rules=_PAYMENT_RULES,
+        never_late=never_late,
+        by_currency=True,
+        hold=_are_sound,
+    )
+
 
 NAME = "cx.subscription"
 TYPES = (
     # The key of a base is its labels, which tell one base from another.
     EventType(SubscriptionBase, key="labels", never_late=True),
-    EventType(SubscriptionStarted, "subscription_id", _PAYMENT_RULES, never_late=True),
-    EventType(SubscriptionRenewed, "subscription_id", _PAYMENT_RULES),
-    EventType(SubscriptionUpgraded, "subscription_id", _PAYMENT_RULES),
-    EventType(SubscriptionDowngraded, "subscription_id", _PAYMENT_RULES),
-    EventType(SubscriptionCancelled, "subscription_id", _CANCELLED_RULES, never_late=True),
+    _payment(SubscriptionStarted, never_late=True),
+    _payment(SubscriptionRenewed),
+    _payment(SubscriptionUpgraded),
+    _payment(SubscriptionDowngraded),
+    EventType(
+        SubscriptionCancelled,
+        key="subscription_id",
+        rules=(FieldRule("started_at", "is not later than occurred_at", _check_started_at),),
+        never_late=True,
+    ),
 )
+
+
+#: The greatest amount whose fixed point is sure to fit into 64 bits.
+_MOST: Final = float(1 << 32)
 
 
 class Subscriptions(Keeper):
     """Remembers who is active since when, and who has cancelled.
 
-    A record's rest is (active, started at or ``UNKNOWN``, last event). Active ones are never
-    forgotten.
+    A start is ``UNKNOWN`` where it was not seen. Active ones are never forgotten.
     """
+
+    entity = "subscription_id"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._memory_ms = context.settings.memory_ms
         self._keep_ms = 2 * self._memory_ms
-        self._subscriptions = Memory("subscriptions", self._keep_ms)
+        self._subscriptions = Memory(
+            "subscriptions",
+            self._keep_ms,
+            {"active": np.uint8, "started": np.int64, "event": np.int64},
+            context.settings.max_remembered,
+        )
 
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {
             SubscriptionBase: self._base,
             SubscriptionStarted: self._started,
@@ -121,58 +168,80 @@ class Subscriptions(Keeper):
             SubscriptionCancelled: self._cancelled,
         }
 
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        return {
+            SubscriptionStarted: self._many_started,
+            SubscriptionRenewed: self._many_paid,
+            SubscriptionUpgraded: self._many_paid,
+            SubscriptionDowngraded: self._many_paid,
+            SubscriptionCancelled: self._many_cancelled,
+        }
+
+    def need_order(self, struct: type[Event], labels: Iterable[Labels]) -> bool:
+        """Where active ones count is said by whichever event brings a set of labels first."""
+        if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
+            return False
+        return not all(found.key in self.active.sets for found in labels)
+
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
 
-    def _recall(self, key: bytes, occurred: int, at: int) -> tuple[bool, int, int] | None:
+    # One event ----------------------------------------------------------------------------------
+
+    def _recall(self, key: int, occurred: int, at: int) -> tuple[bool, int, int] | None:
         """(active, started at, last event), or None where the id is unknown or new again."""
         known = self._subscriptions.get(key)
         if known is None:
             return None
-        _, kept_from, active, started, last = known
+        kept_from, active, started, last, _ = known
         # Events of any age may come, so that what is to be forgotten must not count before it is.
         if not active and (occurred - last > self._memory_ms or at - kept_from > self._keep_ms):
             return None
-        return active, started, last
+        return bool(active), started, last
 
-    def _base(self, base: SubscriptionBase, occurred: int, at: int, labels: Labels) -> None:
-        self.segments.row(labels, None, at)
+    def _base(
+        self, base: SubscriptionBase, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
         self.active.set_base(labels, occurred, int(base.active), at)
 
-    def _started(self, event: SubscriptionStarted, occurred: int, at: int, labels: Labels) -> None:
-        key = digest(event.subscription_id)
+    def _started(
+        self, event: Payment, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
         known = self._recall(key, occurred, at)
         if known is None or not known[0]:
             self.active.count(labels, occurred, 1, at)
             self._subscriptions.put(key, FOREVER, True, occurred, occurred)
-        self._count_amounts(event, occurred, at, labels)
+        self._count_amounts(event, occurred, row)
 
-    def _paid(self, event: Payment, occurred: int, at: int, labels: Labels) -> None:
-        key = digest(event.subscription_id)
+    def _paid(
+        self, event: Payment, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
         known = self._recall(key, occurred, at)
         if known and not known[0]:
             # An event of a cancelled one changes no count, but it is remembered for longer.
             last = max(occurred, known[2])
             self._subscriptions.put(key, max(at, last), False, known[1], last)
-        self._count_amounts(event, occurred, at, labels)
+        self._count_amounts(event, occurred, row)
 
-    def _count_amounts(self, event: Payment, occurred: int, at: int, labels: Labels) -> None:
+    def _count_amounts(self, event: Payment, occurred: int, row: int) -> None:
         if event.amount is None:
-            self.segments.row(labels, None, at)
             return
         amounts = [
             ("payments", 1),
             ("amount", fixed(event.amount)),
             ("upsell", fixed(event.upsell_amount or 0)),
         ]
-        row = self.segments.row(labels, event.currency, at)
         self.tally.add(occurred, row, self.layout.contribution(amounts))
 
     def _cancelled(
-        self, event: SubscriptionCancelled, occurred: int, at: int, labels: Labels
+        self,
+        event: SubscriptionCancelled,
+        key: int,
+        occurred: int,
+        at: int,
+        row: int,
+        labels: Labels,
     ) -> None:
-        key = digest(event.subscription_id)
-        row = self.segments.row(labels, None, at)
         known = self._recall(key, occurred, at)
         if known and not known[0]:
             last = max(occurred, known[2])
@@ -192,6 +261,74 @@ class Subscriptions(Keeper):
             self.tally.add(started, row, self.layout.contribution([("cancelled_since", 1)]))
         self.tally.add(occurred, row, self.layout.contribution(counts))
         self._subscriptions.put(key, max(at, occurred), False, started, occurred)
+
+    # Many events --------------------------------------------------------------------------------
+
+    def _many_started(self, events: Arrivals) -> Mask:
+        slots = self._subscriptions.find(events.keys)
+        usual, amounts, upsells = self._amounts(events)
+        usual &= (slots == ABSENT) | self._are_active(slots)
+        new = np.flatnonzero(usual & (slots == ABSENT))
+        occurred = events.occurred[new]
+        for i, time, at in zip(
+            new.tolist(), occurred.tolist(), events.at[new].tolist(), strict=True
+        ):
+            self.active.count(events.labels[i], time, 1, at)
+        self._subscriptions.put_new(
+            events.keys[new],
+            np.full(new.size, FOREVER),
+            active=True,
+            started=occurred,
+            event=occurred,
+        )
+        self._count_many(events, usual, amounts, upsells)
+        return ~usual
+
+    def _many_paid(self, events: Arrivals) -> Mask:
+        slots = self._subscriptions.find(events.keys)
+        usual, amounts, upsells = self._amounts(events)
+        usual &= (slots == ABSENT) | self._are_active(slots)
+        self._count_many(events, usual, amounts, upsells)
+        return ~usual
+
+    def _are_active(self, slots: Slots) -> Mask:
+        """Which of the subscriptions that are known are active; the others say nothing."""
+        active: Mask = self._subscriptions.field("active")[slots] != 0
+        return active
+
+    def _amounts(self, events: Arrivals) -> tuple[Mask, Column, Column]:
+        """Which events have amounts of a usual size, or none (NaN), and the amounts."""
+        amounts = numbers([e.amount for e in events.events])
+        upsells = numbers([e.upsell_amount or 0.0 for e in events.events])
+        return ~(amounts >= _MOST), amounts, upsells
+
+    def _count_many(self, events: Arrivals, usual: Mask, amounts: Column, upsells: Column) -> None:
+        paid = np.flatnonzero(usual & ~np.isnan(amounts))
+        counts = [
+            ("payments", np.ones(paid.size, dtype=np.int64)),
+            ("amount", fixed_columns(amounts[paid])),
+            ("upsell", fixed_columns(upsells[paid])),
+        ]
+        parts = self.layout.parts(counts)
+        self.tally.add_columns(events.occurred[paid], events.rows[paid], parts)
+
+    def _many_cancelled(self, events: Arrivals) -> Mask:
+        slots = self._subscriptions.find(events.keys)
+        usual: Mask = (slots != ABSENT) & self._are_active(slots)
+        usual &= self._subscriptions.field("started")[slots] <= events.occurred
+        chosen = np.flatnonzero(usual)
+        slots, occurred, at = slots[chosen], events.occurred[chosen], events.at[chosen]
+        rows = events.rows[chosen]
+        for i, time, now in zip(chosen.tolist(), occurred.tolist(), at.tolist(), strict=True):
+            self.active.count(events.labels[i], time, -1, now)
+        started = self._subscriptions.field("started")[slots]
+        ones = np.ones(chosen.size, dtype=np.int64)
+        since = self.layout.parts([("cancelled_since", ones)])
+        self.tally.add_columns(started, rows, since)
+        counts = [("cancelled", ones), ("lifetimes", ones), ("lifetime", occurred - started)]
+        self.tally.add_columns(occurred, rows, self.layout.parts(counts))
+        self._subscriptions.update(slots, np.maximum(at, occurred), active=False, event=occurred)
+        return ~usual
 
 
 def _retained(c: Columns) -> Column:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
-from stream.core.formulas import FIXED, divided, fixed, sum_of
+from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
 from stream.core.kpi import Column, Columns, Counter, Kpi
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
-from stream.core.memory import LAST, Memory, Record, digest
+from stream.core.memory import LAST, Memory, Record
 from stream.core.settings import Settings
-from stream.core.topic import MEMO, Context, Keeper, Store, Topic
+from stream.core.table import ABSENT, Mask
+from stream.core.topic import (
+    MEMO,
+    Arrivals,
+    ColumnHandler,
+    Context,
+    Keeper,
+    RowHandler,
+    Store,
+    Topic,
+    numbers,
+)
 
 SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
 
@@ -103,6 +116,23 @@ def _check_emotions(event: Any, at: int) -> str | None:
     return None
 
 
+def _all_sound(events: Sequence[Any], at: Ints) -> bool:
+    for event in events:
+        said = (event.survey, event.score, event.scale)
+        if said not in _SOUND:
+            try:
+                if any(rule.check(event, 0) for rule in _RULES):
+                    return False
+            except Refused:
+                return False
+            if event.survey != "emotion" and len(_SOUND) < MEMO:
+                _SOUND.add(said)
+    return True
+
+
+#: What was found to be a score on its scale.
+_SOUND: Final[set[tuple[object, ...]]] = set()
+
 _RULES = (
     FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
     FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
@@ -115,7 +145,8 @@ _RULES = (
 
 NAME = "cx.survey"
 TYPES = tuple(
-    EventType(t, key="response_id", rules=_RULES) for t in (SurveyResponded, SurveyUpdated)
+    EventType(t, key="response_id", rules=_RULES, hold=_all_sound)
+    for t in (SurveyResponded, SurveyUpdated)
 )
 
 
@@ -124,33 +155,77 @@ _RATIO_KINDS = ("csat", "css", "ces")
 # On 1–5 a score of 4 is ¾ of the way, on 1–7 one of 5 is ⅔; multiplied, so nothing is rounded.
 _TOP = {"csat": (4, 3), "css": (4, 3), "ces": (3, 2)}
 
+#: What a score can say: the counters that it adds one to.
+VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
+    (),
+    ("nps_answers",),
+    ("nps_answers", "nps_promoters"),
+    ("nps_answers", "nps_detractors"),
+    *((f"{kind}_answers",) for kind in _RATIO_KINDS),
+    *((f"{kind}_answers", f"{kind}_satisfied") for kind in _RATIO_KINDS),
+)
+_NUMBER_OF: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
+#: The sentiment of an answer that carries none; none is beyond ±10⁹.
+NO_SENTIMENT: Final = -(1 << 31)
 
-def count_answer(answer: Answer, settings: Settings) -> Iterator[tuple[str, int]]:
-    """What an answer adds."""
+
+class Opinion(NamedTuple):
+    """All that decides what an answer without emotions adds.
+
+    ``verdict``: the number of one of ``VERDICTS``; the sentiment, or ``NO_SENTIMENT``, and the
+    effort in fixed point.
+    """
+
+    verdict: int = 0
+    sentiment: int = NO_SENTIMENT
+    effort: int = 0
+
+
+#: Of an answer with emotions, which are remembered as what they have added.
+_NO_OPINION: Final = Opinion()
+
+
+def judge(survey: str, score: float, low: float, high: float) -> tuple[int, int]:
+    """The number of the verdict and the effort in fixed point that a score stands for."""
+    if survey == "nps":
+        nps: tuple[str, ...] = ("nps_answers",)
+        if 10 * score >= 9 * high:
+            nps += ("nps_promoters",)
+        elif 10 * score < 7 * high:
+            nps += ("nps_detractors",)
+        return _NUMBER_OF[nps], 0
+    of, needed = _TOP[survey]
+    said: tuple[str, ...] = (f"{survey}_answers",)
+    if of * (score - low) >= needed * (high - low):
+        said += (f"{survey}_satisfied",)
+    effort = fixed(1 + 6 * (score - low) / (high - low)) if survey == "ces" else 0
+    return _NUMBER_OF[said], effort
+
+
+def opinion_of(answer: Answer) -> Opinion:
+    """What an answer without emotions says."""
+    verdict, effort = judge(answer.survey, answer.score or 0.0, *answer.limits())
+    sentiment = NO_SENTIMENT if answer.sentiment is None else fixed(answer.sentiment)
+    return Opinion(verdict, sentiment, effort)
+
+
+def count_opinion(opinion: Opinion) -> Iterator[tuple[str, int]]:
+    """What an answer without emotions adds."""
+    if opinion.sentiment != NO_SENTIMENT:
+        yield "sentiments", 1
+        yield "sentiment_sum", opinion.sentiment
+    for name in VERDICTS[opinion.verdict]:
+        yield name, 1
+    yield "ces_sum", opinion.effort
+
+
+def count_emotions(answer: Answer, settings: Settings) -> Iterator[tuple[str, int]]:
+    """What an answer with emotions adds."""
     if answer.sentiment is not None:
         yield "sentiments", 1
         yield "sentiment_sum", fixed(answer.sentiment)
     low, high = answer.limits()
-    if answer.survey == "emotion":
-        yield from _count_emotions(answer.intensities(), low, high, settings)
-        return
-    score = answer.score or 0.0
-    if answer.survey == "nps":
-        yield "nps_answers", 1
-        yield "nps_promoters", int(10 * score >= 9 * high)
-        yield "nps_detractors", int(10 * score < 7 * high)
-        return
-    of, needed = _TOP[answer.survey]
-    yield f"{answer.survey}_answers", 1
-    yield f"{answer.survey}_satisfied", int(of * (score - low) >= needed * (high - low))
-    if answer.survey == "ces":
-        yield "ces_sum", fixed(1 + 6 * (score - low) / (high - low))
-
-
-def _count_emotions(
-    intensities: Mapping[str, float], low: float, high: float, settings: Settings
-) -> Iterator[tuple[str, int]]:
-    for name, intensity in intensities.items():
+    for name, intensity in answer.intensities().items():
         on_ten = fixed(10 * (intensity - low) / (high - low))
         if name.casefold() in settings.positive_emotions:
             yield "emotions_positive", 1
@@ -161,50 +236,127 @@ def _count_emotions(
 
 
 class Answers(Keeper):
-    """Remembers each answer for the settings' memory, so that an update can replace it."""
+    """Remembers each answer for the settings' memory, so that an update can replace it.
+
+    The last time of a record is that of the first answer. What emotions have added is the
+    ``extra``.
+    """
+
+    entity = "response_id"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._memory_ms = context.settings.memory_ms
         # An event that is just not late may follow an answer that was given a memory earlier.
-        self._answers = Memory("answers", 2 * self._memory_ms)
-        self._contributions: dict[tuple[object, ...], Contribution] = {}
+        self._answers = Memory(
+            "answers",
+            2 * self._memory_ms,
+            {"row": np.int32, "verdict": np.uint8, "sentiment": np.int32, "effort": np.int64},
+            context.settings.max_remembered,
+        )
+        self._verdicts: dict[tuple[object, ...], tuple[int, int]] = {}
 
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
 
-    def orphans(self) -> Mapping[type[Event], Callable[[Any, int], bool]]:
-        return {SurveyUpdated: lambda e, at: self._recall(digest(e.response_id), at) is None}
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        return {SurveyResponded: self._many_answered}
+
+    def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
+        return {SurveyUpdated: lambda key, at: self._recall(key, at) is None}
 
     def stores(self) -> Sequence[Store]:
         return (self._answers,)
 
-    def _recall(self, key: bytes, occurred: int) -> Record | None:
+    def _recall(self, key: int, occurred: int) -> Record | None:
         known = self._answers.get(key)
         return known if known and abs(occurred - known[LAST]) <= self._memory_ms else None
 
-    def _answered(self, answer: Answer, occurred: int, at: int, labels: Labels) -> None:
-        key = digest(answer.response_id)
-        contribution = self._contribution(answer)
-        row = self.segments.row(labels, None, at)
+    def _answered(
+        self, answer: Answer, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
+        opinion, emotions = _NO_OPINION, None
+        if answer.survey == "emotion":
+            emotions = self.layout.contribution(count_emotions(answer, self.settings))
+        else:
+            opinion = opinion_of(answer)
         first = occurred
         known = self._recall(key, occurred)
         if known:
-            _, first, former_row, former = known
-            self.tally.take_back(first, former_row, former)
-        self.tally.add(first, row, contribution)
-        self._answers.put(key, first, row, contribution)
+            first, former_row, *former, former_emotions = known
+            self.tally.take_back(first, former_row, self._added(Opinion(*former), former_emotions))
+        self.tally.add(first, row, self._added(opinion, emotions))
+        self._answers.put(key, first, row, *opinion, extra=emotions)
 
-    def _contribution(self, answer: Answer) -> Contribution:
-        if answer.survey == "emotion":
-            return self.layout.contribution(count_answer(answer, self.settings))
-        said = (answer.survey, answer.score, answer.scale, answer.sentiment)
-        contribution = self._contributions.get(said)
-        if contribution is None:
-            contribution = self.layout.contribution(count_answer(answer, self.settings))
-            if len(self._contributions) < MEMO:
-                self._contributions[said] = contribution
-        return contribution
+    def _added(self, opinion: Opinion, emotions: Contribution | None) -> Contribution:
+        if emotions is not None:
+            return emotions
+        return self.layout.contribution(count_opinion(opinion))
+
+    def _many_answered(self, answers: Arrivals) -> Mask:
+        usual: Mask = self._answers.find(answers.keys) == ABSENT
+        emotional = np.array([a.survey == "emotion" for a in answers.events], dtype=bool)
+        self._remember_emotions(answers, np.flatnonzero(usual & emotional))
+        chosen = np.flatnonzero(usual & ~emotional)
+        if chosen.size:
+            events = [answers.events[i] for i in chosen.tolist()]
+            occurred, rows = answers.occurred[chosen], answers.rows[chosen]
+            verdict, effort = self._judged(events)
+            sentiment = numbers([a.sentiment for a in events])
+            silent = np.isnan(sentiment)
+            sentiments = fixed_columns(np.nan_to_num(sentiment))
+            self._count(occurred, rows, verdict, effort)
+            said = [("sentiments", (~silent).astype(np.int64)), ("sentiment_sum", sentiments)]
+            self.tally.add_columns(occurred, rows, self.layout.parts(said))
+            sentiments[silent] = NO_SENTIMENT
+            self._answers.put_new(
+                answers.keys[chosen],
+                occurred,
+                row=rows,
+                verdict=verdict,
+                sentiment=sentiments,
+                effort=effort,
+            )
+        return ~usual
+
+    def _remember_emotions(self, answers: Arrivals, chosen: Ints) -> None:
+        """Answers with emotions that were not known: counted one by one."""
+        if not chosen.size:
+            return
+        added = [
+            self.layout.contribution(count_emotions(answers.events[i], self.settings))
+            for i in chosen.tolist()
+        ]
+        occurred, rows = answers.occurred[chosen], answers.rows[chosen]
+        for at, row, emotions in zip(occurred.tolist(), rows.tolist(), added, strict=True):
+            self.tally.add(at, row, emotions)
+        fields = {"verdict": 0, "sentiment": NO_SENTIMENT, "effort": 0}
+        keys = answers.keys[chosen]
+        self._answers.put_new(keys, occurred, extras=added, row=rows, **fields)
+
+    def _judged(self, answers: Sequence[Answer]) -> tuple[Ints, Ints]:
+        """The verdict and effort of each answer; what was judged before is remembered."""
+        known = self._verdicts
+        judged = []
+        for answer in answers:
+            said = (answer.survey, answer.score, answer.scale)
+            found = known.get(said)
+            if found is None:
+                found = judge(answer.survey, answer.score or 0.0, *answer.limits())
+                if len(known) < MEMO:
+                    known[said] = found
+            judged.append(found)
+        both = np.array(judged, dtype=np.int64)
+        return both[:, 0], both[:, 1]
+
+    def _count(self, at: Ints, rows: Ints, verdict: Ints, effort: Ints) -> None:
+        """Add what ``count_opinion`` says but for the sentiments, for many."""
+        for number in np.unique(verdict).tolist():
+            chosen = np.flatnonzero(verdict == number)
+            ones = np.ones(chosen.size, dtype=np.int64)
+            counts = [(name, ones) for name in VERDICTS[number]]
+            self.tally.add_columns(at[chosen], rows[chosen], self.layout.parts(counts))
+        self.tally.add_columns(at, rows, self.layout.parts([("ces_sum", effort)]))
 
 
 def _satisfaction(kind: str, gauge: str, title: str, text: str, source: str) -> Kpi:

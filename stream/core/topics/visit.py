@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+
+import numpy as np
 
 from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi
 from stream.core.labels import Labels
-from stream.core.layout import Contribution
-from stream.core.topic import MEMO, Context, Keeper, Topic
+from stream.core.table import Mask
+from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic, flags
 
 
 class VisitEnded(Event, tag="visit.ended"):
@@ -26,32 +27,37 @@ NAME = "cx.visit"
 TYPES = (EventType(VisitEnded, key="visit_id"),)
 
 
-def count_visit(visit: VisitEnded) -> Iterator[tuple[str, int]]:
-    """What a visit adds."""
-    yield "visits", 1
-    yield "visit_pages", int(visit.pages or 1)
-    yield "visits_converted", int(bool(visit.converted))
-    yield "visits_new_customer", int(bool(visit.new_customer))
-
-
 class Visits(Keeper):
     """Counts visits; nothing is remembered of them."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._contributions: dict[tuple[object, ...], Contribution] = {}
-
-    def handlers(self) -> Mapping[type[Event], Callable[[Any, int, int, Labels], None]]:
+    def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {VisitEnded: self._ended}
 
-    def _ended(self, visit: VisitEnded, occurred: int, at: int, labels: Labels) -> None:
-        said = (visit.pages, visit.converted, visit.new_customer)
-        contribution = self._contributions.get(said)
-        if contribution is None:
-            contribution = self.layout.contribution(count_visit(visit))
-            if len(self._contributions) < MEMO:
-                self._contributions[said] = contribution
-        self.tally.add(occurred, self.segments.row(labels, None, at), contribution)
+    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+        return {VisitEnded: self._many_ended}
+
+    def _ended(
+        self, visit: VisitEnded, key: int, occurred: int, at: int, row: int, labels: Labels
+    ) -> None:
+        counts = [
+            ("visits", 1),
+            ("visit_pages", int(visit.pages or 1)),
+            ("visits_converted", int(bool(visit.converted))),
+            ("visits_new_customer", int(bool(visit.new_customer))),
+        ]
+        self.tally.add(occurred, row, self.layout.contribution(counts))
+
+    def _many_ended(self, visits: Arrivals) -> Mask:
+        n = len(visits.events)
+        pages = np.array([v.pages or 1 for v in visits.events], dtype=np.int64)
+        counts = [
+            ("visits", np.ones(n, dtype=np.int64)),
+            ("visit_pages", pages),
+            ("visits_converted", flags([v.converted for v in visits.events])),
+            ("visits_new_customer", flags([v.new_customer for v in visits.events])),
+        ]
+        self.tally.add_columns(visits.occurred, visits.rows, self.layout.parts(counts))
+        return np.zeros(n, dtype=bool)
 
 
 TOPIC = Topic(

@@ -1,0 +1,437 @@
+"""From decoded records to their outcomes and to the keepers, many records at a time.
+
+What depends on the records before it is the exception: an id that may have come before, a time
+that may be late, an answer or close that must be remembered. Such records are looked at one by one,
+in their order; all others as columns. The clock, which every record can move, is worked out from
+those whose outcome is certain. Of an entity that comes twice the first events come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from stream.core.cells import Ints
+from stream.core.decode import Decoded, Group
+from stream.core.dedupe import NEVER, SeenIds
+from stream.core.event import Event, Invalid, Outcome
+from stream.core.labels import Labels
+from stream.core.segments import Segments
+from stream.core.settings import MINUTE, Settings
+from stream.core.table import Mask, digest, digests, ranks
+from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic
+
+#: Events further ahead of the clock than this are refused.
+FUTURE_MS: Final = MINUTE
+#: Before all times.
+LONG_AGO: Final = -(1 << 60)
+_id_of: Final = attrgetter("event_id")
+#: Fewer events of repeated entities than this are not worth another round of columns.
+_FEW: Final = 32
+
+
+class Refusal(NamedTuple):
+    """A record that was not accepted: its place in the batch, the outcome and the reason."""
+
+    place: int
+    outcome: Outcome
+    path: str
+    reason: str
+
+
+class Clocks(Protocol):
+    """What is known of time, and of how many records had which outcome."""
+
+    clocks: dict[str, int]
+    first: int | None
+    now: int
+
+    def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
+        """Count records of an outcome."""
+
+
+class _Kind(NamedTuple):
+    """How to treat an event type."""
+
+    topic: str
+    keeper: Keeper
+    struct: type[Event]
+    handle: RowHandler
+    columns: ColumnHandler | None
+    is_orphan: Callable[[int, int], bool] | None
+    never_late: bool
+    by_currency: bool
+
+
+class _Batch:
+    """Valid events of a batch in columns, and what is found out about each."""
+
+    def __init__(self, decoded: Decoded, groups: Sequence[Group], places: Ints | None) -> None:
+        events, self.occurred, labels, _ = decoded
+        self.places = places
+        self.events: Sequence[Any] = events
+        self.labels: Sequence[Labels] = labels
+        if places is not None:
+            chosen = places.tolist()
+            self.events, self.labels = [events[i] for i in chosen], [labels[i] for i in chosen]
+            self.occurred = self.occurred[places]
+        self.groups = groups
+        n = len(self.events)
+        self.ids = digests(map(_id_of, self.events), n)
+        self.keys = np.zeros(n, dtype=np.int64)
+        self.arrived = np.full(n, NEVER, dtype=np.int64)
+        self.kinds: list[_Kind] = []
+        self.currencies: list[str | None] = [None] * n
+        #: Whose outcome is not certain, or whose row must be found in its turn.
+        self.in_doubt = np.zeros(n, dtype=bool)
+        #: Who goes to the handler of single events, in its turn.
+        self.one_by_one = np.zeros(n, dtype=bool)
+        self.accepted = np.ones(n, dtype=bool)
+        self.rows: Ints | None = None
+        #: Whether it was noted when the rows were accepted.
+        self.rows_seen = False
+        self.at: Ints = self.occurred
+
+    def origin(self, place: int) -> int:
+        """The place in the batch of records."""
+        return place if self.places is None else int(self.places[place])
+
+
+class Intake:
+    """Finds the outcome of every record and hands the accepted ones to their keepers.
+
+    ``columns`` False: every record is looked at on its own; the result is the same.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Clocks,
+        seen: Mapping[str, SeenIds],
+        segments: Segments,
+        topics: Sequence[tuple[Topic, Keeper]],
+        *,
+        event_time: bool,
+        until: int | None,
+        columns: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._seen = seen
+        self._segments = segments
+        self._event_time = event_time
+        self._until = until
+        self._columns = columns
+        self._kinds = {kind.struct: kind for kind in _kinds(topics)}
+
+    # A batch ------------------------------------------------------------------------------------
+
+    def take(self, topic: str | None, decoded: Decoded) -> list[Refusal]:
+        """Take in a batch; the records that were not accepted, in order."""
+        refusals: list[Refusal] = []
+        valid = sum(len(group.events) for group in decoded.groups)
+        for place, event in enumerate(decoded.events if valid < len(decoded.events) else ()):
+            if isinstance(event, Invalid):
+                refusals.append(Refusal(place, "invalid", event.path, event.reason))
+        if refusals:
+            self._progress.count(topic or "", "invalid", len(refusals))
+        batch = self._batch(decoded)
+        if batch is None:
+            return refusals
+        by_topic = self._look_at_groups(batch)
+        self._find_rows(batch)
+        self._find_doubts(batch, by_topic)
+        refused = self._settle_doubts(batch)
+        self._accept(batch, by_topic)
+        for places in by_topic.values():
+            self._handle(batch, places)
+        return sorted([*refusals, *refused]) if refused else refusals
+
+    def _batch(self, decoded: Decoded) -> _Batch | None:
+        """The valid events up to ``until``; None where there are none."""
+        groups = decoded.groups
+        valid = sum(len(group.events) for group in groups)
+        if not valid:
+            return None
+        is_in: Mask | None = None
+        if valid < len(decoded.events):
+            is_in = np.zeros(len(decoded.events), dtype=bool)
+            for group in groups:
+                is_in[group.places] = True
+        if self._until is not None and (decoded.at > self._until).any():
+            is_in = np.ones(len(decoded.events), dtype=bool) if is_in is None else is_in
+            is_in &= decoded.at <= self._until
+        if is_in is None:
+            return _Batch(decoded, groups, None)
+        moved = np.cumsum(is_in) - 1
+        kept = []
+        for struct, places, events in groups:
+            inside = is_in[places]
+            some = [events[i] for i in np.flatnonzero(inside).tolist()]
+            if some:
+                kept.append(Group(struct, moved[places[inside]], some))
+        return _Batch(decoded, kept, np.flatnonzero(is_in)) if kept else None
+
+    def _look_at_groups(self, batch: _Batch) -> dict[str, Ints]:
+        """Note what follows from the types; the places of each topic's events, in order."""
+        found: dict[str, list[Ints]] = {}
+        batch.kinds = [self._kinds[group.struct] for group in batch.groups]
+        for kind, group in zip(batch.kinds, batch.groups, strict=True):
+            found.setdefault(kind.topic, []).append(group.places)
+            keys = kind.keeper.keys(group.struct, group.events)
+            if keys is not None:
+                batch.keys[group.places] = keys
+            if kind.by_currency:
+                for place, event in zip(group.places.tolist(), group.events, strict=True):
+                    if event.amount is not None:
+                        batch.currencies[place] = event.currency
+        return {
+            topic: np.sort(np.concatenate(places)) if len(places) > 1 else places[0]
+            for topic, places in found.items()
+        }
+
+    def _find_rows(self, batch: _Batch) -> None:
+        """Look up the rows, unless one must be found in its turn: then all are."""
+        batch.rows = self._segments.known_rows(batch.labels, batch.currencies)
+        if batch.rows is None:
+            batch.in_doubt[:] = True
+
+    def _find_doubts(self, batch: _Batch, by_topic: Mapping[str, Ints]) -> None:
+        """Note whose outcome depends on what comes before, and who is handled one by one."""
+        now, occurred = self._progress.now, batch.occurred
+        latest = max(now, int(occurred.max())) if self._event_time else now
+        late_before = self._settings.late_before(latest)
+        if not self._columns or (not self._event_time and len(by_topic) > 1):
+            batch.one_by_one[:] = True
+        if not self._event_time:
+            batch.in_doubt |= occurred > now + FUTURE_MS
+        for kind, group in zip(batch.kinds, batch.groups, strict=True):
+            places = group.places
+            if not kind.never_late:
+                batch.in_doubt[places] |= occurred[places] < late_before
+            labels = (batch.labels[place] for place in places.tolist())
+            if (
+                kind.columns is None
+                or kind.is_orphan is not None
+                or kind.keeper.need_order(group.struct, labels)
+            ):
+                batch.one_by_one[places] = True
+        for topic, places in by_topic.items():
+            batch.arrived[places] = self._seen[topic].arrivals(batch.ids[places])
+            batch.in_doubt[places] |= _repeated(batch.ids[places])
+            # Whatever else comes of an entity must keep its place among them.
+            alone = batch.one_by_one[places]
+            if alone.any() and not alone.all():
+                keys = batch.keys[places]
+                batch.one_by_one[places] |= np.isin(keys, keys[alone]) & (keys != 0)
+        batch.in_doubt |= batch.one_by_one | (batch.arrived != NEVER)
+
+    # One by one ---------------------------------------------------------------------------------
+
+    def _settle_doubts(self, batch: _Batch) -> list[Refusal]:
+        """Find the outcomes that are in doubt, in order; the refusals."""
+        places = np.flatnonzero(batch.in_doubt)
+        if not places.size:
+            return []
+        # The latest of the certain events before each.
+        certain = np.where(batch.in_doubt, LONG_AGO, batch.occurred)
+        before = np.concatenate(([LONG_AGO], np.maximum.accumulate(certain)[:-1]))
+        now, clocks = self._progress.now, dict(self._progress.clocks)
+        arrivals: dict[tuple[str, int], int] = {}
+        rows = np.zeros(len(batch.events), dtype=np.int64) if batch.rows is None else batch.rows
+        refusals = []
+        for place, latest, occurred, key, identity, arrived, alone in zip(
+            places.tolist(),
+            *(
+                column[places].tolist()
+                for column in (
+                    before,
+                    batch.occurred,
+                    batch.keys,
+                    batch.ids,
+                    batch.arrived,
+                    batch.one_by_one,
+                )
+            ),
+            strict=True,
+        ):
+            event, labels = batch.events[place], batch.labels[place]
+            kind = self._kinds[event.__class__]
+            topic = kind.topic
+            if self._event_time:
+                now = clock = max(now, latest)
+            else:
+                clock = max(clocks.get(topic, LONG_AGO), latest)
+            arrived = arrivals.get((topic, identity), arrived)
+            refusal = self.refusal(kind, occurred, arrived, key, clock, now)
+            if refusal is not None:
+                batch.accepted[place] = False
+                self._progress.count(topic, refusal[0])
+                refusals.append(Refusal(batch.origin(place), *refusal))
+                continue
+            clock = clocks[topic] = arrivals[topic, identity] = max(clock, occurred)
+            if self._event_time:
+                now = clock
+            if batch.rows is None:
+                rows[place] = self._segments.row(labels, batch.currencies[place], now)
+            if alone:
+                kind.handle(event, key, occurred, now, int(rows[place]), labels)
+        if batch.rows is None:
+            batch.rows = rows
+            batch.rows_seen = True
+        return refusals
+
+    def refusal(
+        self, kind: _Kind, occurred: int, arrived: int, key: int, clock: int, now: int
+    ) -> tuple[Outcome, str, str] | None:
+        """The outcome, field path and reason of an event that is not accepted.
+
+        ``arrived``: when its id was accepted before, or ``NEVER``; ``clock``: its topic's event
+        time.
+        """
+        if self._seen[kind.topic].is_repeat(arrived, clock):
+            return "duplicate", "event_id", "an event with this id was accepted before"
+        if not self._event_time and occurred > now + FUTURE_MS:
+            return "future", "occurred_at", "is more than 60 s ahead of the clock"
+        if not kind.never_late and occurred < self._settings.late_before(now):
+            return "late", "occurred_at", "is older than every window and than 7 days"
+        if kind.is_orphan is not None and kind.is_orphan(key, occurred):
+            return "orphan", "type", "what this event refers to is not remembered"
+        return None
+
+    def refusal_now(self, event: Event, occurred: int) -> tuple[Outcome, str, str] | None:
+        """``refusal`` of an event that would come next."""
+        kind = self._kinds[type(event)]
+        keys = kind.keeper.keys(kind.struct, [event])
+        ids = np.array([digest(event.event_id)])
+        arrived = int(self._seen[kind.topic].arrivals(ids)[0])
+        now = self._progress.now
+        clock = now if self._event_time else self._progress.clocks.get(kind.topic, LONG_AGO)
+        key = 0 if keys is None else int(keys[0])
+        return self.refusal(kind, occurred, arrived, key, clock, now)
+
+    # All together -------------------------------------------------------------------------------
+
+    def _accept(self, batch: _Batch, by_topic: Mapping[str, Ints]) -> None:
+        """Let clocks and counts move on, and remember the ids."""
+        progress = self._progress
+        times = np.where(batch.accepted, batch.occurred, LONG_AGO)
+        if self._event_time:
+            batch.at = np.maximum(np.maximum.accumulate(times), progress.now)
+            progress.now = int(batch.at[-1])
+        else:
+            batch.at = np.full(times.size, progress.now, dtype=np.int64)
+        if not batch.rows_seen and batch.rows is not None:
+            self._segments.saw(batch.rows[batch.accepted], batch.at[batch.accepted])
+        for topic, places in by_topic.items():
+            accepted = batch.accepted[places]
+            n = int(np.count_nonzero(accepted))
+            if not n:
+                continue
+            former = progress.clocks.get(topic, LONG_AGO)
+            own = times[places]
+            clocks = np.maximum(np.maximum.accumulate(own), former)
+            arrivals = batch.at[places] if self._event_time else clocks
+            progress.clocks[topic] = int(clocks[-1])
+            progress.count(topic, "accepted", n)
+            first = int(own[accepted].min())
+            progress.first = first if progress.first is None else min(progress.first, first)
+            chosen = places[accepted]
+            self._seen[topic].add(batch.ids[chosen], arrivals[accepted], batch.in_doubt[chosen])
+
+    def _handle(self, batch: _Batch, places: Ints) -> None:
+        """Hand a topic's accepted events to the keeper, those of one entity in their order."""
+        places = places[batch.accepted[places] & ~batch.one_by_one[places]]
+        if not places.size:
+            return
+        turns = _ranks(batch.keys[places])
+        for turn in range(int(turns.max()) + 1):
+            chosen = places[turns == turn] if turn else places[turns == 0]
+            if turn and chosen.size < _FEW:
+                self._handle_each(batch, places[turns >= turn])
+                return
+            self._handle_columns(batch, chosen)
+
+    def _handle_columns(self, batch: _Batch, places: Ints) -> None:
+        """Events of one topic, no two of the same entity: all in columns, the unusual apart."""
+        is_in = np.zeros(len(batch.events), dtype=bool)
+        is_in[places] = True
+        by_handler: dict[ColumnHandler, list[Ints]] = {}
+        for kind, group in zip(batch.kinds, batch.groups, strict=True):
+            some = group.places[is_in[group.places]]
+            if some.size and kind.columns is not None:
+                by_handler.setdefault(kind.columns, []).append(some)
+        for handler, parts in by_handler.items():
+            some = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
+            unusual = handler(self._arrivals(batch, some))
+            if unusual.any():
+                self._handle_each(batch, some[unusual])
+
+    def _arrivals(self, batch: _Batch, places: Ints) -> Arrivals:
+        assert batch.rows is not None
+        events, labels = batch.events, batch.labels
+        if places.size < len(events):
+            chosen = places.tolist()
+            events, labels = [events[i] for i in chosen], [labels[i] for i in chosen]
+        return Arrivals(
+            events,
+            batch.keys[places],
+            batch.occurred[places],
+            batch.at[places],
+            batch.rows[places],
+            labels,
+        )
+
+    def _handle_each(self, batch: _Batch, places: Ints) -> None:
+        assert batch.rows is not None
+        for place, key, occurred, at, row in zip(
+            places.tolist(),
+            batch.keys[places].tolist(),
+            batch.occurred[places].tolist(),
+            batch.at[places].tolist(),
+            batch.rows[places].tolist(),
+            strict=True,
+        ):
+            event = batch.events[place]
+            handle = self._kinds[type(event)].handle
+            handle(event, key, occurred, at, row, batch.labels[place])
+
+
+def _kinds(topics: Sequence[tuple[Topic, Keeper]]) -> Iterator[_Kind]:
+    for topic, keeper in topics:
+        handlers, columns, orphans = keeper.handlers(), keeper.columns(), keeper.orphans()
+        for kind in topic.types:
+            struct = kind.struct
+            yield _Kind(
+                topic.name,
+                keeper,
+                struct,
+                handlers[struct],
+                columns.get(struct),
+                orphans.get(struct),
+                kind.never_late,
+                kind.by_currency,
+            )
+
+
+def _repeated(keys: Ints) -> Mask:
+    """Which keys are there more than once."""
+    order = np.argsort(keys, kind="stable")
+    in_order = keys[order]
+    same = in_order[1:] == in_order[:-1]
+    found = np.zeros(keys.size, dtype=bool)
+    if same.any():
+        found[order[1:][same]] = found[order[:-1][same]] = True
+    return found
+
+
+def _ranks(keys: Ints) -> Ints:
+    """How many of the same key come before each; 0 for the key 0, which is of no entity."""
+    order = np.argsort(keys, kind="stable")
+    in_order = keys[order]
+    found = np.zeros(keys.size, dtype=np.int64)
+    found[order] = np.where(in_order == 0, 0, ranks(in_order))
+    return found
