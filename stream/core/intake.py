@@ -213,12 +213,14 @@ class Intake:
             if not kind.never_late:
                 batch.in_doubt[places] |= occurred[places] < late_before
             labels = (batch.labels[place] for place in places.tolist())
-            if (
-                kind.columns is None
-                or kind.is_orphan is not None
-                or kind.keeper.need_order(group.struct, labels)
-            ):
+            if kind.columns is None or kind.keeper.need_order(group.struct, labels):
                 batch.one_by_one[places] = True
+            elif kind.is_orphan is not None:
+                keys = batch.keys[places]
+                remembered = kind.keeper.are_remembered(group.struct, keys, occurred[places])
+                own = by_topic[kind.topic]
+                again = np.isin(keys, batch.keys[own][_repeated(batch.keys[own])])
+                batch.one_by_one[places] |= again | ~remembered
         for topic, places in by_topic.items():
             batch.arrived[places] = self._seen[topic].arrivals(batch.ids[places])
             batch.in_doubt[places] |= _repeated(batch.ids[places])

@@ -119,6 +119,10 @@ class Keeper:
         """Types that may be orphans, and whether an event (its key, its time) is one."""
         return {}
 
+    def are_remembered(self, struct: type[Event], keys: Ints, occurred: Ints) -> Mask:
+        """Which events of a type that may be orphans are none, as columns can tell."""
+        return np.zeros(keys.size, dtype=bool)
+
     def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints | None:
         """What stands for the entities of events of a type; None where none is remembered."""
         if self.entity not in struct.__struct_fields__:

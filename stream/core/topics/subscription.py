@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core import timestamps
 from stream.core.cells import Ints
 from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
@@ -16,6 +15,7 @@ from stream.core.labels import Labels
 from stream.core.memory import FOREVER, Memory
 from stream.core.settings import DAY
 from stream.core.table import ABSENT, Mask, Slots
+from stream.core.timestamps import parse
 from stream.core.topic import (
     Arrivals,
     ColumnHandler,
@@ -86,7 +86,7 @@ def _check_upsell(event: Any, at: int) -> str | None:
 
 
 def _check_started_at(event: Any, at: int) -> str | None:
-    if event.started_at is not None and timestamps.parse(event.started_at) > at:
+    if event.started_at is not None and parse(event.started_at) > at:
         return "is later than occurred_at"
     return None
 
@@ -251,7 +251,7 @@ class Subscriptions(Keeper):
         if known:
             started = known[1]
         elif event.started_at is not None:
-            started = timestamps.parse(event.started_at)
+            started = parse(event.started_at)
         if started > occurred:
             started = UNKNOWN
         self.active.count(labels, occurred, -1, at)
@@ -314,20 +314,33 @@ class Subscriptions(Keeper):
 
     def _many_cancelled(self, events: Arrivals) -> Mask:
         slots = self._subscriptions.find(events.keys)
-        usual: Mask = (slots != ABSENT) & self._are_active(slots)
-        usual &= self._subscriptions.field("started")[slots] <= events.occurred
+        new: Mask = slots == ABSENT
+        usual = new | self._are_active(slots)
+        said = [UNKNOWN if e.started_at is None else parse(e.started_at) for e in events.events]
+        started = np.where(new, said, self._subscriptions.field("started")[slots])
+        usual &= new | (started <= events.occurred)
         chosen = np.flatnonzero(usual)
-        slots, occurred, at = slots[chosen], events.occurred[chosen], events.at[chosen]
-        rows = events.rows[chosen]
+        new, slots, started = new[chosen], slots[chosen], started[chosen]
+        occurred, at, rows = events.occurred[chosen], events.at[chosen], events.rows[chosen]
         for i, time, now in zip(chosen.tolist(), occurred.tolist(), at.tolist(), strict=True):
             self.active.count(events.labels[i], time, -1, now)
-        started = self._subscriptions.field("started")[slots]
-        ones = np.ones(chosen.size, dtype=np.int64)
+        known = started != UNKNOWN
+        ones = known.astype(np.int64)
         since = self.layout.parts([("cancelled_since", ones)])
-        self.tally.add_columns(started, rows, since)
-        counts = [("cancelled", ones), ("lifetimes", ones), ("lifetime", occurred - started)]
+        self.tally.add_columns(np.where(known, started, 0), rows, since)
+        lifetime = np.where(known, occurred - started, 0)
+        counts = [("cancelled", ones * 0 + 1), ("lifetimes", ones), ("lifetime", lifetime)]
         self.tally.add_columns(occurred, rows, self.layout.parts(counts))
-        self._subscriptions.update(slots, np.maximum(at, occurred), active=False, event=occurred)
+        last = np.maximum(at, occurred)
+        going = ~new
+        self._subscriptions.update(slots[going], last[going], active=False, event=occurred[going])
+        self._subscriptions.put_new(
+            events.keys[chosen][new],
+            last[new],
+            active=False,
+            started=started[new],
+            event=occurred[new],
+        )
         return ~usual
 
 

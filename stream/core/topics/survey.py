@@ -16,7 +16,7 @@ from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.memory import LAST, Memory, Record
 from stream.core.settings import Settings
-from stream.core.table import ABSENT, Mask
+from stream.core.table import ABSENT, Mask, Slots
 from stream.core.topic import (
     MEMO,
     Arrivals,
@@ -260,7 +260,7 @@ class Answers(Keeper):
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {SurveyResponded: self._many_answered}
+        return {SurveyResponded: self._many_answered, SurveyUpdated: self._many_answered}
 
     def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
         return {SurveyUpdated: lambda key, at: self._recall(key, at) is None}
@@ -293,31 +293,55 @@ class Answers(Keeper):
             return emotions
         return self.layout.contribution(count_opinion(opinion))
 
+    def are_remembered(self, struct: type[Event], keys: Ints, occurred: Ints) -> Mask:
+        return self._are_known(self._answers.find(keys), occurred)
+
+    def _are_known(self, slots: Slots, occurred: Ints) -> Mask:
+        """Which answers are remembered, without emotions."""
+        first = self._answers.field("last")[slots]
+        known: Mask = (slots != ABSENT) & (np.abs(occurred - first) <= self._memory_ms)
+        known[known] = self._answers.without_extra(slots[known])
+        return known
+
     def _many_answered(self, answers: Arrivals) -> Mask:
-        usual: Mask = self._answers.find(answers.keys) == ABSENT
+        slots = self._answers.find(answers.keys)
+        new: Mask = slots == ABSENT
         emotional = np.array([a.survey == "emotion" for a in answers.events], dtype=bool)
-        self._remember_emotions(answers, np.flatnonzero(usual & emotional))
-        chosen = np.flatnonzero(usual & ~emotional)
+        known = self._are_known(slots, answers.occurred) & ~emotional
+        self._remember_emotions(answers, np.flatnonzero(new & emotional))
+        chosen = np.flatnonzero(known | (new & ~emotional))
         if chosen.size:
-            events = [answers.events[i] for i in chosen.tolist()]
-            occurred, rows = answers.occurred[chosen], answers.rows[chosen]
-            verdict, effort = self._judged(events)
-            sentiment = numbers([a.sentiment for a in events])
-            silent = np.isnan(sentiment)
-            sentiments = fixed_columns(np.nan_to_num(sentiment))
-            self._count(occurred, rows, verdict, effort)
-            said = [("sentiments", (~silent).astype(np.int64)), ("sentiment_sum", sentiments)]
-            self.tally.add_columns(occurred, rows, self.layout.parts(said))
-            sentiments[silent] = NO_SENTIMENT
-            self._answers.put_new(
-                answers.keys[chosen],
-                occurred,
-                row=rows,
-                verdict=verdict,
-                sentiment=sentiments,
-                effort=effort,
-            )
-        return ~usual
+            self._remember(answers, chosen, slots[chosen])
+        unusual: Mask = ~new & ~known
+        return unusual
+
+    def _remember(self, answers: Arrivals, chosen: Ints, slots: Slots) -> None:
+        """Answers without emotions that are new, or replace one without emotions."""
+        events = [answers.events[i] for i in chosen.tolist()]
+        verdict, effort = self._judged(events)
+        sentiment = numbers([a.sentiment for a in events])
+        sentiments = fixed_columns(np.nan_to_num(sentiment))
+        sentiments[np.isnan(sentiment)] = NO_SENTIMENT
+        fields = {
+            "row": answers.rows[chosen],
+            "verdict": verdict,
+            "sentiment": sentiments,
+            "effort": effort,
+        }
+        first = answers.occurred[chosen]
+        known = slots != ABSENT
+        if known.any():
+            again = slots[known]
+            # An answer counts in the pane of the first one.
+            first[known] = self._answers.field("last")[again]
+            former = {name: self._answers.field(name)[again].astype(np.int64) for name in fields}
+            self._count(first[known], **former, sign=-1)
+            changed = {name: values[known] for name, values in fields.items()}
+            self._answers.update(again, first[known], **changed)
+        self._count(first, **fields, sign=1)
+        new = ~known
+        fresh = {name: values[new] for name, values in fields.items()}
+        self._answers.put_new(answers.keys[chosen][new], first[new], **fresh)
 
     def _remember_emotions(self, answers: Arrivals, chosen: Ints) -> None:
         """Answers with emotions that were not known: counted one by one."""
@@ -349,14 +373,22 @@ class Answers(Keeper):
         both = np.array(judged, dtype=np.int64)
         return both[:, 0], both[:, 1]
 
-    def _count(self, at: Ints, rows: Ints, verdict: Ints, effort: Ints) -> None:
-        """Add what ``count_opinion`` says but for the sentiments, for many."""
+    def _count(
+        self, at: Ints, row: Ints, verdict: Ints, sentiment: Ints, effort: Ints, sign: int
+    ) -> None:
+        """Add, or take back, what ``count_opinion`` says, for many."""
         for number in np.unique(verdict).tolist():
             chosen = np.flatnonzero(verdict == number)
-            ones = np.ones(chosen.size, dtype=np.int64)
+            ones = np.full(chosen.size, sign, dtype=np.int64)
             counts = [(name, ones) for name in VERDICTS[number]]
-            self.tally.add_columns(at[chosen], rows[chosen], self.layout.parts(counts))
-        self.tally.add_columns(at, rows, self.layout.parts([("ces_sum", effort)]))
+            self.tally.add_columns(at[chosen], row[chosen], self.layout.parts(counts))
+        said = sentiment != NO_SENTIMENT
+        counts = [
+            ("sentiments", said * sign),
+            ("sentiment_sum", np.where(said, sentiment, 0) * sign),
+            ("ces_sum", effort * sign),
+        ]
+        self.tally.add_columns(at, row, self.layout.parts(counts))
 
 
 def _satisfaction(kind: str, gauge: str, title: str, text: str, source: str) -> Kpi:
