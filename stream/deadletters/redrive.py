@@ -88,7 +88,7 @@ class Judge:
         self, letters: Sequence[Letter], places: Sequence[int], now: int
     ) -> dict[int, Group]:
         """Those of ``places`` that today's rules refuse. Orphans can't be told: memory decides."""
-        events, times, _ = self._decode([letters[i].value for i in places])
+        events, times, *_ = self._decode([letters[i].value for i in places])
         found: dict[int, Group] = {}
         for place, event, at in zip(places, events, times, strict=True):
             topic = letters[place].topic
