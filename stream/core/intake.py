@@ -195,7 +195,10 @@ class Intake:
 
     def _find_rows(self, batch: _Batch) -> None:
         """Look up the rows, unless one must be found in its turn: then all are."""
-        batch.rows = self._segments.known_rows(batch.labels, batch.currencies)
+        until = self._progress.now
+        if self._event_time:
+            until = max(until, int(batch.occurred.max()))
+        batch.rows = self._segments.known_rows(batch.labels, batch.currencies, until)
         if batch.rows is None:
             batch.in_doubt[:] = True
 

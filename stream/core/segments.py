@@ -38,6 +38,9 @@ class Segments:
         self._free: list[int] = []
         self._index: dict[Segment, int] = {}
         self._cache: dict[tuple[Labels, str | None], int] = {}
+        #: The same for labels with values that found no place, as long as none becomes free.
+        self._folded: dict[tuple[Labels, str | None], int] = {}
+        self._recoveries = values.recoveries
         self._generation = values.generation
         self._changed: set[int] = set()
         self._touched = False
@@ -75,17 +78,35 @@ class Segments:
             return
         self._generation = self._values.generation
         self._cache.clear()
+        self._folded.clear()
         if self._values.shared:
             for row in self._changed:
                 segment = self.rows[row]
                 if segment is not None and (folded := self._values.refolded(segment)) != segment:
                     self._rename(row, folded)
 
-    def known_rows(self, labels: Sequence[Labels], currencies: Sequence[str | None]) -> Ints | None:
-        """The rows of many events; None where any is to be found by ``row``, in its turn."""
+    def known_rows(
+        self, labels: Sequence[Labels], currencies: Sequence[str | None], until: int
+    ) -> Ints | None:
+        """The rows of many events, up to time ``until``.
+
+        None where any is to be found by ``row``, in its turn.
+        """
         if self._generation != self._values.generation:
             return None
-        rows = list(map(self._cache.get, zip(labels, currencies, strict=True)))
+        keys = list(zip(labels, currencies, strict=True))
+        rows = list(map(self._cache.get, keys))
+        values = self._values
+        if (
+            None in rows
+            and self._folded
+            and self._recoveries == values.recoveries
+            and until <= values.full_until
+        ):
+            folded = self._folded
+            rows = [
+                folded.get(key) if row is None else row for key, row in zip(keys, rows, strict=True)
+            ]
         return None if None in rows else np.array(rows, dtype=np.int64)
 
     def saw(self, rows: Ints, at: Ints) -> None:
@@ -108,8 +129,12 @@ class Segments:
             row = self._allot()
             self._rename(row, segment)
         # A folded value may find a place later, so only what stands as sent is remembered.
-        if segment == given and len(self._cache) < 4 * self._limit:
-            self._cache[labels, currency] = row
+        if self._recoveries != self._values.recoveries:
+            self._recoveries = self._values.recoveries
+            self._folded.clear()
+        cache = self._cache if segment == given else self._folded
+        if len(cache) < 4 * self._limit:
+            cache[labels, currency] = row
         return row
 
     def _allot(self) -> int:
@@ -177,5 +202,6 @@ class Segments:
                 self._free.append(row)
                 self._touched = True
                 self._cache.clear()
+                self._folded.clear()
                 self._changed.discard(row)
         return iter(())

@@ -24,6 +24,8 @@ Places = list[dict[str, int]]
 
 #: The registry learns this late that a value is still in use, so it frees a place later by this.
 REFRESH_MS: Final = 10 * MINUTE
+#: After all times.
+_NEVER: Final = 1 << 60
 
 
 def agreed(
@@ -72,6 +74,8 @@ class Values:
         self._recheck_at = [0] * len(self.dimensions)
         self._sources: list[Callable[[], Iterable[Sighting]]] = []
         self._claims = True
+        #: Grows when a shard is recovered, which may bring values of its own.
+        self.recoveries = 0
 
     def watch(self, sightings: Callable[[], Iterable[Sighting]]) -> None:
         """Register a shard's segments, whose last times tell which values are still in use."""
@@ -86,6 +90,7 @@ class Values:
 
         Where a registry decides it knows better, unless it has lost what it knew.
         """
+        self.recoveries += 1
         if self.shared and not self._claims:
             return
         places = self.undecided if self.shared else self._kept
@@ -114,6 +119,20 @@ class Values:
             for i, value in enumerate(segment[: len(self.dimensions)])
         )
         return (*folded, *segment[len(self.dimensions) :])
+
+    @property
+    def full_until(self) -> int:
+        """No place of a dimension that is full becomes free before this, unless all look again."""
+        return min(
+            (
+                recheck
+                for kept, undecided, recheck in zip(
+                    self._kept, self.undecided, self._recheck_at, strict=True
+                )
+                if len(kept) + len(undecided) >= self._limit
+            ),
+            default=_NEVER,
+        )
 
     def _is_known(self, dimension: int, value: str) -> bool:
         return value in self._kept[dimension] or value in self.undecided[dimension]
