@@ -29,6 +29,7 @@ _FULL: Final = 0.7
 _FRESH: Final = 0.4
 #: Places of a bucket.
 _WIDTH: Final = 16
+_FEW_BUCKETS: Final = 1 << 16
 _HALF: Final = np.uint64(32)
 _TAGS: Final = np.uint64(255)
 _SIGN: Final = 1 << 63
@@ -156,7 +157,9 @@ class Index:
         self._used += new.size
         buckets, tags = self._homes(new)
         while slots.size:
-            order = np.argsort(buckets, kind="stable")
+            # Sixteen bits are sorted by their digits, which is quicker.
+            few = len(self._tags) <= _FEW_BUCKETS
+            order = np.argsort(buckets.astype(np.uint16) if few else buckets, kind="stable")
             buckets, tags, slots = buckets[order], tags[order], slots[order]
             # Places fill up from the left: each takes the next one of its bucket.
             places = np.count_nonzero(self._tags[buckets], axis=1) + ranks(buckets)
@@ -248,8 +251,8 @@ class KeyTable:
         needed = self._top + max(0, more - len(self._free))
         if needed > self.keys.size:
             size = needed + needed // 4
-            self.keys = grown(self.keys, size)
-            for name, values in self.fields.items():
-                self.fields[name] = grown(values, size)
+            # In place, so that a large table is never there twice. Nobody holds a view of it.
+            for values in (self.keys, *self.fields.values()):
+                values.resize(size, refcheck=False)
         if not self._index.has_room(more):
             self._index.rebuild(self.keys, self.live(), more)
