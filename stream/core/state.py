@@ -27,7 +27,7 @@ from stream.core.topic import Store
 from stream.core.values import Values
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 3
+FORMAT: Final = 4
 _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
