@@ -134,8 +134,10 @@ class Monitor:
         trouble = self._trouble()
         shown = list(self._shown()) if trouble is None else []
         remembered: Counter[str] = Counter()
+        forgotten: Counter[str] = Counter()
         for owned in owner.shards.values():
             remembered.update(owned.shard.remembered())
+            forgotten.update(owned.shard.forgotten())
         return WorkerView(
             evaluation=_together(shown),
             evaluated_ms={
@@ -161,6 +163,7 @@ class Monitor:
             dead_letters=dict(health.dead_letters),
             segments=sum(len(o.shard.segments.rows) for o in owner.shards.values()),
             remembered=dict(remembered),
+            forgotten=dict(forgotten),
             gaps=self._gaps(),
             notifications=dict(self.notifications),
         )

@@ -136,14 +136,16 @@ class Sharing:
     def collect(self, at: int, complete_to: int) -> dict[str, list[ShareRecord]]:
         """The records for each family, in order; a family's first one is its beat."""
         shard = self._shard
-        records: list[list[ShareRecord]] = [[] for _ in FAMILIES]
+        # Each key once: of two records with one key a compacted log keeps one, and the beat would
+        # wait for the other for ever.
+        records: list[dict[bytes, bytes | None]] = [{} for _ in FAMILIES]
         for key, rows in self._rows():
             for of_family in records:
-                of_family.append((key, rows))
-        for family, record in self._panes(at):
-            records[family].append(record)
-        records[FAMILIES.index(subscription.NAME)] += self._active()
-        records[FAMILIES.index(signal.NAME)] += self._of_customers(at)
+                of_family[key] = rows
+        for family, (key, value) in self._panes(at):
+            records[family][key] = value
+        records[FAMILIES.index(subscription.NAME)].update(self._active())
+        records[FAMILIES.index(signal.NAME)].update(self._of_customers(at))
         whole, progress = not self._untold, shard.progress
         beats = {
             topic: Beat(
@@ -158,7 +160,7 @@ class Sharing:
             for topic, of_family in zip(FAMILIES, records, strict=True)
         }
         return {
-            topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family]
+            topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family.items()]
             for topic, of_family in zip(FAMILIES, records, strict=True)
         }
 
@@ -184,6 +186,8 @@ class Sharing:
         cells = 0
         while self._untold and cells < CELLS_AT_ONCE:
             label, pane = self._untold.pop()
+            if f"{label}/{pane}" in changed:
+                continue
             cells += windows.between(label, pane, pane)[0].size
             yield from self._pane(label, pane, at)
 

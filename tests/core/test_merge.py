@@ -177,6 +177,20 @@ def visits(families: dict[str, Family], core: Settings, at: int) -> float | None
     return sample.denominator if sample else None
 
 
+def test_a_share_has_each_key_once() -> None:
+    site = Site(Settings(), 1)
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    site.take_over(0)
+    # The pane was not told in this life, and it has changed.
+    site.ingest(visit(2), NOON)
+    site.share(NOON)
+    for log in site.logs.values():
+        last = max(i for i, (key, _) in enumerate(log) if key.startswith(b"beat/"))
+        keys = [key for key, _ in log[last:]]
+        assert len(keys) == len(set(keys))
+
+
 def test_a_new_life_counts_once_it_has_told_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Settings()
     site = Site(core, 1)
