@@ -98,6 +98,14 @@ class _Gathered:
         return np.repeat(units, counters), low, parts[1::2]
 
 
+def _distinct(in_order: Ints) -> list[int]:
+    """Each number once, of numbers that are in order."""
+    if not in_order.size:
+        return []
+    is_new = np.concatenate(([True], in_order[1:] != in_order[:-1]))
+    return [int(x) for x in in_order[is_new].tolist()]
+
+
 class WindowStore:
     """The panes of all windows: a store of the state whose blocks are panes."""
 
@@ -136,11 +144,11 @@ class WindowStore:
             if window.label in self.starts:
                 kept &= units * self._tally.unit_ms >= self.starts[window.label]
             if is_newer is not None:
-                for pane in np.unique(panes[kept]).tolist():
+                for pane in _distinct(panes[kept]):
                     if not is_newer(f"{window.label}/{pane}"):
                         kept &= panes != pane
             self.cells[window.label].add(panes[kept], low[kept], values[kept])
-            changed = [f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist()]
+            changed = [f"{window.label}/{p}" for p in _distinct(panes[kept])]
             self._touched.update(changed)
             self.renewed.update(changed)
 
