@@ -3,7 +3,8 @@
 #   make setup           .venv with the command .venv/bin/cxkpi and all tools
 #   make demo [FOR=90s]  broker, worker and generated events, shown live
 #   make check           lint, types, import contracts
-#   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them
+#   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them, JOBS=0
+#                        runs them in one process, as --pdb and -s need it
 #   make bench           what an event costs, beside other processors; ARGS="--rounds 1" as options
 #   make lock            renews the lock files after a change of dependencies in pyproject.toml;
 #                        UPGRADE=--upgrade takes newer versions; needs uv
@@ -47,8 +48,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# As many processes as there are cores, but each may start a broker of its own. What a file's tests
+# share is made once, because a file stays in one process.
+JOBS ?= auto
+PARALLEL := --dist loadfile --maxprocesses 4
+
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses $(JOBS) $(ARGS)
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,6 +1,7 @@
 """Programs for tests come from the PATH or from Debian's packages."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_a_failed_download_says_why_and_leaves_nothing_behind(
     with pytest.raises(Unavailable, match=f"^apt-get failed: {says}"):
         provide(ABSENT, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_who_needs_a_program_at_the_same_time_waits_for_one_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    scripts = {
+        "apt-get": f'for last; do :; done; echo "$last" >> {asked}; : > a.deb; /bin/sleep 0.2',
+        "dpkg-deb": f'/bin/mkdir -p "$3/usr/bin"; : > "$3/{ABSENT.file}"',
+    }
+    for tool, script in scripts.items():
+        make_program(tmp_path / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    cache = tmp_path / "cache"
+    with ThreadPoolExecutor(3) as pool:
+        found = set(pool.map(lambda _: provide(ABSENT, cache), range(3)))
+    assert found == {cache / ABSENT.package / ABSENT.file}
+    assert asked.read_text().split() == ["update", ABSENT.package]
 
 
 def test_the_tools_of_prometheus_are_to_be_had(prometheus_tools: PrometheusTools) -> None:

@@ -31,7 +31,8 @@ def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def environment() -> dict[str, str]:
     """The environment, less what a make around the tests would tell the one within them."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    told = ("MAKE", "MFLAGS", "ARGS", "JOBS")
+    return {k: v for k, v in os.environ.items() if not k.startswith(told)}
 
 
 def installed(clone: Path) -> None:
@@ -71,8 +72,9 @@ def test_setup_installs_again_when_this_changed(clone: Path, changed: str) -> No
     [
         (["demo"], "cxkpi demo"),
         (["demo", "FOR=90s"], "cxkpi demo --for 90s"),
-        (["test"], "-m pytest"),
-        (["test", "ARGS=-k nps"], "-m pytest -k nps"),
+        (["test"], "-m pytest --dist loadfile --maxprocesses 4 --numprocesses auto"),
+        (["test", "ARGS=-k nps"], "--numprocesses auto -k nps"),
+        (["test", "JOBS=0", "ARGS=--pdb"], "--numprocesses 0 --pdb"),
     ],
 )
 def test_a_target_runs_its_command_after_setup(
