@@ -48,10 +48,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# As many processes as there are cores, but each may start a broker of its own. What a file's tests
-# share is made once, because a file stays in one process.
+# As many processes as there are cores, but each may start a broker of its own. Each takes tests in
+# their order and from the end of what another has left, so that a file of long ones is no tail.
 JOBS ?= auto
-PARALLEL := --dist loadfile --maxprocesses 4
+PARALLEL := --dist worksteal --maxprocesses 4
 
 test: check
 	$(BIN)/python -m pytest $(PARALLEL) --numprocesses $(JOBS) $(ARGS)

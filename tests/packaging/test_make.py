@@ -72,7 +72,7 @@ def test_setup_installs_again_when_this_changed(clone: Path, changed: str) -> No
     [
         (["demo"], "cxkpi demo"),
         (["demo", "FOR=90s"], "cxkpi demo --for 90s"),
-        (["test"], "-m pytest --dist loadfile --maxprocesses 4 --numprocesses auto"),
+        (["test"], "-m pytest --dist worksteal --maxprocesses 4 --numprocesses auto"),
         (["test", "ARGS=-k nps"], "--numprocesses auto -k nps"),
         (["test", "JOBS=0", "ARGS=--pdb"], "--numprocesses 0 --pdb"),
     ],
