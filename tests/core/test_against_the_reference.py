@@ -7,6 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def close(a: float | None, b: float | None) -> bool:
 
 
 def check_rows(reading: Reading, found: Sequence[Sample], at: int) -> None:
-    expected = by_key(rows(reading, at))
+    wanted = rows(reading, at)
+    expected = by_key(wanted)
     quantiles = [s for s in found if s.kpi == "art_quantile"]
     got = by_key([s for s in found if s.kpi != "art_quantile"])
     wrong = {
@@ -71,11 +73,16 @@ def check_rows(reading: Reading, found: Sequence[Sample], at: int) -> None:
         or not all(close(*pair) for pair in zip(expected[key], got[key], strict=True))
     }
     assert not wrong
-    check_quantiles(reading, quantiles, at)
+    with_tickets = {(r.window, r.labels) for r in wanted if r.kpi == "art"}
+    check_quantiles(reading, with_tickets, quantiles, at)
 
 
-def check_quantiles(reading: Reading, found: Sequence[Sample], at: int) -> None:
-    with_tickets = {(r.window, r.labels) for r in rows(reading, at) if r.kpi == "art"}
+def check_quantiles(
+    reading: Reading,
+    with_tickets: AbstractSet[tuple[str, tuple[tuple[str, str], ...]]],
+    found: Sequence[Sample],
+    at: int,
+) -> None:
     assert {
         (s.window, tuple(x for x in s.labels if x[0] != "quantile")) for s in found
     } == with_tickets
