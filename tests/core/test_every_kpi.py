@@ -6,7 +6,7 @@ import itertools
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.core.catalogue import KPIS, LAYOUT
@@ -17,7 +17,7 @@ from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.values import Values
 from tests.core.running import new_shard, samples, settings_of
-from tests.reference.config import MINUTE
+from tests.reference.config import DEFAULTS, MINUTE
 from tests.reference.streams import NOON, configs, streams
 
 #: (minutes before noon, currency, numbers by counter)
@@ -130,8 +130,23 @@ def test_a_million_adds_and_take_backs_in_any_order_leave_nothing() -> None:
     assert [len(cells) for cells in shard.windows.cells.values()] == [0] * len(core.windows)
 
 
+def _subscription(event: str, at: str, number: int) -> bytes:
+    return (
+        f'{{"event_id":"e{number}","type":"subscription.{event}","occurred_at":"2026-03-02T{at}Z",'
+        f'"subscription_id":"a"}}'
+    ).encode()
+
+
 @settings(max_examples=60, deadline=None)
 @given(configs, streams())
+@example(
+    DEFAULTS,
+    [
+        _subscription("cancelled", "12:00:00", 1),
+        _subscription("started", "11:00:59.999", 2),
+        _subscription("cancelled", "11:01:00", 3),
+    ],
+)
 def test_values_and_bounds_are_where_the_catalogue_says(
     config: object, records: list[bytes]
 ) -> None:

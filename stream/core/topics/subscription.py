@@ -395,6 +395,8 @@ TOPIC = Topic(
             numerator=_retained,
             denominator=sum_of("active"),
             bounds="wilson",
+            # Times that contradict each other can make one subscription count as two lost ones.
+            lowest=None,
             highest=1.0,
             topic=NAME,
         ),
