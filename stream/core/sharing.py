@@ -21,7 +21,7 @@ import zstandard
 
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
 from stream.core.cells import COUNTER_MASK, LOW_MASK, Ints
-from stream.core.groups import Groups
+from stream.core.groups import Groups, Rollup
 from stream.core.health import LocalHealth
 from stream.core.settings import MINUTE, SECOND, Settings, Window
 from stream.core.shard import FUTURE_MS, Shard
@@ -113,7 +113,7 @@ class Sharing:
         self._number = number
         self._life = f"{fingerprint(shard.settings)}-{life}"
         self._windows = {w.label: w for w in shard.settings.windows}
-        self._health = LocalHealth(shard.signals)
+        self._groups: dict[Rollup, tuple[int, tuple[Groups, Ints]]] = {}
         #: Panes that were not told in this life yet, the newest last.
         self._untold = sorted(self._all_panes(), key=lambda p: p[1] * self._windows[p[0]].pane_ms)
         #: The pane that readers have of each family, by window and slot of the ring.
@@ -236,11 +236,22 @@ class Sharing:
     def _health_of(self, window: Window, pane: int) -> list[list[tuple[Any, ...]]]:
         """For each rollup the (key of the series, sum of scores, customers, at risk)."""
         shard = self._shard
+        # What it has found once it keeps, so it must not outlast the signals as they are now.
+        health = LocalHealth(shard.signals)
         found = []
         for rollup in shard.settings.rollups:
-            groups = Groups(shard.settings.dimensions, rollup)
-            series: Ints = groups.numbers(shard.segments.rows)
-            sums = self._health.sums(window, pane * window.pane_ms, rollup, groups.find, series)
+            groups, series = self._groups_of(rollup)
+            sums = health.sums(window, pane * window.pane_ms, rollup, groups.find, series)
             columns = (column.tolist() for column in sums)
             found.append([(groups.keys[n], *rest) for n, *rest in zip(*columns, strict=True)])
         return found
+
+    def _groups_of(self, rollup: Rollup) -> tuple[Groups, Ints]:
+        """The series of a rollup and that of each row, until a row gets another meaning."""
+        segments = self._shard.segments
+        found = self._groups.get(rollup)
+        if found is None or found[0] != segments.version:
+            groups = Groups(self._shard.settings.dimensions, rollup)
+            found = segments.version, (groups, groups.numbers(segments.rows))
+            self._groups[rollup] = found
+        return found[1]

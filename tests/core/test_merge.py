@@ -212,6 +212,25 @@ def test_a_new_life_counts_once_it_has_told_everything(monkeypatch: pytest.Monke
     assert set(seen[:-1]) == {30}
 
 
+def signal(customer: str, at: int) -> bytes:
+    from tests.reference.streams import text
+
+    return (
+        f'{{"event_id":"{customer}","type":"customer.signal","occurred_at":"{text(at)}",'
+        f'"customer_id":"{customer}","signal":"usage","value":50}}'
+    ).encode()
+
+
+def test_a_signal_shows_before_its_pane_is_over_where_there_is_one_window() -> None:
+    core = Settings(windows=(Window("7d", 7 * DAY, 60 * MINUTE),))
+    site = Site(core, 1)
+    for n in range(3):
+        site.ingest(signal(f"c{n}", NOON), NOON)
+        site.share(NOON)
+        family = {"cx.signal": site.read()["cx.signal"]}
+        assert [s.denominator for s in totals(core, family, NOON) if not s.labels] == [n + 1] * 2
+
+
 def test_what_is_missing_is_named() -> None:
     core = Settings()
     site = Site(core, 2)
