@@ -51,6 +51,8 @@ class Desk:
         self._rules = RuleSet.of(replace(settings, rules=own_rules), KPIS)
         self._for_gauges = {w.label: Wanted(frozenset(kpis)) for w in settings.windows}
         self._for_rules = _wanted(own_rules)
+        self._kept_for_gauges = self._evaluator.active_sums()
+        self._kept_for_rules = self._evaluator.active_sums()
         self._evaluated_beats = -1
         self._alert_log: AlertLog | None = None
         self._next_rules = 0
@@ -69,7 +71,9 @@ class Desk:
             self.evaluation = None
             return
         self._evaluated_beats = self._oldest_beat()
-        self.evaluation = self._evaluator.evaluate(self.family.shares(now), now, self._for_gauges)
+        self.evaluation = self._evaluator.evaluate(
+            self.family.shares(now), now, self._for_gauges, self._kept_for_gauges
+        )
         self.evaluated_at = time.monotonic()
 
     # Alerts ------------------------------------------------------------------------------------
@@ -94,7 +98,9 @@ class Desk:
 
     async def _run_rules_at(self, at: int, alert_log: AlertLog) -> bool:
         """Evaluate the rules at one time; False where the outcome could not be written."""
-        evaluation = self._evaluator.evaluate(self.family.shares(at), at, self._for_rules)
+        evaluation = self._evaluator.evaluate(
+            self.family.shares(at), at, self._for_rules, self._kept_for_rules
+        )
         states, changes = evaluate(self._rules, self.states, evaluation, at)
         if changes or states.alerts != self.states.alerts:
             try:

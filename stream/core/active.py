@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from stream.core.values import OTHER, Segment, Values
 
 #: (occurred_at in ms, order of arrival, active subscriptions)
 Base = tuple[int, int, int]
+#: Which times windows tell apart: (time, ms), the earliest first, where what is older than the time
+#: is only needed by multiples of so many ms; and single moments.
+Needed = tuple[Sequence[tuple[int, int]], Sequence[int]]
 
 _OPEN_END: Final = 1 << 60
 #: A label set with fewer entries is not worth making coarser.
@@ -84,17 +87,14 @@ class LabelSet:
         self._units = None
         return bool(old_bases or old_units)
 
-    def coarsen(self, steps: Sequence[tuple[int, int]], unit_ms: int) -> bool:
-        """Join units that no window tells apart any more; whether there were any.
-
-        ``steps``: (time, ms), the earliest first: what is older than the time is only needed by
-        multiples of so many ms.
-        """
+    def coarsen(self, needed: Needed, unit_ms: int) -> bool:
+        """Join units that no window tells apart any more; whether there were any."""
+        steps, points = needed
 
         def joined(unit: int) -> int:
             at = unit * unit_ms
             step = next((ms for before, ms in steps if at < before), unit_ms)
-            return at // step * step // unit_ms
+            return max(at // step * step, *(p for p in points if p <= at), -_OPEN_END) // unit_ms
 
         net: dict[int, int] = {}
         for unit, n in self.net.items():
@@ -137,25 +137,27 @@ def home(parts: Iterable[LabelSet]) -> Segment:
     return min(parts, key=lambda part: (part.since, repr(part.segment))).segment
 
 
-def coarser(found: LabelSet, windows: Sequence[Window], at: int) -> list[tuple[int, int]]:
+def coarser(found: LabelSet, windows: Sequence[Window], at: int) -> Needed:
     """From when on which times are needed only by multiples, see ``LabelSet.coarsen``.
 
-    A window asks for what came after its start, and after the base that it starts from, by its
-    panes; what is older it only needs as a sum. What no window asks for is needed by the day, for
-    bases that come so late.
+    A window asks for what came after its start by its panes, and from where the base stands that
+    it starts from; what lies between it only needs as a sum. What no window asks for is needed by
+    the day, for bases that come so late.
     """
+    points: list[int] = []
     asked: list[tuple[int, int]] = []
     for window in windows:
         first = window.start(at - GRACE_MS)
         settled = [b[0] for b in found.bases.values() if b[0] < first + window.pane_ms]
         if settled:
-            first = min(first, max(settled) // window.pane_ms * window.pane_ms)
+            points.append(max(settled) // window.pane_ms * window.pane_ms)
         asked.append((first, window.pane_ms))
     asked.sort()
-    return [
+    steps = [
         (first, math.gcd(*(pane for _, pane in asked[:i])) if i else DAY)
         for i, (first, _) in enumerate(asked)
     ]
+    return steps, points
 
 
 def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet]) -> int:
@@ -180,6 +182,38 @@ def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet])
         _, _, active = max(b for b in bases if b[0] // pane_ms == pane)
         return active - net(start, pane * pane_ms)
     return net(-_OPEN_END, start)
+
+
+class ActiveSums:
+    """Active subscriptions by segment at windows' starts; a label set is looked at when it is new.
+
+    So whoever keeps one of these must not change label sets, but put others in their place.
+    """
+
+    def __init__(self, unit_ms: int) -> None:
+        self._unit_ms = unit_ms
+        #: By window: the start, and what each label set's parts came to.
+        self._known: dict[str, tuple[int, dict[bytes, tuple[list[LabelSet], Segment, int]]]] = {}
+
+    def at_start(
+        self, window: Window, at: int, sets: Mapping[bytes, list[LabelSet]]
+    ) -> dict[Segment, int]:
+        """What was active at the start of a window at ``at``; ``sets`` has the shards' parts."""
+        start = window.start(at)
+        known_start, known = self._known.get(window.label, (start, {}))
+        if known_start != start:
+            known = {}
+        found: dict[bytes, tuple[list[LabelSet], Segment, int]] = {}
+        active: dict[Segment, int] = {}
+        for key, parts in sets.items():
+            entry = known.get(key)
+            if entry is None or entry[0] != parts:
+                n = active_at(start, window.pane_ms, self._unit_ms, parts)
+                entry = parts, home(parts), n
+            found[key] = entry
+            active[entry[1]] = active.get(entry[1], 0) + entry[2]
+        self._known[window.label] = start, found
+        return active
 
 
 class ActiveStore:
@@ -308,6 +342,8 @@ class ActiveStore:
         oldest = min(w.start(at) for w in windows)
         settled = min(at, self._latest) - LATE_BASE_MS
         forgotten = at - 2 * self._settings.memory_ms
+        # What cancels out here may still tell what came before a base of another shard, and after.
+        is_crowded = len(self.sets) > self._settings.max_segments // 2
         over = []
         for key, found in self.sets.items():
             if len(found) > 1 and found.forget_before(oldest, self._unit_ms, windows):
@@ -318,7 +354,7 @@ class ActiveStore:
                 if found.coarsen(steps, self._unit_ms):
                     self._touched.add(key)
                     self.renewed.add(key)
-            if key not in self._pending and found.is_over(forgotten, self._unit_ms):
+            if is_crowded and key not in self._pending and found.is_over(forgotten, self._unit_ms):
                 over.append(key)
         for key in over:
             del self.sets[key]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import bounds, quantiles
-from stream.core.active import LabelSet, active_at, home
+from stream.core.active import ActiveSums, LabelSet
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
 from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, summed
 from stream.core.formulas import divided
@@ -100,15 +100,26 @@ class Evaluator:
         self.settings = settings
         self._unit_ms = Tally(settings.windows).unit_ms
 
+    def active_sums(self) -> ActiveSums:
+        """What ``evaluate`` can keep of subscriptions, for one sequence of times."""
+        return ActiveSums(self._unit_ms)
+
     def evaluate(
-        self, shares: Sequence[Share], at: int, wanted: Mapping[str, Wanted] | None = None
+        self,
+        shares: Sequence[Share],
+        at: int,
+        wanted: Mapping[str, Wanted] | None = None,
+        kept: ActiveSums | None = None,
     ) -> Evaluation:
         """All samples at time ``at``; ``wanted`` by window label narrows them down.
+
+        ``kept`` saves looking at label sets again that were there the last time, unchanged.
 
         Raises:
             CounterOverflow: a sum has left the range of 64-bit integers.
         """
         picture = _Picture(self.settings, shares)
+        sums, sets = kept or self.active_sums(), _label_sets(shares)
         samples: list[Sample] = []
         for window in self.settings.windows:
             want = Wanted() if wanted is None else wanted.get(window.label)
@@ -121,7 +132,7 @@ class Evaluator:
                 at,
                 keys,
                 values,
-                self._active(shares, window, at),
+                sums.at_start(window, at, sets),
                 _counters_of(want.kpis),
             )
             for rollup in self.settings.rollups:
@@ -129,19 +140,14 @@ class Evaluator:
                     samples += _Totals(view, rollup).samples(want.kpis)
         return Evaluation(at, tuple(samples))
 
-    def _active(self, shares: Sequence[Share], window: Window, at: int) -> dict[Segment, int]:
-        """Active subscriptions at the window's start, by segment."""
-        sets: dict[bytes, list[LabelSet]] = {}
-        for share in shares:
-            for key, found in share.active.items():
-                sets.setdefault(key, []).append(found)
-        start = window.start(at)
-        active: dict[Segment, int] = {}
-        for parts in sets.values():
-            n = active_at(start, window.pane_ms, self._unit_ms, parts)
-            segment = home(parts)
-            active[segment] = active.get(segment, 0) + n
-        return active
+
+def _label_sets(shares: Sequence[Share]) -> dict[bytes, list[LabelSet]]:
+    """The parts of each label set."""
+    sets: dict[bytes, list[LabelSet]] = {}
+    for share in shares:
+        for key, found in share.active.items():
+            sets.setdefault(key, []).append(found)
+    return sets
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,9 +102,43 @@ def test_a_busy_label_set_without_a_base_stays_small() -> None:
     assert sum(found.net.values()) == 30 * 24 * 6
 
 
-@pytest.mark.parametrize("with_base", [False, True])
-def test_a_label_set_of_which_nothing_is_left_is_forgotten(with_base: bool) -> None:
+def test_a_busy_label_set_stays_small_after_a_base_that_is_old() -> None:
     core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    first = 7 * HOUR + 123 * SECOND
+    store.set_base(NO_LABELS, first, 1000, first)
+    for at in range(0, 30 * DAY, 10 * MINUTE):
+        store.count(NO_LABELS, at, 1, at)
+        if at % DAY == 0:
+            list(store.expire(at))
+    (found,) = store.sets.values()
+    list(store.expire(30 * DAY))
+    assert len(found) < 900
+    for window in core.windows:
+        start, base = window.start(30 * DAY), first // window.pane_ms * window.pane_ms
+        counted = sum(base <= at < start for at in range(0, 30 * DAY, 10 * MINUTE))
+        assert active_at(start, window.pane_ms, 5 * SECOND, [found]) == 1000 + counted
+
+
+def test_what_cancels_out_in_one_shard_still_counts_under_the_base_of_another() -> None:
+    core = Settings()
+    one, two = (ActiveStore(core, 5 * SECOND, Values(core)) for _ in range(2))
+    one.count(NO_LABELS, 0, 1, 0)
+    two.set_base(NO_LABELS, DAY, 1, DAY)
+    one.count(NO_LABELS, 2 * DAY, -1, 2 * DAY)
+    one.changes()
+    two.changes()
+    for store in (one, two):
+        list(store.expire(40 * DAY))
+    parts = [*one.sets.values(), *two.sets.values()]
+    assert active_at(40 * DAY, 5 * SECOND, 5 * SECOND, parts) == 0
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_label_set_of_which_nothing_is_left_is_forgotten_where_room_is_short(
+    with_base: bool,
+) -> None:
+    core = replace(Settings(), max_segments=1)
     store = ActiveStore(core, 5 * SECOND, Values(core))
     store.count(NO_LABELS, 0, 1, 0)
     store.count(NO_LABELS, DAY, -1, DAY)
