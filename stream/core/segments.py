@@ -32,6 +32,8 @@ class Segments:
         self._limit = settings.max_segments
         # A row may go once nothing that it counted can still be in a window.
         self._keep_ms = settings.memory_ms + settings.cart_timeout_ms + DAY
+        # Values may have lost their places after so long.
+        self._stale_ms = settings.memory_ms
         self._values = values
         self.rows: list[Segment | None] = []
         self._seen: list[int] = []
@@ -63,7 +65,7 @@ class Segments:
         if self._generation != self._values.generation:
             self.settle()
         row = self._cache.get((labels, currency))
-        if row is None:
+        if row is None or at - self._seen[row] > self._stale_ms:
             row = self._find(labels, currency, at)
         self._seen[row] = at
         self._changed.add(row)

@@ -67,6 +67,8 @@ class Values:
         self.generation = 0
         self.shared = shared
         self._limit = settings.max_values_per_dimension
+        #: Each proposal may cost rows that become ``other`` and are kept for as long as any.
+        self._most_undecided = max(self._limit, settings.max_segments // 4)
         self._memory_ms = settings.memory_ms
         self._kept: Places = [{} for _ in self.dimensions]
         #: Proposals to the registry, in the order of their acceptance.
@@ -138,12 +140,16 @@ class Values:
         return value in self._kept[dimension] or value in self.undecided[dimension]
 
     def _admits(self, dimension: int, value: str, at: int) -> bool:
-        if self._is_known(dimension, value):
-            return True
         kept, undecided = self._kept[dimension], self.undecided[dimension]
-        if len(kept) + len(undecided) >= self._limit and at > self._recheck_at[dimension]:
+        if self._is_known(dimension, value):
+            if self.shared and at - kept.get(value, at) > self._memory_ms:
+                # Its place may have been given away since this process was told of it.
+                undecided[value] = at
+            return True
+        if len(kept) >= self._limit and at > self._recheck_at[dimension]:
             self._free(dimension, at)
-        if len(kept) + len(undecided) >= self._limit:
+        # Other proposals say nothing about room: the registry may know better values than those.
+        if len(kept) >= self._limit or len(undecided) >= self._most_undecided:
             return False
         (undecided if self.shared else kept)[value] = at
         return True
