@@ -109,7 +109,10 @@ class Segments:
             rows = [
                 folded.get(key) if row is None else row for key, row in zip(keys, rows, strict=True)
             ]
-        return None if None in rows else np.array(rows, dtype=np.int64)
+        distinct = set(rows)
+        if any(row is None or until - self._seen[row] > self._stale_ms for row in distinct):
+            return None
+        return np.array(rows, dtype=np.int64)
 
     def saw(self, rows: Ints, at: Ints) -> None:
         """Note that events of ``known_rows`` were accepted at times that only move on."""

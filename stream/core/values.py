@@ -131,7 +131,7 @@ class Values:
                 for kept, undecided, recheck in zip(
                     self._kept, self.undecided, self._recheck_at, strict=True
                 )
-                if len(kept) + len(undecided) >= self._limit
+                if self._is_full(kept, undecided)
             ),
             default=_NEVER,
         )
@@ -148,11 +148,14 @@ class Values:
             return True
         if len(kept) >= self._limit and at > self._recheck_at[dimension]:
             self._free(dimension, at)
-        # Other proposals say nothing about room: the registry may know better values than those.
-        if len(kept) >= self._limit or len(undecided) >= self._most_undecided:
+        if self._is_full(kept, undecided):
             return False
         (undecided if self.shared else kept)[value] = at
         return True
+
+    def _is_full(self, kept: Mapping[str, int], undecided: Mapping[str, int]) -> bool:
+        """Proposals say nothing about room: the registry may turn these down and keep the next."""
+        return len(kept) >= self._limit or len(undecided) >= self._most_undecided
 
     def _free(self, dimension: int, at: int) -> None:
         last = self.sightings()[dimension]

@@ -1,0 +1,66 @@
+"""Values of dimensions in several processes, of which a registry decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stream.core.labels import Labels
+from stream.core.segments import Segments
+from stream.core.settings import DAY, MINUTE, Settings
+from stream.core.values import OTHER, REFRESH_MS, Places, Values
+from tests.core.test_segments import channels, labels
+from tests.reference.streams import NOON
+
+TWO = Settings(dimensions=("channel",), rollups=((), ("channel",)), max_values_per_dimension=2)
+
+
+def registered(core: Settings, places: Places) -> tuple[Values, Segments]:
+    values = Values(core, shared=True)
+    values.decide(places, [])
+    return values, Segments(core, values)
+
+
+def asked(values: Values, places: Places) -> Places:
+    """What the registry holds after a process has asked it."""
+    after = values.propose(places)
+    values.decide(after, values.asked())
+    return after
+
+
+def test_own_proposals_take_no_room_from_a_value_that_the_registry_keeps() -> None:
+    values, segments = registered(TWO, [{}])
+    names = channels(segments, "a", "b", "c")
+    assert names == ["a", "b", "c"], "nothing is decided yet"
+    asked(values, [{"c": NOON, "d": NOON}])
+    segments.settle()
+    assert [row[0] for row in segments.rows if row] == [OTHER, OTHER, "c"]
+
+
+def test_proposals_are_bounded() -> None:
+    core = replace(TWO, max_segments=16)
+    values, segments = registered(core, [{}])
+    assert channels(segments, *"abcdef") == ["a", "b", "c", "d", OTHER, OTHER]
+    assert len(values.undecided[0]) == 4
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_value_is_asked_for_again_after_long_silence(many: bool) -> None:
+    """Its place may be another's by now, and this process was not told."""
+    values, segments = registered(TWO, [{}])
+    assert channels(segments, "a", "b") == ["a", "b"]
+    places = asked(values, [{}])
+    later = NOON + 7 * DAY + REFRESH_MS + MINUTE
+    elsewhere, others = registered(TWO, places)
+    channels(others, "b", "c", "d", at=later)
+    places = asked(elsewhere, places)
+    assert list(places[0]) == ["b", "c"]
+    found: list[Labels] = [labels(channel="a")]
+    if many:
+        assert segments.known_rows(found, [None], later) is None
+    row = segments.row(found[0], None, later)
+    assert values.is_undecided
+    asked(values, places)
+    segments.settle()
+    assert segments.rows[row] == (OTHER, None)
