@@ -68,9 +68,10 @@ class Monitor:
                 self._retire(frozenset())
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            heard = self._clock()
             for number, records in told.items():
                 for key, value in records:
-                    self._desks[number].family.take(key, value)
+                    self._desks[number].family.take(key, value, heard)
             self._evaluate_gauges()
             if not self._desks:
                 await asyncio.sleep(_TICK_SECONDS)

@@ -27,6 +27,8 @@ from stream.core.values import Segment
 #: A shard that was not heard of for longer than this (ms) is missing.
 SILENCE_MS: Final = 15 * SECOND
 
+#: After all times.
+_NEVER: Final = 1 << 60
 _EMPTY: Final = np.empty(0, dtype=np.int64)
 #: (row, counter) keys and values.
 _Cells = tuple[Ints, Ints]
@@ -151,6 +153,8 @@ class _Voice:
         #: The records of a share of which some are still missing.
         self.share: list[tuple[Part, str, Sequence[str], Any]] = []
         self.beat: tuple[Part, Beat] | None = None
+        #: When its latest share was taken in, by the clock of the one who reads.
+        self.heard = 0
 
 
 class Family:
@@ -165,31 +169,37 @@ class Family:
         #: Records that could not be read.
         self.damaged = 0
 
-    def take(self, key: bytes, value: bytes | None) -> None:
-        """Take in a record of the family's log."""
-        kind, number, *place = key.decode().split("/")
-        if int(number) >= len(self._voices):
-            return
-        voice = self._voices[int(number)]
+    def take(self, key: bytes | None, value: bytes | None, now: int = _NEVER) -> None:
+        """Take in a record of the family's log; ``now`` is the reader's clock.
+
+        A worker whose clock is ahead is not taken to have spoken later than it was heard.
+        """
+        try:
+            kind, number, *place = (key or b"").decode().split("/")
+            if int(number) < len(self._voices):
+                self._take(self._voices[int(number)], kind, place, value, now)
+        except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
+            self.damaged += 1
+
+    def _take(
+        self, voice: _Voice, kind: str, place: Sequence[str], value: bytes | None, now: int
+    ) -> None:
         part, data = voice.latest, None
         if value is not None:
-            try:
-                life, data = unpack(value)
-            except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
-                self.damaged += 1
-                return
+            life, data = unpack(value)
             if not life.startswith(self._fingerprint):
                 return  # A worker of another version or configuration.
             part = voice.latest = self._part(voice, life)
         if part is None:
             return
         if kind == "beat":
-            self._close(voice)
-            voice.beat = part, msgspec.convert(data, Beat)
+            beat = msgspec.convert(data, Beat)
+            self._close(voice, now)
+            voice.beat = part, beat
         else:
             voice.share.append((part, kind, place, data))
         if voice.beat is None or len(voice.share) >= voice.beat[1].following:
-            self._close(voice)
+            self._close(voice, now)
 
     def _part(self, voice: _Voice, life: str) -> Part:
         for part in (voice.current, voice.coming):
@@ -199,7 +209,7 @@ class Family:
         voice.coming = Part(life, self._settings)
         return voice.coming
 
-    def _close(self, voice: _Voice) -> None:
+    def _close(self, voice: _Voice, now: int) -> None:
         """Take in a share, at once; what is missing of it was told again later."""
         for part, kind, place, data in voice.share:
             part.take(kind, place, data)
@@ -207,7 +217,7 @@ class Family:
         if voice.beat is None:
             return
         part, part.beat = voice.beat
-        voice.beat = None
+        voice.beat, voice.heard = None, now
         self.version += 1
         if part is voice.coming and part.beat.whole:
             voice.current, voice.coming = part, None
@@ -217,7 +227,7 @@ class Family:
         for number, voice in enumerate(self._voices):
             if voice.current is None or voice.current.beat is None:
                 return f"shard {number} has not told its part yet"
-            silence = now - voice.current.beat.at
+            silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"
         return None
@@ -233,10 +243,10 @@ class Family:
 
     def complete_to(self) -> int:
         """The latest time such that all that the sources held then is in the sum; 0: never."""
-        beats = self.beats()
-        if len(beats) < len(self._voices):
+        if len(self.beats()) < len(self._voices):
             return 0
-        return min(beat.complete_to for beat in beats)
+        heard = min(voice.heard for voice in self._voices)
+        return min(heard, *(beat.complete_to for beat in self._beats()))
 
     def shares(self, at: int) -> list[Share]:
         """What the shards contribute; what no window needs at ``at`` is forgotten."""

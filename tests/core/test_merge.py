@@ -253,9 +253,32 @@ def test_the_words_of_another_configuration_are_not_taken_for_our_own() -> None:
     assert other.missing(NOON) == "shard 0 has not told its part yet"
 
 
-def test_a_damaged_record_is_counted_and_passed_over() -> None:
+def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() -> None:
+    core = Settings()
+    site = Site(core, 1)
+    site.share(NOON + 30 * SECOND)
+    family = Family(core, 1)
+    for key, value in site.logs["cx.visit"]:
+        family.take(key, value, NOON)
+    assert family.complete_to() == NOON
+    assert family.missing(NOON + SILENCE_MS) is None
+    assert family.missing(NOON + SILENCE_MS + 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"pane/0/1h/3", b"garbage"),
+        (b"pane", b""),
+        (None, b"{}"),
+        (b"\xff/0", None),
+        (b"beat/zero", None),
+        (b"beat/0", sharing.pack(sharing.fingerprint(Settings()), [1, "no beat"])),
+    ],
+)
+def test_a_damaged_record_is_counted_and_passed_over(key: bytes | None, value: bytes) -> None:
     family = Family(Settings(), 1)
-    family.take(b"pane/0/1h/3", b"garbage")
+    family.take(key, value)
     assert family.damaged == 1
 
 
