@@ -103,7 +103,12 @@ class ShardOwner:
         return len(self._assigned)
 
     def live(self) -> Mapping[TopicPartition, int]:
-        """The partitions to read; none while a flush is overdue, so that memory stays bounded."""
+        """The partitions to read; none while a flush is overdue, so that memory stays bounded.
+
+        Nor while new values come as fast as they are decided, or no flush would ever be made.
+        """
+        if self._registry.is_behind:
+            return {}
         if any(shard.overfull for shard in self.shards.values()):
             self._flush_now.set()
             return {}

@@ -38,6 +38,8 @@ class ValueRegistry:
         self._values = values
         self._lock = asyncio.Lock()
         self._is_read = False
+        #: Whether new values came while others were decided: a flush waits for them too.
+        self.is_behind = False
 
     async def read(self) -> None:
         """Learn what the registry holds, unless that is known.
@@ -77,11 +79,15 @@ class ValueRegistry:
 
     async def _settle(self) -> None:
         async with self._lock:
-            for _ in range(_TRIES):
-                if not self._values.is_undecided:
-                    return
-                await self._tell()
-        raise FlushFailed("the registry of values could not be changed")
+            failures = 0
+            try:
+                while self._values.is_undecided:
+                    if await self._tell():
+                        self.is_behind = self._values.is_undecided
+                    elif (failures := failures + 1) == _TRIES:
+                        raise FlushFailed("the registry of values could not be changed")
+            finally:
+                self.is_behind = False
 
     async def refresh(self) -> None:
         """Tell which values are still in use, where that is not known."""
@@ -89,7 +95,8 @@ class ValueRegistry:
             async with self._lock:
                 await self._tell()
 
-    async def _tell(self) -> None:
+    async def _tell(self) -> bool:
+        """Change the registry; whether that went well."""
         writer = TransactionalWriter(self._kafka, f"{self._kafka.group}-values", STATE_LIMIT)
         try:
             await writer.start()
@@ -102,7 +109,9 @@ class ValueRegistry:
             # Most likely another worker was quicker.
             log.info("changing the registry of values, again: %r", error)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))
+            return False
         else:
             self._values.decide(after, asked)
+            return True
         finally:
             await writer.stop()
