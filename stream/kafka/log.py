@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
@@ -141,6 +142,8 @@ async def _abandon(producer: Any) -> None:
 async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes, bytes]:
     """The latest value of each key that was committed, up to the end as it is now.
 
+    What was committed behind a transaction that is still open counts: its end is waited for.
+
     Raises:
         FlushFailed: the log can't be read in time.
     """
@@ -166,7 +169,7 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
 
 async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, bytes]:
     latest: dict[bytes, bytes] = {}
-    end = (await consumer.end_offsets([tp]))[tp]
+    end = await _end(consumer, tp)
     consumer.assign([tp])
     consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
     while await consumer.position(tp) < end:
@@ -179,3 +182,16 @@ async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, b
             else:
                 latest[record.key] = record.value
     return latest
+
+
+async def _end(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int:
+    """The end of a partition, where a reader of what is committed is told that of what is closed.
+
+    A log that several ids write to can hold committed records behind an open transaction.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001
+    committed, fetcher._isolation_level = fetcher._isolation_level, READ_UNCOMMITTED  # noqa: SLF001
+    try:
+        return int((await consumer.end_offsets([tp]))[tp])
+    finally:
+        fetcher._isolation_level = committed  # noqa: SLF001

@@ -36,6 +36,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "fetcher": (
         "_closed",
         "_create_fetch_waiter",
+        "_isolation_level",
         "_notify",
         "_proc_fetch_request",
         "_records",
