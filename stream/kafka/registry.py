@@ -105,7 +105,7 @@ class ValueRegistry:
             stored = dict(zip(self._values.dimensions, after, strict=True))
             record = Outgoing(self._names.values, 0, _KEY, msgspec.msgpack.encode(stored))
             await writer.write([record])
-        except (KafkaError, FlushFailed) as error:
+        except (KafkaError, FlushFailed, OSError) as error:
             # Most likely another worker was quicker.
             log.info("changing the registry of values, again: %r", error)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))

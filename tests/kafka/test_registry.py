@@ -7,6 +7,7 @@ import pytest
 from stream.config import KafkaConfig
 from stream.core.settings import Settings
 from stream.core.values import Values
+from stream.kafka import registry
 from stream.kafka.log import FlushFailed
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import Names
@@ -35,11 +36,11 @@ async def test_a_flush_waits_while_values_come_and_asks_for_silence() -> None:
     values = Values(CORE, shared=True)
     values.decide([{}], [])
     values.fold(("v", None), 0)
-    registry = Busy(values)
-    await registry.settle()
-    assert registry.told == 100
+    busy = Busy(values)
+    await busy.settle()
+    assert busy.told == 100
     assert not values.is_undecided
-    assert not registry.is_behind
+    assert not busy.is_behind
 
 
 class Broken(Busy):
@@ -52,7 +53,31 @@ async def test_a_flush_fails_where_the_registry_can_not_be_changed() -> None:
     values = Values(CORE, shared=True)
     values.decide([{}], [])
     values.fold(("v", None), 0)
-    registry = Broken(values)
+    broken = Broken(values)
     with pytest.raises(FlushFailed):
-        await registry.settle()
-    assert not registry.is_behind
+        await broken.settle()
+    assert not broken.is_behind
+
+
+class Unreachable:
+    """A writer whose broker does not answer."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    async def start(self) -> None:
+        raise ConnectionRefusedError
+
+    async def stop(self) -> None: ...
+
+
+async def test_a_broker_that_does_not_answer_fails_the_flush_and_not_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "TransactionalWriter", Unreachable)
+    monkeypatch.setattr(registry, "_BACKOFF_SECONDS", 0.0)
+    values = Values(CORE, shared=True)
+    values.decide([{}], [])
+    values.fold(("v", None), 0)
+    with pytest.raises(FlushFailed):
+        await ValueRegistry(KafkaConfig(), Names("", "g"), values).settle()
+    assert values.is_undecided
