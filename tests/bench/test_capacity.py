@@ -20,8 +20,8 @@ FIGURES = json.loads((ROOT / "bench" / "scaling.json").read_text())
 FITTED = Fit(record=1e-5, cell=1e-8, once=3e-3, row=3e-7, window_cell=1e-7, sample=1e-6)
 MEASURED = Constants(
     event=5e-6, full_speed=0.1, shard=0.02, families=0.2, rest=0.05, base=3e8, state_event=60.0,
-    block_event=1000.0,
-    block_shard=7e5, share_cell=3.3, share_shard=1500.0, cells_factor=3.6, cells_power=0.46,
+    block_event=1000.0, block_shard=7e5, share_cell=3.3, share_shard=1500.0, cells_factor=3.6,
+    cells_power=0.46,
     fit=FITTED,
 )  # fmt: skip
 
