@@ -88,3 +88,23 @@ def test_a_value_that_has_lost_its_place_does_not_get_it_back_by_a_restart() -> 
     after.load("all", before.dump("all"))
     after.recovered(NOON + 8 * DAY)
     assert channels(after, "a", "b", at=NOON + 8 * DAY) == [OTHER, "b"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recovery(
+    turned: bool,
+) -> None:
+    settings = replace(TWO, max_values_per_dimension=9)
+    segments = Segments(settings, Values(settings))
+    channels(segments, "a")
+    block = segments.dump("all")
+    segments.changes()
+    later = NOON + 30 * DAY
+    list(segments.expire(later))
+    channels(segments, "b", "a", at=later)
+    change = sorted(segments.changes(), reverse=turned)
+    recovered = Segments(settings, Values(settings))
+    recovered.load("all", block)
+    recovered.apply(change, later, lambda _: True)
+    list(recovered.expire(later))
+    assert channels(recovered, "a", "b", "c", at=later) == ["a", "b", "c"]
