@@ -92,7 +92,9 @@ class SignalTable:
         self._number[slots] = numbers[which]
 
     def left(self, slots: Slots) -> None:
-        """Note that records go."""
+        """Note that records go; before ``recovered`` nobody was numbered."""
+        if not len(self._customers):
+            return
         numbers, counts = np.unique(self._number[slots], return_counts=True)
         self._customers.fields["signals"][numbers] -= counts.astype(np.int32)
         self._customers.remove(numbers[self._customers.fields["signals"][numbers] == 0])
