@@ -5,6 +5,7 @@
 #   make check           lint, types, import contracts
 #   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them, JOBS=0
 #                        runs them in one process, as --pdb and -s need it
+#   make faults          all schedules of faults against real workers, an hour; ARGS="--kills 20"
 #   make bench           what an event costs, beside other processors; ARGS="--rounds 1" as options
 #   make lock            renews the lock files after a change of dependencies in pyproject.toml;
 #                        UPGRADE=--upgrade takes newer versions; needs uv
@@ -12,7 +13,7 @@
 
 .DEFAULT_GOAL := setup
 .DELETE_ON_ERROR:
-.PHONY: setup demo check test bench lock clean
+.PHONY: setup demo check test faults bench lock clean
 
 # PYTHON names the interpreter; else the first one found that is new enough.
 ifeq ($(strip $(PYTHON)),)
@@ -55,6 +56,9 @@ PARALLEL := --dist worksteal --maxprocesses 4
 
 test: check
 	$(BIN)/python -m pytest $(PARALLEL) --numprocesses $(JOBS) $(ARGS)
+
+faults: setup
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)

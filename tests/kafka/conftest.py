@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,12 @@ class Site:
     folder: Path
     stack: ExitStack
 
-    def worker(self, file: Path | None = None) -> WorkerProcess:
+    def worker(
+        self, file: Path | None = None, module: Sequence[str] = ("stream",)
+    ) -> WorkerProcess:
         """Start a worker; it is killed when the test ends."""
         log = self.folder / f"worker-{next(_numbers)}.log"
-        return self.stack.enter_context(WorkerProcess(file or self.file, log))
+        return self.stack.enter_context(WorkerProcess(file or self.file, log, module))
 
     def source(self, topic: str) -> str:
         return self.prefix + topic

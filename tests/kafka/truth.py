@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator
+from stream.core.event import Outcome
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.values import Values
@@ -28,20 +29,24 @@ class Truth:
     def __init__(self, settings: Settings, prefix: str, records: Iterable[Read]) -> None:
         self._settings = settings
         values = Values(settings)
-        self._shards: dict[int, Shard] = {}
+        #: The shards by their partition.
+        self.shards: dict[int, Shard] = {}
+        #: The outcome of every record that was refused.
+        self.refused: dict[Read, Outcome] = {}
         now = time.time_ns() // 1_000_000
-        batches: dict[tuple[int, str], list[bytes | None]] = {}
+        batches: dict[tuple[int, str], list[Read]] = {}
         for r in records:
-            batches.setdefault((r.partition, r.topic.removeprefix(prefix)), []).append(r.value)
+            batches.setdefault((r.partition, r.topic.removeprefix(prefix)), []).append(r)
         for (partition, topic), batch in batches.items():
-            if partition not in self._shards:
-                self._shards[partition] = Shard(settings, values)
-            self._shards[partition].ingest(topic, batch, now)
+            if partition not in self.shards:
+                self.shards[partition] = Shard(settings, values)
+            for refusal in self.shards[partition].ingest(topic, [r.value for r in batch], now):
+                self.refused[batch[refusal.place]] = refusal.outcome
 
     def outcomes(self) -> Counter[tuple[str, str]]:
         """Records by topic and outcome."""
         found: Counter[tuple[str, str]] = Counter()
-        for shard in self._shards.values():
+        for shard in self.shards.values():
             for topic, counts in shard.progress.outcomes.items():
                 found.update({(topic, outcome): n for outcome, n in counts.items()})
         return found
@@ -49,7 +54,7 @@ class Truth:
     def series(self, at: int) -> dict[Key, float]:
         """Every KPI series at time ``at`` (ms), as /metrics names them."""
         shares = []
-        for shard in self._shards.values():
+        for shard in self.shards.values():
             shard.advance(at)
             shard.fold(at)
             shares.append(shard.share())

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,12 +24,14 @@ PATIENCE = 60.0
 class WorkerProcess:
     """One ``cxkpi worker``. As a context manager it is gone after the block, whatever happened."""
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, module: Sequence[str] = ("stream",)) -> None:
+        """``module`` is what to run in the place of the product's command, with its options."""
         self.started = time.monotonic()
         self._log = log
+        self._address: str | None = None
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "stream", "worker", "--config", str(config)],
+                [sys.executable, "-m", *module, "worker", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -83,16 +85,19 @@ class WorkerProcess:
         return self._log.read_text(errors="replace")
 
     @property
+    def address(self) -> str | None:
+        """The address of its pages, or None as long as it has not said so."""
+        if self._address is None:
+            found = re.search(r"Metrics at (\S+)/metrics", self.log())
+            self._address = found[1] if found else None
+        return self._address
+
+    @property
     def url(self) -> str:
         """The address of its pages, once it has said so."""
-        found: list[str] = []
-
-        def said() -> bool:
-            found[:] = re.findall(r"Metrics at (\S+)/metrics", self.log())
-            return bool(found)
-
-        self.until(said, "said where its pages are")
-        return found[0]
+        self.until(lambda: self.address is not None, "said where its pages are")
+        assert self.address is not None
+        return self.address
 
     def page(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""

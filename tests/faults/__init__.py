@@ -1,0 +1,1 @@
+"""Faults on purpose: schedules of them against real workers, and mutations that they must catch."""

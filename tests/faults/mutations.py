@@ -1,0 +1,311 @@
+"""Mistakes in the protocol that the fault cases have to catch, as changes of the product's source.
+
+A mutation replaces a piece of a function's source and swaps the function's code, so everybody who
+holds the function runs the changed one. One whose piece is not there exactly once does not apply,
+which is an error: a mutation must not fall silent when the product changes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any, Final
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake: in the function ``target`` (module:name), ``old`` becomes ``new``."""
+
+    name: str
+    #: What goes wrong with it, for readers.
+    harm: str
+    target: str
+    old: str
+    new: str
+    #: The case that catches it: a crash in process ("log") or a case on the real broker.
+    case: str
+
+
+MUTATIONS: Final = (
+    # Caught in process, by crashes at every flush of a state log.
+    Mutation(
+        "tombstone-before-block",
+        "deltas are deleted before the blocks that cover them are written",
+        "stream.core.state:StateLog.flush",
+        "min(first_needed - 1, self.sequence - 1)",
+        "self.sequence - 1",
+        "log",
+    ),
+    Mutation(
+        "delta-twice",
+        "the last delta is applied twice",
+        "stream.core.state:StateLog._fold",
+        "for sequence, _, at, changes in deltas:",
+        "for sequence, _, at, changes in [*deltas, deltas[-1]]:",
+        "log",
+    ),
+    Mutation(
+        "block-and-delta",
+        "a delta applies to blocks that already hold it",
+        "stream.core.state:StateLog._apply",
+        "return sequence > written.get((name, block), 0)",
+        "return True",
+        "log",
+    ),
+    Mutation(
+        "delta-of-the-block-s-flush",
+        "a delta applies to blocks of the same flush",
+        "stream.core.state:StateLog._apply",
+        "return sequence > written",
+        "return sequence >= written",
+        "log",
+    ),
+    Mutation(
+        "blocks-oldest-last",
+        "an older block wins over a newer one that took over its records",
+        "stream.core.state:StateLog._fold",
+        "key=lambda b: int(b[0])",
+        "key=lambda b: -int(b[0])",
+        "log",
+    ),
+    Mutation(
+        "pane-forgotten",
+        "panes that changed are not written as blocks",
+        "stream.core.tally:WindowStore._add",
+        "self._touched.update(",
+        "set().update(",
+        "log",
+    ),
+    Mutation(
+        "entity-forgotten",
+        "entities that changed are not written as blocks",
+        "stream.core.memory:Memory._touch_all",
+        "self._touched.update(",
+        "set().update(",
+        "log",
+    ),
+    Mutation(
+        "block-of-recovery-forgotten",
+        "blocks that deltas changed at a recovery are not written",
+        "stream.core.state:StateLog._apply",
+        "self._dirty.setdefault((name, block), sequence)",
+        "pass",
+        "log",
+    ),
+    Mutation(
+        "ids-forgotten",
+        "accepted event ids are not part of the delta",
+        "stream.core.dedupe:SeenIds.changes",
+        "if not self._new:",
+        "if self._new is not None:",
+        "log",
+    ),
+    Mutation(
+        "positions-late",
+        "a delta carries the positions of the flush before",
+        "stream.core.shard:Progress._all",
+        "dict(self.positions)",
+        "dict(self._last[0]) if self._last else {}",
+        "log",
+    ),
+    Mutation(
+        "missing-delta-accepted",
+        "a log with a hole is folded as if it were whole",
+        "stream.core.state:StateLog._check_deltas",
+        "if not kept or len(kept) != wanted or kept[0] != covered + 1:",
+        "if not kept:",
+        "damage",
+    ),
+    Mutation(
+        "other-format-accepted",
+        "a log of another format is folded as if it were this one's",
+        "stream.core.state:Header.read",
+        "if number != FORMAT:",
+        "if not number:",
+        "damage",
+    ),
+    # Caught on the real broker.
+    Mutation(
+        "no-fencing",
+        "every process has a transactional id of its own",
+        "stream.kafka.log:TransactionalWriter.__init__",
+        "transactional_id=transactional_id,",
+        "transactional_id=f\"{transactional_id}-{__import__('os').getpid()}\",",
+        "zombie",
+    ),
+    Mutation(
+        "read-before-fence",
+        "the state is read before the owner before is fenced",
+        "stream.kafka.shards:OwnedShard.recover",
+        """\
+        await self._writer.start()
+        state = self._topics.names.state
+        records = await read_log(self._kafka, state, self.number)
+""",
+        """\
+        state = self._topics.names.state
+        records = await read_log(self._kafka, state, self.number)
+        await self._writer.start()
+""",
+        "take-over",
+    ),
+    Mutation(
+        "dirty-read",
+        "the state log is read with what was never committed",
+        "stream.kafka.log:read_log",
+        'isolation_level="read_committed"',
+        'isolation_level="read_uncommitted"',
+        "unacknowledged",
+    ),
+    Mutation(
+        "group-positions",
+        "reading goes on where the group's commit says",
+        "stream.kafka.shards:OwnedShard.find_positions",
+        "progress = self.shard.progress\n",
+        """\
+progress = self.shard.progress
+        committed = await thread.call_thread(thread._ensure_consumer()._coordinator
+            .fetch_committed_offsets, list(partitions))
+        progress.positions = {
+            topic: committed[tp].offset if tp in committed else first[tp]
+            for tp, topic in partitions.items()
+        }
+""",
+        "unacknowledged",
+    ),
+    Mutation(
+        "sent-again",
+        "a flush of unknown outcome is sent again",
+        "stream.kafka.shards:OwnedShard.flush",
+        "        await self._writer.write([*letters, *records, *shares])\n",
+        """\
+        try:
+            await self._writer.write([*letters, *records, *shares])
+        except Exception:
+            await self._writer.stop()
+            type(self._writer).__init__(
+                self._writer, self._kafka, f"{self._kafka.group}-shard-{self.number}", 1 << 24
+            )
+            await self._writer.start()
+            await self._writer.write([*letters, *records, *shares])
+""",
+        "answer-lost",
+    ),
+    Mutation(
+        "failed-flush-forgiven",
+        "a shard whose flush failed goes on with what it has in memory",
+        "stream.kafka.shards:OwnedShard.flush",
+        "        await self._writer.write([*letters, *records, *shares])\n",
+        """\
+        try:
+            await self._writer.write([*letters, *records, *shares])
+        except Exception:
+            await self._writer.stop()
+            type(self._writer).__init__(
+                self._writer, self._kafka, f"{self._kafka.group}-shard-{self.number}", 1 << 24
+            )
+            await self._writer.start()
+""",
+        "refused",
+    ),
+    Mutation(
+        "letters-apart",
+        "dead letters are written in a transaction of their own",
+        "stream.kafka.shards:OwnedShard.flush",
+        "        await self._writer.write([*letters, *records, *shares])\n",
+        """\
+        await self._writer.write(letters)
+        await self._writer.write([*records, *shares])
+""",
+        "committed",
+    ),
+    Mutation(
+        "aborted-counted",
+        "records of an aborted transaction in a source are read",
+        "stream.kafka.transport:ChunkThread._create_worker_consumer",
+        'consumer._isolation_level = "read_committed"',
+        'consumer._isolation_level = "read_uncommitted"',
+        "torn-delivery",
+    ),
+    Mutation(
+        "hole-ignored",
+        "a chunk is counted wherever it begins",
+        "stream.kafka.owner:ShardOwner.apply",
+        "if chunk.start == shard.positions[topic]:",
+        "if chunk.start is not None:",
+        "torn-delivery",
+    ),
+)
+
+
+def named(name: str) -> Mutation:
+    """The mutation of a name."""
+    return next(m for m in MUTATIONS if m.name == name)
+
+
+class DoesNotApply(Exception):
+    """The source that a mutation changes is not there exactly once."""
+
+
+def _function(target: str) -> tuple[FunctionType, bool]:
+    module, _, path = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = inspect.getattr_static(found, part)
+    found = getattr(found, "__func__", found)
+    if not isinstance(found, FunctionType):
+        raise DoesNotApply(f"{target} is no function")
+    return found, "." in path
+
+
+def _compiled(function: FunctionType, source: str, in_class: bool) -> CodeType:
+    """The code of a function's source; in a class, so that ``super()`` finds it."""
+    source = textwrap.dedent(source)
+    if in_class:
+        source = "class _Of:\n" + textwrap.indent(source, "    ")
+    unit = compile("from __future__ import annotations\n" + source, function.__module__, "exec")
+    for code in _codes(unit):
+        if code.co_name == function.__name__ and code.co_freevars == function.__code__.co_freevars:
+            return code
+    raise DoesNotApply(f"{function.__qualname__} has other variables around it")
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def apply(mutation: Mutation) -> tuple[FunctionType, CodeType]:
+    """Make the mistake from now on; the function and the code that it had.
+
+    Raises:
+        DoesNotApply: the product's source has changed; so must the mutation.
+    """
+    function, in_class = _function(mutation.target)
+    source = inspect.getsource(function)
+    if source.count(mutation.old) != 1:
+        raise DoesNotApply(f"{mutation.name}: its source is {source.count(mutation.old)} times"
+                           f" in {mutation.target}")  # fmt: skip
+    former = function.__code__
+    function.__code__ = _compiled(function, source.replace(mutation.old, mutation.new), in_class)
+    return function, former
+
+
+@contextmanager
+def made(mutation: Mutation | None) -> Iterator[None]:
+    """Make a mistake within the block; none where there is none."""
+    if mutation is None:
+        yield
+        return
+    function, former = apply(mutation)
+    try:
+        yield
+    finally:
+        function.__code__ = former

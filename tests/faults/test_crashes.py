@@ -1,0 +1,35 @@
+"""A state log that is cut off at any flush gives back what was counted and remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.crashes import LIVES, run
+from tests.faults.mutations import MUTATIONS, Mutation, made
+
+OF_THE_LOG = [m for m in MUTATIONS if m.case == "log"]
+#: (life, seed): seeds differ in where crashes fall and in how many blocks go with a flush.
+RUNS = [("hours", 1), ("weeks", 5), ("hours", 5), ("weeks", 7), ("hours", 7)]
+
+
+@pytest.mark.parametrize(("life", "seed"), RUNS)
+def test_a_shard_that_crashes_at_any_flush_counts_and_remembers_everything_once(
+    life: str, seed: int
+) -> None:
+    crashes = run(LIVES[life], seed)
+    assert crashes.findings == []
+    assert crashes.lost > 5
+    assert crashes.kept > 5
+
+
+@pytest.mark.parametrize("mutation", OF_THE_LOG, ids=lambda m: m.name)
+def test_a_mistake_in_the_log_is_found(mutation: Mutation) -> None:
+    with made(mutation):
+        assert any(is_wrong(life, seed) for life, seed in RUNS)
+
+
+def is_wrong(life: str, seed: int) -> bool:
+    try:
+        return bool(run(LIVES[life], seed).findings)
+    except (IndexError, KeyError, ValueError):
+        return True  # The state fell apart, which a worker would not survive either.

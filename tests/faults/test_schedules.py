@@ -1,0 +1,59 @@
+"""Workers that are killed, frozen, cut off and replaced count and remember every event once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from stream.broker import Broker
+from tests.faults.cluster import Cluster, Verdict, site_for
+from tests.faults.mutations import named
+from tests.faults.report import row, table
+from tests.faults.schedule import CASES, at_random, outage
+from tests.kafka.conftest import Sites
+
+pytestmark = pytest.mark.timeout(300)
+
+#: The sharpest cases; `make faults` runs all, longer, with all mistakes.
+PLAIN = ("zombie-in-a-transaction", "take-over", "recovery")
+#: Mistakes that are made here; a case that finds its mistake is run through as well.
+MADE = (
+    "no-fencing",
+    "read-before-fence",
+    "dirty-read",
+    "sent-again",
+    "letters-apart",
+    "hole-ignored",
+)
+
+
+def told(verdict: Verdict) -> list[str]:
+    """Print the row of the table; what was found."""
+    print(table([row(verdict)]))  # noqa: T201 - the figures are the point of these tests.
+    return verdict.findings
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_nothing_is_lost_doubled_or_forgotten(sites: Sites, broker: Broker, case: str) -> None:
+    assert told(Cluster(site_for(sites, broker.bootstrap), CASES[case]).run()) == []
+
+
+def test_nor_at_random_moments(sites: Sites, broker: Broker) -> None:
+    verdict = Cluster(site_for(sites, broker.bootstrap), at_random(seed=20, kills=4)).run()
+    assert told(verdict) == []
+    assert sum(n for kind, n in verdict.faults.items() if kind.startswith("kill")) >= 4
+
+
+def test_nor_when_the_broker_is_killed(sites: Sites, new_broker: Callable[..., Broker]) -> None:
+    broker = new_broker()
+    broker.start()
+    site = site_for(sites, broker.bootstrap)
+    assert told(Cluster(site, outage("kill", 8.0), broker=broker).run()) == []
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_mistake_in_the_protocol_is_found(sites: Sites, broker: Broker, name: str) -> None:
+    mutation, site = named(name), site_for(sites, broker.bootstrap)
+    verdict = Cluster(site, CASES[mutation.case], mutation.name, patience=20.0).run()
+    assert verdict.findings
