@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.broker import Broker
 from stream.core.catalogue import KPIS, TOPICS
@@ -21,7 +24,7 @@ from tests.faults.traffic import CART_TIMEOUT, Sending, records_up_to, write_and
 from tests.faults.watch import Watch, asleep
 from tests.fixtures.proxy import WRITES, Proxy, Way
 from tests.kafka.conftest import Site, Sites
-from tests.kafka.test_trouble import administer, create
+from tests.kafka.test_trouble import create
 from tests.kafka.topics import Read, records
 from tests.kafka.truth import Key, Truth, kpi_series, outcomes
 from tests.kafka.workers import WorkerProcess
@@ -382,9 +385,21 @@ class Cluster:
         self._proxy.heal()
 
     def forget(self, step: Step) -> None:
-        self._fault("committed offsets lost")
-        group = self._site.config.kafka.group
-        administer(self._site, lambda admin: admin.delete_consumer_groups([group]))
+        self._fault("committed offsets set back")
+        names = [self._site.source(t) for t in TOPICS]
+        wanted = [TopicPartition(t, p) for t in names for p in range(self._schedule.partitions)]
+
+        async def commit() -> None:
+            group = self._site.config.kafka.group
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap, group_id=group, enable_auto_commit=False
+            )
+            await consumer.start()
+            consumer.assign(wanted)
+            await consumer.commit(dict.fromkeys(wanted, 0))
+            await consumer.stop()
+
+        asyncio.run(commit())
 
     def abort(self, step: Step) -> None:
         self._fault("aborted source records")

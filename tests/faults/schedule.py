@@ -23,7 +23,7 @@ Do = Literal[
     "progress",  # wait until so many more records are counted
     "broker",  # stop or kill the broker and start it again after some seconds
     "proxy",  # have acknowledgements slow, stalled, lost or cut for some seconds
-    "forget",  # have the broker lose the group's committed offsets; nobody may be in the group
+    "forget",  # set the group's committed offsets back to 0; nobody may be in the group
     "abort",  # write records to the sources in a transaction, and abort it
 ]
 
@@ -221,7 +221,7 @@ CASES: Final = {
             session_ms=2_000,
         ),
         Schedule(
-            "offsets-lost",  # The group's committed offsets are gone.
+            "offsets-lost",  # The group's committed offsets say nothing of what was counted.
             (
                 start("A"),
                 progress(2_000),
