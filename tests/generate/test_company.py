@@ -51,7 +51,7 @@ def test_every_event_is_valid_on_its_topic_and_keyed_by_its_entity(hours: list[R
     for topic, records in by_topic.items():
         decoded = Decoder(topic).decode([value for _, _, _, value in records])
         assert [e for e in decoded.events if isinstance(e, Invalid)] == []
-        assert decoded.at == [at for at, *_ in records]
+        assert decoded.at.tolist() == [at for at, *_ in records]
         for (_, _, key, value), event in zip(records, decoded.events, strict=True):
             kind = orjson.loads(value)["type"]
             entity = getattr(event, EVENT_TYPES[kind].key)

@@ -10,10 +10,13 @@ import pytest
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
+from stream.core.catalogue import KPIS
 from stream.core.timestamps import format_ms
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.truth import outcomes
 from tests.kafka.workers import WorkerProcess
+
+EVALUATED = "cx_evaluated_timestamp_seconds"
 
 
 def answers(first: int, count: int) -> list[tuple[str, bytes | None, bytes]]:
@@ -93,20 +96,40 @@ def test_sigterm_ends_a_worker_within_seconds_and_its_counts_are_durable(site: S
     assert accepted(again) == 300
 
 
-def test_a_second_worker_leaves_series_absent_rather_than_partial(site: Site) -> None:
+def shown(worker: WorkerProcess, gauge: str) -> float | None:
+    """The total of a gauge in the longest window, if this worker shows it."""
+    found = [s.value for s in worker.scrape() if s.name == gauge and s.labels == {"window": "7d"}]
+    return found[0] if found else None
+
+
+def test_a_series_is_shown_by_one_of_two_workers_as_the_total(site: Site) -> None:
     first = site.worker()
     first.until_ready()
+    site.send(*answers(0, 200))
+    first.until(lambda: shown(first, "cx_nps_denominator") == 200, "shown the total")
     second = site.worker()
-    first.until(lambda: first.page("/readyz")[0] == 503, "noticed the other one")
-    for worker in (first, second):
-        worker.until(lambda w=worker: "of 4 shards" in w.page("/readyz")[1], "said its share")  # type: ignore[misc]
-        assert not [s for s in worker.scrape() if s.name.startswith("cx_nps")]
+    second.until(lambda: "of 4 shards" in second.page("/readyz")[1], "said its share")
+    workers = (first, second)
+
+    def denominators() -> list[float]:
+        values = (shown(worker, "cx_nps_denominator") for worker in workers)
+        return [value for value in values if value is not None]
+
+    site.send(*answers(200, 100))
+    second.until(lambda: denominators() == [300], "shown all events by one of them")
+    second.until_ready()
+    families = [{s.labels["kpi"] for s in w.scrape() if s.name == EVALUATED} for w in workers]
+    assert families[0] & families[1] == set()
+    # What is told by currency has no series before the first payment.
+    assert families[0] | families[1] == {k.id for k in KPIS.values() if not k.labels}
+    assert all(families), "both have a part of the work"
     second.terminate()
-    first.until_ready()
-    assert [s for s in first.scrape() if s.name == "cx_nps_denominator"]
+    first.until(lambda: shown(first, "cx_nps_denominator") == 300, "taken all over again")
 
 
-def test_a_state_of_other_windows_is_refused_in_one_line(sites: Sites, broker: Broker) -> None:
+def test_a_state_of_other_dimensions_is_brought_over_and_the_worker_says_so(
+    sites: Sites, broker: Broker
+) -> None:
     site = sites(broker.bootstrap)
     worker = site.worker()
     worker.until_ready()
@@ -114,8 +137,8 @@ def test_a_state_of_other_windows_is_refused_in_one_line(sites: Sites, broker: B
     worker.until(lambda: accepted(worker) == 10, "counted")
     worker.terminate()
     other = sites(broker.bootstrap, head='dimensions = ["country"]\nrollups = [[]]', like=site)
-    refusing = other.worker()
-    assert refusing.wait() == 2
-    last = refusing.log().strip().splitlines()[-1]
-    assert "dimensions" in last
-    assert "Traceback" not in refusing.log()
+    changed = other.worker()
+    changed.until(lambda: changed.ready() and shown(changed, "cx_nps_denominator") == 10, "kept")
+    said = [line for line in changed.log().splitlines() if "dimension" in line]
+    assert any("dropped" in line for line in said)
+    assert "Traceback" not in changed.log()
