@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
@@ -23,7 +22,7 @@ from stream.deadletters.redrive import Target
 from stream.kafka.connection import BrokerUnreachable, calm, client_options
 from stream.kafka.log import FlushFailed, read_log
 from stream.kafka.refusal import client_is_quiet, unreachable
-from stream.kafka.topics import USUAL_LIMIT, Names
+from stream.kafka.topics import USUAL_LIMIT, Names, largest_batch
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
 _SILENCE: Final = 30.0
@@ -166,20 +165,14 @@ class LetterReader:
         try:
             counts = await self._partitions(there) if there else {}
             return {
-                topic: Target(counts.get(name, 0), await self._limit(name) if name in counts else 0)
+                topic: Target(
+                    counts.get(name, 0),
+                    await largest_batch(self._admin, name) if name in counts else 0,
+                )
                 for topic, name in names.items()
             }
         except KafkaError as error:
             raise self._unreachable(repr(error)) from error
-
-    async def _limit(self, name: str) -> int:
-        asked = ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": None})
-        for answer in await self._admin.describe_configs([asked]):
-            for resource in answer.resources:
-                for key, value, *_ in resource[4]:
-                    if key == "max.message.bytes":
-                        return int(value)
-        return USUAL_LIMIT
 
     async def batches(self, since: int | None = None) -> AsyncIterator[tuple[int, list[Letter]]]:
         """All letters, partition by partition in their order, and how many offsets were passed.

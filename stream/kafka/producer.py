@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.codec import has_lz4
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
 
@@ -20,6 +19,7 @@ from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, calm, client_options
 from stream.kafka.partitions import partitions
 from stream.kafka.refusal import client_is_quiet, unreachable
+from stream.kafka.topics import largest_batch
 
 #: Topic (without the prefix), key (None: any partition), value.
 Message = tuple[str, bytes | None, bytes]
@@ -28,8 +28,6 @@ _BATCH_BYTES: Final = 256 * 1024
 #: What a record batch needs around a record's key and value, generously.
 _OVERHEAD: Final = 128
 _GOODBYE_SECONDS: Final = 5
-#: Kafka's own limit where the topic's can't be read.
-_USUAL_LIMIT: Final = 1_048_588
 
 
 class NotDelivered(Exception):
@@ -219,7 +217,7 @@ class EventProducer:
             try:
                 await self._create(full)
                 count = len(await self._producer.partitions_for(full))
-                limit = await self._limit(full)
+                limit = await largest_batch(self._admin, full)
             except KafkaError as error:
                 raise self._not_delivered(error) from error
             topic = self._topics[name] = _Topic(full, count, limit)
@@ -234,16 +232,6 @@ class EventProducer:
             if code not in (0, TopicAlreadyExistsError.errno):
                 reason = rest[0] if rest else f"error {code}"
                 raise NotDelivered(f"topic {name} can't be created: {reason}")
-
-    async def _limit(self, name: str) -> int:
-        """The largest batch that the topic takes, in bytes."""
-        asked = ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": None})
-        for answer in await self._admin.describe_configs([asked]):
-            for resource in answer.resources:
-                for key, value, *_ in resource[4]:
-                    if key == "max.message.bytes":
-                        return int(value)
-        return _USUAL_LIMIT
 
     def _check(self) -> None:
         if self._failure is not None:

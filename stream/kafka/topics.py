@@ -211,7 +211,7 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     shards = max(partitions.values())
     limits: dict[str, int] = {}
     for topic, full in sources.items():
-        limit = await _limit(admin, full) + DEAD_LETTER_ROOM
+        limit = await largest_batch(admin, full) + DEAD_LETTER_ROOM
         limits[topic] = limit
         dead = {names.dead_letters(topic): partitions[topic]}
         await create(admin, kafka, dead, {"max.message.bytes": str(limit)})
@@ -294,7 +294,7 @@ async def _check_limit(admin: AIOKafkaAdminClient, dead_letters: str, least: int
     found = 0
     for _ in range(_LOOKS):
         # The settings of a topic just created may take a moment to be known.
-        found = await _limit(admin, dead_letters)
+        found = await largest_batch(admin, dead_letters)
         if found >= least:
             return
         await asyncio.sleep(0.1)
@@ -304,7 +304,12 @@ async def _check_limit(admin: AIOKafkaAdminClient, dead_letters: str, least: int
     )
 
 
-async def _limit(admin: AIOKafkaAdminClient, topic: str) -> int:
+async def largest_batch(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """The largest record batch that a topic takes, in bytes; Kafka's default where it isn't told.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
     asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
     for answer in await admin.describe_configs([asked]):
         for resource in answer.resources:
