@@ -21,12 +21,25 @@ from stream.metrics.view import AlertState, Timing, WorkerView
 
 #: Gauges are evaluated when all shards have told more, or after this time (seconds).
 GAUGES_SECONDS: Final = 1.0
+#: An evaluation that takes long is followed by so many times as long for other work, so that
+#: events are taken in and written however many series there are.
+REST: Final = 3.0
 #: Gauges that are older than this are absent, in seconds.
 STALE_SECONDS: Final = 15.0
 _TICK_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
+
+
+def is_time(since: float, lasted: float | None, is_due: bool) -> bool:
+    """Whether to evaluate, ``since`` seconds after an evaluation that ``lasted`` so long.
+
+    ``is_due``: all shards have told more since.
+    """
+    if since < REST * (lasted or 0.0):
+        return False
+    return is_due or since >= GAUGES_SECONDS
 
 
 class Monitor:
@@ -96,8 +109,8 @@ class Monitor:
     def _evaluate_gauges(self) -> None:
         """Evaluate all families for the same time, once all have heard more, or after a second."""
         heard = [d for n, d in self._desks.items() if self._reader.is_caught_up(n)]
-        is_old = time.monotonic() - self._evaluated_at >= GAUGES_SECONDS
-        if not heard or not (is_old or all(desk.is_due for desk in heard)):
+        since = time.monotonic() - self._evaluated_at
+        if not heard or not is_time(since, self._evaluated.last, all(d.is_due for d in heard)):
             return
         now, started = self._clock(), time.monotonic()
         for desk in heard:
