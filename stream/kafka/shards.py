@@ -220,9 +220,7 @@ class OwnedShard:
         if complete_to is None and self._sharing is not None and self._sharing.is_whole:
             return []
         complete_to = min(now, complete_to or 0)
-        # Of a shard that is behind, the time of its events says which carts are abandoned.
-        seen = shard.progress.clocks.get(cart.NAME, 0)
-        shard.advance(complete_to if now - complete_to < _BEHIND_MS else min(now, seen))
+        shard.advance(settled_until(now, complete_to, shard.progress.clocks.get(cart.NAME, 0)))
         shard.fold(now)
         if self._sharing is None:
             return []
@@ -254,6 +252,16 @@ def tell_changes(shards: Iterable[OwnedShard]) -> None:
     """Log, once for all shards, what becomes of a state that was written with other settings."""
     for fact in dict.fromkeys(fact for shard in shards for fact in shard.log.facts):
         log.warning("the state was written with other settings: %s", fact)
+
+
+def settled_until(now: int, complete_to: int, seen: int) -> int:
+    """Up to when a cart without an event is abandoned. All times are in ms.
+
+    ``complete_to``: all that the sources held then is applied; ``seen``: the time of the carts'
+    latest event. A shard that is behind goes by the time of its events, so that what it shows while
+    it catches up is right for the events that it has seen.
+    """
+    return complete_to if now - complete_to < _BEHIND_MS else max(complete_to, min(now, seen))
 
 
 def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:
