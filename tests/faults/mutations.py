@@ -136,7 +136,7 @@ MUTATIONS: Final = (
         "stream.kafka.log:TransactionalWriter.__init__",
         "transactional_id=transactional_id,",
         "transactional_id=f\"{transactional_id}-{__import__('os').getpid()}\",",
-        "zombie",
+        "zombie-with-a-flush",
     ),
     Mutation(
         "read-before-fence",

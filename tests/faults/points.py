@@ -24,17 +24,17 @@ POINTS: Final = (
     "between",  # One of the two, fence and read, is done and the other is not.
     "fold.after",  # The shard is recovered, not yet live.
     "begin",  # A flush is made, its transaction not begun.
+    "lingering",  # It lingers there.
     "sent",  # All records were handed to the producer, none is waited for.
     "commit",  # All records were acknowledged, nothing is committed.
-    "lingering",  # It lingers there.
     "committed",  # The broker has committed, which nobody was told yet.
     "letters",  # The same, where dead letters were among the records.
     "half",  # A flush left blocks for later: in the midst of a checkpoint.
     "chunk",  # Records are about to be counted.
 )
-#: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "commit":
-#: the group hears no more of the process, which waits for an order at "lingering", commits, and
-#: dies if it could. So it is evicted and neither knows of it nor comes back.
+#: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "begin":
+#: the group hears no more of the process, which waits for an order at "lingering", makes its
+#: transaction, and dies if it could. So it is evicted and neither knows of it nor comes back.
 Action = Literal["kill", "freeze", "refuse", "drop", "repeat", "linger"]
 
 
@@ -143,10 +143,14 @@ def _around_transactions(control: Control) -> None:
     begin, send = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.send
     commit = AIOKafkaProducer.commit_transaction
     with_letters: set[int] = set()
+    lingered: set[int] = set()
 
     async def beginning(producer: Any) -> None:
-        if _of_shard(producer):
-            control.passing("begin")
+        if _of_shard(producer) and control.passing("begin") == "linger":
+            _leave_the_group()
+            lingered.add(id(producer))
+            while control.passing("lingering") is None:  # noqa: ASYNC110 - a file sets no event.
+                await asyncio.sleep(0.02)
         await begin(producer)
 
     async def sending(producer: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
@@ -158,13 +162,11 @@ def _around_transactions(control: Control) -> None:
         return sent
 
     async def committing(producer: Any) -> None:
-        if _of_shard(producer) and control.passing("commit") == "linger":
-            _leave_the_group()
-            while control.passing("lingering") is None:  # noqa: ASYNC110 - a file sets no event.
-                await asyncio.sleep(0.02)
-            await commit(producer)
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _of_shard(producer):
+            control.passing("commit")
         await commit(producer)
+        if id(producer) in lingered:
+            os.kill(os.getpid(), signal.SIGKILL)
         if _of_shard(producer):
             control.passing("committed")
         if id(producer) in with_letters:

@@ -167,6 +167,20 @@ CASES: Final = {
             seconds=12.0,
         ),
         Schedule(
+            "zombie-with-a-flush",  # Asleep with a flush that it has not begun to write.
+            (
+                *_TWO,
+                *hit("A", "begin", "freeze", nth=3),
+                _EVICTED,
+                Step("joined"),
+                progress(300),
+                thaw("A"),
+                wait(1.5),
+                kill("A"),
+            ),
+            seconds=12.0,
+        ),
+        Schedule(
             "zombie-in-a-transaction",  # Asleep after its records went to the producer.
             (
                 *_TWO,
@@ -183,13 +197,13 @@ CASES: Final = {
             block_budget=1,
         ),
         Schedule(
-            "take-over",  # The owner before, long evicted, commits in the midst of a take-over.
+            "take-over",  # The owner before, long evicted, writes in the midst of a take-over.
             (
                 start("A"),
                 progress(500),
                 start("B"),
                 Step("ready", "B"),
-                *hit("A", "commit", "linger", nth=2),
+                *hit("A", "begin", "linger", nth=2),
                 *hit("B", "between", "freeze"),
                 Step("order", "A", point="lingering", action="repeat"),
                 wait(1.5),
