@@ -20,7 +20,7 @@ from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
 from stream.core.settings import SECOND, Settings, Window
-from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, ring, unpack
+from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
@@ -71,7 +71,6 @@ class Part:
         self._health: dict[tuple[str, str], tuple[int, list[Any]]] = {}
         self._settings = settings
         self._windows = {w.label: w for w in settings.windows}
-        self._rings = {w.label: ring(w) for w in settings.windows}
         self._panes = {w.label: PaneSums() for w in settings.windows}
         self._slots: dict[tuple[str, str], int] = {}
         self._labels: dict[str, bytes] = {}

@@ -108,6 +108,21 @@ _EVICTED: Final = wait(3.3)
 #: it is asleep no longer than a flush or a transaction may take, however slow the machine.
 _TWO: Final = (start("A"), progress(500), start("B"), Step("joined"), wait(0.5))
 
+
+def _asleep_at(point: str) -> tuple[Step, ...]:
+    """A sleeps from a point of a flush on until it is evicted and B has all; then it wakes."""
+    return (
+        *_TWO,
+        *hit("A", point, "freeze", nth=3),
+        _EVICTED,
+        Step("joined"),
+        progress(300),
+        thaw("A"),
+        wait(1.5),
+        kill("A"),
+    )
+
+
 CASES: Final = {
     s.name: s
     for s in (
@@ -154,44 +169,17 @@ CASES: Final = {
         ),
         Schedule(
             "zombie",  # Asleep for longer than its session, about to commit.
-            (
-                *_TWO,
-                *hit("A", "commit", "freeze", nth=3),
-                _EVICTED,
-                Step("joined"),
-                progress(300),
-                thaw("A"),
-                wait(1.5),
-                kill("A"),
-            ),
+            _asleep_at("commit"),
             seconds=12.0,
         ),
         Schedule(
             "zombie-with-a-flush",  # Asleep with a flush that it has not begun to write.
-            (
-                *_TWO,
-                *hit("A", "begin", "freeze", nth=3),
-                _EVICTED,
-                Step("joined"),
-                progress(300),
-                thaw("A"),
-                wait(1.5),
-                kill("A"),
-            ),
+            _asleep_at("begin"),
             seconds=12.0,
         ),
         Schedule(
             "zombie-in-a-transaction",  # Asleep after its records went to the producer.
-            (
-                *_TWO,
-                *hit("A", "sent", "freeze", nth=3),
-                _EVICTED,
-                Step("joined"),
-                progress(300),
-                thaw("A"),
-                wait(1.5),
-                kill("A"),
-            ),
+            _asleep_at("sent"),
             seconds=12.0,
             compacted=True,
             block_budget=1,
