@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -31,24 +31,10 @@ from tests.deadletters.burying import (
 )
 from tests.deadletters.letters import visit
 from tests.kafka.conftest import Site
-from tests.kafka.topics import Read
+from tests.kafka.topics import Read, administer
 from tests.kafka.truth import outcomes
 
 INVALID = Refusal(0, "invalid", "pages", "is wrong")
-
-
-def administer(site: Site, work: Callable[[AIOKafkaAdminClient], Awaitable[None]]) -> None:
-    """Change topics."""
-
-    async def administering() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
-        await admin.start()
-        try:
-            await work(admin)
-        finally:
-            await admin.close()
-
-    asyncio.run(administering())
 
 
 def visits(count: int, first: int = 0) -> list[Buried]:
@@ -163,7 +149,7 @@ def test_the_largest_record_that_is_not_left_is_taken_by_the_broker(site: Site) 
         config = {"max.message.bytes": str(limit)}
         await admin.create_topics([NewTopic(site.source("cx.visit"), 4, 1, topic_configs=config)])
 
-    administer(site, create)
+    administer(site.bootstrap, create)
     room = limit - size(letter("cx.visit", 0, 0, 0, b"k", b"", ()))
     fits = visit(1, note="")
     fits = visit(1, note="x" * (room - len(fits)))
@@ -342,7 +328,7 @@ def test_a_dead_letter_topic_that_was_made_anew_is_not_taken_for_the_former(site
         await admin.delete_topics([site.source("cx.visit") + ".dlq"])
         await asyncio.sleep(1)
 
-    administer(site, delete)
+    administer(site.bootstrap, delete)
     bury(site, visits(60, 40))
     result = dlq(site, "redrive", "--yes")
     assert result.exit_code == 2

@@ -8,10 +8,11 @@ from collections import Counter
 
 import orjson
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from stream.core.timestamps import format_ms
 from tests.kafka.conftest import Site
+from tests.kafka.topics import administer
 from tests.kafka.truth import outcomes
 
 _TWO_MEGABYTES = 2 * 1024 * 1024
@@ -95,16 +96,6 @@ def test_ten_thousand_bad_records_among_good_ones_delay_none_of_them(site: Site)
     assert Counter(r.value for r in site.dead_letters()) == bad
 
 
-async def _limit_topic(site: Site, topic: str, largest: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
-    await admin.start()
-    try:
-        limits = {"max.message.bytes": str(largest)}
-        await admin.create_topics([NewTopic(site.source(topic), 4, 1, topic_configs=limits)])
-    finally:
-        await admin.close()
-
-
 async def _send_compressed(site: Site, topic: str, value: bytes, codec: str = "gzip") -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=site.bootstrap,
@@ -117,7 +108,8 @@ async def _send_compressed(site: Site, topic: str, value: bytes, codec: str = "g
 
 
 def test_dead_letters_fit_into_a_topic_of_small_records_however_they_were_sent(site: Site) -> None:
-    asyncio.run(_limit_topic(site, "cx.visit", 60_000))
+    limited = NewTopic(site.source("cx.visit"), 4, 1, topic_configs={"max.message.bytes": "60000"})
+    administer(site.bootstrap, lambda admin: admin.create_topics([limited]))
     worker = site.worker()
     worker.until_ready()
     small = [b"no JSON " + b"%d" % n + b"x" * 30_000 for n in range(60)]

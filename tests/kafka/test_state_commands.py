@@ -19,7 +19,8 @@ from stream.kafka.log import Outgoing, TransactionalWriter
 from stream.kafka.topics import Names, TopicsUnfit, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
-from tests.kafka.test_trouble import administer, counted, refused
+from tests.kafka.test_trouble import counted, refused
+from tests.kafka.topics import administer
 
 GARBAGE = [("cx.survey", str(i).encode(), b"{") for i in range(12)]
 
@@ -33,7 +34,7 @@ def printed(result: Result) -> Any:
 
 
 def delete(site: Site, *topics: str) -> None:
-    administer(site, lambda admin: admin.delete_topics(list(topics)))
+    administer(site.bootstrap, lambda admin: admin.delete_topics(list(topics)))
 
 
 def read(site: Site, n: int) -> None:
@@ -128,7 +129,7 @@ def test_a_rebuild_counts_everything_anew_and_writes_no_dead_letter_twice(site: 
 def test_sources_that_have_grown_are_read_anew_with_as_many_partitions(site: Site) -> None:
     read(site, 20)
     grown = {site.source(t): NewPartitions(6) for t in ("cx.survey", "cx.visit")}
-    administer(site, lambda admin: admin.create_partitions(grown))
+    administer(site.bootstrap, lambda admin: admin.create_partitions(grown))
     line = refused(site.worker())
     assert "6 partitions" in line
     assert "cxkpi state rebuild" in line

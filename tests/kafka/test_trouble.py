@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 
 from stream.broker import Broker
 from stream.config import KafkaConfig
 from stream.kafka.log import Outgoing, TransactionalWriter
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
+from tests.kafka.topics import administer
 from tests.kafka.workers import WorkerProcess
 
 NewBroker = Callable[..., Broker]
 
 
-def administer(site: Site, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> None:
-    """Do something with the site's topics."""
-
-    async def run() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
-        await admin.start()
-        try:
-            await work(admin)
-        finally:
-            await admin.close()
-
-    asyncio.run(run())
-
-
 def create(site: Site, configs: Mapping[str, Mapping[str, str]], partitions: int = 4) -> None:
     """Create topics, each with settings of its own."""
     topics = [NewTopic(t, partitions, 1, topic_configs=dict(c)) for t, c in configs.items()]
-    administer(site, lambda admin: admin.create_topics(topics))
+    administer(site.bootstrap, lambda admin: admin.create_topics(topics))
 
 
 def refused(worker: WorkerProcess) -> str:
@@ -98,7 +84,7 @@ def test_a_source_topic_that_was_made_anew_is_refused_in_one_line(site: Site) ->
     worker = counted(site, 50)
     worker.terminate()
     survey = site.source("cx.survey")
-    administer(site, lambda admin: admin.delete_topics([survey]))
+    administer(site.bootstrap, lambda admin: admin.delete_topics([survey]))
     time.sleep(1)
     create(site, {survey: {}})
     line = refused(site.worker())
@@ -109,7 +95,7 @@ def test_a_source_topic_that_was_made_anew_is_refused_in_one_line(site: Site) ->
 def test_a_source_topic_that_vanishes_under_a_worker_stops_it_in_one_line(site: Site) -> None:
     worker = counted(site, 50)
     survey = site.source("cx.survey")
-    administer(site, lambda admin: admin.delete_topics([survey]))
+    administer(site.bootstrap, lambda admin: admin.delete_topics([survey]))
     line = refused(worker)
     assert survey in line
     assert "gone" in line
@@ -118,7 +104,7 @@ def test_a_source_topic_that_vanishes_under_a_worker_stops_it_in_one_line(site: 
 def test_a_source_topic_that_grows_stops_the_worker_in_one_line(site: Site) -> None:
     worker = counted(site, 50)
     visit = site.source("cx.visit")
-    administer(site, lambda admin: admin.create_partitions({visit: NewPartitions(6)}))
+    administer(site.bootstrap, lambda admin: admin.create_partitions({visit: NewPartitions(6)}))
     line = refused(worker)
     assert visit in line
     assert "6 partitions" in line

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -82,3 +83,17 @@ def send(kafka: KafkaConfig, messages: Sequence[Message]) -> None:
             await producer.write(messages)
 
     asyncio.run(sending())
+
+
+def administer(bootstrap: str, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> None:
+    """Do something with the topics of a broker."""
+
+    async def administering() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await work(admin)
+        finally:
+            await admin.close()
+
+    asyncio.run(administering())
