@@ -134,7 +134,7 @@ class Decoder:
         union: Any = reduce(or_, structs, _NoType)
         self._topic = topic
         self._decode: Callable[[Any], Event] = msgspec.json.Decoder(union).decode
-        self._read_labels = LabelCache(label_cache).read_bytes
+        self._labels = LabelCache(label_cache)
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a chunk. Whatever a record holds, it raises nothing: the event is ``Invalid``."""
@@ -163,13 +163,12 @@ class Decoder:
 
     def _read_common(self, events: list[Any], at: Ints, labels: list[Labels]) -> dict[int, Invalid]:
         """Fill in times and labels; the events that are refused for them, by place."""
-        read_labels = self._read_labels
         valid = [i for i, event in enumerate(events) if event.__class__ is not Invalid]
         if len(valid) < len(events):
             events = [events[i] for i in valid]
         try:
             at[valid] = parse_all([event.occurred_at for event in events])
-            read = [read_labels(bytes(event.labels)) for event in events]
+            read = self._labels.read_all([event.labels for event in events])
         except Refused:
             return self._read_each(events, valid, at, labels)
         if len(valid) == len(labels):
@@ -187,7 +186,7 @@ class Decoder:
         for place, event in zip(places, events, strict=True):
             try:
                 at[place] = parse(event.occurred_at)
-                labels[place] = self._read_labels(bytes(event.labels))
+                labels[place] = self._labels.read(event.labels)
             except Refused as error:
                 refused[place] = _invalid(error.path or "occurred_at", str(error))
         return refused
@@ -236,7 +235,7 @@ def _apply(rules: tuple[FieldRule, ...], event: Event, at: int) -> None:
 
 def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
     """JSON is UTF-8, also in the fields that the decoder skips without a look."""
-    if None not in values and all(map(bytes.isascii, cast("Sequence[bytes]", values))):
+    if None not in values and b"".join(cast("Sequence[bytes]", values)).isascii():
         return
     for index, value in enumerate(values):
         if value is not None and not value.isascii():

@@ -84,7 +84,8 @@ class _Batch:
         self.keys = np.zeros(n, dtype=np.int64)
         self.arrived = np.full(n, NEVER, dtype=np.int64)
         self.kinds: list[_Kind] = []
-        self.currencies: list[str | None] = [None] * n
+        #: By place, where there is one.
+        self.currencies: dict[int, str] = {}
         #: Whose outcome is not certain, or whose row must be found in its turn.
         self.in_doubt = np.zeros(n, dtype=bool)
         #: Who goes to the handler of single events, in its turn.
@@ -186,7 +187,7 @@ class Intake:
                 batch.keys[group.places] = keys
             if kind.by_currency:
                 for place, event in zip(group.places.tolist(), group.events, strict=True):
-                    if event.amount is not None:
+                    if event.amount is not None and event.currency is not None:
                         batch.currencies[place] = event.currency
         return {
             topic: np.sort(np.concatenate(places)) if len(places) > 1 else places[0]
@@ -281,7 +282,7 @@ class Intake:
             if self._event_time:
                 now = clock
             if batch.rows is None:
-                rows[place] = self._segments.row(labels, batch.currencies[place], now)
+                rows[place] = self._segments.row(labels, batch.currencies.get(place), now)
             if alone:
                 kind.handle(event, key, occurred, now, int(rows[place]), labels)
         if batch.rows is None:

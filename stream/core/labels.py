@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
@@ -59,9 +59,7 @@ class LabelCache:
     """Reads labels, remembering up to ``bound`` sets by how they were written."""
 
     def __init__(self, bound: int = 10_000) -> None:
-        self._known = _Known(bound)
-        #: ``read`` of bytes, for those who read many.
-        self.read_bytes: Final[Callable[[bytes], Labels]] = self._known.__getitem__
+        self._known: Final = _Known(bound)
 
     def read(self, raw: bytes | msgspec.Raw) -> Labels:
         """The labels in ``raw``, a JSON object or null; a label that is null is absent.
@@ -71,6 +69,19 @@ class LabelCache:
                 ``path`` names the label.
         """
         return self._known[bytes(raw)]
+
+    def read_all(self, raws: Sequence[bytes | msgspec.Raw]) -> list[Labels]:
+        """``read`` of many.
+
+        Raises:
+            Refused: as ``read``, for the first that can't be read.
+        """
+        # Joined and split, many are copied in half the time of one by one. A text that holds the
+        # separator, which no JSON does, shows in the number of parts.
+        parts = b"\0".join(raws).split(b"\0")
+        if len(parts) != len(raws):
+            parts = list(map(bytes, raws))
+        return list(map(self._known.__getitem__, parts))
 
 
 class _Known(dict[bytes, Labels]):

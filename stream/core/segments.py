@@ -7,7 +7,7 @@ over several of them mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,13 @@ from stream.core.cells import Ints
 from stream.core.labels import Labels
 from stream.core.settings import DAY, Settings
 from stream.core.values import OTHER, Segment, Sighting, Values
+
+#: Labels, with the currency where there is one.
+_Key = Labels | tuple[Labels, str]
+
+
+def _key(labels: Labels, currency: str | None) -> _Key:
+    return labels if currency is None else (labels, currency)
 
 
 class Segments:
@@ -39,9 +46,9 @@ class Segments:
         self._seen: list[int] = []
         self._free: list[int] = []
         self._index: dict[Segment, int] = {}
-        self._cache: dict[tuple[Labels, str | None], int] = {}
+        self._cache: dict[_Key, int] = {}
         #: The same for labels with values that found no place, as long as none becomes free.
-        self._folded: dict[tuple[Labels, str | None], int] = {}
+        self._folded: dict[_Key, int] = {}
         self._recoveries = values.recoveries
         self._generation = values.generation
         self._changed: set[int] = set()
@@ -64,7 +71,7 @@ class Segments:
         """The row of an event accepted at time ``at``."""
         if self._generation != self._values.generation:
             self.settle()
-        row = self._cache.get((labels, currency))
+        row = self._cache.get(_key(labels, currency))
         if row is None or at - self._seen[row] > self._stale_ms:
             row = self._find(labels, currency, at)
         self._seen[row] = at
@@ -88,15 +95,17 @@ class Segments:
                     self._rename(row, folded)
 
     def known_rows(
-        self, labels: Sequence[Labels], currencies: Sequence[str | None], until: int
+        self, labels: Sequence[Labels], currencies: Mapping[int, str], until: int
     ) -> Ints | None:
-        """The rows of many events, up to time ``until``.
+        """The rows of many events, up to time ``until``; ``currencies`` by place.
 
         None where any is to be found by ``row``, in its turn.
         """
         if self._generation != self._values.generation:
             return None
-        keys = list(zip(labels, currencies, strict=True))
+        keys: list[_Key] = list(labels)
+        for place, currency in currencies.items():
+            keys[place] = labels[place], currency
         rows = list(map(self._cache.get, keys))
         values = self._values
         if (
@@ -139,7 +148,7 @@ class Segments:
             self._folded.clear()
         cache = self._cache if segment == given else self._folded
         if len(cache) < 4 * self._limit:
-            cache[labels, currency] = row
+            cache[_key(labels, currency)] = row
         return row
 
     def _allot(self) -> int:
