@@ -290,6 +290,11 @@ def _matrix(keys: Ints, values: Ints, height: int) -> NDArray[np.int64]:
     return matrix
 
 
+def value_of(kpi: Kpi, columns: Columns) -> Column:
+    """The KPI's value of every series, NaN where there is none."""
+    return _evaluated(kpi, columns)[0]
+
+
 def _evaluated(
     kpi: Kpi, columns: Columns
 ) -> tuple[Column, Column | None, Column | None, Column | None, Column | None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,15 @@ Column = NDArray[np.float64]
 Columns = Mapping[str, Column]
 Bounds = Literal["wilson", "nps", "none"]
 Direction = Literal["up", "down", "neither"]
+
+#: Columns that are no sum of a counter, and what they hold.
+DERIVED: Final[Mapping[str, str]] = {
+    "active": "Subscriptions active at the window's start",
+    "window_days": "The window's length in days",
+    "health_sum": "Health scores of customers with a signal in the window, added up",
+    "customers": "Customers with a signal in the window",
+    "customers_at_risk": "Customers with a signal in the window whose score is below 40",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,13 @@ class Counter:
     since: int = 1
 
 
+class Term(NamedTuple):
+    """Words of a formula, and the column that they stand for: a counter or one of ``DERIVED``."""
+
+    words: str
+    column: str
+
+
 @dataclass(frozen=True, slots=True)
 class Kpi:
     """An entry of the catalogue. Gauges, ``replay``, schemas, docs and dashboards read it."""
@@ -44,6 +61,10 @@ class Kpi:
     gauge: str
     title: str
     help: str
+    #: How the value follows from the counters, for people: numbers, ``+ − · / ( )`` and the words
+    #: of ``terms``. With numbers in place of the words it is the value.
+    formula: str
+    terms: tuple[Term, ...]
     unit: str
     source: str
     good: Direction
@@ -66,3 +87,10 @@ class Kpi:
     grows_with_window: bool = False
     #: The topic whose events feed it, without prefix.
     topic: str = ""
+
+    def formula_with(self, say: Callable[[Term], str]) -> str:
+        """The formula with something else in place of each term, such as its number."""
+        terms = {term.words: term for term in self.terms}
+        # Of two terms that begin alike, such as lifetime and lifetimes, the longer one is meant.
+        words = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
+        return re.sub(rf"\b(?:{words})\b", lambda found: say(terms[found[0]]), self.formula)

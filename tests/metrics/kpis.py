@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from stream.core.kpi import Bounds, Column, Columns, Direction, Kpi
+from stream.core.kpi import Bounds, Column, Columns, Direction, Kpi, Term
 
 
 def _column(columns: Columns) -> Column:
@@ -28,6 +28,8 @@ def _kpi(
         gauge=gauge,
         title=id_.replace("_", " ").capitalize(),
         help=f"What {id_} is",
+        formula="n / n",
+        terms=(Term("n", "n"),),
         unit=unit,
         source="a source",
         good=cast(Direction, good),

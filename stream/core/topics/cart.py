@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Amount, Currency, Event, EventType, Id
 from stream.core.formulas import sum_of
-from stream.core.kpi import Counter, Kpi
+from stream.core.kpi import Counter, Kpi, Term
 from stream.core.labels import Labels
 from stream.core.memory import Memory, Record
 from stream.core.settings import MINUTE
@@ -459,6 +459,8 @@ TOPIC = Topic(
             gauge="cx_cart_abandonment_ratio",
             title="Cart abandonment",
             help="Share of carts that were abandoned, by time of outcome.",
+            formula="abandoned / (abandoned + purchased)",
+            terms=(Term("abandoned", "carts_abandoned"), Term("purchased", "carts_purchased")),
             unit="ratio",
             source="Abandoned over abandoned and purchased carts.",
             good="down",
@@ -473,6 +475,8 @@ TOPIC = Topic(
             gauge="cx_cart_recovered",
             title="Recovered carts",
             help="Carts that were bought after they were abandoned.",
+            formula="recovered",
+            terms=(Term("recovered", "carts_recovered"),),
             unit="carts",
             source="A count of purchases after the abandonment.",
             good="up",

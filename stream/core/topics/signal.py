@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
-from stream.core.kpi import Kpi
+from stream.core.kpi import Kpi, Term
 from stream.core.labels import Labels
 from stream.core.memory import LAST, Memory
 from stream.core.signals import SignalTable
@@ -155,6 +155,8 @@ TOPIC = Topic(
             gauge="cx_health",
             title="Customer health",
             help="Mean health score of customers with a signal in the window.",
+            formula="sum of scores / customers",
+            terms=(Term("sum of scores", "health_sum"), Term("customers", "customers")),
             unit="points",
             source="Weighted mean of a customer's latest signals, averaged over customers.",
             good="up",
@@ -168,6 +170,8 @@ TOPIC = Topic(
             gauge="cx_at_risk_ratio",
             title="Customers at risk",
             help="Share of customers with a signal in the window whose score is below 40.",
+            formula="customers at risk / customers",
+            terms=(Term("customers at risk", "customers_at_risk"), Term("customers", "customers")),
             unit="ratio",
             source="Customers with a health score below 40 over customers with a score.",
             good="down",

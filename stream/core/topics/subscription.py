@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi
+from stream.core.kpi import Column, Columns, Counter, Kpi, Term
 from stream.core.labels import Labels
 from stream.core.memory import FOREVER, Memory
 from stream.core.settings import DAY
@@ -362,9 +362,14 @@ TOPIC = Topic(
     counters=(
         Counter("cancelled", "Subscriptions cancelled"),
         # Counted at the time of the start: what started in the window was not active at its start.
-        Counter("cancelled_since", "Cancelled subscriptions by the time of their start"),
+        Counter("cancelled_since", "Cancelled subscriptions, counted at the time of their start"),
         Counter("lifetimes", "Cancelled subscriptions with a known start"),
-        Counter("lifetime", "Their lifetimes in days", scale=DAY, wide=True),
+        Counter(
+            "lifetime",
+            "Lifetimes of cancelled subscriptions in days, added up",
+            scale=DAY,
+            wide=True,
+        ),
         Counter("payments", "Events with an amount", labels=("currency",)),
         Counter("amount", "Amounts paid", scale=FIXED, wide=True, labels=("currency",)),
         Counter("upsell", "Amounts paid for upsells", scale=FIXED, wide=True, labels=("currency",)),
@@ -375,6 +380,8 @@ TOPIC = Topic(
             gauge="cx_churn_ratio",
             title="Churn",
             help="Cancelled in the window over active at its start.",
+            formula="cancelled / active at start",
+            terms=(Term("cancelled", "cancelled"), Term("active at start", "active")),
             unit="ratio",
             source="Customer churn rate over a period, with the customers at its start as base.",
             good="down",
@@ -389,6 +396,12 @@ TOPIC = Topic(
             gauge="cx_retention_ratio",
             title="Retention",
             help="Share of those active at the window's start who have not cancelled since.",
+            formula="(active at start − (cancelled − new and cancelled)) / active at start",
+            terms=(
+                Term("active at start", "active"),
+                Term("cancelled", "cancelled"),
+                Term("new and cancelled", "cancelled_since"),
+            ),
             unit="ratio",
             source="Customer retention rate: (customers at end - new ones) / customers at start.",
             good="up",
@@ -405,6 +418,8 @@ TOPIC = Topic(
             gauge="cx_upsell_ratio",
             title="Upsell share",
             help="Share of the amounts paid that is upsell.",
+            formula="upsell / amount",
+            terms=(Term("upsell", "upsell"), Term("amount", "amount")),
             unit="ratio",
             source="Sum of upsell_amount over sum of amount, per currency.",
             good="up",
@@ -419,6 +434,14 @@ TOPIC = Topic(
             gauge="cx_clv",
             title="Customer lifetime value",
             help="Amount per active subscription and day, times the mean lifetime in days.",
+            formula="amount / active at start / window days · lifetime / lifetimes",
+            terms=(
+                Term("amount", "amount"),
+                Term("active at start", "active"),
+                Term("window days", "window_days"),
+                Term("lifetime", "lifetime"),
+                Term("lifetimes", "lifetimes"),
+            ),
             unit="currency",
             source="Mean revenue per customer and day times mean customer lifetime.",
             good="up",

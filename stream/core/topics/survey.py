@@ -11,7 +11,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi
+from stream.core.kpi import Column, Columns, Counter, Kpi, Term
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.memory import LAST, Memory, Record
@@ -154,6 +154,8 @@ TYPES = tuple(
 _RATIO_KINDS = ("csat", "css", "ces")
 # On 1–5 a score of 4 is ¾ of the way, on 1–7 one of 5 is ⅔; multiplied, so nothing is rounded.
 _TOP = {"csat": (4, 3), "css": (4, 3), "ces": (3, 2)}
+
+_GOOD = {"csat": "satisfied", "css": "satisfied", "ces": "easy"}
 
 #: What a score can say: the counters that it adds one to.
 VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
@@ -391,12 +393,14 @@ class Answers(Keeper):
         self.tally.add_columns(at, row, self.layout.parts(counts))
 
 
-def _satisfaction(kind: str, gauge: str, title: str, text: str, source: str) -> Kpi:
+def _satisfaction(kind: str, gauge: str, title: str, text: str, satisfied: str, source: str) -> Kpi:
     return Kpi(
         id=kind,
         gauge=gauge,
         title=title,
         help=text,
+        formula=f"{satisfied} / answers",
+        terms=(Term(satisfied, f"{kind}_satisfied"), Term("answers", f"{kind}_answers")),
         unit="ratio",
         source=source,
         good="up",
@@ -422,14 +426,25 @@ TOPIC = Topic(
         Counter("nps_promoters", "NPS answers of at least 9 of 10"),
         Counter("nps_detractors", "NPS answers below 7 of 10"),
         *(Counter(f"{k}_answers", f"Answers to {k} surveys") for k in _RATIO_KINDS),
-        *(Counter(f"{k}_satisfied", f"Answers to {k} surveys that are good") for k in _RATIO_KINDS),
-        Counter("ces_sum", "Effort scores on 1 to 7", scale=FIXED),
+        *(
+            Counter(f"{k}_satisfied", f"Answers to {k} surveys that are {_GOOD[k]}")
+            for k in _RATIO_KINDS
+        ),
+        Counter("ces_sum", "Effort scores on 1 to 7, added up", scale=FIXED),
         Counter("emotions_positive", "Positive emotions named"),
-        Counter("emotions_positive_sum", "Their intensities on 0 to 10", scale=FIXED),
+        Counter(
+            "emotions_positive_sum",
+            "Intensities of positive emotions on 0 to 10, added up",
+            scale=FIXED,
+        ),
         Counter("emotions_negative", "Negative emotions named"),
-        Counter("emotions_negative_sum", "Their intensities on 0 to 10", scale=FIXED),
+        Counter(
+            "emotions_negative_sum",
+            "Intensities of negative emotions on 0 to 10, added up",
+            scale=FIXED,
+        ),
         Counter("sentiments", "Answers and closed tickets that carry a sentiment"),
-        Counter("sentiment_sum", "Their sentiments, -1 to 1", scale=FIXED),
+        Counter("sentiment_sum", "Sentiments of answers and closed tickets, added up", scale=FIXED),
     ),
     kpis=(
         Kpi(
@@ -437,6 +452,12 @@ TOPIC = Topic(
             gauge="cx_nps",
             title="Net promoter score",
             help="Promoters minus detractors per 100 answers.",
+            formula="100 · (promoters − detractors) / answers",
+            terms=(
+                Term("promoters", "nps_promoters"),
+                Term("detractors", "nps_detractors"),
+                Term("answers", "nps_answers"),
+            ),
             unit="points",
             source='F. F. Reichheld, "The One Number You Need to Grow", HBR (December 2003).',
             good="up",
@@ -453,6 +474,7 @@ TOPIC = Topic(
             "cx_csat_ratio",
             "Customer satisfaction",
             "Share of satisfied answers (4 or 5 of 5).",
+            "satisfied",
             "Top-two-box score of a five-point satisfaction scale.",
         ),
         _satisfaction(
@@ -460,6 +482,7 @@ TOPIC = Topic(
             "cx_ces_ratio",
             "Customer effort score",
             "Share of answers that call it easy (5 to 7 of 7).",
+            "easy",
             "CES 2.0: share of answers of at least 5 on the seven-point scale of agreement.",
         ),
         Kpi(
@@ -467,6 +490,8 @@ TOPIC = Topic(
             gauge="cx_ces_mean",
             title="Mean customer effort score",
             help="Mean effort score on 1 to 7.",
+            formula="sum of scores / answers",
+            terms=(Term("sum of scores", "ces_sum"), Term("answers", "ces_answers")),
             unit="points",
             source="Mean of the seven-point effort scale; other scales are mapped onto it.",
             good="up",
@@ -481,6 +506,7 @@ TOPIC = Topic(
             "cx_css_ratio",
             "Customer service satisfaction",
             "Share of answers satisfied with the service (4 or 5 of 5).",
+            "satisfied",
             "Top-two-box score of a five-point satisfaction scale.",
         ),
         Kpi(
@@ -488,6 +514,13 @@ TOPIC = Topic(
             gauge="cx_nev",
             title="Net emotional value",
             help="Mean intensity of positive minus that of negative emotions, on 0 to 10.",
+            formula="positive intensity / positives − negative intensity / negatives",
+            terms=(
+                Term("positive intensity", "emotions_positive_sum"),
+                Term("positives", "emotions_positive"),
+                Term("negative intensity", "emotions_negative_sum"),
+                Term("negatives", "emotions_negative"),
+            ),
             unit="points",
             source='C. Shaw, "The DNA of Customer Experience" (2007).',
             good="up",
@@ -501,6 +534,11 @@ TOPIC = Topic(
             gauge="cx_sentiment",
             title="Sentiment",
             help="Mean sentiment of answers and closed tickets, -1 to 1.",
+            formula="sum of sentiments / events that carry one",
+            terms=(
+                Term("sum of sentiments", "sentiment_sum"),
+                Term("events that carry one", "sentiments"),
+            ),
             unit="points",
             source="Mean of the sentiments that events carry.",
             good="up",

@@ -22,7 +22,7 @@ from stream.core.event import (
     Timestamp,
 )
 from stream.core.formulas import FIXED, fixed, fixed_columns, sum_of
-from stream.core.kpi import Counter, Kpi
+from stream.core.kpi import Counter, Kpi, Term
 from stream.core.labels import Labels
 from stream.core.memory import Memory
 from stream.core.settings import DAY, Settings
@@ -313,17 +313,21 @@ class Tickets(Keeper):
         self.tally.add_columns(at[resolved], rows[resolved], times)
 
 
-def _share(name: str, gauge: str, title: str, text: str, source: str, good: str, total: str) -> Kpi:
+def _share(
+    name: str, gauge: str, title: str, text: str, source: str, share: Term, whole: Term
+) -> Kpi:
     return Kpi(
         id=name,
         gauge=gauge,
         title=title,
         help=text,
+        formula=f"{share.words} / {whole.words}",
+        terms=(share, whole),
         unit="ratio",
         source=source,
         good="up",
-        numerator=sum_of(good),
-        denominator=sum_of(total),
+        numerator=sum_of(share.column),
+        denominator=sum_of(whole.column),
         bounds="wilson",
         highest=1.0,
         topic=NAME,
@@ -336,12 +340,22 @@ TOPIC = Topic(
     keeper=Tickets,
     counters=(
         Counter("resolved", "Tickets closed as resolved"),
-        Counter("resolution_time", "Their resolution times in seconds", scale=FIXED, wide=True),
-        Counter("resolved_first_contact", "Of them, at the first contact and never reopened"),
-        Counter("resolved_rapid", "Of them, within the time of rapid resolution"),
-        Counter("resolved_automated", "Of them, without a person"),
+        Counter(
+            "resolution_time",
+            "Resolution times of resolved tickets in seconds, added up",
+            scale=FIXED,
+            wide=True,
+        ),
+        Counter(
+            "resolved_first_contact", "Tickets resolved at the first contact and never reopened"
+        ),
+        Counter("resolved_rapid", "Tickets resolved within the time of rapid resolution"),
+        Counter("resolved_automated", "Tickets resolved without a person"),
         Counter("responses", "Closed tickets that carry the time of their first response"),
-        Counter("responses_rapid", "Of them, within the time of rapid response"),
+        Counter(
+            "responses_rapid",
+            "Closed tickets with a first response within the time of rapid response",
+        ),
     ),
     sketches=("resolution_times",),
     kpis=(
@@ -350,6 +364,8 @@ TOPIC = Topic(
             gauge="cx_art_seconds",
             title="Average resolution time",
             help="Mean time from opening to close of resolved tickets, excluded time left out.",
+            formula="resolution time / resolved",
+            terms=(Term("resolution time", "resolution_time"), Term("resolved", "resolved")),
             unit="seconds",
             source="Sum of max(0, close - opening - excluded time) over resolved tickets.",
             good="down",
@@ -366,8 +382,8 @@ TOPIC = Topic(
             "First contact resolution",
             "Share of resolved tickets that took one contact and no reopening.",
             "Resolved with contacts = 1 and no reopening over resolved tickets.",
-            "resolved_first_contact",
-            "resolved",
+            Term("resolved at first contact", "resolved_first_contact"),
+            Term("resolved", "resolved"),
         ),
         _share(
             "rapid_response",
@@ -375,8 +391,8 @@ TOPIC = Topic(
             "Rapid response",
             "Share of tickets whose first response came in time.",
             "First response within [ticket] rapid_response over tickets that carry it.",
-            "responses_rapid",
-            "responses",
+            Term("responded in time", "responses_rapid"),
+            Term("responses", "responses"),
         ),
         _share(
             "rapid_resolution",
@@ -384,8 +400,8 @@ TOPIC = Topic(
             "Rapid resolution",
             "Share of resolved tickets that were resolved in time.",
             "Resolution within [ticket] rapid_resolution over resolved tickets.",
-            "resolved_rapid",
-            "resolved",
+            Term("resolved in time", "resolved_rapid"),
+            Term("resolved", "resolved"),
         ),
         _share(
             "automation",
@@ -393,8 +409,8 @@ TOPIC = Topic(
             "Automation",
             "Share of resolved tickets that were answered without a person.",
             "Resolved with automated = true over resolved tickets.",
-            "resolved_automated",
-            "resolved",
+            Term("resolved without a person", "resolved_automated"),
+            Term("resolved", "resolved"),
         ),
     ),
 )

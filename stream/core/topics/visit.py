@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
-from stream.core.kpi import Counter, Kpi
+from stream.core.kpi import Counter, Kpi, Term
 from stream.core.labels import Labels
 from stream.core.table import Mask
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic, flags
@@ -76,6 +76,8 @@ TOPIC = Topic(
             gauge="cx_conversion_ratio",
             title="Conversion rate",
             help="Share of visits that converted.",
+            formula="converted / visits",
+            terms=(Term("converted", "visits_converted"), Term("visits", "visits")),
             unit="ratio",
             source="Visits with converted = true over all visits.",
             good="up",
@@ -90,6 +92,8 @@ TOPIC = Topic(
             gauge="cx_acquisition_ratio",
             title="Acquisition rate",
             help="Share of visits by new customers.",
+            formula="new customers / visits",
+            terms=(Term("new customers", "visits_new_customer"), Term("visits", "visits")),
             unit="ratio",
             source="Visits with new_customer = true over all visits.",
             good="up",
@@ -104,6 +108,8 @@ TOPIC = Topic(
             gauge="cx_pages_per_visit",
             title="Pages per visit",
             help="Mean number of pages seen in a visit.",
+            formula="pages / visits",
+            terms=(Term("pages", "visit_pages"), Term("visits", "visits")),
             unit="pages",
             source="Sum of pages over visits.",
             good="up",
