@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
+from stream.core.evaluate import worked
 from stream.core.event import OUTCOMES
-from stream.core.kpi import Kpi
+from stream.core.kpi import DERIVED, Example, Kpi
 from stream.core.schema import event_schema, rules_across_fields
-from stream.metrics.families import KpiFamily, families
+from stream.metrics.families import KpiFamily, families, gauge_of, kpi_families
 
 _NOTE: Final = "<!-- Made by `python -m stream.reference`; change the code, not this page. -->"
 _BOUNDS: Final = {
@@ -19,6 +21,37 @@ _BOUNDS: Final = {
     "nps": "95% adjusted Wald interval, clipped to ±100",
     "none": "none",
 }
+_BETTER: Final = {"up": "higher", "down": "lower", "neither": "neither"}
+_COMPARABLE: Final = {
+    "always": "in any window",
+    "same window": "only in a window as long as the period that the figure is of",
+    "never": "never: it is an amount or a count of this company",
+}
+_BOUNDS_MEAN: Final = {
+    "wilson": (
+        "The 95% Wilson score interval (E. B. Wilson, Journal of the American Statistical"
+        " Association 22, 1927, z = 1.959964): the shares under which what was counted would be no"
+        " surprise. It holds for few events too, and it stays within 0 and 1. The bounds are absent"
+        " where the value is, and where the numerator is below 0 or above the denominator, which is"
+        " no share of anything."
+    ),
+    "nps": (
+        "The 95% adjusted Wald interval: 3 answers are added, ¾ of one each to the promoters and"
+        " the detractors, and the interval of their difference is clipped to ±100. B. Rocks"
+        " (The American Statistician, 2016) found it the most reliable of those he compared. The"
+        " bounds are those of three answers more, so for very few answers they need not hold the"
+        " value. They are absent where the value is."
+    ),
+    "none": (
+        "None: the spread of what is added up is not kept, so there is nothing to make an interval"
+        " of. In an alert rule with `significant` the value stands for its bounds; `min_samples`"
+        " guards against few events where there is a denominator."
+    ),
+}
+_LATE: Final = (
+    "- A late event counts in the pane of its `occurred_at` as long as that pane is in the window,"
+    " and corrects the value by so much. A repeated `event_id` within `dedupe` counts once."
+)
 _OUTCOMES: Final = {
     "invalid": "Not JSON, empty, or against a rule below. Goes to the dead letters.",
     "duplicate": "The topic accepted an event of this `event_id` within `dedupe` of event time.",
@@ -95,7 +128,7 @@ def _values(rule: Mapping[str, Any]) -> str:
 
 
 def kpis_page() -> str:
-    """All KPIs and the counters below them."""
+    """The index of all KPIs, and the counters below them."""
     return "\n".join(_kpis()) + "\n"
 
 
@@ -104,31 +137,134 @@ def _kpis() -> Iterator[str]:
     yield (
         "Each KPI is a formula over integer counters. A window's value is made of the panes in the"
         " window, for every rollup. Without contributions there is no value: the gauge is absent,"
-        " never 0."
+        " never 0. Each has a page: what it means, examples, bounds, what is left out, what"
+        " corrects it, and how to sum it and to alert on it."
     )
-    for kpi in KPIS.values():
-        yield from _kpi(kpi)
+    for topic in TOPICS.values():
+        yield from ("", f"## Fed by `{topic.name}`", "")
+        yield "| KPI | what it is | formula | gauge | unit | better | bounds |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for kpi in topic.kpis:
+            bounds = {"wilson": "Wilson", "nps": "adjusted Wald", "none": ""}[kpi.bounds]
+            yield (
+                f"| [`{kpi.id}`](kpis/{kpi.id}.md) | {kpi.help} | {kpi.formula} | `{kpi.gauge}` |"
+                f" {kpi.unit} | {_BETTER[kpi.good]} | {bounds} |"
+            )
     yield from ("", "## Counters", "", "| counter | meaning |", "| --- | --- |")
     for counter in LAYOUT.counters.values():
         yield f"| `{counter.name}` | {counter.help} |"
 
 
+def kpi_page(kpi: Kpi) -> str:
+    """All that there is to say of one KPI, from its entry of the catalogue."""
+    return "\n".join(_kpi(kpi)) + "\n"
+
+
 def _kpi(kpi: Kpi) -> Iterator[str]:
-    yield from ("", f"## {kpi.title} (`{kpi.id}`)", "", kpi.help, "")
+    meaning = kpi.meaning
+    yield from (f"# {kpi.title} (`{kpi.id}`)", "", _NOTE, "", kpi.help, "")
+    yield from ("[All KPIs](../kpis.md)", "", "## Definition", "", meaning.definition, "")
+    yield from ("```text", f"{kpi.id} = {kpi.formula}", "```", "")
+    yield from ("| in the formula | is |", "| --- | --- |")
+    for term in kpi.terms:
+        counter = LAYOUT.counters.get(term.column)
+        yield f"| {term.words} | {DERIVED[term.column] if counter is None else counter.help} |"
+    yield from ("", "| | |", "| --- | --- |")
     low = "−∞" if kpi.lowest is None else f"{kpi.lowest:g}"
     high = "∞" if kpi.highest is None else f"{kpi.highest:g}"
-    facts = {
-        "gauge": f"`{kpi.gauge}`" + (f", `{kpi.quantile_gauge}`" if kpi.quantile_gauge else ""),
-        "unit": kpi.unit,
-        "range": f"{low} to {high}",
-        "better": {"up": "higher", "down": "lower", "neither": "neither"}[kpi.good],
-        "bounds": _BOUNDS[kpi.bounds],
-        "fed by": f"`{kpi.topic}`",
-        "definition": kpi.source,
-    }
-    yield from ("| | |", "| --- | --- |")
-    for name, fact in facts.items():
-        yield f"| {name} | {fact} |"
+    yield f"| unit | {kpi.unit} |"
+    yield f"| range | {low} to {high} |"
+    yield f"| better | {_BETTER[kpi.good]} |"
+    yield f"| grows with the window | {'yes' if kpi.grows_with_window else 'no'} |"
+    yield f"| beside a benchmark | {_COMPARABLE[kpi.comparable]} |"
+    yield f"| bounds | {_BOUNDS[kpi.bounds]} |"
+    yield f"| published source | {kpi.source} |"
+    yield from ("", "## Worked examples", "")
+    yield from ("| what happened | formula with the numbers put in | value | 95% bounds |",)
+    yield "| --- | --- | --- | --- |"
+    for example in meaning.examples:
+        yield _example(kpi, example)
+    yield from ("", "## Bounds", "", _BOUNDS_MEAN[kpi.bounds])
+    yield from ("", "## What is left out", "", *(f"- {text}" for text in meaning.left_out))
+    yield from ("", "## Events and fields", "", "| event | fields |", "| --- | --- |")
+    for kind, fields in meaning.fed_by.items():
+        yield f"| `{kind}` | {', '.join(f'`{f}`' for f in fields)} |"
+    yield from ("", "Their rules are in [events](../events.md).")
+    yield from ("", "## Corrections", "", *(f"- {text}" for text in meaning.corrections), _LATE)
+    yield from _gauges(kpi)
+    yield from _alert(kpi)
+
+
+def _example(kpi: Kpi, example: Example) -> str:
+    value, lower, upper = worked(kpi, example.columns)
+    text = kpi.formula_with(lambda term: f"{example.columns.get(term.column, 0):,g}")
+    bounds = "" if lower is None or upper is None else f"{_shown(lower)} to {_shown(upper)}"
+    return f"| {example.told} | {text} | {'' if value is None else _shown(value)} | {bounds} |"
+
+
+def _shown(number: float) -> str:
+    """Four significant digits."""
+    return f"{number:.4g}".replace("-", "−")
+
+
+def _gauges(kpi: Kpi) -> Iterator[str]:
+    yield from ("", "## Gauges", "", "| gauge | labels | meaning |", "| --- | --- | --- |")
+    for family in kpi_families({kpi.id: kpi}):
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        yield f"| `{family.name}` | {labels} | {family.help} |"
+    yield ""
+    yield (
+        "Each series carries the labels of its rollup too, such as `channel`; the total has none of"
+        " them. [Metrics](../metrics.md) says more."
+    )
+    query, text = sum_query(kpi)
+    yield from ("", text, "", "```promql", query, "```")
+
+
+def sum_query(kpi: Kpi) -> tuple[str, str]:
+    """PromQL over several series of a KPI, and what it does."""
+    chosen = '{window="1h", channel=~"chat|email", region=""}'
+    by = f" by ({', '.join(kpi.labels)}) " if kpi.labels else ""
+    if kpi.denominator is not None:
+        numerator, denominator = gauge_of(kpi, "numerator"), gauge_of(kpi, "denominator")
+        scale = f"{kpi.scale:g} * " if kpi.scale != 1 else ""
+        query = f"{scale}sum{by}({numerator}{chosen})\n  / sum{by}({denominator}{chosen})"
+        return query, (
+            "Values of several series are never averaged: a series of few would weigh as much as"
+            " one of many. Sum both sides of the fraction instead, here of two channels:"
+        )
+    if kpi.grows_with_window:
+        return f"sum{by}({kpi.gauge}{chosen})", "Several series add up, here of two channels:"
+    return f'{kpi.gauge}{{window="1h", channel="", region=""}}', (
+        "It has no numerator and denominator, so series can't be added up: for a value over several"
+        " of them configure the rollup that holds them together. The total is:"
+    )
+
+
+def _alert(kpi: Kpi) -> Iterator[str]:
+    side, end = ("above", "High") if kpi.good == "down" else ("below", "Low")
+    name = "".join(part.capitalize() for part in kpi.id.split("_")) + end
+    bounded = kpi.bounds != "none"
+    yield from ("", "## Alert", "")
+    yield (
+        "A rule to start from; the threshold is an example, not a recommendation."
+        + (
+            " `significant` asks that the whole interval is beyond it, so that few events don't"
+            " wake anybody."
+            if bounded
+            else ""
+        )
+        + " [Alerts](../alerts.md) says what else a rule can hold."
+    )
+    yield from ("", "```toml", "[[alert]]", f'name = "{name}"', f'kpi = "{kpi.id}"')
+    yield from ('window = "1h"', f"{side} = {kpi.meaning.alert_at}", 'for = "5m"')
+    if bounded:
+        yield "significant = true"
+    yield from (
+        'severity = "warning"',
+        f'summary = "{kpi.title} is {side} {kpi.meaning.alert_at:g}."',
+        "```",
+    )
 
 
 def metrics_page() -> str:
@@ -157,11 +293,13 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "events.md": events_page,
     "kpis.md": kpis_page,
     "metrics.md": metrics_page,
+    **{f"kpis/{kpi.id}.md": partial(kpi_page, kpi) for kpi in KPIS.values()},
 }
 
 
 def main(folder: Path) -> None:
     """Write all pages."""
+    (folder / "kpis").mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (folder / name).write_text(page())
 

@@ -17,7 +17,7 @@ from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, summed
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup
 from stream.core.health import Health, health_columns
-from stream.core.kpi import Column, Columns, Counter, Kpi
+from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, Settings, Window
@@ -293,6 +293,14 @@ def _matrix(keys: Ints, values: Ints, height: int) -> NDArray[np.int64]:
 def value_of(kpi: Kpi, columns: Columns) -> Column:
     """The KPI's value of every series, NaN where there is none."""
     return _evaluated(kpi, columns)[0]
+
+
+def worked(kpi: Kpi, columns: Mapping[str, float]) -> tuple[float | None, ...]:
+    """Value, lower and upper bound of one series with these numbers; columns left out are 0."""
+    names = {*DERIVED, *(c.name for c in TOPICS[kpi.topic].counters)}
+    full = {name: np.array([float(columns.get(name, 0.0))]) for name in names}
+    value, lower, upper, _, _ = _evaluated(kpi, full)
+    return tuple(_cells(column, 1)[0] for column in (value, lower, upper))
 
 
 def _evaluated(

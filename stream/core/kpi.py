@@ -15,6 +15,7 @@ Column = NDArray[np.float64]
 Columns = Mapping[str, Column]
 Bounds = Literal["wilson", "nps", "none"]
 Direction = Literal["up", "down", "neither"]
+Comparable = Literal["always", "same window", "never"]
 
 #: Columns that are no sum of a counter, and what they hold.
 DERIVED: Final[Mapping[str, str]] = {
@@ -54,6 +55,37 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """Numbers and what the KPI makes of them, rounded to the digits that are written.
+
+    ``columns`` holds what the formula's terms stand for; what is not named there is 0. A test holds
+    the result against the code, and the docs show what the code says.
+    """
+
+    told: str
+    columns: Mapping[str, float]
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a KPI says to people, beyond its formula: the KPI's page in ``docs/kpis`` is made of it.
+
+    ``fed_by`` names the fields of each event type that the KPI looks at. ``alert_at`` is the
+    threshold of the alert that the page shows, in the gauge's unit; no recommendation.
+    """
+
+    definition: str
+    examples: tuple[Example, ...]
+    fed_by: Mapping[str, tuple[str, ...]]
+    left_out: tuple[str, ...]
+    corrections: tuple[str, ...]
+    alert_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Kpi:
     """An entry of the catalogue. Gauges, ``replay``, schemas, docs and dashboards read it."""
 
@@ -66,8 +98,10 @@ class Kpi:
     formula: str
     terms: tuple[Term, ...]
     unit: str
+    #: Where the definition was published.
     source: str
     good: Direction
+    meaning: Meaning
     #: Value = scale · numerator / denominator, unless ``value`` says otherwise.
     numerator: Callable[[Columns], Column] | None = None
     denominator: Callable[[Columns], Column] | None = None
@@ -85,6 +119,9 @@ class Kpi:
     highest: float | None = None
     #: Whether the value grows with the window, so that a baseline must be scaled to compare.
     grows_with_window: bool = False
+    #: Whether a published figure of other companies can be set beside it: in any window, only in a
+    #: window as long as the period of the figure, or never (amounts and counts).
+    comparable: Comparable = "always"
     #: The topic whose events feed it, without prefix.
     topic: str = ""
 

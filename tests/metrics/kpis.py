@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from stream.core.kpi import Bounds, Column, Columns, Direction, Kpi, Term
+from stream.core.kpi import Bounds, Column, Columns, Direction, Kpi, Meaning, Term
 
 
 def _column(columns: Columns) -> Column:
@@ -33,6 +33,7 @@ def _kpi(
         unit=unit,
         source="a source",
         good=cast(Direction, good),
+        meaning=Meaning("", (), {}, (), (), 0.0),
         numerator=_column if fraction else None,
         denominator=_column if fraction else None,
         bounds=cast(Bounds, bounds),

@@ -12,6 +12,7 @@ from stream.core.event import Amount, Currency, Event, EventType, Id
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi, Term
 from stream.core.labels import Labels
+from stream.core.meanings import cart as meanings
 from stream.core.memory import Memory, Record
 from stream.core.settings import MINUTE
 from stream.core.table import ABSENT, Mask, Slots
@@ -462,8 +463,12 @@ TOPIC = Topic(
             formula="abandoned / (abandoned + purchased)",
             terms=(Term("abandoned", "carts_abandoned"), Term("purchased", "carts_purchased")),
             unit="ratio",
-            source="Abandoned over abandoned and purchased carts.",
+            source=(
+                "M. Kukar-Kinney and A. G. Close, \"The determinants of consumers' online shopping"
+                ' cart abandonment", Journal of the Academy of Marketing Science (2010).'
+            ),
             good="down",
+            meaning=meanings.CART_ABANDONMENT,
             numerator=sum_of("carts_abandoned"),
             denominator=sum_of("carts_abandoned", "carts_purchased"),
             bounds="wilson",
@@ -478,10 +483,12 @@ TOPIC = Topic(
             formula="recovered",
             terms=(Term("recovered", "carts_recovered"),),
             unit="carts",
-            source="A count of purchases after the abandonment.",
+            source='AppJetty, "Recovered Abandoned Carts" (docs.appjetty.com).',
             good="up",
+            meaning=meanings.CART_RECOVERED,
             value=lambda c: np.where(c["carts_recovered"] > 0, c["carts_recovered"], np.nan),
             grows_with_window=True,
+            comparable="never",
             topic=NAME,
         ),
     ),

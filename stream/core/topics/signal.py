@@ -12,6 +12,7 @@ from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
 from stream.core.kpi import Kpi, Term
 from stream.core.labels import Labels
+from stream.core.meanings import signal as meanings
 from stream.core.memory import LAST, Memory
 from stream.core.signals import SignalTable
 from stream.core.table import ABSENT, NO_KEY, Mask, digest, digests
@@ -158,8 +159,9 @@ TOPIC = Topic(
             formula="sum of scores / customers",
             terms=(Term("sum of scores", "health_sum"), Term("customers", "customers")),
             unit="points",
-            source="Weighted mean of a customer's latest signals, averaged over customers.",
+            source='Gainsight, "Scorecards Overview" (support.gainsight.com): the weighted score.',
             good="up",
+            meaning=meanings.HEALTH,
             numerator=sum_of("health_sum"),
             denominator=sum_of("customers"),
             highest=100.0,
@@ -173,8 +175,9 @@ TOPIC = Topic(
             formula="customers at risk / customers",
             terms=(Term("customers at risk", "customers_at_risk"), Term("customers", "customers")),
             unit="ratio",
-            source="Customers with a health score below 40 over customers with a score.",
+            source='Gainsight, "Scorecard FAQs" (support.gainsight.com): ranges of health scores.',
             good="down",
+            meaning=meanings.AT_RISK,
             numerator=sum_of("customers_at_risk"),
             denominator=sum_of("customers"),
             bounds="wilson",

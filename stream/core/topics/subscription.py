@@ -12,6 +12,7 @@ from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRu
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
 from stream.core.kpi import Column, Columns, Counter, Kpi, Term
 from stream.core.labels import Labels
+from stream.core.meanings import subscription as meanings
 from stream.core.memory import FOREVER, Memory
 from stream.core.settings import DAY
 from stream.core.table import ABSENT, Mask, Slots
@@ -383,12 +384,17 @@ TOPIC = Topic(
             formula="cancelled / active at start",
             terms=(Term("cancelled", "cancelled"), Term("active at start", "active")),
             unit="ratio",
-            source="Customer churn rate over a period, with the customers at its start as base.",
+            source=(
+                'F. F. Reichheld and W. E. Sasser, "Zero Defections: Quality Comes to Services",'
+                " Harvard Business Review (September 1990): the defection rate."
+            ),
             good="down",
+            meaning=meanings.CHURN,
             numerator=sum_of("cancelled"),
             denominator=sum_of("active"),
             bounds="wilson",
             grows_with_window=True,
+            comparable="same window",
             topic=NAME,
         ),
         Kpi(
@@ -403,14 +409,16 @@ TOPIC = Topic(
                 Term("new and cancelled", "cancelled_since"),
             ),
             unit="ratio",
-            source="Customer retention rate: (customers at end - new ones) / customers at start.",
+            source='Piwik PRO, "Customer retention rate" (piwik.pro/glossary).',
             good="up",
+            meaning=meanings.RETENTION,
             numerator=_retained,
             denominator=sum_of("active"),
             bounds="wilson",
             # Times that contradict each other can make one subscription count as two lost ones.
             lowest=None,
             highest=1.0,
+            comparable="same window",
             topic=NAME,
         ),
         Kpi(
@@ -421,8 +429,9 @@ TOPIC = Topic(
             formula="upsell / amount",
             terms=(Term("upsell", "upsell"), Term("amount", "amount")),
             unit="ratio",
-            source="Sum of upsell_amount over sum of amount, per currency.",
+            source='KPI Zone, "Expansion Revenue Rate" (library.kpi.zone).',
             good="up",
+            meaning=meanings.UPSELL,
             numerator=sum_of("upsell"),
             denominator=sum_of("amount"),
             labels=("currency",),
@@ -443,10 +452,15 @@ TOPIC = Topic(
                 Term("lifetimes", "lifetimes"),
             ),
             unit="currency",
-            source="Mean revenue per customer and day times mean customer lifetime.",
+            source=(
+                'S. Gupta and D. R. Lehmann, "Customers as Assets", Journal of Interactive'
+                " Marketing (2003), here undiscounted, of revenue, with the lifetimes seen."
+            ),
             good="up",
+            meaning=meanings.CLV,
             value=_clv,
             labels=("currency",),
+            comparable="never",
             topic=NAME,
         ),
     ),

@@ -11,9 +11,10 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi, Term
+from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Term
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
+from stream.core.meanings import survey as meanings
 from stream.core.memory import LAST, Memory, Record
 from stream.core.settings import Settings
 from stream.core.table import ABSENT, Mask, Slots
@@ -393,7 +394,9 @@ class Answers(Keeper):
         self.tally.add_columns(at, row, self.layout.parts(counts))
 
 
-def _satisfaction(kind: str, gauge: str, title: str, text: str, satisfied: str, source: str) -> Kpi:
+def _satisfaction(
+    kind: str, gauge: str, title: str, text: str, satisfied: str, source: str, meaning: Meaning
+) -> Kpi:
     return Kpi(
         id=kind,
         gauge=gauge,
@@ -404,6 +407,7 @@ def _satisfaction(kind: str, gauge: str, title: str, text: str, satisfied: str, 
         unit="ratio",
         source=source,
         good="up",
+        meaning=meaning,
         numerator=sum_of(f"{kind}_satisfied"),
         denominator=sum_of(f"{kind}_answers"),
         bounds="wilson",
@@ -416,6 +420,16 @@ def _nev(c: Columns) -> Column:
     positive = divided(c["emotions_positive_sum"], c["emotions_positive"])
     return positive - divided(c["emotions_negative_sum"], c["emotions_negative"])
 
+
+_TOP_TWO_BOX: Final = (
+    'N. A. Morgan and L. L. Rego, "The Value of Different Customer Satisfaction and Loyalty Metrics'
+    ' in Predicting Business Performance", Marketing Science 25 (2006): the top-two-box score.'
+)
+_EFFORT: Final = (
+    'M. Dixon, K. Freeman and N. Toman, "Stop Trying to Delight Your Customers", Harvard Business'
+    ' Review (July 2010); the scale of agreement from M. Dixon, N. Toman and R. DeLisi, "The'
+    ' Effortless Experience" (2013).'
+)
 
 TOPIC = Topic(
     name=NAME,
@@ -459,8 +473,12 @@ TOPIC = Topic(
                 Term("answers", "nps_answers"),
             ),
             unit="points",
-            source='F. F. Reichheld, "The One Number You Need to Grow", HBR (December 2003).',
+            source=(
+                'F. F. Reichheld, "The One Number You Need to Grow", Harvard Business Review'
+                " (December 2003)."
+            ),
             good="up",
+            meaning=meanings.NPS,
             numerator=lambda c: c["nps_promoters"] - c["nps_detractors"],
             denominator=sum_of("nps_answers"),
             scale=100.0,
@@ -475,7 +493,8 @@ TOPIC = Topic(
             "Customer satisfaction",
             "Share of satisfied answers (4 or 5 of 5).",
             "satisfied",
-            "Top-two-box score of a five-point satisfaction scale.",
+            _TOP_TWO_BOX,
+            meanings.CSAT,
         ),
         _satisfaction(
             "ces",
@@ -483,7 +502,8 @@ TOPIC = Topic(
             "Customer effort score",
             "Share of answers that call it easy (5 to 7 of 7).",
             "easy",
-            "CES 2.0: share of answers of at least 5 on the seven-point scale of agreement.",
+            _EFFORT,
+            meanings.CES,
         ),
         Kpi(
             id="ces_mean",
@@ -493,8 +513,9 @@ TOPIC = Topic(
             formula="sum of scores / answers",
             terms=(Term("sum of scores", "ces_sum"), Term("answers", "ces_answers")),
             unit="points",
-            source="Mean of the seven-point effort scale; other scales are mapped onto it.",
+            source=_EFFORT,
             good="up",
+            meaning=meanings.CES_MEAN,
             numerator=sum_of("ces_sum"),
             denominator=sum_of("ces_answers"),
             lowest=1.0,
@@ -507,7 +528,8 @@ TOPIC = Topic(
             "Customer service satisfaction",
             "Share of answers satisfied with the service (4 or 5 of 5).",
             "satisfied",
-            "Top-two-box score of a five-point satisfaction scale.",
+            _TOP_TWO_BOX,
+            meanings.CSS,
         ),
         Kpi(
             id="nev",
@@ -522,8 +544,12 @@ TOPIC = Topic(
                 Term("negatives", "emotions_negative"),
             ),
             unit="points",
-            source='C. Shaw, "The DNA of Customer Experience" (2007).',
+            source=(
+                'C. Shaw, "The DNA of Customer Experience: How Emotions Drive Value" (Palgrave'
+                " Macmillan, 2007)."
+            ),
             good="up",
+            meaning=meanings.NEV,
             value=_nev,
             lowest=-10.0,
             highest=10.0,
@@ -540,8 +566,12 @@ TOPIC = Topic(
                 Term("events that carry one", "sentiments"),
             ),
             unit="points",
-            source="Mean of the sentiments that events carry.",
+            source=(
+                'C. J. Hutto and E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment'
+                ' Analysis of Social Media Text", ICWSM (2014), for the scale from −1 to 1.'
+            ),
             good="up",
+            meaning=meanings.SENTIMENT,
             numerator=sum_of("sentiment_sum"),
             denominator=sum_of("sentiments"),
             lowest=-1.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from stream.core.event import (
     Timestamp,
 )
 from stream.core.formulas import FIXED, fixed, fixed_columns, sum_of
-from stream.core.kpi import Counter, Kpi, Term
+from stream.core.kpi import Counter, Kpi, Meaning, Term
 from stream.core.labels import Labels
+from stream.core.meanings import ticket as meanings
 from stream.core.memory import Memory
 from stream.core.settings import DAY, Settings
 from stream.core.table import ABSENT, Mask
@@ -314,7 +315,14 @@ class Tickets(Keeper):
 
 
 def _share(
-    name: str, gauge: str, title: str, text: str, source: str, share: Term, whole: Term
+    name: str,
+    gauge: str,
+    title: str,
+    text: str,
+    source: str,
+    share: Term,
+    whole: Term,
+    meaning: Meaning,
 ) -> Kpi:
     return Kpi(
         id=name,
@@ -326,6 +334,7 @@ def _share(
         unit="ratio",
         source=source,
         good="up",
+        meaning=meaning,
         numerator=sum_of(share.column),
         denominator=sum_of(whole.column),
         bounds="wilson",
@@ -333,6 +342,15 @@ def _share(
         topic=NAME,
     )
 
+
+_SERVICE_LEVEL: Final = (
+    'Cisco Systems, manual of the ICM software 4.5, "Service Data": service level, here of first'
+    " responses."
+)
+_SLA: Final = (
+    'Freshworks, "Understanding Due By times and SLA policies" (support.freshservice.com): the'
+    " share of resolutions within such a target."
+)
 
 TOPIC = Topic(
     name=NAME,
@@ -367,8 +385,12 @@ TOPIC = Topic(
             formula="resolution time / resolved",
             terms=(Term("resolution time", "resolution_time"), Term("resolved", "resolved")),
             unit="seconds",
-            source="Sum of max(0, close - opening - excluded time) over resolved tickets.",
+            source=(
+                'Zendesk, "About native Support time duration metrics" (support.zendesk.com):'
+                " full resolution time."
+            ),
             good="down",
+            meaning=meanings.ART,
             numerator=sum_of("resolution_time"),
             denominator=sum_of("resolved"),
             sketch="resolution_times",
@@ -381,36 +403,40 @@ TOPIC = Topic(
             "cx_fcr_ratio",
             "First contact resolution",
             "Share of resolved tickets that took one contact and no reopening.",
-            "Resolved with contacts = 1 and no reopening over resolved tickets.",
+            'Freshworks, "How do you calculate FCR?" (support.freshservice.com).',
             Term("resolved at first contact", "resolved_first_contact"),
             Term("resolved", "resolved"),
+            meanings.FCR,
         ),
         _share(
             "rapid_response",
             "cx_rapid_response_ratio",
             "Rapid response",
             "Share of tickets whose first response came in time.",
-            "First response within [ticket] rapid_response over tickets that carry it.",
+            _SERVICE_LEVEL,
             Term("responded in time", "responses_rapid"),
             Term("responses", "responses"),
+            meanings.RAPID_RESPONSE,
         ),
         _share(
             "rapid_resolution",
             "cx_rapid_resolution_ratio",
             "Rapid resolution",
             "Share of resolved tickets that were resolved in time.",
-            "Resolution within [ticket] rapid_resolution over resolved tickets.",
+            _SLA,
             Term("resolved in time", "resolved_rapid"),
             Term("resolved", "resolved"),
+            meanings.RAPID_RESOLUTION,
         ),
         _share(
             "automation",
             "cx_automation_ratio",
             "Automation",
             "Share of resolved tickets that were answered without a person.",
-            "Resolved with automated = true over resolved tickets.",
+            'Intercom, "Fin AI Agent automation rate" (fin.ai/help).',
             Term("resolved without a person", "resolved_automated"),
             Term("resolved", "resolved"),
+            meanings.AUTOMATION,
         ),
     ),
 )

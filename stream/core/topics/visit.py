@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi, Term
 from stream.core.labels import Labels
+from stream.core.meanings import visit as meanings
 from stream.core.table import Mask
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic, flags
 
@@ -60,6 +62,11 @@ class Visits(Keeper):
         return np.zeros(n, dtype=bool)
 
 
+_WEB_ANALYTICS: Final = (
+    'J. Burby, A. Brown and the WAA Standards Committee, "Web Analytics Definitions", version 4.0,'
+    " Web Analytics Association (2007)."
+)
+
 TOPIC = Topic(
     name=NAME,
     types=TYPES,
@@ -79,8 +86,9 @@ TOPIC = Topic(
             formula="converted / visits",
             terms=(Term("converted", "visits_converted"), Term("visits", "visits")),
             unit="ratio",
-            source="Visits with converted = true over all visits.",
+            source=_WEB_ANALYTICS,
             good="up",
+            meaning=meanings.CONVERSION,
             numerator=sum_of("visits_converted"),
             denominator=sum_of("visits"),
             bounds="wilson",
@@ -95,8 +103,9 @@ TOPIC = Topic(
             formula="new customers / visits",
             terms=(Term("new customers", "visits_new_customer"), Term("visits", "visits")),
             unit="ratio",
-            source="Visits with new_customer = true over all visits.",
+            source=_WEB_ANALYTICS,
             good="up",
+            meaning=meanings.ACQUISITION,
             numerator=sum_of("visits_new_customer"),
             denominator=sum_of("visits"),
             bounds="wilson",
@@ -111,8 +120,9 @@ TOPIC = Topic(
             formula="pages / visits",
             terms=(Term("pages", "visit_pages"), Term("visits", "visits")),
             unit="pages",
-            source="Sum of pages over visits.",
+            source=_WEB_ANALYTICS,
             good="up",
+            meaning=meanings.PAGES_PER_VISIT,
             numerator=sum_of("visit_pages"),
             denominator=sum_of("visits"),
             topic=NAME,
