@@ -192,6 +192,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
     yield from ("", "Their rules are in [events](../events.md).")
     yield from ("", "## Corrections", "", *(f"- {text}" for text in meaning.corrections), _LATE)
     yield from _gauges(kpi)
+    yield from _benchmark(kpi)
     yield from _alert(kpi)
 
 
@@ -241,6 +242,36 @@ def sum_query(kpi: Kpi) -> tuple[str, str]:
     )
 
 
+def benchmark_query(kpi: Kpi) -> str:
+    """PromQL for how far the total is from each industry's published figure."""
+    currency = ', currency="EUR"' if kpi.labels else ""
+    window = "30d" if kpi.comparable == "same window" else "7d"
+    total = f'{kpi.gauge}{{window="{window}", channel="", region=""{currency}}}'
+    return f'{total}\n  - on () group_right () max by (industry) (cx_benchmark{{kpi="{kpi.id}"}})'
+
+
+def _benchmark(kpi: Kpi) -> Iterator[str]:
+    yield from ("", "## Beside others", "")
+    if kpi.comparable == "never":
+        yield (
+            "Published figures of other companies can't be set beside it: it is an amount or a"
+            " count, which says as much of the company's size as of anything else."
+        )
+        return
+    yield (
+        "`cx_benchmark` holds published figures of industries, where the configuration names a file"
+        " of [benchmarks](../configuration.md#benchmarks)."
+        + (
+            " The value depends on the window's length, so a figure of a month goes with a window"
+            " of 30 days only."
+            if kpi.comparable == "same window"
+            else ""
+        )
+        + " How far the total is from each:"
+    )
+    yield from ("", "```promql", benchmark_query(kpi), "```")
+
+
 def _alert(kpi: Kpi) -> Iterator[str]:
     side, end = ("above", "High") if kpi.good == "down" else ("below", "Low")
     name = "".join(part.capitalize() for part in kpi.id.split("_")) + end
@@ -277,7 +308,9 @@ def _metrics() -> Iterator[str]:
     yield (
         "A worker serves these at `/metrics`. A KPI's series carry `window` and the labels of their"
         " rollup, no others: the total has neither `channel` nor `region`. To sum over shares or"
-        " make ratios of your own, use `_numerator` and `_denominator`."
+        " make ratios of your own, use `_numerator` and `_denominator`. A series is shown by one"
+        " worker at a time, but for `cx_benchmark`, which every worker shows: take"
+        " `max by (kpi, industry) (cx_benchmark)`."
     )
     found = families(KPIS)
     for title, wanted in (("KPIs", True), ("The worker", False)):

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, get_args
 
+import msgspec
+
 from stream.config import Config
 from stream.core.catalogue import KPIS
 from stream.kafka import app as faust_app
@@ -44,6 +46,7 @@ class Worker:
         self._reason = "starting"
         self._monitor: Monitor | None = None
         self._dispatchers: list[Dispatcher] = []
+        self._benchmarks = {(b.kpi, b.industry): b.value for b in config.figures}
 
     def stop(self) -> None:
         """Ask for the end."""
@@ -52,13 +55,13 @@ class Worker:
     def view(self) -> WorkerView:
         """What the pages show."""
         if self._monitor is None:
-            return WorkerView(ready=False, reason=self._reason)
+            return WorkerView(ready=False, reason=self._reason, benchmarks=self._benchmarks)
         self._monitor.notifications = {
             (dispatcher.name, result): dispatcher.results[result]
             for dispatcher in self._dispatchers
             for result in get_args(Result)
         }
-        return self._monitor.view()
+        return msgspec.structs.replace(self._monitor.view(), benchmarks=self._benchmarks)
 
     async def run(
         self,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from stream.cli.configured import config_option
-from stream.config import AlertConfig, Config, ConfigError, SinkConfig, durations, load
+from stream.config import AlertConfig, Benchmark, Config, ConfigError, SinkConfig, durations, load
 
 
 @click.command()
@@ -113,6 +113,7 @@ def _summary(config: Config) -> dict[str, Any]:
             "security_protocol": kafka.security_protocol,
         },
         "http": {"host": config.http.host, "port": config.http.port},
+        "benchmarks": [figure._asdict() for figure in config.figures],
         "alerts": [
             {"name": a.name, "severity": a.severity, "rule": _rule(a)} for a in config.alerts
         ],
@@ -130,6 +131,7 @@ def _text(config: Config, becomes: dict[str, Any] | None) -> str:
         ("windows", ", ".join(f"{w.label}/{durations.label(w.pane_ms)}" for w in config.windows)),
         ("kafka", f"{kafka.bootstrap} {kafka.security_protocol}, group {kafka.group}{prefix}"),
         ("http", f"{host}:{config.http.port}"),
+        *(("benchmark", _figure(figure)) for figure in config.figures),
         *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
@@ -147,6 +149,10 @@ def _state_lines(becomes: dict[str, Any] | None) -> list[str]:
         return ["there is none yet"]
     facts = [f"{f['what']}: {f['becomes']}; {f['text']}" for f in becomes["facts"]]
     return [f"written by version {becomes['version']}", *(facts or ["all of it is kept"])]
+
+
+def _figure(figure: Benchmark) -> str:
+    return f"{figure.kpi} {figure.industry}: {figure.value:g} ({figure.source}; {figure.year})"
 
 
 def _rule(alert: AlertConfig) -> str:

@@ -4,6 +4,7 @@ from stream.config.errors import ConfigError, Problem
 from stream.config.loading import DEFAULT_FILE, load
 from stream.config.model import (
     AlertConfig,
+    Benchmark,
     Config,
     HttpConfig,
     KafkaConfig,
@@ -14,6 +15,7 @@ from stream.config.model import (
 __all__ = [
     "DEFAULT_FILE",
     "AlertConfig",
+    "Benchmark",
     "Config",
     "ConfigError",
     "HttpConfig",

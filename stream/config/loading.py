@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path as FilePath
@@ -12,11 +10,13 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from stream.config import environment, secrets
+from stream.config.benchmarks import read_benchmarks
 from stream.config.checks import Finding, findings
 from stream.config.errors import ConfigError, Path, Problem, key_path
 from stream.config.model import Config, SinkConfig
 from stream.config.positions import Positions
 from stream.config.refusals import refusals
+from stream.config.toml import read_toml
 
 DEFAULT_FILE: Final = "cxkpi.toml"
 #: What a command talks to, and so needs the secrets of.
@@ -82,8 +82,22 @@ def load(
         wrong = {at[1] for at, _ in found if at[0] == "sink" and len(at) > 1}
         sound = [i for i in range(len(config.sinks)) if i not in wrong]
         found += secrets.fetch_for_sinks(config, sound, environ, folder)
-    _refuse(overrides.problems, map(source.problem, found))
+    _refuse(overrides.problems, map(source.problem, found), _hold_figures(config, folder, source))
     return config
+
+
+def _hold_figures(config: Config, folder: FilePath, source: _Source) -> list[Problem]:
+    """Give the configuration its benchmarks; what is wrong with their file."""
+    if config.benchmarks is None:
+        return []
+    path = folder / config.benchmarks
+    if not path.is_file():
+        return [source.problem((("benchmarks",), f"there is no file {path}"))]
+    try:
+        config.hold_figures(read_benchmarks(str(path)))
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def _refuse(*problems: Iterable[Problem]) -> None:
@@ -97,33 +111,8 @@ def _read(path: FilePath | None) -> tuple[str, Positions, dict[str, Any]]:
     if path is None and not FilePath(DEFAULT_FILE).exists():
         return DEFAULT_FILE, Positions(""), {}
     name = str(path if path is not None else DEFAULT_FILE)
-    text = ""
-    try:
-        text = FilePath(name).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-        document = tomllib.loads(text)
-        return name, Positions(text), document
-    except OSError as error:
-        reason = (error.strerror or "can't be read").lower()
-        raise ConfigError([Problem(name, "", reason)], unreadable=True) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        problem = Problem(f"{name}:{line}", "", "not UTF-8", line)
-        raise ConfigError([problem], unreadable=True) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_not_toml(name, text, str(error))], unreadable=True) from None
-    except ValueError:
-        # The reader's own limit for digits, which it doesn't report as its own error.
-        raise ConfigError([Problem(name, "", "a number is too long")], unreadable=True) from None
-    except RecursionError:
-        raise ConfigError([Problem(name, "", "nested too deeply")], unreadable=True) from None
-
-
-def _not_toml(name: str, text: str, message: str) -> Problem:
-    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    line = int(place[1]) if place else text.count("\n") + 1
-    reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
-    reason = "".join(c for c in reason if c.isprintable())
-    return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
+    positions, document = read_toml(name)
+    return name, positions, document
 
 
 def _named(sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:

@@ -5,7 +5,7 @@ Errors, the reference page and the JSON Schema come from these classes. Duration
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
@@ -46,7 +46,19 @@ _SEVERITY = Form(
 _GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
 
 
-class _Table(BaseModel):
+class Benchmark(NamedTuple):
+    """A published figure of an industry for a KPI, in the unit of the KPI's gauge."""
+
+    kpi: str
+    industry: str
+    value: float
+    source: str
+    year: int
+
+
+class Table(BaseModel):
+    """A table of a file: keys that are not known are refused."""
+
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
@@ -56,7 +68,7 @@ class _Table(BaseModel):
     )
 
 
-class KafkaConfig(_Table):
+class KafkaConfig(Table):
     """The brokers, the topics' names and how to log in."""
 
     bootstrap: Annotated[Text, _BOOTSTRAP] = "127.0.0.1:9092"
@@ -123,7 +135,7 @@ class KafkaConfig(_Table):
         return self.security_protocol.startswith("SASL")
 
 
-class HttpConfig(_Table):
+class HttpConfig(Table):
     """Where `/metrics`, `/healthz` and `/readyz` are served."""
 
     host: OneLine = "127.0.0.1"
@@ -132,7 +144,7 @@ class HttpConfig(_Table):
     """Port to listen on; 0 takes a free one."""
 
 
-class WindowConfig(_Table):
+class WindowConfig(Table):
     """A sliding window. Without any `[[window]]` there are 5m/5s, 1h/1m, 24h/10m and 7d/1h."""
 
     size_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="size")
@@ -146,7 +158,7 @@ class WindowConfig(_Table):
         return durations.label(self.size_ms)
 
 
-class CartConfig(_Table):
+class CartConfig(Table):
     """Carts."""
 
     timeout_ms: Annotated[int, Duration(1, 365 * DAY)] = Field(
@@ -155,7 +167,7 @@ class CartConfig(_Table):
     """A cart is abandoned so long after its last activity."""
 
 
-class TicketConfig(_Table):
+class TicketConfig(Table):
     """Support tickets."""
 
     rapid_response_ms: Annotated[int, Duration()] = Field(
@@ -168,7 +180,7 @@ class TicketConfig(_Table):
     """A resolution within this time is rapid."""
 
 
-class EmotionConfig(_Table):
+class EmotionConfig(Table):
     """Which emotions count as positive and negative, in either case; others are ignored."""
 
     positive: tuple[OneLine, ...] = ("happy", "pleased", "trusting", "valued")
@@ -177,7 +189,7 @@ class EmotionConfig(_Table):
     """Names of negative emotions."""
 
 
-class HealthConfig(_Table):
+class HealthConfig(Table):
     """The health score of customers."""
 
     weights: dict[
@@ -187,7 +199,7 @@ class HealthConfig(_Table):
     """Weight of each signal; 1 where it isn't named, 0 leaves the signal out."""
 
 
-class AlertConfig(_Table):
+class AlertConfig(Table):
     """An alert rule: a threshold (`above` or `below`), or a spike (`baseline` and `factor`)."""
 
     name: OneLine
@@ -226,7 +238,7 @@ class AlertConfig(_Table):
     """What to do about it, an address."""
 
 
-class SinkConfig(_Table):
+class SinkConfig(Table):
     """Where alerts that fire or are resolved go. Secrets stand in variables or in files."""
 
     type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
@@ -274,7 +286,7 @@ class SinkConfig(_Table):
         return self.name
 
 
-class Config(_Table):
+class Config(Table):
     """The whole configuration, checked."""
 
     dimensions: tuple[SnakeCase, ...] = _DEFAULTS.dimensions
@@ -298,6 +310,9 @@ class Config(_Table):
     """Most entities of a kind (answers, tickets, carts, subscriptions, customers' signals) that a
     shard, that is one partition number of all topics, remembers; beyond, the oldest are forgotten
     before their time and counted in `cx_worker_forgotten_total`."""
+    benchmarks: OneLine | None = None
+    """File of published figures of industries to set KPIs beside, shown as `cx_benchmark`; its name
+    is relative to the folder of the configuration."""
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
     cart: CartConfig = Field(default_factory=CartConfig)
@@ -313,6 +328,17 @@ class Config(_Table):
     )
     alerts: tuple[AlertConfig, ...] = Field((), alias="alert")
     sinks: tuple[SinkConfig, ...] = Field((), alias="sink")
+
+    _figures: tuple[Benchmark, ...] = PrivateAttr(())
+
+    @property
+    def figures(self) -> tuple[Benchmark, ...]:
+        """What the file of ``benchmarks`` holds."""
+        return self._figures
+
+    def hold_figures(self, figures: tuple[Benchmark, ...]) -> None:
+        """Keep what the file of ``benchmarks`` holds, once it was read."""
+        self._figures = figures
 
     def core(self) -> Settings:
         """The core's settings, with windows and rules as it knows them."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from stream.config import durations
+from stream.config.benchmarks import MOST_BENCHMARKS, BenchmarkEntry
 from stream.config.environment import PASSWORD, is_array_of_tables, variable
 from stream.config.fields import Between, Duration, OneOf
 from stream.config.model import Config
@@ -66,6 +67,7 @@ type = "slack"
 url_env = "SLACK_URL"
 """
 
+_KEYS: Final = ", ".join(f"`{key}`" for key in BenchmarkEntry.model_fields)
 _INTRODUCTION: Final = f"""\
 # Configuration
 
@@ -93,6 +95,17 @@ the configuration. `cxkpi check --no-secrets` checks the rest where they aren't 
 
 ```toml
 {EXAMPLE}```
+
+## Benchmarks
+
+`benchmarks` names a TOML file of published figures of industries, each an entry of the array
+`[[benchmark]]`: {_KEYS}. All five are required.
+`industry` has up to 64 printable characters, `value` is in the unit of the KPI's gauge and within
+its range (0.7 for a share of 70%), `year` is the year that the figure is of, or else was published
+in. There are at most {MOST_BENCHMARKS} figures, one for each KPI and industry; KPIs that are
+amounts or counts have none. Each is a series of `cx_benchmark`, and a dotted line in the dashboard.
+Nothing is shipped as a default, since no figure suits everybody: `examples/benchmarks.toml` holds
+some that were read in their sources.
 """
 
 

@@ -28,26 +28,26 @@ _KINDS = {
 }
 
 
-def refusals(error: ValidationError) -> list[tuple[Path, str]]:
-    """Return the path and the reason of each error."""
-    return [_refusal(e) for e in error.errors(include_url=False)]
+def refusals(error: ValidationError, root: type[BaseModel] = Config) -> list[tuple[Path, str]]:
+    """Return the path and the reason of each error; ``root`` is the model of the document."""
+    return [_refusal(e, root) for e in error.errors(include_url=False)]
 
 
-def _refusal(error: ErrorDetails) -> tuple[Path, str]:
+def _refusal(error: ErrorDetails, root: type[BaseModel]) -> tuple[Path, str]:
     path: Path = tuple(part for part in error["loc"] if part != "[key]")
     kind, value = error["type"], error["input"]
     context: dict[str, Any] = error.get("ctx", {})
     if kind == REFUSED:
         return path, str(context["message"])
     if kind == "extra_forbidden":
-        return path, _unknown_key(path)
+        return path, _unknown_key(path, root)
     if kind == "missing":
         return path, "is missing"
-    return path, f"must be {_wanted(path, kind)}{_but_is(path, value)}"
+    return path, f"must be {_wanted(path, kind, root)}{_but_is(path, value)}"
 
 
-def _wanted(path: Path, kind: str) -> str:
-    info = _field(path)
+def _wanted(path: Path, kind: str, root: type[BaseModel]) -> str:
+    info = _field(path, root)
     if kind == "model_type":
         return f"a table: write [{path[-1]}]" if len(path) == 1 else "a table"
     if kind == "tuple_type" and info is not None and is_array_of_tables(info):
@@ -63,8 +63,8 @@ def _but_is(path: Path, value: object) -> str:
     return f", not {shown(value)}"
 
 
-def _unknown_key(path: Path) -> str:
-    table = model_at(path[:-1])
+def _unknown_key(path: Path, root: type[BaseModel]) -> str:
+    table = model_at(path[:-1], root)
     key = str(path[-1])
     if path == ("kafka", "sasl_password"):
         return f"a password does not belong in the file; use {PASSWORD} or sasl_password_file"
@@ -74,9 +74,9 @@ def _unknown_key(path: Path) -> str:
     return f"unknown key; {suggestion(key, keys)}"
 
 
-def model_at(path: Path) -> type[BaseModel] | None:
-    """The model of the table at a path."""
-    model: type[BaseModel] | None = Config
+def model_at(path: Path, root: type[BaseModel] = Config) -> type[BaseModel] | None:
+    """The model of the table at a path of the document whose model is ``root``."""
+    model: type[BaseModel] | None = root
     for part in path:
         if isinstance(part, int):
             continue
@@ -92,10 +92,10 @@ def _model_of(info: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _field(path: Path) -> FieldInfo | None:
+def _field(path: Path, root: type[BaseModel]) -> FieldInfo | None:
     if not path or isinstance(path[-1], int):
         return None
-    table = model_at(path[:-1])
+    table = model_at(path[:-1], root)
     return None if table is None else _named(table, path[-1])
 
 

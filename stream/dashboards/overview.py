@@ -85,6 +85,20 @@ def _variables(dimensions: Sequence[str]) -> list[cog.Builder[models.VariableMod
         .refresh(models.VariableRefresh.ON_DASHBOARD_LOAD)
         .current(models.VariableOption(text=_DEFAULT_WINDOW, value=_DEFAULT_WINDOW)),
     ]
+    variables.append(
+        builders.QueryVariable("industry")
+        .label("Industry")
+        .description("Whose published figures stand beside the KPIs, where there are any.")
+        .datasource(DATASOURCE)
+        .query("label_values(cx_benchmark, industry)")
+        .definition("label_values(cx_benchmark, industry)")
+        .refresh(models.VariableRefresh.ON_DASHBOARD_LOAD)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(".+")
+        .current(models.VariableOption(text="All", value="$__all"))
+    )
     for name in dimensions:
         query = f'label_values({{__name__=~"cx_.+_denominator", {WINDOW}}}, {name})'
         variables.append(

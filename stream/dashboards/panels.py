@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 from stream.core.kpi import Kpi
-from stream.dashboards.queries import Query, by_dimension, chosen, named
+from stream.dashboards.queries import Query, benchmark, by_dimension, chosen, named
 from stream.metrics.families import gauge_of
 
 #: The data source is chosen by a variable, so that the dashboard fits any Grafana.
@@ -140,10 +140,14 @@ def kpi_over_time(kpi: Kpi, dimensions: Sequence[str]) -> timeseries.Panel:
     elif kpi.quantile_gauge is not None:
         quantiles = chosen(kpi.quantile_gauge, dimensions)
         queries.append(Query(quantiles, named("quantile", ("quantile", *labels))))
+    if kpi.comparable == "always":
+        queries.append(Query(benchmark(kpi.id), named("benchmark", ("industry",))))
     panel = lines(kpi.title, _described(kpi, bounded=bounded), queries, unit_of(kpi))
     if bounded:
         for ref in ("B", "C"):
             panel = panel.override_by_query(ref, _bound_look())
+    if kpi.comparable == "always":
+        panel = panel.override_by_query(_REFS[len(queries) - 1], _benchmark_look())
     return panel
 
 
@@ -162,6 +166,14 @@ def _bound_look() -> list[models.DynamicConfigValue]:
         models.DynamicConfigValue(
             "custom.hideFrom", {"legend": True, "tooltip": False, "viz": False}
         ),
+    ]
+
+
+def _benchmark_look() -> list[models.DynamicConfigValue]:
+    """Benchmarks are thin and dotted, and named in the legend."""
+    return [
+        models.DynamicConfigValue("custom.lineWidth", 1),
+        models.DynamicConfigValue("custom.lineStyle", {"fill": "dot", "dash": [2, 6]}),
     ]
 
 

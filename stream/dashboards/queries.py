@@ -39,6 +39,11 @@ def by_dimension(gauge: str, dimension: str, dimensions: Sequence[str]) -> str:
     return _owned(f"{gauge}{{{', '.join(matchers)}}}")
 
 
+def benchmark(kpi: str) -> str:
+    """The published figures for a KPI of the industries that the variable chooses."""
+    return f'max by (industry) (cx_benchmark{{kpi="{kpi}", industry=~"$industry"}})'
+
+
 def _owned(selector: str) -> str:
     return f"max without ({_SCRAPE}) ({selector})"
 

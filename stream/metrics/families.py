@@ -217,6 +217,13 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         ("rule", "severity"),
         _alerts,
     ),
+    WorkerFamily(
+        "cx_benchmark",
+        "gauge",
+        "Published figure of an industry for a KPI, in the KPI's unit. Every worker shows it.",
+        ("kpi", "industry"),
+        lambda view: _by_two(("kpi", "industry"), view.benchmarks),
+    ),
     WorkerFamily("cx_build_info", "gauge", "1, with the version.", ("version", "python"), _build),
     WorkerFamily(
         "cx_worker_ready",

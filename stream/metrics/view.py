@@ -55,6 +55,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     last_event_ms: Mapping[str, int] = {}
     #: The part of each window (by label) since the first event ever counted, 0 to 1.
     covered: Mapping[str, float] = {}
+    #: Published figures by (KPI, industry), in the unit of the KPI's gauge.
+    benchmarks: Mapping[tuple[str, str], float] = {}
     #: The alerts that are firing or have a state that is worth showing as 0.
     alerts: tuple[AlertState, ...] = ()
 

@@ -35,8 +35,8 @@ CASES: list[tuple[str, str, list[str]]] = [
         [
             (
                 '1: tickets: unknown key; did you mean "ticket"? allowed: dimensions, rollups, '
-                "dedupe, evaluate, max_values_per_dimension, max_segments, max_remembered, kafka, "
-                "http, cart, ticket, emotion, health, window, alert, sink"
+                "dedupe, evaluate, max_values_per_dimension, max_segments, max_remembered, "
+                "benchmarks, kafka, http, cart, ticket, emotion, health, window, alert, sink"
             )
         ],
     ),

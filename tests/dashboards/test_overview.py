@@ -47,6 +47,13 @@ def test_every_kpi_is_shown_with_all_its_gauges_but_its_counts(document: Documen
             assert f"({family.name}{{" in shown, family.name
 
 
+def test_a_panel_shows_what_other_companies_have_where_that_can_be_compared(
+    document: Document,
+) -> None:
+    asked_for = {query.panel for query in asked(document) if "cx_benchmark{" in query.expr}
+    assert asked_for == {kpi.title for kpi in KPIS.values() if kpi.comparable == "always"}
+
+
 def test_only_declared_metrics_are_asked_for(document: Document) -> None:
     declared = {family.name for family in families(KPIS)} | {
         f"{family.name}_{part}"
@@ -64,14 +71,15 @@ def test_only_declared_metrics_are_asked_for(document: Document) -> None:
 def test_other_dimensions_make_other_variables_and_rows() -> None:
     document = json.loads(overview(KPIS, ("plan",)))
     names = {one["name"] for one in document["templating"]["list"]}
-    assert names == {"datasource", "window", "plan"}
+    assert names == {"datasource", "window", "industry", "plan"}
     assert "By plan" in {panel["title"] for panel in all_panels(document)}
     assert lint(document) == []
 
 
 def test_without_dimensions_there_is_the_total_alone() -> None:
     document = json.loads(overview(KPIS, ()))
-    assert {one["name"] for one in document["templating"]["list"]} == {"datasource", "window"}
+    names = {one["name"] for one in document["templating"]["list"]}
+    assert names == {"datasource", "window", "industry"}
     assert lint(document) == []
 
 

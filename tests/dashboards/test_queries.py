@@ -99,3 +99,11 @@ def test_variables_offer_what_the_worker_has(prometheus: Prometheus) -> None:
     assert choices(prometheus, DOCUMENT, "window") == set(WINDOWS)
     assert choices(prometheus, DOCUMENT, "channel") == {"chat", "email", "phone"}
     assert choices(prometheus, DOCUMENT, "region") == {"north", "south"}
+    assert choices(prometheus, DOCUMENT, "industry") == {"retail", "insurance"}
+
+
+def test_benchmarks_are_one_line_for_each_industry_chosen(prometheus: Prometheus) -> None:
+    for industry, shown in ((".+", {"retail", "insurance"}), ("(retail)", {"retail"})):
+        answers = run(prometheus, DOCUMENT, industry=industry)
+        lines = [a.series for a in answers if 'cx_benchmark{kpi="nps"' in a.expr]
+        assert [{s.labels["industry"] for s in series} for series in lines] == [shown]

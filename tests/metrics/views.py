@@ -80,6 +80,12 @@ def view(
         evaluated_ms=dict.fromkeys(kpis, at),
         outcomes=outcomes,
         last_event_ms=dict.fromkeys(topics, at - 1500),
+        benchmarks={
+            (kpi.id, industry): _between(kpi, part)
+            for kpi in kpis.values()
+            if kpi.comparable != "never"
+            for industry, part in (("retail", 0.4), ("insurance", 0.6))
+        },
         covered={"5m": 1.0, "1h": 1.0, "24h": 0.25, "7d": 0.03},
         alerts=(
             AlertState("ChurnSpike", "critical", (("region", "north"),), firing),

@@ -1,0 +1,100 @@
+"""Published figures of industries to set a KPI beside: the file that ``benchmarks`` names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from pydantic import Field, ValidationError
+
+from stream.config.checks import Finding
+from stream.config.errors import ConfigError, Path, Problem, key_path, shown
+from stream.config.fields import Between, Form, Number, OneLine, OneOf, Text, Whole
+from stream.config.kpis import kpi_ids
+from stream.config.model import Benchmark, Table
+from stream.config.refusals import refusals
+from stream.config.toml import read_toml
+
+#: Each is a series that every worker exposes.
+MOST_BENCHMARKS: Final = 200
+_INDUSTRY: Final = Form(
+    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
+    "1 to 64 printable characters on one line, no blank at either end",
+)
+
+
+class BenchmarkEntry(Table):
+    """A published figure of an industry."""
+
+    kpi: Annotated[Text, OneOf(kpi_ids, "KPI")]
+    """The KPI that the figure is one of, by the same definition."""
+    industry: Annotated[Text, _INDUSTRY]
+    """Whose figure it is; the label `industry`."""
+    value: Number
+    """The figure in the unit of the KPI's gauge: 0.7 for a share of 70%."""
+    source: OneLine
+    """Who published it, in what, and where it can be read."""
+    year: Annotated[Whole, Between(1950, 2200)]
+    """The year that the figure is of, or else was published in."""
+
+
+class BenchmarkFile(Table):
+    """The file: an array of tables."""
+
+    benchmarks: tuple[BenchmarkEntry, ...] = Field((), alias="benchmark")
+
+
+def read_benchmarks(name: str) -> tuple[Benchmark, ...]:
+    """The figures of a file.
+
+    Raises:
+        ConfigError: with every problem that was found, one line each, which names this file.
+    """
+    positions, document = read_toml(name)
+    try:
+        entries = BenchmarkFile.model_validate(document).benchmarks
+        found = list(_findings(entries))
+    except ValidationError as error:
+        entries, found = (), refusals(error, BenchmarkFile)
+    if found:
+        raise ConfigError(_problem(name, path, text, positions.line(path)) for path, text in found)
+    return tuple(Benchmark(e.kpi, e.industry, e.value, e.source, e.year) for e in entries)
+
+
+def _problem(name: str, path: Path, text: str, line: int | None) -> Problem:
+    return Problem(name if line is None else f"{name}:{line}", key_path(path), text, line or 0)
+
+
+def _findings(entries: tuple[BenchmarkEntry, ...]) -> Iterator[Finding]:
+    if len(entries) > MOST_BENCHMARKS:
+        yield ("benchmark",), f"must have at most {MOST_BENCHMARKS} entries, not {len(entries)}"
+    seen: set[tuple[str, str]] = set()
+    for index, entry in enumerate(entries):
+        yield from _off_the_kpi(index, entry)
+        if (entry.kpi, entry.industry) in seen:
+            yield (
+                ("benchmark", index, "industry"),
+                f"there is another figure of {entry.kpi} for {shown(entry.industry)}",
+            )
+        seen.add((entry.kpi, entry.industry))
+
+
+def _off_the_kpi(index: int, entry: BenchmarkEntry) -> Iterator[Finding]:
+    """What the KPI's entry in the catalogue says against the figure."""
+    from stream.core.catalogue import KPIS
+
+    kpi = KPIS[entry.kpi]
+    if kpi.comparable == "never":
+        allowed = ", ".join(k.id for k in KPIS.values() if k.comparable != "never")
+        reason = "is an amount or a count of one company, of which others say nothing"
+        yield ("benchmark", index, "kpi"), f"{kpi.id} {reason}; allowed: {allowed}"
+        return
+    low = float("-inf") if kpi.lowest is None else kpi.lowest
+    high = float("inf") if kpi.highest is None else kpi.highest
+    if not low <= entry.value <= high:
+        allowed = f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+        allowed = f"at most {high:g}" if low == float("-inf") else allowed
+        share = "; a share of 70% is 0.7" if kpi.unit == "ratio" else ""
+        given = shown(entry.value).removesuffix(".0")
+        text = f"must be {allowed}, as {kpi.gauge} is, not {given}{share}"
+        yield ("benchmark", index, "value"), text

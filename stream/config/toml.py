@@ -1,0 +1,46 @@
+"""Read a TOML file, with the line of each key; what can't be read is one problem."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path as FilePath
+from typing import Any
+
+from stream.config.errors import ConfigError, Problem
+from stream.config.positions import Positions
+
+
+def read_toml(name: str) -> tuple[Positions, dict[str, Any]]:
+    """The lines and the content of the file.
+
+    Raises:
+        ConfigError: ``unreadable``: there is no such file, or it isn't TOML.
+    """
+    text = ""
+    try:
+        text = FilePath(name).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        document = tomllib.loads(text)
+        return Positions(text), document
+    except OSError as error:
+        reason = (error.strerror or "can't be read").lower()
+        raise ConfigError([Problem(name, "", reason)], unreadable=True) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem(f"{name}:{line}", "", "not UTF-8", line)
+        raise ConfigError([problem], unreadable=True) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_not_toml(name, text, str(error))], unreadable=True) from None
+    except ValueError:
+        # The reader's own limit for digits, which it doesn't report as its own error.
+        raise ConfigError([Problem(name, "", "a number is too long")], unreadable=True) from None
+    except RecursionError:
+        raise ConfigError([Problem(name, "", "nested too deeply")], unreadable=True) from None
+
+
+def _not_toml(name: str, text: str, message: str) -> Problem:
+    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    line = int(place[1]) if place else text.count("\n") + 1
+    reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
+    reason = "".join(c for c in reason if c.isprintable())
+    return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
