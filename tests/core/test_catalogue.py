@@ -1,0 +1,71 @@
+"""The catalogue has every KPI that was promised, each as one entry with all that it takes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from stream.core.catalogue import KPIS, TOPICS
+from stream.core.kpi import Kpi
+
+#: Gauge, bounds, further labels, and whether there are numerator and denominator.
+PROMISED: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
+    "nps": ("cx_nps", "nps", (), True),
+    "csat": ("cx_csat_ratio", "wilson", (), True),
+    "ces": ("cx_ces_ratio", "wilson", (), True),
+    "ces_mean": ("cx_ces_mean", "none", (), True),
+    "css": ("cx_css_ratio", "wilson", (), True),
+    "nev": ("cx_nev", "none", (), False),
+    "sentiment": ("cx_sentiment", "none", (), True),
+    "art": ("cx_art_seconds", "none", (), True),
+    "fcr": ("cx_fcr_ratio", "wilson", (), True),
+    "rapid_response": ("cx_rapid_response_ratio", "wilson", (), True),
+    "rapid_resolution": ("cx_rapid_resolution_ratio", "wilson", (), True),
+    "automation": ("cx_automation_ratio", "wilson", (), True),
+    "cart_abandonment": ("cx_cart_abandonment_ratio", "wilson", (), True),
+    "cart_recovered": ("cx_cart_recovered", "none", (), False),
+    "churn": ("cx_churn_ratio", "wilson", (), True),
+    "retention": ("cx_retention_ratio", "wilson", (), True),
+    "upsell": ("cx_upsell_ratio", "none", ("currency",), True),
+    "clv": ("cx_clv", "none", ("currency",), False),
+    "conversion": ("cx_conversion_ratio", "wilson", (), True),
+    "acquisition": ("cx_acquisition_ratio", "wilson", (), True),
+    "pages_per_visit": ("cx_pages_per_visit", "none", (), True),
+    "health": ("cx_health", "none", (), True),
+    "at_risk": ("cx_at_risk_ratio", "wilson", (), True),
+}
+UNITS = {"ratio", "points", "seconds", "carts", "currency", "pages"}
+
+
+def test_the_catalogue_is_what_was_promised() -> None:
+    found = {
+        kpi.id: (kpi.gauge, kpi.bounds, kpi.labels, kpi.denominator is not None)
+        for kpi in KPIS.values()
+    }
+    assert found == PROMISED
+    assert {k.id: k.quantile_gauge for k in KPIS.values() if k.quantile_gauge is not None} == {
+        "art": "cx_art_quantile_seconds"
+    }
+
+
+def test_no_two_entries_share_an_id_or_a_gauge() -> None:
+    entries = [kpi for topic in TOPICS.values() for kpi in topic.kpis]
+    assert len({kpi.id for kpi in entries}) == len(entries)
+    assert len({kpi.gauge for kpi in entries}) == len(entries)
+
+
+@pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
+def test_an_entry_says_what_it_is(kpi: Kpi) -> None:
+    assert kpi.title
+    assert kpi.title[0].isupper()
+    assert re.fullmatch(r"[A-Z].*\.", kpi.help)
+    assert kpi.formula
+    assert kpi.unit in UNITS
+    assert kpi.good in {"up", "down"}
+    # The name of the gauge says its unit, as Prometheus has it.
+    assert (kpi.unit == "ratio") == kpi.gauge.endswith("_ratio")
+    assert (kpi.unit == "seconds") == kpi.gauge.endswith("_seconds")
+    # A ratio can be no other than 0 to 1 but where its sides are counted at different times.
+    if kpi.unit == "ratio":
+        assert (kpi.lowest, kpi.highest) == (0.0, 1.0) or kpi.id in {"churn", "retention"}
