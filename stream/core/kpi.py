@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ Columns = Mapping[str, Column]
 Bounds = Literal["wilson", "nps", "none"]
 Direction = Literal["up", "down", "neither"]
 Comparable = Literal["always", "same window", "never"]
+
+#: The day of all stories; they are looked at when it is noon.
+STORY_DAY: Final = "2026-03-02"
 
 #: Columns that are no sum of a counter, and what they hold.
 DERIVED: Final[Mapping[str, str]] = {
@@ -69,16 +72,30 @@ class Example:
     upper: float | None = None
 
 
+class Told(NamedTuple):
+    """An event of a story: its fields but for the id of the event, and what it does."""
+
+    event: Mapping[str, Any]
+    does: str
+
+
+def told(does: str, kind: str, at: str, **fields: object) -> Told:
+    """An event of ``STORY_DAY``, ``at`` a time such as 11:30."""
+    return Told({"type": kind, "occurred_at": f"{STORY_DAY}T{at}:00Z", **fields}, does)
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a KPI says to people, beyond its formula: the KPI's page in ``docs/kpis`` is made of it.
 
-    ``fed_by`` names the fields of each event type that the KPI looks at. ``alert_at`` is the
-    threshold of the alert that the page shows, in the gauge's unit; no recommendation.
+    ``story`` is a short stream, with what each event does; the page shows what the total of an hour
+    is after it. ``fed_by`` names the fields of each event type that the KPI looks at. ``alert_at``
+    is the threshold of the alert that the page shows, in the gauge's unit; no recommendation.
     """
 
     definition: str
     examples: tuple[Example, ...]
+    story: tuple[Told, ...]
     fed_by: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...]
     corrections: tuple[str, ...]

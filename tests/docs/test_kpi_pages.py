@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from stream.cli.replay import replay
 from stream.core.catalogue import EVENT_TYPES, KPIS
 from stream.core.evaluate import worked
 from stream.core.kpi import Example, Kpi
-from stream.reference import PAGES, kpi_page
+from stream.reference import PAGES
+from stream.reference.kpi_pages import kpi_page, story_lines, story_sample
 from tests.fixtures.prometheus import PrometheusTools
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +40,29 @@ def test_the_numbers_of_an_example_are_those_of_the_formula(kpi: Kpi) -> None:
     named = {term.column for term in kpi.terms}
     for example in kpi.meaning.examples:
         assert set(example.columns) - named <= {"payments"}
+
+
+@pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
+def test_replay_says_of_a_story_what_the_page_says(kpi: Kpi, tmp_path: Path) -> None:
+    page = kpi_page(kpi)
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "story.jsonl").write_text(block)
+    (at,) = re.findall(r"`cxkpi replay FILE --at (\S+)`", page)
+    done = CliRunner().invoke(replay, [str(tmp_path / "story.jsonl"), "--at", at, "--json"])
+    assert done.exit_code == 0
+    outcomes = json.loads(done.stderr.splitlines()[-1])["outcomes"]
+    assert {name for name, n in outcomes.items() if n} == {"accepted"}
+    said = story_sample(kpi)
+    assert said.row() in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
+def test_every_event_of_a_story_feeds_the_kpis_of_its_topic(kpi: Kpi) -> None:
+    kinds = {told.event["type"] for told in kpi.meaning.story}
+    topic = {kind for k in KPIS.values() if k.topic == kpi.topic for kind in k.meaning.fed_by}
+    assert kinds <= topic
+    assert len(story_lines(kpi)) >= 3
+    assert all(told.does for told in kpi.meaning.story)
 
 
 @pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)

@@ -33,7 +33,7 @@ def _kpi(
         unit=unit,
         source="a source",
         good=cast(Direction, good),
-        meaning=Meaning("", (), {}, (), (), 0.0),
+        meaning=Meaning("", (), (), {}, (), (), 0.0),
         numerator=_column if fraction else None,
         denominator=_column if fraction else None,
         bounds=cast(Bounds, bounds),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _CART: Final = ("cart_id", "occurred_at")
 _FED_BY: Final = {"cart.opened": _CART, "cart.updated": _CART, "cart.purchased": _CART}
@@ -18,6 +18,15 @@ _CORRECTIONS: Final = (
         " purchased one; one made after the time-out leaves it abandoned and makes it recovered."
     ),
     "After the longest window (at least 7 days) without an event the id is a new cart.",
+)
+
+_STORY: Final[tuple[Told, ...]] = (
+    told("A cart that is bought in time,", "cart.opened", "11:05", cart_id="c1"),
+    told("and so is purchased at 11:20.", "cart.purchased", "11:20", cart_id="c1"),
+    told("Abandoned at 11:40, without another event.", "cart.opened", "11:10", cart_id="c2"),
+    told("Abandoned at 11:42,", "cart.opened", "11:12", cart_id="c3"),
+    told("and recovered at 11:50.", "cart.purchased", "11:50", cart_id="c3"),
+    told("Still open at noon: counts nothing.", "cart.opened", "11:45", cart_id="c4"),
 )
 
 CART_ABANDONMENT: Final = Meaning(
@@ -43,6 +52,7 @@ CART_ABANDONMENT: Final = Meaning(
             0.488,
         ),
     ),
+    story=_STORY,
     fed_by=_FED_BY,
     left_out=(
         "Carts that are still open: they count when they are bought or their time is over.",
@@ -63,6 +73,7 @@ CART_RECOVERED: Final = Meaning(
         " a count, so it grows with the window, and a spike rule scales its baseline."
     ),
     examples=(Example("12 abandoned carts were bought after all", {"carts_recovered": 12}, 12.0),),
+    story=_STORY,
     fed_by=_FED_BY,
     left_out=(
         "Purchases within the time-out: such a cart was never abandoned.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _FED_BY: Final = {"customer.signal": ("customer_id", "signal", "value", "occurred_at", "labels")}
 _CORRECTIONS: Final = (
@@ -23,6 +23,41 @@ _LEFT_OUT: Final = (
     "Signals of weight 0 in `[health.weights]`: as if they had not been sent.",
 )
 
+_STORY: Final[tuple[Told, ...]] = (
+    told(
+        "The first value of a customer's usage.",
+        "customer.signal",
+        "11:10",
+        customer_id="c1",
+        signal="usage",
+        value=20,
+    ),
+    told(
+        "Replaces it.",
+        "customer.signal",
+        "11:30",
+        customer_id="c1",
+        signal="usage",
+        value=80,
+    ),
+    told(
+        "Another signal of the same customer, whose score is the mean of 80 and 60.",
+        "customer.signal",
+        "11:35",
+        customer_id="c1",
+        signal="payments",
+        value=60,
+    ),
+    told(
+        "The only signal of another customer: below 40, so at risk.",
+        "customer.signal",
+        "11:40",
+        customer_id="c2",
+        signal="usage",
+        value=30,
+    ),
+)
+
 HEALTH: Final = Meaning(
     definition=(
         "The mean of the customers' health scores, 0 (bad) to 100 (good). A customer's score is the"
@@ -37,6 +72,7 @@ HEALTH: Final = Meaning(
             50.0,
         ),
     ),
+    story=_STORY,
     fed_by=_FED_BY,
     left_out=_LEFT_OUT,
     corrections=_CORRECTIONS,
@@ -57,6 +93,7 @@ AT_RISK: Final = Meaning(
             0.850,
         ),
     ),
+    story=_STORY,
     fed_by=_FED_BY,
     left_out=_LEFT_OUT,
     corrections=_CORRECTIONS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _ACTIVE: Final = {
     "subscription.base": ("active", "occurred_at", "labels"),
@@ -35,6 +35,40 @@ _NO_BASE: Final = (
     " there are: without it the denominator holds only what was seen to start."
 )
 
+_STORY: Final[tuple[Told, ...]] = (
+    told("100 are active at 09:00.", "subscription.base", "09:00", active=100),
+    told(
+        "A new one, which pays 20.",
+        "subscription.started",
+        "11:10",
+        subscription_id="s1",
+        amount=20,
+        currency="EUR",
+    ),
+    told(
+        "An old one pays 30, of which 10 are upsell.",
+        "subscription.upgraded",
+        "11:20",
+        subscription_id="s2",
+        amount=30,
+        upsell_amount=10,
+        currency="EUR",
+    ),
+    told(
+        "One of the 100 is lost after 100 days.",
+        "subscription.cancelled",
+        "11:30",
+        subscription_id="s3",
+        started_at="2025-11-22T11:30:00Z",
+    ),
+    told(
+        "The new one is lost too, after half an hour.",
+        "subscription.cancelled",
+        "11:40",
+        subscription_id="s1",
+    ),
+)
+
 CHURN: Final = Meaning(
     definition=(
         "How many subscriptions were cancelled in the window, for each that was active at its"
@@ -59,6 +93,7 @@ CHURN: Final = Meaning(
             0.154,
         ),
     ),
+    story=_STORY,
     fed_by=_ACTIVE,
     left_out=(
         _NO_BASE,
@@ -92,6 +127,7 @@ RETENTION: Final = Meaning(
             0.963,
         ),
     ),
+    story=_STORY,
     fed_by=_ACTIVE,
     left_out=(_NO_BASE, "Subscriptions that began within the window."),
     corrections=_CORRECTIONS,
@@ -104,6 +140,7 @@ UPSELL: Final = Meaning(
         " never converted: each currency is a series of its own."
     ),
     examples=(Example("200 of 1,000 paid", {"upsell": 200, "amount": 1_000}, 0.2),),
+    story=_STORY,
     fed_by=_PAYMENTS,
     left_out=(
         "Events without `amount`.",
@@ -142,6 +179,7 @@ CLV: Final = Meaning(
             365.0,
         ),
     ),
+    story=_STORY,
     fed_by={
         **_PAYMENTS,
         "subscription.started": (*_PAID, "occurred_at"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _ANSWER: Final = ("response_id", "survey", "score", "scale")
 _SCORED: Final = {"survey.responded": _ANSWER, "survey.updated": _ANSWER}
@@ -23,6 +23,83 @@ _CORRECTIONS: Final = (
 _UNANSWERED: Final = (
     "Surveys that were sent and not answered: there is no event for them, so they are in no"
     " denominator. The KPI says nothing of how many were asked."
+)
+
+
+def _answers(survey: str, *said: tuple[int, str]) -> tuple[Told, ...]:
+    """Answers, the last of which replaces the one before; each its score and what that does."""
+    *others, (mended, does) = said
+    first = [
+        told(
+            text,
+            "survey.responded",
+            f"11:{number}0",
+            response_id=f"r{number}",
+            survey=survey,
+            score=score,
+        )
+        for number, (score, text) in enumerate(others, start=1)
+    ]
+    last = f"r{len(others)}"
+    return (
+        *first,
+        told(does, "survey.updated", "11:50", response_id=last, survey=survey, score=mended),
+    )
+
+
+_FEELINGS: Final = (
+    told(
+        "One positive and one negative emotion.",
+        "survey.responded",
+        "11:10",
+        response_id="r1",
+        survey="emotion",
+        emotions={"happy": 8, "frustrated": 3},
+    ),
+    told(
+        "A positive one; `curious` is in neither list.",
+        "survey.responded",
+        "11:20",
+        response_id="r2",
+        survey="emotion",
+        emotions={"Valued": 6, "curious": 9},
+    ),
+    told(
+        "A negative one, of 20 on a scale to 100, which is 2 of 10.",
+        "survey.responded",
+        "11:30",
+        response_id="r3",
+        survey="emotion",
+        emotions={"irritated": 20},
+        scale={"min": 0, "max": 100},
+    ),
+)
+_SENTIMENTS: Final = (
+    told(
+        "Counts 0.8.",
+        "survey.responded",
+        "11:10",
+        response_id="r1",
+        survey="nps",
+        score=10,
+        sentiment=0.8,
+    ),
+    told(
+        "Carries none, and so counts nothing here.",
+        "survey.responded",
+        "11:20",
+        response_id="r2",
+        survey="nps",
+        score=0,
+    ),
+    told(
+        "Counts −0.2.",
+        "ticket.closed",
+        "11:30",
+        ticket_id="t1",
+        opened_at="2026-03-02T10:30:00Z",
+        sentiment=-0.2,
+    ),
 )
 
 NPS: Final = Meaning(
@@ -52,6 +129,13 @@ NPS: Final = Meaning(
             -6.6,
             100.0,
         ),
+    ),
+    story=_answers(
+        "nps",
+        (10, "A promoter."),
+        (7, "A passive: it counts in the denominator alone."),
+        (3, "A detractor, until the next record."),
+        (9, "Takes the detractor back; a promoter stands in its place, at 11:30."),
     ),
     fed_by=_SCORED,
     left_out=(
@@ -88,6 +172,13 @@ CSAT: Final = Meaning(
             1.0,
         ),
     ),
+    story=_answers(
+        "csat",
+        (5, "Satisfied."),
+        (3, "Not satisfied."),
+        (2, "Not satisfied, until the next record."),
+        (4, "Takes that back; a satisfied answer stands in its place, at 11:30."),
+    ),
     fed_by=_SCORED,
     left_out=(
         _UNANSWERED,
@@ -110,6 +201,13 @@ CSS: Final = Meaning(
             0.786,
             0.957,
         ),
+    ),
+    story=_answers(
+        "css",
+        (4, "Satisfied."),
+        (5, "Satisfied."),
+        (1, "Not satisfied, until the next record."),
+        (3, "Takes that back; it is not satisfied either, and still one answer."),
     ),
     fed_by=_SCORED,
     left_out=(
@@ -137,6 +235,13 @@ CES: Final = Meaning(
             0.719,
         ),
     ),
+    story=_answers(
+        "ces",
+        (6, "Easy."),
+        (4, "Not easy."),
+        (2, "Not easy, until the next record."),
+        (7, "Takes that back; an easy answer stands in its place, at 11:30."),
+    ),
     fed_by=_SCORED,
     left_out=(
         _UNANSWERED,
@@ -159,6 +264,13 @@ CES_MEAN: Final = Meaning(
             {"ces_sum": 22, "ces_answers": 4},
             5.5,
         ),
+    ),
+    story=_answers(
+        "ces",
+        (6, "Counts 6."),
+        (4, "Counts 4."),
+        (2, "Counts 2, until the next record."),
+        (7, "Takes the 2 back and counts 7 in its place, at 11:30."),
     ),
     fed_by=_SCORED,
     left_out=(_UNANSWERED, "Answers to other surveys than `ces`."),
@@ -188,6 +300,7 @@ NEV: Final = Meaning(
             4.5,
         ),
     ),
+    story=_FEELINGS,
     fed_by={"survey.responded": _FELT, "survey.updated": _FELT},
     left_out=(
         "Emotions that are in neither list of `[emotion]`.",
@@ -210,6 +323,7 @@ SENTIMENT: Final = Meaning(
             0.3,
         ),
     ),
+    story=_SENTIMENTS,
     fed_by={
         "survey.responded": ("response_id", "sentiment"),
         "survey.updated": ("response_id", "sentiment"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _REOPENED: Final = {"ticket.reopened": ("ticket_id",)}
 _CORRECTIONS: Final = (
@@ -21,6 +21,53 @@ _UNRESOLVED: Final = (
 )
 _OPEN: Final = "Tickets that are still open: there is no event for them."
 
+_STORY: Final[tuple[Told, ...]] = (
+    told(
+        "Resolved in an hour, half of which is not counted, at the first contact.",
+        "ticket.closed",
+        "11:10",
+        ticket_id="t1",
+        opened_at="2026-03-02T10:10:00Z",
+        excluded_seconds=1800,
+        first_response_seconds=300,
+    ),
+    told(
+        "Resolved in two days, with three contacts.",
+        "ticket.closed",
+        "11:20",
+        ticket_id="t2",
+        opened_at="2026-02-28T11:20:00Z",
+        contacts=3,
+        first_response_seconds=301,
+    ),
+    told(
+        "Resolved in a minute by a bot; the time of a first response was not measured.",
+        "ticket.closed",
+        "11:30",
+        ticket_id="t3",
+        opened_at="2026-03-02T11:29:00Z",
+        automated=True,
+    ),
+    told(
+        "Closed, not resolved: only its first response counts.",
+        "ticket.closed",
+        "11:35",
+        ticket_id="t4",
+        opened_at="2026-03-02T11:00:00Z",
+        resolved=False,
+        first_response_seconds=60,
+    ),
+    told(
+        "Counts until the next record.",
+        "ticket.closed",
+        "11:40",
+        ticket_id="t5",
+        opened_at="2026-03-02T11:00:00Z",
+        first_response_seconds=10,
+    ),
+    told("Takes back all that `t5` counted.", "ticket.reopened", "11:50", ticket_id="t5"),
+)
+
 ART: Final = Meaning(
     definition=(
         "How long it takes until a ticket is resolved: the mean of"
@@ -36,6 +83,7 @@ ART: Final = Meaning(
             322.6,
         ),
     ),
+    story=_STORY,
     fed_by={
         "ticket.closed": ("ticket_id", "opened_at", "excluded_seconds", "resolved", "occurred_at"),
         **_REOPENED,
@@ -63,6 +111,7 @@ FCR: Final = Meaning(
             0.686,
         ),
     ),
+    story=_STORY,
     fed_by={"ticket.closed": ("ticket_id", "contacts", "reopens", "resolved"), **_REOPENED},
     left_out=(_UNRESOLVED, _OPEN, "Repeat contacts in another ticket: tickets are not linked."),
     corrections=(
@@ -87,6 +136,7 @@ RAPID_RESPONSE: Final = Meaning(
             0.934,
         ),
     ),
+    story=_STORY,
     fed_by={"ticket.closed": ("ticket_id", "first_response_seconds"), **_REOPENED},
     left_out=(
         (
@@ -113,6 +163,7 @@ RAPID_RESOLUTION: Final = Meaning(
             0.856,
         ),
     ),
+    story=_STORY,
     fed_by={
         "ticket.closed": ("ticket_id", "opened_at", "excluded_seconds", "resolved", "occurred_at"),
         **_REOPENED,
@@ -136,6 +187,7 @@ AUTOMATION: Final = Meaning(
             0.334,
         ),
     ),
+    story=_STORY,
     fed_by={"ticket.closed": ("ticket_id", "automated", "resolved"), **_REOPENED},
     left_out=(
         _UNRESOLVED,

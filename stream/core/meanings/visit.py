@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stream.core.kpi import Example, Meaning
+from stream.core.kpi import Example, Meaning, Told, told
 
 _CORRECTIONS: Final = (
     (
@@ -14,6 +14,20 @@ _CORRECTIONS: Final = (
 )
 _RUNNING: Final = "Visits that have not ended: there is no event for them."
 _ROBOTS: Final = "Nothing that the sender lets through: visits of robots must be left out there."
+
+_STORY: Final[tuple[Told, ...]] = (
+    told(
+        "Seven pages and a purchase by a new customer.",
+        "visit.ended",
+        "11:10",
+        visit_id="v1",
+        pages=7,
+        converted=True,
+        new_customer=True,
+    ),
+    told("Two pages, no purchase.", "visit.ended", "11:20", visit_id="v2", pages=2),
+    told("One page, which is the default.", "visit.ended", "11:30", visit_id="v3"),
+)
 
 CONVERSION: Final = Meaning(
     definition=(
@@ -29,6 +43,7 @@ CONVERSION: Final = Meaning(
             0.043,
         ),
     ),
+    story=_STORY,
     fed_by={"visit.ended": ("visit_id", "converted")},
     left_out=(_RUNNING, _ROBOTS, "Further goals in one visit: it converts once."),
     corrections=_CORRECTIONS,
@@ -49,6 +64,7 @@ ACQUISITION: Final = Meaning(
             0.431,
         ),
     ),
+    story=_STORY,
     fed_by={"visit.ended": ("visit_id", "new_customer")},
     left_out=(_RUNNING, _ROBOTS),
     corrections=_CORRECTIONS,
@@ -63,6 +79,7 @@ PAGES_PER_VISIT: Final = Meaning(
     examples=(
         Example("3,200 pages in 1,000 visits", {"visit_pages": 3_200, "visits": 1_000}, 3.2),
     ),
+    story=_STORY,
     fed_by={"visit.ended": ("visit_id", "pages")},
     left_out=(_RUNNING, _ROBOTS),
     corrections=_CORRECTIONS,

@@ -1,26 +1,28 @@
-"""The reference pages of ``docs/`` that follow from catalogues: ``python -m stream.reference``."""
+"""The pages of the KPIs: an index, and all that there is to say of each."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any, Final
+import json
+from collections.abc import Iterator
+from typing import Final
 
-from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.evaluate import worked
-from stream.core.event import OUTCOMES
-from stream.core.kpi import DERIVED, Example, Kpi
-from stream.core.schema import event_schema, rules_across_fields
-from stream.metrics.families import KpiFamily, families, gauge_of, kpi_families
+from stream.core.catalogue import LAYOUT, TOPICS
+from stream.core.evaluate import Evaluator, Wanted, worked
+from stream.core.kpi import DERIVED, STORY_DAY, Example, Kpi
+from stream.core.series import Sample
+from stream.core.settings import Settings
+from stream.core.shard import Shard
+from stream.core.timestamps import parse
+from stream.core.values import Values
+from stream.metrics.families import gauge_of, kpi_families
 
-_NOTE: Final = "<!-- Made by `python -m stream.reference`; change the code, not this page. -->"
+NOTE: Final = "<!-- Made by `python -m stream.reference`; change the code, not this page. -->"
 _BOUNDS: Final = {
     "wilson": "95% Wilson score interval",
     "nps": "95% adjusted Wald interval, clipped to ±100",
     "none": "none",
 }
+_STORY_ENDS: Final = f"{STORY_DAY}T12:00:00Z"
 _BETTER: Final = {"up": "higher", "down": "lower", "neither": "neither"}
 _COMPARABLE: Final = {
     "always": "in any window",
@@ -52,79 +54,6 @@ _LATE: Final = (
     "- A late event counts in the pane of its `occurred_at` as long as that pane is in the window,"
     " and corrects the value by so much. A repeated `event_id` within `dedupe` counts once."
 )
-_OUTCOMES: Final = {
-    "invalid": "Not JSON, empty, or against a rule below. Goes to the dead letters.",
-    "duplicate": "The topic accepted an event of this `event_id` within `dedupe` of event time.",
-    "future": "More than 60 s ahead of the worker's clock. Goes to the dead letters.",
-    "late": "Older than every window and than 7 days. Only counted: it still lies in its topic.",
-    "orphan": "Refers to an answer or a close that is not remembered. Goes to the dead letters.",
-    "accepted": "Counted in the KPIs.",
-}
-
-
-def events_page() -> str:
-    """Topics, event types, fields and rules."""
-    return "\n".join(_events()) + "\n"
-
-
-def _events() -> Iterator[str]:
-    yield from ("# Events", "", _NOTE, "")
-    yield (
-        "One JSON object (UTF-8) per Kafka record. The record key is the entity's id, so that all"
-        " events of an entity share a partition. `null` in an optional field means absent, unknown"
-        " fields are ignored, and a whole number may be written `1.0`. The JSON Schemas of"
-        " `schemas/` say the same to machines."
-    )
-    yield from ("", "## Outcomes", "")
-    yield "Every record has exactly one, looked at in this order and counted in `cx_events_total`."
-    yield from ("", "| outcome | meaning |", "| --- | --- |")
-    for outcome in OUTCOMES:
-        yield f"| `{outcome}` | {_OUTCOMES[outcome]} |"
-    for topic in TOPICS.values():
-        yield from ("", f"## `{topic.name}`")
-        for kind in topic.types:
-            yield from _event(kind.name, event_schema(kind), kind.key)
-    yield from ("", "## Rules across fields", "", "No JSON Schema of a field holds these.", "")
-    yield from ("| types | field | rule |", "| --- | --- | --- |")
-    for rule in rules_across_fields():
-        types = ", ".join(f"`{t}`" for t in rule.types)
-        yield f"| {types} | `{rule.path}` | {rule.text} |"
-
-
-def _event(name: str, schema: Mapping[str, Any], key: str) -> Iterator[str]:
-    yield from ("", f"### `{name}`", "", f"{schema['description']} Record key: `{key}`.", "")
-    yield from ("| field | required | values | meaning |", "| --- | --- | --- | --- |")
-    for field, rule in schema["properties"].items():
-        if field == "type":
-            continue
-        required = "yes" if field in schema["required"] else ""
-        yield f"| `{field}` | {required} | {_values(rule)} | {rule.get('description', '')} |"
-
-
-def _values(rule: Mapping[str, Any]) -> str:
-    """What a field may hold, in few words."""
-    if "$ref" in rule:
-        return "object"
-    if "anyOf" in rule:
-        said = " or ".join(_values(r) for r in rule["anyOf"] if r.get("type") != "null")
-        default = rule.get("default")
-        return said if default is None else f"{said}, default `{str(default).lower()}`"
-    if "enum" in rule:
-        return ", ".join(f"`{v}`" for v in rule["enum"])
-    kind = rule.get("type")
-    if kind == "string":
-        if rule.get("format") == "date-time":
-            return "RFC 3339 date-time"
-        if rule.get("pattern") == "^[A-Z]{3}$":
-            return "three capitals"
-        if "maxLength" in rule:
-            return f"text of {rule.get('minLength', 0)}–{rule['maxLength']} characters"
-        return "text"
-    if kind == "number":
-        whole = "whole number" if rule.get("multipleOf") == 1 else "number"
-        low, high = rule.get("minimum"), rule.get("maximum")
-        return f"{whole} {low:g} to {high:g}" if low is not None and high is not None else whole
-    return {"boolean": "true or false", "object": "object", None: "anything"}.get(kind, str(kind))
 
 
 def kpis_page() -> str:
@@ -133,7 +62,7 @@ def kpis_page() -> str:
 
 
 def _kpis() -> Iterator[str]:
-    yield from ("# KPIs", "", _NOTE, "")
+    yield from ("# KPIs", "", NOTE, "")
     yield (
         "Each KPI is a formula over integer counters. A window's value is made of the panes in the"
         " window, for every rollup. Without contributions there is no value: the gauge is absent,"
@@ -162,7 +91,7 @@ def kpi_page(kpi: Kpi) -> str:
 
 def _kpi(kpi: Kpi) -> Iterator[str]:
     meaning = kpi.meaning
-    yield from (f"# {kpi.title} (`{kpi.id}`)", "", _NOTE, "", kpi.help, "")
+    yield from (f"# {kpi.title} (`{kpi.id}`)", "", NOTE, "", kpi.help, "")
     yield from ("[All KPIs](../kpis.md)", "", "## Definition", "", meaning.definition, "")
     yield from ("```text", f"{kpi.id} = {kpi.formula}", "```", "")
     yield from ("| in the formula | is |", "| --- | --- |")
@@ -184,6 +113,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for example in meaning.examples:
         yield _example(kpi, example)
+    yield from _story(kpi)
     yield from ("", "## Bounds", "", _BOUNDS_MEAN[kpi.bounds])
     yield from ("", "## What is left out", "", *(f"- {text}" for text in meaning.left_out))
     yield from ("", "## Events and fields", "", "| event | fields |", "| --- | --- |")
@@ -204,8 +134,57 @@ def _example(kpi: Kpi, example: Example) -> str:
 
 
 def _shown(number: float) -> str:
-    """Four significant digits."""
-    return f"{number:.4g}".replace("-", "−")
+    """Four significant digits, or more before the point."""
+    text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    return text.replace("-", "−")
+
+
+def story_lines(kpi: Kpi) -> list[str]:
+    """The records of the KPI's story, as they would lie in a file."""
+    return [
+        json.dumps({"event_id": f"e{number}", **told.event}, ensure_ascii=False)
+        for number, told in enumerate(kpi.meaning.story, start=1)
+    ]
+
+
+def story_sample(kpi: Kpi) -> Sample:
+    """The KPI's total of an hour at the end of its story, by the core."""
+    settings = Settings(rollups=((),))
+    at = parse(_STORY_ENDS)
+    shard = Shard(settings, Values(settings), event_time=True, until=at)
+    refused = shard.ingest(None, [line.encode() for line in story_lines(kpi)])
+    if refused:
+        raise ValueError(f"{kpi.id}: {refused[0].reason}")
+    shard.advance(at)
+    shard.fold(at)
+    wanted = {"1h": Wanted(frozenset({kpi.id}))}
+    found = Evaluator(settings).evaluate([shard.share()], at, wanted).samples
+    return next(s for s in found if s.kpi == kpi.id and s.value is not None)
+
+
+def _story(kpi: Kpi) -> Iterator[str]:
+    sample = story_sample(kpi)
+    yield from ("", "## A stream, record by record", "", "```json", *story_lines(kpi), "```", "")
+    for number, told in enumerate(kpi.meaning.story, start=1):
+        yield f"{number}. {told.does}"
+    labels = "".join(f" in {value}" for _, value in sample.labels)
+    sides = (
+        ""
+        if sample.numerator is None or sample.denominator is None
+        else f", which is {sample.numerator:,g} / {sample.denominator:,g}"
+        + (f" · {kpi.scale:g}" if kpi.scale != 1 else "")
+    )
+    bounds = (
+        ""
+        if sample.lower is None or sample.upper is None
+        else f", with bounds of {_shown(sample.lower)} to {_shown(sample.upper)}"
+    )
+    yield ""
+    yield (
+        f"At noon the total of the last hour{labels} is **{_shown(sample.value or 0.0)}**"
+        f"{sides}{bounds}. `cxkpi replay FILE --at {_STORY_ENDS}` says the same of a file with"
+        " these records."
+    )
 
 
 def _gauges(kpi: Kpi) -> Iterator[str]:
@@ -296,46 +275,3 @@ def _alert(kpi: Kpi) -> Iterator[str]:
         f'summary = "{kpi.title} is {side} {kpi.meaning.alert_at:g}."',
         "```",
     )
-
-
-def metrics_page() -> str:
-    """Every metric family of a worker."""
-    return "\n".join(_metrics()) + "\n"
-
-
-def _metrics() -> Iterator[str]:
-    yield from ("# Metrics", "", _NOTE, "")
-    yield (
-        "A worker serves these at `/metrics`. A KPI's series carry `window` and the labels of their"
-        " rollup, no others: the total has neither `channel` nor `region`. To sum over shares or"
-        " make ratios of your own, use `_numerator` and `_denominator`. A series is shown by one"
-        " worker at a time, but for `cx_benchmark`, which every worker shows: take"
-        " `max by (kpi, industry) (cx_benchmark)`."
-    )
-    found = families(KPIS)
-    for title, wanted in (("KPIs", True), ("The worker", False)):
-        yield from ("", f"## {title}", "", "| metric | type | labels | meaning |")
-        yield "| --- | --- | --- | --- |"
-        for family in found:
-            if isinstance(family, KpiFamily) == wanted:
-                labels = ", ".join(f"`{label}`" for label in family.labels)
-                yield f"| `{family.name}` | {family.kind} | {labels} | {family.help} |"
-
-
-PAGES: Final[dict[str, Callable[[], str]]] = {
-    "events.md": events_page,
-    "kpis.md": kpis_page,
-    "metrics.md": metrics_page,
-    **{f"kpis/{kpi.id}.md": partial(kpi_page, kpi) for kpi in KPIS.values()},
-}
-
-
-def main(folder: Path) -> None:
-    """Write all pages."""
-    (folder / "kpis").mkdir(exist_ok=True)
-    for name, page in PAGES.items():
-        (folder / name).write_text(page())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
