@@ -16,7 +16,7 @@ from stream.config.errors import ConfigError, Path, Problem, key_path
 from stream.config.model import Config, SinkConfig
 from stream.config.positions import Positions
 from stream.config.refusals import refusals
-from stream.config.toml import read_toml
+from stream.config.toml import is_file, read_toml
 
 DEFAULT_FILE: Final = "cxkpi.toml"
 #: What a command talks to, and so needs the secrets of.
@@ -91,7 +91,7 @@ def _hold_figures(config: Config, folder: FilePath, source: _Source) -> list[Pro
     if config.benchmarks is None:
         return []
     path = folder / config.benchmarks
-    if not path.is_file():
+    if not is_file(str(path)):
         return [source.problem((("benchmarks",), f"there is no file {path}"))]
     try:
         config.hold_figures(read_benchmarks(str(path)))

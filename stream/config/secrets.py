@@ -13,6 +13,7 @@ from stream.config.checks import Finding
 from stream.config.environment import PASSWORD
 from stream.config.fields import ADDRESS, is_address
 from stream.config.model import Config, KafkaConfig, SinkConfig
+from stream.config.toml import is_file
 
 #: A secret file that is longer is some other file.
 LONGEST_SECRET: Final = 65_536
@@ -62,7 +63,7 @@ def fetch_for_kafka(
     missing = [
         (key, name)
         for key in _CERTIFICATES
-        if (name := getattr(kafka, key)) is not None and not FilePath(name).is_file()
+        if (name := getattr(kafka, key)) is not None and not is_file(name)
     ]
     yield from ((("kafka", key), f"there is no file {name}") for key, name in missing)
     if not missing and kafka.uses_tls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 import tomllib
 from pathlib import Path as FilePath
@@ -9,6 +10,11 @@ from typing import Any
 
 from stream.config.errors import ConfigError, Problem
 from stream.config.positions import Positions
+
+
+def is_file(name: str) -> bool:
+    """Whether there is such a file, also of names that are too long for the system."""
+    return os.path.isfile(name)  # noqa: PTH113 - pathlib raises for such names
 
 
 def read_toml(name: str) -> tuple[Positions, dict[str, Any]]:

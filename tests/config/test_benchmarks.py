@@ -167,6 +167,15 @@ def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(
         assert problem.startswith(f"{tmp_path / 'figures.toml'}{line}")
 
 
+@pytest.mark.parametrize("name", ["figures.toml", ".", "x" * 900])
+def test_a_file_that_is_none_is_a_mistake_of_the_key(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "cxkpi.toml"
+    config.write_text(f'benchmarks = "{name}"\n')
+    with pytest.raises(ConfigError) as refusal:
+        load(config, {}, needs=())
+    assert str(refusal.value) == f"{config}:1: benchmarks: there is no file {tmp_path / name}"
+
+
 def test_bytes_that_are_no_text_are_a_mistake_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"figures\.toml:1: not UTF-8$"):
         loaded(tmp_path, b"\xff")

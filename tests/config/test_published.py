@@ -50,6 +50,7 @@ BETWEEN_KEYS = {
     "an emotion on both sides",
     "certificates without encryption",
     "certificates that aren't there",
+    "a certificate whose name is too long for the system",
     "a login without name and password",
     "a flush that outlasts its transaction",
     "a webhook without address",

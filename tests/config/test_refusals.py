@@ -325,6 +325,11 @@ CASES: list[tuple[str, str, list[str]]] = [
         ["3: kafka.ssl_cafile: there is no file ca.pem"],
     ),
     (
+        "a certificate whose name is too long for the system",
+        '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "' + "x" * 900 + '"\n',
+        ["3: kafka.ssl_cafile: there is no file " + "x" * 900],
+    ),
+    (
         "a login without name and password",
         '[kafka]\nsecurity_protocol = "SASL_SSL"\n',
         [
