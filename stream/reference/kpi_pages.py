@@ -99,8 +99,8 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
         counter = LAYOUT.counters.get(term.column)
         yield f"| {term.words} | {DERIVED[term.column] if counter is None else counter.help} |"
     yield from ("", "| | |", "| --- | --- |")
-    low = "−∞" if kpi.lowest is None else f"{kpi.lowest:g}"
-    high = "∞" if kpi.highest is None else f"{kpi.highest:g}"
+    low = "−∞" if kpi.lowest is None else _shown(kpi.lowest)
+    high = "∞" if kpi.highest is None else _shown(kpi.highest)
     yield f"| unit | {kpi.unit} |"
     yield f"| range | {low} to {high} |"
     yield f"| better | {_BETTER[kpi.good]} |"

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from stream.core.catalogue import KPIS
+from stream.core.kpi import Kpi
 from stream.core.settings import Settings
 from stream.dashboards.overview import overview
 from stream.metrics.families import gauge_of
 from stream.metrics.view import WorkerView
+from stream.reference.kpi_pages import benchmark_query, sum_query
 from tests.dashboards.queries import choices, run
 from tests.fixtures.prometheus import Prometheus, PrometheusTools
 from tests.metrics.serving import serving
@@ -100,6 +102,15 @@ def test_variables_offer_what_the_worker_has(prometheus: Prometheus) -> None:
     assert choices(prometheus, DOCUMENT, "channel") == {"chat", "email", "phone"}
     assert choices(prometheus, DOCUMENT, "region") == {"north", "south"}
     assert choices(prometheus, DOCUMENT, "industry") == {"retail", "insurance"}
+
+
+@pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
+def test_the_queries_of_a_kpis_page_find_what_they_say(prometheus: Prometheus, kpi: Kpi) -> None:
+    query, _ = sum_query(kpi)
+    assert len(prometheus.query(query)) == 1
+    if kpi.comparable == "always":
+        far = prometheus.query(benchmark_query(kpi))
+        assert {series.labels["industry"] for series in far} == {"retail", "insurance"}
 
 
 def test_benchmarks_are_one_line_for_each_industry_chosen(prometheus: Prometheus) -> None:
