@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -15,6 +15,10 @@ SHORTEST_MEMORY = 7 * DAY
 
 #: Label names that belong to the product and can't be dimensions.
 RESERVED_LABELS = frozenset({"window", "quantile", "currency", "rule", "severity", "kpi"})
+
+
+#: What a rule for missing input watches in place of a KPI: seconds since the latest event.
+INPUT = "input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An alert rule: a threshold (``above``, ``below``) or a spike (``baseline``, ``factor``)."""
+    """An alert rule: a threshold, a spike (``baseline``, ``factor``) or missing input (``topic``).
+
+    Where input is missed, ``kpi`` is ``INPUT``, ``by`` the label ``topic`` and ``above`` the
+    seconds that may pass without an event.
+    """
 
     name: str
     kpi: str
@@ -60,6 +68,16 @@ class Rule:
     severity: str = "warning"
     summary: str = ""
     runbook_url: str = ""
+    #: How many alerts can be pending or firing at a time; one more tells of further series.
+    max_series: int = 100
+    #: The topic (without prefix) whose events are missed; empty for a rule that watches a KPI.
+    topic: str = ""
+
+    @classmethod
+    def missing_input(cls, name: str, topic: str, absent_for_ms: int, **more: Any) -> Rule:
+        """A rule for a topic from which no event was accepted for so long."""
+        seconds = absent_for_ms / SECOND
+        return cls(name, INPUT, "", ("topic",), above=seconds, topic=topic, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,8 @@ class Settings:
     )
     health_weights: dict[str, float] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    #: The address of Grafana, for links in alerts; empty where there is none.
+    dashboard_url: str = ""
 
     @property
     def memory_ms(self) -> int:

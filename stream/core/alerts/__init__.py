@@ -4,7 +4,7 @@
 ``step`` does so for one series. States are plain structs that survive any number of restarts.
 """
 
-from stream.core.alerts.change import Change, Contributor, Phase, Target, rfc3339
+from stream.core.alerts.change import Change, Contributor, Phase, Rest, Target, Trend, rfc3339
 from stream.core.alerts.evaluate import evaluate
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
 from stream.core.alerts.rules import PreparedRule, RuleSet, needed
@@ -16,9 +16,11 @@ __all__ = [
     "Contributor",
     "Phase",
     "PreparedRule",
+    "Rest",
     "RuleSample",
     "RuleSet",
     "Target",
+    "Trend",
     "evaluate",
     "needed",
     "rfc3339",

@@ -19,8 +19,10 @@ Target = Literal["inactive", "pending", "firing", "resolved"]
 class Contributor(msgspec.Struct, frozen=True):
     """A sub-series and what it adds to the difference between the alert's value and its reference.
 
-    ``contribution`` is in the KPI's own unit. The reference is the threshold, or for a spike the
-    usual value. Over sub-series that make up the whole, the contributions sum to the difference.
+    ``contribution`` is in the KPI's own unit, and ``mix`` + ``rate``: what comes from its share of
+    the whole being another than before, and what from its own value being another. ``share`` and
+    ``share_before`` are parts of the denominator (0 to 1). What was before is None where the
+    reference is the threshold.
     """
 
     labels: dict[str, str]
@@ -28,6 +30,38 @@ class Contributor(msgspec.Struct, frozen=True):
     value: float | None = None
     numerator: float | None = None
     denominator: float | None = None
+    mix: float = 0.0
+    rate: float = 0.0
+    before: float | None = None
+    share: float | None = None
+    share_before: float | None = None
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """All sub-series that are not listed, together; so the list sums to the whole difference.
+
+    What carries no label of the sub-series is in it too.
+    """
+
+    contribution: float
+    mix: float = 0.0
+    rate: float = 0.0
+    #: How many sub-series these are.
+    series: int = 0
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """Where the value is going: its newest part against the window as a whole.
+
+    ``change`` is the value over the newest part of the window less that of the window, in the
+    KPI's unit; ``part`` is that part's length, such as ``15m``. It is ``steady`` where the 95%
+    interval of the newest part holds the window's value; without bounds, where the change is
+    within 1% of that value.
+    """
+
+    direction: Literal["rising", "falling", "steady"]
+    change: float
+    part: str
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -37,6 +71,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     Times are RFC 3339 in UTC: ``started_at`` is the first evaluation beyond the threshold,
     ``changed_at`` the evaluation that made the change. ``threshold`` is the one in effect, for a
     spike factor × usual value; None if there was none for want of data.
+
+    ``kpi`` is ``input`` where events of a topic are missing (value and threshold are seconds, the
+    label is the topic) and ``series`` where a rule has more series than it may have alerts for
+    (value and threshold are numbers of series).
+
+    ``baseline`` is the usual value, that of ``baseline_window``, scaled to the window where the KPI
+    grows with it. ``reference`` is what ``contributors`` and ``rest`` sum up the difference to: the
+    baseline, where there is none the threshold, and for a count without baseline 0.
     """
 
     id: str
@@ -57,8 +99,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     changed_at: str
     explanation: str = ""
     contributors: tuple[Contributor, ...] = ()
+    rest: Rest | None = None
+    reference: float | None = None
+    baseline: float | None = None
+    baseline_window: str = ""
+    trend: Trend | None = None
     summary: str = ""
     runbook_url: str = ""
+    dashboard_url: str = ""
 
     @property
     def key(self) -> bytes:
