@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertStates, RuleSet, evaluate, needed
+from stream.core.alerts import AlertStates, Closer, RuleSet, evaluate, wanted, with_input
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
 from stream.core.series import Evaluation
-from stream.core.settings import SECOND, Rule, Settings
+from stream.core.settings import SECOND, Settings
 from stream.core.state import StateRefused
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed
@@ -43,14 +42,18 @@ class Desk:
         #: Evaluations of the rules that were left out.
         self.skipped = 0
         kpis = {kpi.id for kpi in KPIS.values() if kpi.topic == topic}
-        own_rules = tuple(rule for rule in settings.rules if rule.kpi in kpis)
+        own_rules = tuple(
+            rule for rule in settings.rules if rule.kpi in kpis or rule.topic == topic
+        )
         self._every = settings.evaluate_ms
         self._kafka = kafka
         self._names = names
         self._evaluator = Evaluator(settings)
         self._rules = RuleSet.of(replace(settings, rules=own_rules), KPIS)
         self._for_gauges = {w.label: Wanted(frozenset(kpis)) for w in settings.windows}
-        self._for_rules = _wanted(own_rules)
+        self._own_rules = own_rules
+        self._for_rules = wanted(own_rules, settings.rollups)
+        self._closer = Closer(settings)
         self._kept_for_gauges = self._evaluator.active_sums()
         self._kept_for_rules = self._evaluator.active_sums()
         self._evaluated_beats = -1
@@ -98,10 +101,11 @@ class Desk:
 
     async def _run_rules_at(self, at: int, alert_log: AlertLog) -> bool:
         """Evaluate the rules at one time; False where the outcome could not be written."""
-        evaluation = self._evaluator.evaluate(
-            self.family.shares(at), at, self._for_rules, self._kept_for_rules
-        )
-        states, changes = evaluate(self._rules, self.states, evaluation, at)
+        shares = self.family.shares(at)
+        evaluation = self._evaluator.evaluate(shares, at, self._for_rules, self._kept_for_rules)
+        evaluation = with_input(evaluation, self._own_rules, *self._events())
+        look = self._closer.at(shares, at)
+        states, changes = evaluate(self._rules, self.states, evaluation, at, look)
         if changes or states.alerts != self.states.alerts:
             try:
                 await alert_log.write(states, changes)
@@ -111,6 +115,13 @@ class Desk:
                 return False
         self.states = states
         return True
+
+    def _events(self) -> tuple[dict[str, int], int | None]:
+        """When the family's topic had its latest event, and any topic its first (ms)."""
+        beats = self.family.beats()
+        clocks = [beat.clock for beat in beats if beat.clock is not None]
+        firsts = [beat.first for beat in beats if beat.first is not None]
+        return {self.topic: max(clocks)} if clocks else {}, min(firsts, default=None)
 
     async def _take_over(self, now: int) -> AlertLog | None:
         """Take over the alerts' state; None where that is not possible yet."""
@@ -133,11 +144,3 @@ class Desk:
         if self._alert_log is not None:
             alert_log, self._alert_log = self._alert_log, None
             await alert_log.close()
-
-
-def _wanted(rules: tuple[Rule, ...]) -> Mapping[str, Wanted]:
-    """What the rules need, by window; finer rollups too, for what moved an alert."""
-    kpis: dict[str, set[str]] = {}
-    for kpi, window, _ in needed(rules):
-        kpis.setdefault(window, set()).add(kpi)
-    return {window: Wanted(frozenset(names)) for window, names in kpis.items()}

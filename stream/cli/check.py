@@ -13,6 +13,7 @@ import click
 
 from stream.cli.configured import config_option
 from stream.config import AlertConfig, Benchmark, Config, ConfigError, SinkConfig, durations, load
+from stream.config.alerts import warnings
 
 
 @click.command()
@@ -117,6 +118,7 @@ def _summary(config: Config) -> dict[str, Any]:
         "alerts": [
             {"name": a.name, "severity": a.severity, "rule": _rule(a)} for a in config.alerts
         ],
+        "warnings": _warnings(config),
         "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
     }
 
@@ -135,9 +137,19 @@ def _text(config: Config, becomes: dict[str, Any] | None) -> str:
         *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
+    lines += [("warning", warning) for warning in _warnings(config)]
     lines += [("state", line) for line in _state_lines(becomes)]
     verdict = ["ok"] if becomes is None or becomes["ok"] else []
     return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), *verdict])
+
+
+def _warnings(config: Config) -> list[str]:
+    """What is allowed but can hardly be meant."""
+    return [
+        f"alert[{number}].{key}: {words}"
+        for number, alert in enumerate(config.alerts)
+        for key, words in warnings(alert)
+    ]
 
 
 def _state_lines(becomes: dict[str, Any] | None) -> list[str]:
@@ -156,7 +168,10 @@ def _figure(figure: Benchmark) -> str:
 
 
 def _rule(alert: AlertConfig) -> str:
-    parts = [alert.kpi, durations.label(alert.window_ms)]
+    if alert.topic is not None:
+        absent, waits = (durations.label(ms or 0) for ms in (alert.absent_for_ms, alert.for_ms))
+        return f"no event of {alert.topic} for {absent}" + (f" for {waits}" if alert.for_ms else "")
+    parts = [alert.kpi or "", durations.label(alert.window_ms or 0)]
     if alert.by:
         parts.append(f"by {', '.join(alert.by)}")
     if alert.above is not None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from stream.config import durations
-from stream.config.errors import Path, shown
+from stream.config.alerts import alert_findings
+from stream.config.errors import Path, rollup, shown
 from stream.config.fields import ADDRESS, is_address
-from stream.config.kpis import NO_SPIKES
 from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
 from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import RESERVED_LABELS
@@ -24,8 +24,9 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _windows(config)
     yield from _emotions(config)
     yield from _kafka(config.kafka)
+    yield from _dashboard(config.dashboard.url)
     for index, alert in enumerate(config.alerts):
-        for key, message in _alert(config, alert):
+        for key, message in alert_findings(config, alert):
             yield ("alert", index, *filter(None, [key])), message
     for index, sink in enumerate(config.sinks):
         for key, message in _sink(sink):
@@ -48,16 +49,16 @@ def _dimensions(config: Config) -> Iterator[Finding]:
         yield ("dimensions",), f"must have at most {MAX_ENTRIES} entries: no event has more labels"
     for index in _repeated(config.dimensions):
         yield ("dimensions", index), f"{shown(config.dimensions[index])} stands there twice"
-    for index, rollup in enumerate(config.rollups):
-        for place, name in enumerate(rollup):
+    for index, names in enumerate(config.rollups):
+        for place, name in enumerate(names):
             if name not in config.dimensions:
                 allowed = ", ".join(config.dimensions) or "none"
                 message = f"{shown(name)} is not one of the dimensions; allowed: {allowed}"
                 yield ("rollups", index, place), message
-        for place in _repeated(rollup):
-            yield ("rollups", index, place), f"{shown(rollup[place])} stands there twice"
+        for place in _repeated(names):
+            yield ("rollups", index, place), f"{shown(names[place])} stands there twice"
     for index in _repeated([tuple(sorted(r)) for r in config.rollups]):
-        yield ("rollups", index), f"{_rollup(config.rollups[index])} stands there twice"
+        yield ("rollups", index), f"{rollup(config.rollups[index])} stands there twice"
     if not config.rollups:
         yield ("rollups",), "must have at least one entry; [] is the total"
 
@@ -110,56 +111,15 @@ def _kafka(kafka: KafkaConfig) -> Iterator[Finding]:
         yield ("kafka", "flush"), "must be at most half of transaction_timeout"
 
 
-def _alert(config: Config, alert: AlertConfig) -> Iterator[tuple[str, str]]:
-    sizes = {w.size_ms: w.label for w in config.windows}
-    windows, label = ", ".join(sizes.values()), durations.label(alert.window_ms)
-    if alert.window_ms not in sizes:
-        yield "window", f'there is no window "{label}"; allowed: {windows}'
-    if set(alert.by) not in [set(r) for r in config.rollups] or len(set(alert.by)) != len(alert.by):
-        rollups = ", ".join(map(_rollup, config.rollups))
-        yield "by", f"{_rollup(alert.by)} is not one of the rollups; allowed: {rollups}"
-    spike = [k for k in ("baseline_ms", "factor") if getattr(alert, k) is not None]
-    thresholds = [k for k in ("above", "below") if getattr(alert, k) is not None]
-    if spike:
-        yield from _spike(alert, thresholds, sizes)
-    elif len(thresholds) != 1:
-        found = "both are there" if thresholds else "none is there"
-        yield "", f"needs exactly one of above, below, or baseline with factor; {found}"
-    else:
-        yield from _clear(alert)
-
-
-def _clear(alert: AlertConfig) -> Iterator[tuple[str, str]]:
-    if alert.clear is None:
+def _dashboard(url: str) -> Iterator[Finding]:
+    if not url:
         return
-    if alert.above is not None and alert.clear > alert.above:
-        yield "clear", f"must be at most above ({alert.above:g}), not {alert.clear:g}"
-    if alert.below is not None and alert.clear < alert.below:
-        yield "clear", f"must be at least below ({alert.below:g}), not {alert.clear:g}"
-
-
-def _spike(
-    alert: AlertConfig, thresholds: list[str], sizes: dict[int, str]
-) -> Iterator[tuple[str, str]]:
-    for key in thresholds:
-        yield key, f"does not go with baseline and factor; use {key}, or these two"
-    if alert.clear is not None:
-        yield "clear", "does not go with baseline: a spike ends at factor × the usual value"
-    if alert.kpi in NO_SPIKES:
-        yield "kpi", f"{alert.kpi} can be negative, which has no factor; use above or below"
-    if alert.factor is None:
-        yield "factor", "is missing; baseline needs it"
-    elif alert.factor == 1:
-        yield "factor", "must be more than 1 for a rise or less than 1 for a fall"
-    if alert.baseline_ms is None:
-        yield "baseline", "is missing; factor needs it"
-        return
-    longer = ", ".join(label for ms, label in sizes.items() if ms > alert.window_ms) or "none"
-    label = durations.label(alert.baseline_ms)
-    if alert.baseline_ms <= alert.window_ms:
-        yield "baseline", f'must be longer than the window, not "{label}"; allowed: {longer}'
-    elif alert.baseline_ms not in sizes:
-        yield "baseline", f'there is no window "{label}"; allowed: {longer}'
+    if not is_address(url):
+        yield ("dashboard", "url"), f"must be {ADDRESS.words}"
+    elif "@" in urlsplit(url).netloc:
+        yield ("dashboard", "url"), "a password does not belong in the file, nor in a link"
+    elif "?" in url or "#" in url:
+        yield ("dashboard", "url"), "must be the address of Grafana itself, without ? and #"
 
 
 def _sink(sink: SinkConfig) -> Iterator[tuple[str, str]]:
@@ -183,10 +143,6 @@ def _sink(sink: SinkConfig) -> Iterator[tuple[str, str]]:
         yield key, f"only one of url, url_env, url_file is allowed; {urls[0]} is there already"
     for key in secrets[1:]:
         yield key, "only one of secret_env, secret_file is allowed"
-
-
-def _rollup(names: Sequence[str]) -> str:
-    return "[" + ", ".join(f'"{n}"' for n in names) + "]"
 
 
 def _repeated(values: Sequence[object]) -> list[int]:

@@ -35,6 +35,11 @@ def shown(value: object) -> str:
     return printable if len(printable) <= _LONGEST_SHOWN else printable[:_LONGEST_SHOWN] + "…"
 
 
+def rollup(names: Sequence[str]) -> str:
+    """Write a rollup as it stands in the file: ``["channel", "region"]``."""
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
 def suggestion(word: str, allowed: Iterable[str]) -> str:
     """Name the nearest of the allowed words, where one is near, and all of them."""
     words = list(allowed)

@@ -1,4 +1,4 @@
-"""Which KPIs a rule may watch."""
+"""Which KPIs and topics a rule may watch."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def kpi_ids() -> list[str]:
     from stream.core import catalogue
 
     return list(catalogue.KPIS)
+
+
+def topic_names() -> list[str]:
+    """The names of all source topics, without prefix."""
+    from stream.core import catalogue
+
+    return list(catalogue.TOPICS)

@@ -24,7 +24,7 @@ from stream.config.fields import (
     TopicPart,
     Whole,
 )
-from stream.config.kpis import kpi_ids
+from stream.config.kpis import kpi_ids, topic_names
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 
 #: A window has at most so many panes.
@@ -199,15 +199,30 @@ class HealthConfig(Table):
     """Weight of each signal; 1 where it isn't named, 0 leaves the signal out."""
 
 
+class DashboardConfig(Table):
+    """Where the dashboards are, for the links in alerts."""
+
+    url: Annotated[Text, Form("|" + ADDRESS.pattern, ADDRESS.words)] = ""
+    """Address of Grafana, with its path if it has one; without it alerts carry no link."""
+
+
 class AlertConfig(Table):
-    """An alert rule: a threshold (`above` or `below`), or a spike (`baseline` and `factor`)."""
+    """An alert rule: on a KPI, a threshold (`above` or `below`) or a spike (`baseline`, `factor`);
+    or on missing input (`topic` and `absent_for`).
+    """
 
     name: OneLine
     """Name of the rule, unique; the label `rule`."""
-    kpi: Annotated[Text, OneOf(kpi_ids, "KPI")]
+    kpi: Annotated[Text, OneOf(kpi_ids, "KPI")] | None = None
     """The KPI that is watched."""
-    window_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="window")
+    window_ms: Annotated[int, Duration(SECOND, 366 * DAY)] | None = Field(None, alias="window")
     """Size of the window that is watched, one of the `[[window]]`."""
+    topic: Annotated[Text, OneOf(topic_names, "topic")] | None = None
+    """In place of a KPI: the topic whose events are missed, without prefix."""
+    absent_for_ms: Annotated[int, Duration(SECOND, 366 * DAY)] | None = Field(
+        None, alias="absent_for"
+    )
+    """The alert is on while the topic's latest event is longer ago than this."""
     by: tuple[SnakeCase, ...] = ()
     """A rollup; the rule has one alert for each of its series."""
     above: Number | None = None
@@ -232,8 +247,12 @@ class AlertConfig(Table):
     """More than 1: a rise beyond factor × the usual value; less than 1: a fall below it."""
     severity: Annotated[Text, _SEVERITY] = "warning"
     """How bad it is, up to 64 characters, such as `critical`; the label `severity`."""
+    max_series: Annotated[Whole, Between(1, 10_000)] = 100
+    """How many alerts of the rule can be pending or firing at a time. When more series are beyond,
+    one alert more, without labels, says how many and which."""
     summary: Text = ""
-    """One sentence for who gets the alert."""
+    """One sentence for who gets the alert, with fields such as `{value}`: see `docs/alerts.md`. A
+    brace that is meant is doubled."""
     runbook_url: Annotated[Text, Form("|" + ADDRESS.pattern, ADDRESS.words)] = ""
     """What to do about it, an address."""
 
@@ -319,6 +338,7 @@ class Config(Table):
     ticket: TicketConfig = Field(default_factory=TicketConfig)
     emotion: EmotionConfig = Field(default_factory=EmotionConfig)
     health: HealthConfig = Field(default_factory=HealthConfig)
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     windows: tuple[WindowConfig, ...] = Field(
         tuple(
             WindowConfig(size=durations.label(w.size_ms), pane=durations.label(w.pane_ms))
@@ -358,14 +378,26 @@ class Config(Table):
             negative_emotions=frozenset(e.casefold() for e in self.emotion.negative),
             health_weights=dict(self.health.weights),
             rules=tuple(self._rule(a) for a in self.alerts),
+            dashboard_url=self.dashboard.url,
         )
 
     def _rule(self, alert: AlertConfig) -> Rule:
+        if alert.topic is not None:
+            return Rule.missing_input(
+                alert.name,
+                alert.topic,
+                alert.absent_for_ms or 0,
+                for_ms=alert.for_ms,
+                keep_firing_for_ms=alert.keep_firing_for_ms,
+                severity=alert.severity,
+                summary=alert.summary,
+                runbook_url=alert.runbook_url,
+            )
         rollup = next((r for r in self.rollups if set(r) == set(alert.by)), alert.by)
         return Rule(
             name=alert.name,
-            kpi=alert.kpi,
-            window=durations.label(alert.window_ms),
+            kpi=alert.kpi or "",
+            window=durations.label(alert.window_ms or 0),
             by=rollup,
             above=alert.above,
             below=alert.below,
@@ -380,4 +412,5 @@ class Config(Table):
             severity=alert.severity,
             summary=alert.summary,
             runbook_url=alert.runbook_url,
+            max_series=alert.max_series,
         )

@@ -136,6 +136,8 @@ class Kpi:
     highest: float | None = None
     #: Whether the value grows with the window, so that a baseline must be scaled to compare.
     grows_with_window: bool = False
+    #: Whether values over windows of different sizes can be compared, scaled where they grow.
+    compares_across_windows: bool = True
     #: Whether a published figure of other companies can be set beside it: in any window, only in a
     #: window as long as the period of the figure, or never (amounts and counts).
     comparable: Comparable = "always"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed
+from stream.core.alerts import AlertStates, Change, Look, RuleSet, evaluate, wanted, with_input
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation
-from stream.core.settings import Settings
+from stream.core.settings import SECOND, Settings
 
 NEVER = range(0)
+NO_EVENTS: Mapping[str, int] = {}
 
 
 class AlertReplay:
@@ -27,21 +28,14 @@ class AlertReplay:
         self._settings = settings
         self._rules = RuleSet.of(settings, kpis)
         self._states = AlertStates()
+        self._wanted = wanted(settings.rules, settings.rollups)
         self._settled_after = _settled_after(settings)
         self.changes: list[Change] = []
 
     @property
     def wanted(self) -> dict[str, Wanted]:
         """What the rules need of an evaluation, by window label; at least that."""
-        windows: dict[str, tuple[set[str], set[tuple[str, ...]]]] = {}
-        for kpi, window, by in needed(self._settings.rules):
-            kpis, rollups = windows.setdefault(window, (set(), set()))
-            kpis.add(kpi)
-            rollups.update(r for r in self._settings.rollups if tuple(sorted(r)) == by)
-        return {
-            window: Wanted(frozenset(kpis), frozenset(rollups))
-            for window, (kpis, rollups) in windows.items()
-        }
+        return self._wanted
 
     def evaluations_due(self, previous: int | None, t: int) -> range:
         """The times at which to evaluate before event time moves from ``previous`` to ``t`` (ms).
@@ -59,9 +53,21 @@ class AlertReplay:
             return NEVER
         return self._multiples(last, last + 1)
 
-    def take(self, evaluation: Evaluation) -> None:
-        """Run the rules over an evaluation that was due."""
-        self._states, changes = evaluate(self._rules, self._states, evaluation, evaluation.at)
+    def take(
+        self,
+        evaluation: Evaluation,
+        look: Look | None = None,
+        latest: Mapping[str, int] = NO_EVENTS,
+        first: int | None = None,
+    ) -> None:
+        """Run the rules over an evaluation that was due.
+
+        ``look`` gives what changes say beyond their samples. ``latest`` is the greatest
+        ``occurred_at`` (ms) by topic, ``first`` the earliest ever, for rules that miss input.
+        """
+        now = evaluation.at
+        evaluation = with_input(evaluation, self._settings.rules, latest, first)
+        self._states, changes = evaluate(self._rules, self._states, evaluation, now, look)
         self.changes.extend(changes)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -96,9 +102,12 @@ def row(change: Change) -> dict[str, Any]:
 def _settled_after(settings: Settings) -> int:
     """How long after the latest event every alert has come to rest, in ms.
 
-    Without events, a value moves only as carts time out and panes leave the longest window; from
-    then on the longest ``for`` and ``keep_firing_for`` bring each alert where it stays.
+    Without events, a value moves only as carts time out, panes leave the longest window and topics
+    become silent for too long; from then on the longest ``for`` and ``keep_firing_for`` bring each
+    alert where it stays.
     """
     moving = settings.cart_timeout_ms + max(w.size_ms + w.pane_ms for w in settings.windows)
+    silent = max((round((r.above or 0) * SECOND) for r in settings.rules if r.topic), default=0)
+    moving = max(moving, silent)
     waiting = max((r.for_ms + r.keep_firing_for_ms for r in settings.rules), default=0)
     return moving + waiting + 3 * settings.evaluate_ms

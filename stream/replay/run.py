@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stream.core.alerts import Closer
 from stream.core.decode import occurred_at
 from stream.core.evaluate import Evaluator, Share
 from stream.core.event import OUTCOMES
@@ -53,6 +54,7 @@ class Replay:
     ) -> None:
         self._shard = Shard(settings, Values(settings), event_time=True, until=at)
         self._evaluator = Evaluator(settings)
+        self._closer = Closer(settings)
         self._at = at
         self._alerts = AlertReplay(settings) if alerts and settings.rules else None
         self._reject = reject
@@ -104,7 +106,10 @@ class Replay:
         return [shard.share()]
 
     def _evaluate_rules(self, alerts: AlertReplay, at: int) -> None:
-        alerts.take(self._evaluator.evaluate(self._shares(at), at, alerts.wanted))
+        shares = self._shares(at)
+        evaluation = self._evaluator.evaluate(shares, at, alerts.wanted)
+        progress = self._shard.progress
+        alerts.take(evaluation, self._closer.at(shares, at), progress.clocks, progress.first)
 
     def alert_rows(self) -> list[dict[str, Any]]:
         """The changes of alerts, once all records were read."""

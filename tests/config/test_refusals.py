@@ -36,7 +36,8 @@ CASES: list[tuple[str, str, list[str]]] = [
             (
                 '1: tickets: unknown key; did you mean "ticket"? allowed: dimensions, rollups, '
                 "dedupe, evaluate, max_values_per_dimension, max_segments, max_remembered, "
-                "benchmarks, kafka, http, cart, ticket, emotion, health, window, alert, sink"
+                "benchmarks, kafka, http, cart, ticket, emotion, health, dashboard, window, alert, "
+                "sink"
             )
         ],
     ),
@@ -420,13 +421,13 @@ def test_a_mistake_is_one_line_with_place_key_and_what_is_allowed(
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
-    problems = _problems('dedupe = 1\n[http]\nport = -1\nhots = ""\n[[alert]]\nname = "A"\n')
+    problems = _problems('dedupe = 1\n[http]\nport = -1\nhots = ""\n[[alert]]\nfor = 1\n')
     assert [p.split(": ")[:2] for p in problems] == [
         ["cxkpi.toml:1", "dedupe"],
         ["cxkpi.toml:3", "http.port"],
         ["cxkpi.toml:4", "http.hots"],
-        ["cxkpi.toml:5", "alert[0].kpi"],
-        ["cxkpi.toml:5", "alert[0].window"],
+        ["cxkpi.toml:5", "alert[0].name"],
+        ["cxkpi.toml:6", "alert[0].for"],
     ]
 
 

@@ -1,4 +1,4 @@
-"""Rules over whole evaluations: one alert per series, usual values, contributors, sentences."""
+"""Rules over whole evaluations: one alert per series, usual values, states that are kept."""
 
 from __future__ import annotations
 
@@ -167,133 +167,11 @@ def test_needed_names_window_and_baseline_of_each_rollup() -> None:
     }
 
 
-# Contributors
+TOTAL = replace(LOW, by=())
 
 
 def of(channel: str, region: str | None = None) -> Labels:
     return (("channel", channel), *((("region", region),) if region else ()))
-
-
-TOTAL = replace(LOW, by=())
-
-
-def test_contributions_of_the_parts_sum_to_the_distance_from_the_threshold() -> None:
-    parts = [csat(of("web"), 5, 60), csat(of("phone"), 3, 20), csat(of("mail"), 8, 20)]
-    (change,) = play(rule_set(TOTAL), [[csat((), 16), *parts]])[1]
-    found = {c.labels["channel"]: c.contribution for c in change.contributors}
-    assert list(found) == ["web", "phone", "mail"]
-    assert sum(found.values()) == pytest.approx(0.16 - 0.5)
-    assert found["web"] == pytest.approx((5 - 0.5 * 60) / 100)
-
-
-def test_parts_that_pull_the_other_way_are_no_contributors() -> None:
-    parts = [csat(of("web"), 10, 60), csat(of("phone"), 38, 40)]
-    (change,) = play(rule_set(TOTAL), [[csat((), 48), *parts]])[1]
-    assert [c.labels for c in change.contributors] == [{"channel": "web"}]
-
-
-def test_a_resolved_alert_names_what_brought_it_back() -> None:
-    fired = [csat((), 40)]
-    back = [csat((), 60), csat(of("web"), 20, 50), csat(of("phone"), 40, 50)]
-    resolved = play(rule_set(TOTAL), [fired, back])[1][-1]
-    assert [c.labels for c in resolved.contributors] == [{"channel": "phone"}]
-
-
-def test_parts_are_those_of_the_series_and_of_the_next_finer_rollups_only() -> None:
-    samples = [
-        csat(of("web"), 30),
-        csat(of("phone"), 60),
-        csat(of("web", "eu"), 10, 50),
-        csat(of("web", "us"), 20, 50),
-        csat(of("phone", "eu"), 10, 50),
-    ]
-    rule = replace(LOW, by=("channel",))
-    (change,) = play(rule_set(rule), [samples])[1]
-    assert [c.labels for c in change.contributors] == [dict(of("web", r)) for r in ("eu", "us")]
-    (change,) = play(rule_set(TOTAL), [[csat((), 30), *samples]])[1]
-    assert [c.labels for c in change.contributors] == [dict(of("web"))]
-
-
-def test_a_spikes_parts_are_measured_against_the_usual_value() -> None:
-    fall = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.5)
-    samples = [csat((), 30), csat((), 80, window="1h"), csat(of("web"), 10, 50)]
-    (change,) = play(rule_set(fall), [samples])[1]
-    assert change.contributors[0].contribution == pytest.approx((10 - 0.8 * 50) / 100)
-
-
-def test_a_mean_without_counts_has_no_contributors() -> None:
-    rule = Rule("NevLow", "nev", "5m", below=0)
-    samples = [Sample("nev", "5m", (), -1.0), Sample("nev", "5m", of("web"), -2.0)]
-    (change,) = play(rule_set(rule), [samples])[1]
-    assert change.contributors == ()
-
-
-def test_a_count_is_made_up_of_the_counts_of_its_parts() -> None:
-    rule = Rule("Recovered", "cart_recovered", "5m", above=5)
-    samples = [
-        Sample("cart_recovered", "5m", labels, value)
-        for labels, value in (((), 9.0), (of("web"), 2.0), (of("phone"), 7.0))
-    ]
-    (change,) = play(rule_set(rule), [samples])[1]
-    assert [c.contribution for c in change.contributors] == [7, 2]
-
-
-# Sentences
-
-
-def sentences(rule: Rule, *rows: Sequence[Sample]) -> list[str]:
-    return [change.explanation for change in play(rule_set(rule), rows)[1]]
-
-
-def test_sentences_of_a_threshold() -> None:
-    rule = replace(LOW, for_ms=5 * SECOND, clear=0.6, keep_firing_for_ms=5 * SECOND)
-    web = csat((("channel", "web"), *EU), 5, 50)
-    assert sentences(
-        rule, [csat(EU, 40), web], [csat(EU, 30)], [csat(EU, 70)], [csat(EU, 80)], [csat(EU, 20)]
-    ) == [
-        (
-            "Customer satisfaction for region eu over 5m is 40% (n = 100), below 50%; "
-            "fires if it is still so in 5 s; moved most by channel web (10%)."
-        ),
-        (
-            "Customer satisfaction for region eu over 5m is 30% (n = 100), "
-            "below 50% since 1970-01-01T00:00:00Z."
-        ),
-        (
-            "Customer satisfaction for region eu over 5m is 80% (n = 100), at or above 60% for 5 s "
-            "again, after an alert that began 1970-01-01T00:00:00Z."
-        ),
-        (
-            "Customer satisfaction for region eu over 5m is 20% (n = 100), below 50%; "
-            "fires if it is still so in 5 s."
-        ),
-    ]
-
-
-def test_sentences_of_a_spike() -> None:
-    spike = Rule("ChurnSpike", "churn", "5m", baseline="1h", factor=2.0)
-    assert sentences(spike, [churn((), 0.05, "5m"), churn((), 0.12, "1h")]) == [
-        (
-            "Churn over 5m is 5% (95% interval 5% to 5%, n = 1,000), surely above 2% "
-            "(2 × the usual 1% of 1h) since 1970-01-01T00:00:00Z."
-        )
-    ]
-
-
-def test_sentences_of_no_data() -> None:
-    rule = replace(TOTAL, on_no_data="resolve")
-    low, few, none = [csat((), 40)], [csat((), 1, 3)], [csat((), 0, 0)]
-    what = "Customer satisfaction over 5m"
-    assert sentences(rule, low, few)[-1] == (
-        f"{what} has 3 of 30 samples needed, so the alert is resolved."
-    )
-    for gone in (none, []):
-        assert sentences(rule, low, gone)[-1] == f"{what} has no value, so the alert is resolved."
-
-
-def test_a_sentence_is_one_line_whatever_the_labels_hold() -> None:
-    (text,) = sentences(LOW, [csat((("region", "a\nb\x1b[31m"),), 10)])
-    assert "for region a\ufffdb\ufffd[31m over 5m" in text
 
 
 def test_a_change_is_the_same_after_it_was_written_and_read() -> None:

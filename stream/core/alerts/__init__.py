@@ -5,15 +5,21 @@
 """
 
 from stream.core.alerts.change import Change, Contributor, Phase, Rest, Target, Trend, rfc3339
+from stream.core.alerts.details import Closer, Details, Look
 from stream.core.alerts.evaluate import evaluate
+from stream.core.alerts.inputs import with_input
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
-from stream.core.alerts.rules import PreparedRule, RuleSet, needed
+from stream.core.alerts.measures import measure
+from stream.core.alerts.rules import PreparedRule, RuleSet, needed, wanted
 
 __all__ = [
     "AlertState",
     "AlertStates",
     "Change",
+    "Closer",
     "Contributor",
+    "Details",
+    "Look",
     "Phase",
     "PreparedRule",
     "Rest",
@@ -22,7 +28,10 @@ __all__ = [
     "Target",
     "Trend",
     "evaluate",
+    "measure",
     "needed",
     "rfc3339",
     "step",
+    "wanted",
+    "with_input",
 ]

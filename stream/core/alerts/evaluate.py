@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from stream.core.alerts.change import Change
-from stream.core.alerts.explain import explained
+from stream.core.alerts.details import Look, details_in, look_closer
+from stream.core.alerts.explain import explained, explained_overflow
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
+from stream.core.alerts.overflow import step_overflow
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet, rollup_of
 from stream.core.series import Evaluation, Labels, Sample
 
 NOTHING: Mapping[Labels, Sample] = {}
+_Known = Mapping[Labels, AlertState]
 
 
 class Evaluated(NamedTuple):
@@ -21,48 +24,136 @@ class Evaluated(NamedTuple):
     changes: tuple[Change, ...]
 
 
-def evaluate(rules: RuleSet, states: AlertStates, evaluation: Evaluation, now: int) -> Evaluated:
+class _Made(NamedTuple):
+    """A change as the state machine made it, and what it was made of."""
+
+    prepared: PreparedRule
+    change: Change
+    sample: RuleSample | None
+    overflow: bool = False
+
+
+def evaluate(
+    rules: RuleSet,
+    states: AlertStates,
+    evaluation: Evaluation,
+    now: int,
+    look: Look | None = None,
+) -> Evaluated:
     """Take every alert through the evaluation at ``now`` (ms).
 
     A series that is in no sample any more has no data. States of rules that are no longer
     configured, or have another rollup now, are dropped. An evaluation that isn't later than
     ``states.at`` is passed over: no change is made twice, or out of order.
+
+    ``look`` is asked once for what changes say beyond their own sample (finer rollups, the usual
+    value, the newest part), and only where there is a change. Without it the evaluation's own
+    samples have to do.
     """
     if states.at is not None and now <= states.at:
         return Evaluated(states, ())
     index = _index(rules, evaluation)
-    before: dict[str, dict[Labels, AlertState]] = {}
+    known: dict[str, dict[Labels, AlertState]] = {}
+    overflows: dict[str, AlertState] = {}
     for state in states.alerts:
-        before.setdefault(state.rule, {})[state.labels] = state
+        if state.overflow:
+            overflows[state.rule] = state
+        else:
+            known.setdefault(state.rule, {})[state.labels] = state
     after: list[AlertState] = []
-    changes: list[Change] = []
+    made: list[_Made] = []
     for prepared in rules.rules:
-        known = before.get(prepared.rule.name, {})
-        _evaluate_rule(prepared, known, index, now, after, changes)
-    return Evaluated(AlertStates(now, tuple(after)), tuple(changes))
+        name = prepared.rule.name
+        turn = _Turn(prepared, known.get(name, {}), index, now)
+        turn.take(overflows.get(name))
+        after += turn.after
+        made += turn.made
+    return Evaluated(AlertStates(now, tuple(after)), tuple(_told(rules, made, evaluation, look)))
 
 
-def _evaluate_rule(
-    prepared: PreparedRule,
-    known: Mapping[Labels, AlertState],
-    index: Mapping[tuple[str, str], Rollups],
-    now: int,
-    after: list[AlertState],
-    changes: list[Change],
-) -> None:
-    rule = prepared.rule
-    rollups = index.get((rule.kpi, rule.window), {})
-    present = rollups.get(prepared.by, NOTHING)
-    baseline = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
-    kept = (labels for labels in known if rollup_of(labels) == prepared.by)
-    for labels in sorted({*present, *kept}):
-        previous = known.get(labels) or AlertState(rule.name, labels)
-        sample = _rule_sample(prepared, present.get(labels), baseline.get(labels))
-        state, change = step(rule, previous, sample, now)
-        if state.phase != "inactive" or state.changed_at == now:
-            after.append(state)
-        if change is not None:
-            changes.append(explained(prepared, change, sample, rollups))
+def _told(
+    rules: RuleSet, made: list[_Made], evaluation: Evaluation, look: Look | None
+) -> Iterable[Change]:
+    """The changes with what they say to a person."""
+    if not made:
+        return
+    of_series = [one.prepared for one in made if not one.overflow]
+    details = look_closer(of_series, look) if look is not None else details_in(evaluation)
+    for prepared, change, sample, overflow in made:
+        if overflow:
+            yield explained_overflow(rules, prepared, change)
+        else:
+            yield explained(rules, prepared, change, sample, details)
+
+
+class _Turn:
+    """One rule's turn in an evaluation."""
+
+    def __init__(
+        self,
+        prepared: PreparedRule,
+        known: _Known,
+        index: Mapping[tuple[str, str], Rollups],
+        now: int,
+    ) -> None:
+        rule = prepared.rule
+        self.after: list[AlertState] = []
+        self.made: list[_Made] = []
+        self._prepared = prepared
+        self._known = known
+        self._now = now
+        self._present = index.get((rule.kpi, rule.window), {}).get(prepared.by, NOTHING)
+        self._usual = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
+
+    def take(self, overflow: AlertState | None) -> None:
+        """Take all series of the rule a step further, and the alert on their number."""
+        kept = (labels for labels in self._known if rollup_of(labels) == self._prepared.by)
+        series = sorted({*self._present, *kept})
+        if overflow is None and len(series) <= self._prepared.rule.max_series:
+            for labels in series:
+                self._keep(*self._step(labels))
+            return
+        self._take_limited(series, overflow)
+
+    def _take_limited(self, series: list[Labels], overflow: AlertState | None) -> None:
+        """Those that are active first; what they leave goes to the others in order."""
+        taken = {labels: self._step(labels) for labels in series if self._is_active(labels)}
+        active = sum(state.phase != "inactive" for state, _ in taken.values())
+        left_out: list[Labels] = []
+        for labels in series:
+            if labels in taken:
+                continue
+            state, made = self._step(labels)
+            if state.phase != "inactive":
+                if active >= self._prepared.rule.max_series:
+                    left_out.append(labels)
+                    continue
+                active += 1
+            taken[labels] = state, made
+        if self._prepared.overflow is not None:
+            rule = self._prepared.overflow
+            state, change = step_overflow(rule, overflow, active, left_out, self._now)
+            made = None if change is None else _Made(self._prepared, change, None, overflow=True)
+            self._keep(state, made)
+        for labels in sorted(taken):
+            self._keep(*taken[labels])
+
+    def _is_active(self, labels: Labels) -> bool:
+        state = self._known.get(labels)
+        return state is not None and state.phase != "inactive"
+
+    def _step(self, labels: Labels) -> tuple[AlertState, _Made | None]:
+        rule = self._prepared.rule
+        previous = self._known.get(labels) or AlertState(rule.name, labels)
+        sample = _rule_sample(self._prepared, self._present.get(labels), self._usual.get(labels))
+        state, change = step(rule, previous, sample, self._now)
+        return state, None if change is None else _Made(self._prepared, change, sample)
+
+    def _keep(self, state: AlertState, made: _Made | None) -> None:
+        if state.phase != "inactive" or state.changed_at == self._now:
+            self.after.append(state)
+        if made is not None:
+            self.made.append(made)
 
 
 def _rule_sample(

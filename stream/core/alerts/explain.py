@@ -1,157 +1,180 @@
-"""What a change says to a person: one sentence, and the sub-series that moved the value most."""
+"""What a change says beyond what the state machine saw: against what, where from, where to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import msgspec
 
-from stream.core.alerts.change import Change, Contributor
-from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, rises
-from stream.core.alerts.quantities import duration, printable, quantity
-from stream.core.alerts.rules import PreparedRule, Rollups
+from stream.core.alerts.change import Change, Contributor, Rest, Trend
+from stream.core.alerts.decompose import Before, Effect, effects, listed, most_telling
+from stream.core.alerts.details import Details, part_label
+from stream.core.alerts.links import dashboard_link
+from stream.core.alerts.machine import RuleSample
+from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
+from stream.core.alerts.sentences import overflow_sentence, sentence, summary_values
+from stream.core.alerts.template import filled
 from stream.core.series import Labels, Sample
+from stream.core.timestamps import parse
 
-#: How many contributors a change names.
-MOST_CONTRIBUTORS = 5
+#: Without bounds a change of less than this part of the value is none.
+STEADY_PART = 0.01
 
 
 def explained(
-    prepared: PreparedRule, change: Change, sample: RuleSample | None, rollups: Rollups
-) -> Change:
-    """The change with its explanation and contributors.
-
-    ``rollups`` are all samples of the rule's KPI and window; where finer rollups are missing, the
-    change has no contributors.
-    """
-    named = contributors(prepared, change, sample, rollups)
-    return msgspec.structs.replace(
-        change, contributors=named, explanation=_sentence(prepared, change, sample, named)
-    )
-
-
-def contributors(
-    prepared: PreparedRule, change: Change, sample: RuleSample | None, rollups: Rollups
-) -> tuple[Contributor, ...]:
-    """The sub-series that moved the value most in the change's direction, the strongest first.
-
-    A sub-series of n contributions and value v adds n/N · (v − reference) to the difference between
-    the alert's value and the reference: exact where the sub-series make up the whole. A KPI without
-    denominator that grows with the window is a count, to which a sub-series adds its own. Other
-    KPIs without denominator can't be taken apart.
-    """
-    reference = _reference(prepared, change, sample)
-    if sample is None or reference is None:
-        return ()
-    labels = tuple(sorted(change.labels.items()))
-    parts = [
-        Contributor(dict(part.labels), moved, part.value, part.numerator, part.denominator)
-        for part in _parts(prepared, labels, rollups)
-        if (moved := _contribution(prepared, part, sample, reference)) is not None
-    ]
-    worse = change.to in {"pending", "firing"}
-    sign = 1 if rises(prepared.rule) == worse else -1
-    moving = [part for part in parts if sign * part.contribution > 0]
-    moving.sort(key=lambda part: (-sign * part.contribution, sorted(part.labels.items())))
-    return tuple(moving[:MOST_CONTRIBUTORS])
-
-
-def _reference(prepared: PreparedRule, change: Change, sample: RuleSample | None) -> float | None:
-    """What the value is compared with: the threshold, or for a spike the usual value."""
-    if prepared.rule.factor is None:
-        return change.threshold
-    return None if sample is None else sample.usual
-
-
-def _parts(prepared: PreparedRule, labels: Labels, rollups: Rollups) -> Iterable[Sample]:
-    """The sub-series of a series, of the rollups that are finer than the rule's by the least."""
-    finer = [set(names) for names in rollups if set(names) > set(prepared.by)]
-    of_series = set(labels)
-    for names, samples in rollups.items():
-        if set(names) in finer and not any(other < set(names) for other in finer):
-            for part_labels, part in samples.items():
-                if of_series <= set(part_labels):
-                    yield part
-
-
-def _contribution(
-    prepared: PreparedRule, part: Sample, whole: RuleSample, reference: float
-) -> float | None:
-    if part.value is None:
-        return None
-    if part.denominator is not None and whole.denominator:
-        return part.denominator * (part.value - reference) / whole.denominator
-    if prepared.kpi is not None and prepared.kpi.grows_with_window and part.denominator is None:
-        return part.value
-    return None
-
-
-def _sentence(
+    rules: RuleSet,
     prepared: PreparedRule,
     change: Change,
     sample: RuleSample | None,
-    named: tuple[Contributor, ...],
-) -> str:
-    """One sentence: what, where, how much, how sure, against what, since when, from where."""
-    title = prepared.kpi.title if prepared.kpi is not None else change.kpi
-    what = f"{title}{_where(change.labels)} over {change.window}"
-    if sample is None or not has_data(prepared.rule, sample):
-        return f"{what} {_lack(prepared, sample)}, so the alert is {change.to}."
-    seen = f"{what} is {_measured(prepared, sample)}, {_judged(prepared, change, sample)}"
-    return f"{seen}{_strongest(prepared, change, named)}."
+    details: Details,
+) -> Change:
+    """The change with baseline, contributors, trend, sentence, summary and link."""
+    labels = tuple(sorted(change.labels.items()))
+    baseline = _baseline(prepared, sample, labels, details)
+    before = _before(prepared, change, sample, baseline)
+    named, rest = _contributors(prepared, change, sample, before, details)
+    usual = None if baseline is None or baseline.value is None else baseline
+    change = msgspec.structs.replace(
+        change,
+        baseline=_usual(prepared, sample, usual),
+        baseline_window=prepared.baseline or "" if usual is not None else "",
+        reference=None if before is None else before.value,
+        contributors=named,
+        rest=rest,
+        trend=_trend(prepared, sample, labels, details, rules.sizes),
+    )
+    return _worded(rules, prepared, change, sentence(prepared, change, sample))
 
 
-def _where(labels: dict[str, str]) -> str:
-    listed = ", ".join(f"{name} {printable(value)}" for name, value in sorted(labels.items()))
-    return f" for {listed}" if listed else ""
+def explained_overflow(rules: RuleSet, prepared: PreparedRule, change: Change) -> Change:
+    """The change of the alert on a rule's number of series, with sentence, summary and link."""
+    return _worded(rules, prepared, change, overflow_sentence(prepared, change))
 
 
-def _lack(prepared: PreparedRule, sample: RuleSample | None) -> str:
-    """Why there was no data."""
+def _worded(rules: RuleSet, prepared: PreparedRule, change: Change, words: str) -> Change:
+    link = dashboard_link(rules, change, parse(change.started_at), parse(change.changed_at))
+    return msgspec.structs.replace(
+        change,
+        explanation=words,
+        summary=filled(change.summary, summary_values(change)),
+        dashboard_url=link,
+    )
+
+
+def _baseline(
+    prepared: PreparedRule, sample: RuleSample | None, labels: Labels, details: Details
+) -> Sample | None:
+    """The series over the longer window; None where that knows of nothing before this window."""
+    if prepared.baseline is None:
+        return None
+    found = details.sample(prepared.rule.kpi, prepared.baseline, labels)
+    if found is None or found.value is None:
+        return None
+    if prepared.rule.factor is not None or sample is None:
+        return found
+    numbers = (sample.value, sample.numerator, sample.denominator)
+    return None if numbers == (found.value, found.numerator, found.denominator) else found
+
+
+def _usual(
+    prepared: PreparedRule, sample: RuleSample | None, baseline: Sample | None
+) -> float | None:
+    if prepared.rule.factor is not None:
+        return None if sample is None else sample.usual
+    if baseline is None or baseline.value is None:
+        return None
+    return baseline.value * prepared.usual_scale
+
+
+def _before(
+    prepared: PreparedRule, change: Change, sample: RuleSample | None, baseline: Sample | None
+) -> Before | None:
+    """What the value is compared with: the usual value, else the threshold, of a count 0."""
     if sample is None or sample.value is None:
-        return "has no value"
-    if sample.denominator is not None and sample.denominator < prepared.rule.min_samples:
-        return f"has {sample.denominator:,.12g} of {prepared.rule.min_samples:,.12g} samples needed"
-    return f"has no usual value over {prepared.rule.baseline}"
+        return None
+    usual = _usual(prepared, sample, baseline)
+    if usual is not None:
+        return Before(usual, baseline, prepared.usual_scale)
+    kpi = prepared.kpi
+    if kpi is not None and kpi.grows_with_window and sample.denominator is None:
+        return Before(0.0)
+    return None if change.threshold is None else Before(change.threshold)
 
 
-def _measured(prepared: PreparedRule, sample: RuleSample) -> str:
-    """The value with what says how sure it is: ``7.5% (95% interval 5.6% to 9.9%, n = 600)``."""
-    sure = []
-    if sample.lower is not None and sample.upper is not None:
-        lower, upper = (quantity(prepared.kpi, x) for x in (sample.lower, sample.upper))
-        sure.append(f"95% interval {lower} to {upper}")
-    if sample.denominator is not None:
-        sure.append(f"n = {sample.denominator:,.12g}")
-    return quantity(prepared.kpi, sample.value) + (f" ({', '.join(sure)})" if sure else "")
+def _contributors(
+    prepared: PreparedRule,
+    change: Change,
+    sample: RuleSample | None,
+    before: Before | None,
+    details: Details,
+) -> tuple[tuple[Contributor, ...], Rest | None]:
+    """The sub-series that moved the value most from its reference, and all the others together.
+
+    Of the rollups that are finer than the rule's by the least, the one that tells the most is
+    taken. KPIs that are neither a ratio of sums nor a count can't be taken apart.
+    """
+    kpi = prepared.kpi
+    if sample is None or before is None or kpi is None or prepared.rule.topic:
+        return (), None
+    if sample.denominator is None and not kpi.grows_with_window:
+        return (), None
+    whole = Sample(
+        change.kpi,
+        change.window,
+        tuple(sorted(change.labels.items())),
+        sample.value,
+        numerator=sample.numerator,
+        denominator=sample.denominator,
+    )
+    rollups = details.whole.get((change.kpi, change.window), {})
+    then = details.whole.get((change.kpi, prepared.baseline or ""), {})
+    ways: list[list[Effect]] = []
+    for names in _finer(prepared.by, rollups):
+        parts = _parts(rollups.get(names, {}), whole.labels)
+        former = _parts(then.get(names, {}), whole.labels) if before.sample else {}
+        # A baseline that is known as a whole alone is a number like a threshold.
+        compared = before if former else before._replace(sample=None)
+        if parts:
+            ways.append(effects(whole, compared, parts, former, kpi.scale))
+    return listed(most_telling(ways, whole), whole, before)
 
 
-def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
-    """How the value stands to the threshold, and what that means for the alert."""
-    rule = prepared.rule
-    side = "above" if rises(rule) else "below"
-    limit = quantity(prepared.kpi, change.threshold)
-    if rule.factor is not None:
-        usual = quantity(prepared.kpi, sample.usual)
-        limit += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
-    match change.to:
-        case "pending":
-            return f"{side} {limit}; fires if it is still so in {duration(rule.for_ms)}"
-        case "firing":
-            surely = "surely " if rule.significant or rule.factor is not None else ""
-            return f"{surely}{side} {limit} since {change.started_at}"
-        case "inactive":
-            return f"no longer {side} {limit}"
-        case "resolved":
-            back = "at or below" if rises(rule) else "at or above"
-            cleared = quantity(prepared.kpi, clear_threshold(rule, sample))
-            held = f" for {duration(rule.keep_firing_for_ms)}" if rule.keep_firing_for_ms else ""
-            return f"{back} {cleared}{held} again, after an alert that began {change.started_at}"
+def _finer(by: tuple[str, ...], rollups: Rollups) -> list[tuple[str, ...]]:
+    """The rollups that are finer than a rule's by the least, in order of their names."""
+    finer = sorted(names for names in rollups if set(names) > set(by))
+    return [names for names in finer if not any(set(o) < set(names) for o in finer)]
 
 
-def _strongest(prepared: PreparedRule, change: Change, named: tuple[Contributor, ...]) -> str:
-    if not named or change.to not in {"pending", "firing"}:
-        return ""
-    part = named[0]
-    own = {name: value for name, value in part.labels.items() if name not in change.labels}
-    return f"; moved most by {_where(own)[5:]} ({quantity(prepared.kpi, part.value)})"
+def _parts(samples: Mapping[Labels, Sample], labels: Labels) -> dict[Labels, Sample]:
+    """The sub-series of a series."""
+    of_series = set(labels)
+    return {part: sample for part, sample in samples.items() if of_series <= set(part)}
+
+
+def _trend(
+    prepared: PreparedRule,
+    sample: RuleSample | None,
+    labels: Labels,
+    details: Details,
+    sizes: Mapping[str, int],
+) -> Trend | None:
+    """Where the value is going; None where its newest part has no value or can't be compared."""
+    rule, part = prepared.rule, details.parts.get(prepared.rule.window)
+    newest = details.newest_sample(rule.kpi, rule.window, labels)
+    if sample is None or sample.value is None or part is None:
+        return None
+    if newest is None or newest.value is None:
+        return None
+    kpi, scale = prepared.kpi, 1.0
+    if kpi is not None and not kpi.compares_across_windows:
+        return None
+    if kpi is not None and kpi.grows_with_window:
+        scale = sizes[rule.window] / part.size_ms
+    change = newest.value * scale - sample.value
+    if newest.lower is not None and newest.upper is not None:
+        steady = newest.lower * scale <= sample.value <= newest.upper * scale
+    else:
+        steady = abs(change) <= STEADY_PART * abs(sample.value)
+    if steady:
+        return Trend("steady", change, part_label(part))
+    return Trend("rising" if change > 0 else "falling", change, part_label(part))

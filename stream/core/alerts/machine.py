@@ -31,7 +31,8 @@ class AlertState(msgspec.Struct, frozen=True, gc=False):
 
     ``started_at`` is the first evaluation beyond the threshold, None while inactive; ``changed_at``
     that of the latest change; ``clearing_since`` the first of the present unbroken row of
-    evaluations that would clear a firing alert.
+    evaluations that would clear a firing alert. ``overflow`` marks the one alert of a rule that
+    says that more series are beyond than it may have alerts for; it has no labels.
     """
 
     rule: str
@@ -40,6 +41,7 @@ class AlertState(msgspec.Struct, frozen=True, gc=False):
     started_at: int | None = None
     changed_at: int | None = None
     clearing_since: int | None = None
+    overflow: bool = False
 
     @property
     def known_until(self) -> int | None:
@@ -135,7 +137,7 @@ def _from_inactive(
     if not _beyond(rule, sample):
         return previous, None
     phase: Phase = "pending" if rule.for_ms > 0 else "firing"
-    state = AlertState(previous.rule, previous.labels, phase, started_at=now, changed_at=now)
+    state = _moved(previous, phase, now, started=now)
     return state, _change(rule, previous, phase, sample, now, now)
 
 
@@ -147,7 +149,7 @@ def _from_pending(
     started = now if previous.started_at is None else previous.started_at
     if now - started < rule.for_ms:
         return previous, None
-    state = AlertState(previous.rule, previous.labels, "firing", started, changed_at=now)
+    state = _moved(previous, "firing", now, started=started)
     return state, _change(rule, previous, "firing", sample, now, started)
 
 
@@ -170,8 +172,15 @@ def _end(
     """Back to inactive: a firing alert is resolved, a pending one never was one."""
     to: Target = "resolved" if previous.phase == "firing" else "inactive"
     started = now if previous.started_at is None else previous.started_at
-    state = AlertState(previous.rule, previous.labels, changed_at=now)
+    state = _moved(previous, "inactive", now, started=None)
     return state, _change(rule, previous, to, sample, now, started)
+
+
+def _moved(previous: AlertState, phase: Phase, now: int, *, started: int | None) -> AlertState:
+    """The alert in another phase from now on."""
+    return msgspec.structs.replace(
+        previous, phase=phase, started_at=started, changed_at=now, clearing_since=None
+    )
 
 
 def _change(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from stream.core.kpi import Kpi
+from typing import Protocol
+
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
 #: Units of durations, the longest first.
 UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
 
 
-def quantity(kpi: Kpi | None, value: float | None) -> str:
+class HasUnit(Protocol):
+    """A KPI, or whatever else has a unit."""
+
+    @property
+    def unit(self) -> str:
+        """What its values are, such as ``ratio``, ``seconds`` or ``points``."""
+
+
+def quantity(kpi: HasUnit | None, value: float | None) -> str:
     """A KPI's value in its unit: ``7.5%``, ``5 min 23 s``, ``41.2``."""
     if value is None:
         return "unknown"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from stream.core.alerts.overflow import overflow_rule
+from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
 from stream.core.settings import RESERVED_LABELS, Rule, Settings
@@ -18,12 +20,18 @@ class PreparedRule:
     """A rule with what its evaluation needs of the catalogue and the windows."""
 
     rule: Rule
+    #: None where input is missed.
     kpi: Kpi | None
     #: The rollup, sorted by name as samples are.
     by: tuple[str, ...]
     #: Usual value = baseline's value × this: window size / baseline size where the KPI grows
     #: with the window, else 1.
     usual_scale: float = 1.0
+    #: The window of the usual value: a spike's, else the next longer one where there is one that
+    #: can be compared.
+    baseline: str | None = None
+    #: The rule of the alert that says that there are more series than alerts.
+    overflow: Rule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +39,72 @@ class RuleSet:
     """All rules of a configuration, sorted by name."""
 
     rules: tuple[PreparedRule, ...]
+    #: Where dashboards are, for links; empty where they are nowhere.
+    dashboard_url: str = ""
+    #: The labels that dashboards have variables of.
+    dimensions: tuple[str, ...] = ()
+    #: Sizes of the windows in ms, by label.
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings, kpis: Mapping[str, Kpi]) -> RuleSet:
         """Prepare the rules of ``settings``, which were checked when the configuration was read."""
         sizes = {window.label: window.size_ms for window in settings.windows}
         rules = sorted(settings.rules, key=lambda rule: rule.name)
-        return cls(tuple(_prepare(rule, kpis.get(rule.kpi), sizes) for rule in rules))
+        return cls(
+            tuple(_prepare(rule, kpis.get(rule.kpi), sizes) for rule in rules),
+            settings.dashboard_url,
+            settings.dimensions,
+            sizes,
+        )
 
 
 def _prepare(rule: Rule, kpi: Kpi | None, sizes: Mapping[str, int]) -> PreparedRule:
-    scale = 1.0
-    if rule.baseline is not None and kpi is not None and kpi.grows_with_window:
-        scale = sizes[rule.window] / sizes[rule.baseline]
-    return PreparedRule(rule, kpi, tuple(sorted(rule.by)), scale)
+    by, overflow = tuple(sorted(rule.by)), overflow_rule(rule)
+    if rule.topic:
+        return PreparedRule(rule, None, by, overflow=overflow)
+    baseline, scale = rule.baseline or _usual_window(rule, kpi, sizes), 1.0
+    if baseline is not None and kpi is not None and kpi.grows_with_window:
+        scale = sizes[rule.window] / sizes[baseline]
+    return PreparedRule(rule, kpi, by, scale, baseline, overflow)
+
+
+def _usual_window(rule: Rule, kpi: Kpi | None, sizes: Mapping[str, int]) -> str | None:
+    """The next longer window than the rule's: what is usual there, and known of before."""
+    if rule.window not in sizes or (kpi is not None and not kpi.compares_across_windows):
+        return None
+    longer = [label for label, size in sizes.items() if size > sizes[rule.window]]
+    return min(longer, key=lambda label: sizes[label], default=None)
 
 
 def needed(rules: Iterable[Rule]) -> set[tuple[str, str, tuple[str, ...]]]:
     """The (KPI, window, sorted rollup) whose samples the rules are decided by.
 
-    Contributors also come from finer rollups of the same KPI and window, where the evaluation has
-    them.
+    Rules for missing input need none: see ``with_input``.
     """
     series = set()
     for rule in rules:
+        if rule.topic:
+            continue
         by = tuple(sorted(rule.by))
         series.add((rule.kpi, rule.window, by))
         if rule.baseline is not None:
             series.add((rule.kpi, rule.baseline, by))
     return series
+
+
+def wanted(rules: Iterable[Rule], rollups: Iterable[tuple[str, ...]]) -> dict[str, Wanted]:
+    """What an evaluation has to hold for the rules to be decided, by window label."""
+    windows: dict[str, tuple[set[str], set[tuple[str, ...]]]] = {}
+    known = list(rollups)
+    for kpi, window, by in needed(rules):
+        kpis, asked = windows.setdefault(window, (set(), set()))
+        kpis.add(kpi)
+        asked.update(rollup for rollup in known if tuple(sorted(rollup)) == by)
+    return {
+        window: Wanted(frozenset(kpis), frozenset(asked))
+        for window, (kpis, asked) in windows.items()
+    }
 
 
 def rollup_of(labels: Labels) -> tuple[str, ...]:

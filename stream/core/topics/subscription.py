@@ -418,6 +418,7 @@ TOPIC = Topic(
             # Times that contradict each other can make one subscription count as two lost ones.
             lowest=None,
             highest=1.0,
+            compares_across_windows=False,
             comparable="same window",
             topic=NAME,
         ),

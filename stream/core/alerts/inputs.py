@@ -1,0 +1,37 @@
+"""How long ago a topic's latest event was, as samples that rules for missing input are decided by.
+
+By event time, not by arrival: it is what both a recording and a live log hold, so both give the
+same alerts; and a producer that only sends what is long past is missed too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from stream.core.series import Evaluation, Sample
+from stream.core.settings import INPUT, SECOND, Rule
+
+
+def with_input(
+    evaluation: Evaluation,
+    rules: Iterable[Rule],
+    latest: Mapping[str, int],
+    first: int | None,
+) -> Evaluation:
+    """The evaluation with a sample for each topic that a rule misses events of.
+
+    ``latest`` is the greatest ``occurred_at`` (ms) of an accepted event by topic. A topic that
+    never had one is measured from ``first``, the earliest ever of any topic; before that there is
+    no sample. An event that is ahead of the evaluation counts as 0 s ago.
+    """
+    topics = sorted({rule.topic for rule in rules if rule.topic})
+    samples = [
+        Sample(INPUT, "", (("topic", topic),), max(0, evaluation.at - since) / SECOND)
+        for topic in topics
+        if (since := latest.get(topic, first)) is not None
+    ]
+    if not samples:
+        return evaluation
+    return msgspec.structs.replace(evaluation, samples=(*evaluation.samples, *samples))
