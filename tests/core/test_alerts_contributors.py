@@ -203,9 +203,8 @@ def test_the_usual_churn_is_scaled_to_the_window_for_the_parts_too() -> None:
     ]
     made = change(Rule("Churn", "churn", "5m", above=0.03), samples)
     assert made.baseline == pytest.approx(0.01)
-    assert [(c.labels["channel"], c.before) for c in made.contributors] == [
-        ("web", pytest.approx(0.01))
-    ]
+    assert [c.labels["channel"] for c in made.contributors] == ["web"]
+    assert made.contributors[0].before == pytest.approx(0.01)
     assert made.contributors[0].rate == pytest.approx(0.5 * (0.07 - 0.01))
 
 
