@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stream.core.alerts import Closer
+from stream.core.alerts import Change, Closer
 from stream.core.decode import occurred_at
 from stream.core.evaluate import Evaluator, Share
 from stream.core.event import OUTCOMES
@@ -110,6 +110,11 @@ class Replay:
         evaluation = self._evaluator.evaluate(shares, at, alerts.wanted)
         progress = self._shard.progress
         alerts.take(evaluation, self._closer.at(shares, at), progress.clocks, progress.first)
+
+    @property
+    def alert_changes(self) -> list[Change]:
+        """The changes of alerts so far, whole."""
+        return [] if self._alerts is None else self._alerts.changes
 
     def alert_rows(self) -> list[dict[str, Any]]:
         """The changes of alerts, once all records were read."""

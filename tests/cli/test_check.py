@@ -36,6 +36,11 @@ kpi = "churn"
 window = "1h"
 baseline = "7d"
 factor = 2
+[[alert]]
+name = "Silence"
+topic = "cx.survey"
+absent_for = "10m"
+for = "1m"
 [[sink]]
 type = "log"
 [[sink]]
@@ -72,6 +77,7 @@ kafka       127.0.0.1:9092 PLAINTEXT, group cxkpi, topics "eu.…"
 http        [::1]:9464
 alert       Low: csat 1h by region below 0.7 significantly for 2m, critical
 alert       Spike: churn 1h above 2 × that of 7d, warning
+alert       Silence: no event of cx.survey for 10m for 1m, warning
 sink        log: standard error
 sink        webhook: http://127.0.0.1:8080/…
 sink        on-call: $SLACK_URL
@@ -90,6 +96,15 @@ def test_json_says_the_same() -> None:
         "http://127.0.0.1:8080/…",
         "$SLACK_URL",
     ]
+
+
+def test_a_rule_that_is_always_on_is_warned_of() -> None:
+    content = '[[alert]]\nname = "A"\nkpi = "csat"\nwindow = "1h"\nbelow = 70\n'
+    words = "alert[0].below: 70 is above all values, so the alert is always on"
+    result = _check(content)
+    assert result.exit_code == 0
+    assert f"warning     {words}" in result.stdout.splitlines()
+    assert json.loads(_check(content, "--json").stdout)["warnings"] == [words]
 
 
 def test_no_file_at_all_is_fine() -> None:

@@ -43,6 +43,7 @@ cart.timeout = "45m"
 ticket = { rapid_response = "1m", rapid_resolution = "2h" }
 emotion = { positive = ["Glad"], negative = ["SAD"] }
 health.weights = { usage = 2, "a b" = 0 }
+dashboard.url = "https://grafana.example/"
 [[window]]
 size = "60m"
 pane = "60s"
@@ -64,6 +65,16 @@ on_no_data = "resolve"
 severity = "page at night"
 summary = "Many leave."
 runbook_url = "https://runbooks.example/churn"
+max_series = 7
+[[alert]]
+name = "Silence"
+topic = "cx.visit"
+absent_for = "90s"
+for = "1m"
+keep_firing_for = "2m"
+severity = "info"
+summary = "No visits for {value}."
+runbook_url = "https://runbooks.example/visits"
 [[alert]]
 name = "Spike"
 kpi = "csat"
@@ -100,7 +111,22 @@ factor = 0.5
                 severity="page at night",
                 summary="Many leave.",
                 runbook_url="https://runbooks.example/churn",
+                max_series=7,
+            ),
+            Rule(
+                name="Silence",
+                kpi="input",
+                window="",
+                by=("topic",),
+                above=90.0,
+                for_ms=MINUTE,
+                keep_firing_for_ms=2 * MINUTE,
+                severity="info",
+                summary="No visits for {value}.",
+                runbook_url="https://runbooks.example/visits",
+                topic="cx.visit",
             ),
             Rule(name="Spike", kpi="csat", window="1h", baseline="14d", factor=0.5),
         ),
+        dashboard_url="https://grafana.example/",
     )

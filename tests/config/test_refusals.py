@@ -10,6 +10,7 @@ from stream.config import ConfigError, load
 
 ALERT = '[[alert]]\nname = "A"\n'
 CHURN = ALERT + 'kpi = "churn"\nwindow = "1h"\n'
+CSAT = ALERT + 'kpi = "csat"\nwindow = "1h"\n'
 SEVERITY = (
     "6: alert[0].severity: must be 1 to 64 printable characters on one line, no blank at either "
     "end, not "
@@ -204,6 +205,24 @@ CASES: list[tuple[str, str, list[str]]] = [
         ['7: alert[0].by: ["channel"] is not one of the rollups; allowed: [], ["region"]'],
     ),
     (
+        "a label that there is none of",
+        CHURN + 'above = 1\nby = ["regoin"]\n',
+        [
+            (
+                '6: alert[0].by: ["regoin"] is not one of the rollups; allowed: [], ["channel"], '
+                '["region"], ["channel", "region"]'
+            )
+        ],
+    ),
+    (
+        "a rule on nothing",
+        ALERT + "above = 1\n",
+        [
+            "1: alert[0].kpi: is missing; a rule watches a kpi, or else a topic",
+            "1: alert[0].window: is missing; allowed: 5m, 1h, 24h, 7d",
+        ],
+    ),
+    (
         "no threshold",
         CHURN,
         ["1: alert[0]: needs exactly one of above, below, or baseline with factor; none is there"],
@@ -227,6 +246,61 @@ CASES: list[tuple[str, str, list[str]]] = [
         "a clear that is beyond below",
         CHURN + "below = 0.05\nclear = 0.04\n",
         ["6: alert[0].clear: must be at least below (0.05), not 0.04"],
+    ),
+    (
+        "a percentage for a share",
+        CSAT + "above = 75\n",
+        ["5: alert[0].above: csat is 0 to 1 (a share, not a percentage), so it is never above 75"],
+    ),
+    (
+        "a threshold that is the highest value",
+        CSAT.replace("csat", "nps") + "above = 100\n",
+        ["5: alert[0].above: nps is -100 to 100, so it is never above 100"],
+    ),
+    (
+        "a threshold that is the lowest value",
+        CHURN + "below = 0\n",
+        [
+            (
+                "5: alert[0].below: churn is at least 0 (a share, not a percentage), so it is "
+                "never below 0"
+            )
+        ],
+    ),
+    (
+        "a threshold beyond the only limit",
+        CSAT.replace("csat", "retention") + "above = 1\n",
+        [
+            (
+                "5: alert[0].above: retention is at most 1 (a share, not a percentage), so it is "
+                "never above 1"
+            )
+        ],
+    ),
+    (
+        "a clear below all values",
+        CSAT + "above = 0.5\nclear = -0.1\n",
+        [
+            (
+                "6: alert[0].clear: csat is 0 to 1 (a share, not a percentage), so an alert would "
+                "never be resolved at -0.1"
+            )
+        ],
+    ),
+    (
+        "a clear above all values",
+        CSAT + "below = 0.5\nclear = 60\n",
+        [
+            (
+                "6: alert[0].clear: csat is 0 to 1 (a share, not a percentage), so an alert would "
+                "never be resolved at 60"
+            )
+        ],
+    ),
+    (
+        "a factor of 0",
+        CHURN + 'baseline = "7d"\nfactor = 0\n',
+        ["6: alert[0].factor: must be 0.001 to 1000, not 0"],
     ),
     (
         "a factor alone",
@@ -273,6 +347,92 @@ CASES: list[tuple[str, str, list[str]]] = [
                 "value"
             ),
         ],
+    ),
+    (
+        "a topic that there is none of",
+        ALERT + 'absent_for = "10m"\ntopic = "cx.surveys"\n',
+        [
+            (
+                '4: alert[0].topic: unknown topic "cx.surveys"; did you mean "cx.survey"? allowed: '
+                "cx.survey, cx.ticket, cx.cart, cx.subscription, cx.visit, cx.signal"
+            )
+        ],
+    ),
+    (
+        "a topic without how long",
+        ALERT + 'topic = "cx.survey"\n',
+        ['1: alert[0].absent_for: is missing; topic needs it, such as "10m"'],
+    ),
+    (
+        "how long without a topic",
+        CHURN + 'above = 1\nabsent_for = "10m"\n',
+        ["6: alert[0].absent_for: does not go without topic"],
+    ),
+    (
+        "a topic and a KPI",
+        CHURN + 'topic = "cx.survey"\nabsent_for = "10m"\nby = ["region"]\nabove = 1\n',
+        [
+            "3: alert[0].kpi: does not go with topic: such a rule watches no KPI",
+            "4: alert[0].window: does not go with topic: such a rule watches no KPI",
+            "7: alert[0].by: does not go with topic: such a rule watches no KPI",
+            "8: alert[0].above: does not go with topic: such a rule watches no KPI",
+        ],
+    ),
+    (
+        "no alerts at all for a rule",
+        CHURN + "above = 1\nmax_series = 0\n",
+        ["6: alert[0].max_series: must be 1 to 10000, not 0"],
+    ),
+    (
+        "a summary with an unknown field",
+        CHURN + 'above = 1\nsummary = "{vaule} in {region}"\n',
+        [
+            (
+                '6: alert[0].summary: unknown field "vaule"; did you mean "value"? allowed: '
+                "rule, severity, state, kpi, window, labels, value, lower, upper, n, "
+                "threshold, baseline, since, trend"
+            ),
+            (
+                '6: alert[0].summary: unknown field "region"; allowed: rule, severity, state, kpi, '
+                "window, labels, value, lower, upper, n, threshold, baseline, since, trend"
+            ),
+        ],
+    ),
+    (
+        "a summary with a format",
+        CHURN + 'above = 1\nby = ["region"]\nsummary = "{region} {value:.2f}"\n',
+        [
+            (
+                '7: alert[0].summary: unknown field "value:.2f"; did you mean "value"? allowed: '
+                "rule, severity, state, kpi, window, labels, value, lower, upper, n, "
+                "threshold, baseline, since, trend, region"
+            )
+        ],
+    ),
+    (
+        "a summary with a brace that stands alone",
+        CHURN + 'above = 1\nsummary = "50} of 100"\n',
+        ['6: alert[0].summary: "}" stands alone; a brace that is meant is doubled'],
+    ),
+    (
+        "a runbook of another kind",
+        CHURN + 'above = 1\nrunbook_url = "ftp://wiki/x"\n',
+        ["6: alert[0].runbook_url: must be an http:// or https:// address"],
+    ),
+    (
+        "a dashboard that is no address",
+        '[dashboard]\nurl = "grafana:3000"\n',
+        ["2: dashboard.url: must be an http:// or https:// address"],
+    ),
+    (
+        "a dashboard with a password",
+        '[dashboard]\nurl = "http://a:b@grafana"\n',
+        ["2: dashboard.url: a password does not belong in the file, nor in a link"],
+    ),
+    (
+        "a dashboard's page for Grafana's",
+        '[dashboard]\nurl = "http://grafana/d/x?orgId=1"\n',
+        ["2: dashboard.url: must be the address of Grafana itself, without ? and #"],
     ),
     (
         "two rules of one name",

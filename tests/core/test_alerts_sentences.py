@@ -134,8 +134,8 @@ CASES = [
         ],
         [
             (
-                "Churn over 5m is 5% (95% sure: 4% to 6%, n = 1,000), surely above 2% (2 × the usual "
-                f"1% of 1h) since {BEGAN}; rising (8% at the pace of the last 1 min 15 s)."
+                "Churn over 5m is 5% (95% sure: 4% to 6%, n = 1,000), surely above 2% (2 × the "
+                f"usual 1% of 1h) since {BEGAN}; rising (8% at the pace of the last 1 min 15 s)."
             )
         ],
         [Sample("churn", "5m", (), 0.02, 0.015, 0.026, 20, 1000)],

@@ -6,17 +6,21 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
+import orjson
 import pytest
 
 from stream import desk
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertStates, Change
-from stream.core.settings import Rule, Settings
+from stream.core.settings import MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
+from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
+from stream.replay.files import Batch
+from stream.replay.run import Replay
 from tests.kafka.test_outages import answers
 
 
@@ -92,3 +96,102 @@ async def test_no_rule_is_evaluated_before_all_shards_have_told_all_up_to_then(
     assert not FailsOnce.changes
     await tell(start + 8000, start + 8000, start + 8000)
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
+
+
+def ratings(start: int) -> list[tuple[int, bytes]]:
+    """(time, event) of answers each second, with half a minute of silence; web becomes bad."""
+    found = []
+    for second in range(240):
+        if 150 <= second < 180:
+            continue
+        at = start + second * 1000
+        is_bad = second % 10 == 0 or (second >= 90 and second % 3 == 0)
+        found.append(
+            (
+                at,
+                orjson.dumps(
+                    {
+                        "event_id": f"e{second}",
+                        "type": "survey.responded",
+                        "occurred_at": format_ms(at),
+                        "response_id": f"r{second}",
+                        "survey": "csat",
+                        "score": 1 if is_bad else 5,
+                        "labels": {"channel": "app" if second % 3 else "web", "region": "eu"},
+                    }
+                ),
+            )
+        )
+    return found
+
+
+async def test_live_and_in_replay_the_same_changes_say_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
+    windows = (Window("1m", MINUTE, 5 * SECOND), Window("10m", 10 * MINUTE, MINUTE))
+    rules = (
+        Rule("Low", "csat", "1m", below=0.8, min_samples=10, summary="{value}, usually {baseline}"),
+        Rule("Fall", "csat", "1m", ("channel",), baseline="10m", factor=0.9, min_samples=5),
+        Rule.missing_input("Silent", "cx.survey", 20 * SECOND),
+    )
+    settings = Settings(windows=windows, rules=rules, dashboard_url="https://grafana.example")
+    start = 1_777_855_200_000
+    events = ratings(start)
+
+    replay = Replay(settings, alerts=True)
+    values = [value for _, value in events]
+    replay.feed(Batch([""] * len(values), range(1, len(values) + 1), values))
+    replay.alert_rows()
+
+    shard = Shard(settings, Values(settings))
+    told = Sharing(shard, 0, "life")
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    for now in range(start, events[-1][0] + 1, 1000):
+        shard.ingest("cx.survey", [value for at, value in events if at == now], now)
+        shard.fold(now)
+        for key, value in told.collect(now, now)["cx.survey"]:
+            watched.family.take(key, value)
+        await watched.run_rules(now)
+
+    assert FailsOnce.changes == replay.alert_changes
+    assert {(c.rule, c.to) for c in FailsOnce.changes} >= {
+        ("Low", "firing"),
+        ("Fall", "firing"),
+        ("Silent", "firing"),
+        ("Silent", "resolved"),
+    }
+    low = next(c for c in FailsOnce.changes if c.rule == "Low")
+    assert low.baseline_window == "10m"
+    assert low.trend is not None
+    assert low.rest is not None
+    assert low.contributors[0].labels == {"channel": "web"}
+    assert low.value is not None
+    assert low.reference is not None
+    assert low.rest.contribution + sum(c.contribution for c in low.contributors) == pytest.approx(
+        low.value - low.reference, abs=1e-9
+    )
+
+
+async def test_silence_is_not_told_while_a_shard_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
+    rule = Rule.missing_input("Silent", "cx.survey", 10 * SECOND)
+    settings = Settings(rules=(rule,), evaluate_ms=1000)
+    shard = Shard(settings, Values(settings))
+    told = Sharing(shard, 0, "life")
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    start = 1_777_855_200_000
+    shard.ingest("cx.survey", [value for at, value in ratings(start) if at == start], start)
+    for second in range(40):
+        now = start + second * 1000
+        shard.fold(now)
+        # It stands by its reading of the start until it has caught up after half a minute.
+        for key, value in told.collect(now, now if second >= 30 else start)["cx.survey"]:
+            watched.family.take(key, value)
+        await watched.run_rules(now)
+        assert bool(FailsOnce.changes) == (second >= 30)
+    assert [c.to for c in FailsOnce.changes] == ["firing"]
