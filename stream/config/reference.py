@@ -31,6 +31,9 @@ sasl_username = "cxkpi"              # the password: CXKPI_KAFKA__SASL_PASSWORD
 [http]
 host = "0.0.0.0"
 
+[dashboard]
+url = "https://grafana.example/"
+
 [[window]]
 size = "1h"
 pane = "1m"
@@ -52,7 +55,7 @@ clear = 0.75
 for = "5m"
 significant = true
 severity = "critical"
-summary = "Customers of a region are dissatisfied."
+summary = "Customers in {region} are dissatisfied: {value} of the answers are good."
 runbook_url = "https://runbooks.example/csat"
 
 [[alert]]
@@ -61,6 +64,11 @@ kpi = "churn"
 window = "1h"
 baseline = "7d"
 factor = 2.0
+
+[[alert]]
+name = "NoSurveys"
+topic = "cx.survey"
+absent_for = "30m"
 
 [[sink]]
 type = "slack"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream.core.alerts import AlertStates, Change, Look, RuleSet, evaluate, wanted, with_input
+from stream.core.alerts.overflow import longest_wait_ms
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
@@ -109,5 +110,5 @@ def _settled_after(settings: Settings) -> int:
     moving = settings.cart_timeout_ms + max(w.size_ms + w.pane_ms for w in settings.windows)
     silent = max((round((r.above or 0) * SECOND) for r in settings.rules if r.topic), default=0)
     moving = max(moving, silent)
-    waiting = max((r.for_ms + r.keep_firing_for_ms for r in settings.rules), default=0)
+    waiting = max((longest_wait_ms(rule) for rule in settings.rules), default=0)
     return moving + waiting + 3 * settings.evaluate_ms

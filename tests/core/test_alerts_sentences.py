@@ -91,6 +91,12 @@ CASES = [
         [csat(EU, 5, 25, lower=0.09, upper=0.39)],
     ),
     Case(
+        "a value that reads like the threshold",
+        LOW,
+        [[csat(EU, 49_999, 100_000)]],
+        [f"{CSAT} is 50% (n = 100,000), just below 50% since {BEGAN}."],
+    ),
+    Case(
         "a threshold from pending to resolved",
         replace(LOW, for_ms=5 * SECOND, clear=0.6, keep_firing_for_ms=5 * SECOND),
         [[csat(EU, k)] for k in (40, 30, 70, 80)],
@@ -147,7 +153,7 @@ CASES = [
         [
             (
                 "Average resolution time over 5m is 15 min 30 s (n = 40), above 10 min since "
-                f"{BEGAN}; steady over the last 1 min 15 s."
+                f"{BEGAN}; no clear change in the last 1 min 15 s."
             )
         ],
         [Sample("art", "5m", (), 931.0, None, None, 9_310, 10)],

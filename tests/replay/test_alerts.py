@@ -86,6 +86,18 @@ def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
     assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
 
 
+def test_silence_is_found_in_a_long_gap_and_told_once() -> None:
+    rule = Rule.missing_input("Silent", "cx.survey", 3 * HOUR, for_ms=MINUTE)
+    replay = AlertReplay(replace(SETTINGS, rules=(rule,)))
+    start = 1_000_000 * EVERY
+    for now in replay.evaluations_due(start, start + 100 * HOUR):
+        replay.take(Evaluation(now, ()), None, {"cx.survey": start}, start)
+    assert [(row["to"], row["value"]) for row in replay.rows()] == [
+        ("pending", 3 * 3_600 + 5),
+        ("firing", 3 * 3_600 + 65),
+    ]
+
+
 def test_only_what_rules_read_is_wanted() -> None:
     spike = Rule("S", "churn", "5m", ("region", "channel"), baseline="1h", factor=2.0)
     settings = Settings(rules=(LOW, replace(LOW, name="Low2", window="24h"), spike))

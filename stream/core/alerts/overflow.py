@@ -46,6 +46,11 @@ def overflow_rule(rule: Rule) -> Rule:
     )
 
 
+def longest_wait_ms(rule: Rule) -> int:
+    """How long an alert of a rule can take to come to rest once nothing moves any more."""
+    return rule.for_ms + overflow_rule(rule).keep_firing_for_ms
+
+
 def step_overflow(
     rule: Rule, previous: AlertState | None, active: int, left_out: Sequence[Labels], now: int
 ) -> tuple[AlertState, Change | None]:

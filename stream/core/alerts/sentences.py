@@ -146,6 +146,8 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
     rule = prepared.rule
     side = "above" if rises(rule) else "below"
     limit = quantity(prepared.kpi, change.threshold)
+    if quantity(prepared.kpi, change.value) == limit and change.to != "inactive":
+        side = f"just {side}"
     if rule.factor is not None:
         usual = quantity(prepared.kpi, sample.usual)
         limit += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
@@ -176,7 +178,7 @@ def _going(prepared: PreparedRule, change: Change) -> str:
     if trend is None or change.value is None:
         return ""
     if trend.direction == "steady":
-        return f"; steady over the last {trend.part}"
+        return f"; no clear change in the last {trend.part}"
     newest = quantity(prepared.kpi, change.value + trend.change)
     grows = prepared.kpi is not None and prepared.kpi.grows_with_window
     over = "at the pace of the last" if grows else "in the last"
