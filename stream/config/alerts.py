@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream.config import durations
-from stream.config.errors import rollup, shown, suggestion
+from stream.config.errors import nearest, rollup, shown, suggestion
 from stream.config.kpis import NO_SPIKES
 from stream.config.model import AlertConfig, Config
 
@@ -22,7 +22,7 @@ _OF_KPIS: Final = (
 
 def alert_findings(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]:
     """Yield every contradiction between a rule's keys, and between it and the rest."""
-    yield from _summary(alert)
+    yield from _summary(config, alert)
     if alert.topic is not None:
         yield from _missing_input(alert)
         return
@@ -38,8 +38,11 @@ def alert_findings(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]
         label = durations.label(alert.window_ms)
         yield "window", f'there is no window "{label}"; allowed: {windows}'
     if set(alert.by) not in [set(r) for r in config.rollups] or len(set(alert.by)) != len(alert.by):
-        rollups = ", ".join(map(rollup, config.rollups))
-        yield "by", f"{rollup(alert.by)} is not one of the rollups; allowed: {rollups}"
+        allowed = f"allowed: {', '.join(map(rollup, config.rollups))}"
+        unknown = [name for name in alert.by if name not in config.dimensions]
+        meant = (nearest(name, config.dimensions, cutoff=0.6) for name in unknown)
+        words = " ".join([*filter(None, meant), allowed])
+        yield "by", f"{rollup(alert.by)} is not one of the rollups; {words}"
     yield from _condition(alert, sizes)
 
 
@@ -139,10 +142,11 @@ def _spike(
         yield "baseline", f'there is no window "{label}"; allowed: {longer}'
 
 
-def _summary(alert: AlertConfig) -> Iterator[AlertFinding]:
+def _summary(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]:
     from stream.core.alerts.template import FIELDS, BadTemplate, fields_of
 
-    own = ["topic"] if alert.topic is not None else sorted(alert.by)
+    labels = sorted(name for name in alert.by if name in config.dimensions)
+    own = ["topic"] if alert.topic is not None else labels
     allowed = list(dict.fromkeys([*FIELDS, *own]))
     try:
         fields = fields_of(alert.summary)

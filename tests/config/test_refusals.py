@@ -209,8 +209,8 @@ CASES: list[tuple[str, str, list[str]]] = [
         CHURN + 'above = 1\nby = ["regoin"]\n',
         [
             (
-                '6: alert[0].by: ["regoin"] is not one of the rollups; allowed: [], ["channel"], '
-                '["region"], ["channel", "region"]'
+                '6: alert[0].by: ["regoin"] is not one of the rollups; did you mean "region"? '
+                'allowed: [], ["channel"], ["region"], ["channel", "region"]'
             )
         ],
     ),
