@@ -97,6 +97,19 @@ CASES = [
         [f"{CSAT} is 50% (n = 100,000), just below 50% since {BEGAN}."],
     ),
     Case(
+        "a value that is bad but better than usual",
+        LOW,
+        [
+            [
+                csat(EU, 40),
+                csat(EU, 300, 1000, "1h"),
+                csat((("channel", "web"), *EU), 40),
+                csat((("channel", "web"), *EU), 300, 1000, "1h"),
+            ]
+        ],
+        [f"{CSAT} is 40% (n = 100), below 50% since {BEGAN}; usually 30% (over 1h)."],
+    ),
+    Case(
         "a threshold from pending to resolved",
         replace(LOW, for_ms=5 * SECOND, clear=0.6, keep_firing_for_ms=5 * SECOND),
         [[csat(EU, k)] for k in (40, 30, 70, 80)],

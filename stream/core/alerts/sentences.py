@@ -191,7 +191,8 @@ def _from(prepared: PreparedRule, change: Change) -> str:
         return ""
     difference = change.value - change.reference
     part = change.contributors[0]
-    if part.contribution * difference <= 0:
+    if part.contribution * difference <= 0 or (difference > 0) != rises(prepared.rule):
+        # Bad, but better than usual: what made it better is no answer to why it fires.
         return ""
     return f"; moved most by {_part(prepared, change, part)}{_paradox(change, difference)}"
 
