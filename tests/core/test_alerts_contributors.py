@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
@@ -16,6 +16,7 @@ from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 
+patiently = settings(deadline=None)
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
 TOTAL = Rule("CsatLow", "csat", "5m", below=0.5)
 FALL = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.9)
@@ -305,6 +306,7 @@ _RATIOS = st.sampled_from(
 )
 
 
+@patiently
 @given(_RATIOS, _PARTS, _SIDES, _SIDES)
 def test_contributions_and_rest_sum_to_the_difference(
     kpi: tuple[str, float],

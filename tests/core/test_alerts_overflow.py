@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
@@ -15,6 +15,7 @@ from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import MINUTE, SECOND, Rule, Settings
 
+patiently = settings(deadline=None)
 EVERY = 5 * SECOND
 LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5, max_series=3)
 #: Ten series: a, b, c, …
@@ -123,6 +124,7 @@ def test_it_is_resolved_once_no_more_than_nine_tenths_are_needed_for_a_while() -
     assert run.firing() == "abcd"
 
 
+@patiently
 @given(st.lists(st.sampled_from(["abc", "abcd", "bcd"]), min_size=1, max_size=80))
 def test_at_the_limit_nothing_flaps(rows: list[str]) -> None:
     run = Run()
@@ -131,6 +133,7 @@ def test_at_the_limit_nothing_flaps(rows: list[str]) -> None:
     assert made == []
 
 
+@patiently
 @given(st.lists(st.sets(st.sampled_from(NAMES)), max_size=20), st.data())
 def test_a_restart_at_any_point_changes_nothing(rows: list[set[str]], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(rows)))
@@ -142,6 +145,7 @@ def test_a_restart_at_any_point_changes_nothing(rows: list[set[str]], data: st.D
         assert whole.take(low("".join(names))) == halves.take(low("".join(names)))
 
 
+@patiently
 @given(st.lists(st.sets(st.sampled_from(NAMES)), max_size=20))
 def test_there_are_never_more_alerts_than_places(rows: list[set[str]]) -> None:
     run = Run()

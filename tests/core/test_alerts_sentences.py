@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, Closer, RuleSet, evaluate, measure
@@ -23,6 +23,7 @@ from stream.dashboards.overview import UID
 
 START = 1_777_855_200_000  # 2026-05-04 00:40 UTC
 BEGAN = "2026-05-04 00:40 UTC"
+patiently = settings(deadline=None)
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
 EU: Labels = (("region", "eu"),)
 LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5)
@@ -242,6 +243,7 @@ def test_the_sentences_of_a_row_of_samples(case: Case) -> None:
 _HOSTILE = st.text(min_size=1, max_size=64)
 
 
+@patiently
 @given(st.dictionaries(st.sampled_from(["channel", "region", "plan"]), _HOSTILE))
 def test_whatever_labels_hold_a_change_says_one_printable_line_of_bounded_length(
     labels: dict[str, str],
@@ -343,6 +345,7 @@ def test_the_uid_is_the_dashboards_own() -> None:
     assert DASHBOARD_UID == UID
 
 
+@patiently
 @given(st.text())
 def test_what_is_escaped_is_read_back(text: str) -> None:
     assert parse_qs(f"a={escaped(text)}", keep_blank_values=True) == {"a": [text]}
@@ -377,6 +380,7 @@ def test_a_brace_that_stands_alone_is_no_template(template: str) -> None:
         fields_of(template)
 
 
+@patiently
 @given(st.text())
 def test_any_text_with_its_braces_doubled_stays_itself(text: str) -> None:
     doubled = text.replace("{", "{{").replace("}", "}}")

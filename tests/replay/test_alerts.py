@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Literal
@@ -14,6 +15,8 @@ from stream.core.evaluate import Wanted
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from stream.replay.alerts import AlertReplay
+from stream.replay.files import read
+from stream.replay.run import Replay
 from tests.core import incident
 
 EVERY = 5 * SECOND
@@ -84,6 +87,25 @@ def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
     assert short.rows() == whole.rows()
     ends = afterwards is not None or on_no_data == "resolve"
     assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
+
+
+def test_every_change_of_the_incident_sums_up_to_its_difference_and_says_a_line() -> None:
+    settings = replace(incident.settings(), dashboard_url="https://grafana.example")
+    replay = Replay(settings, alerts=True)
+    for batch in read([str(incident.FOLDER / "events.jsonl")]):
+        replay.feed(batch)
+    assert len(replay.alert_rows()) == len(incident.changes())
+    taken_apart = 0
+    for change in replay.alert_changes:
+        assert change.explanation.isprintable()
+        assert change.dashboard_url.startswith("https://grafana.example/d/")
+        if change.rest is not None and change.value is not None and change.reference is not None:
+            contributions = math.fsum(part.contribution for part in change.contributors)
+            difference = change.value - change.reference
+            assert contributions + change.rest.contribution == pytest.approx(difference, abs=1e-9)
+            taken_apart += 1
+    of_totals = {rule.name for rule in settings.rules if not rule.by}
+    assert taken_apart == sum(change.rule in of_totals for change in replay.alert_changes)
 
 
 def test_silence_is_found_in_a_long_gap_and_told_once() -> None:
