@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.config import ConfigError, load
@@ -84,6 +84,7 @@ def _load(path: Path, environ: Mapping[str, str]) -> list[str]:
     return []
 
 
+@settings(deadline=None)
 @given(document=_documents)
 def test_any_document_is_accepted_or_refused_in_lines(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, object]
@@ -95,6 +96,7 @@ def test_any_document_is_accepted_or_refused_in_lines(
         assert problem.isprintable()
 
 
+@settings(deadline=None)
 @given(content=st.one_of(st.binary(max_size=60), st.text("[]{}=,.\"'#\n\\ a1", max_size=60)))
 @example(content="a = " + "1" * 5_000)
 @example(content="dedupe = 2024-02-30")
@@ -114,6 +116,7 @@ _names = [variable(key) for key in SCHEMA["properties"]] + [
 ]
 
 
+@settings(deadline=None)
 @given(
     environ=st.dictionaries(
         st.sampled_from([*_names, "CXKPI_HEALTH__WEIGHTS__A"]),
