@@ -174,6 +174,14 @@ def test_the_rollup_whose_part_stands_out_is_the_one_that_is_told() -> None:
     assert [part.labels for part in made.contributors] == [{"region": "north"}]
 
 
+def test_the_usual_value_is_that_of_the_next_longer_window() -> None:
+    windows = (Window("24h", 24 * HOUR, HOUR), *WINDOWS)
+    rules = RuleSet.of(Settings(windows=windows, rules=(TOTAL,)), KPIS)
+    samples = (csat((), 40), csat((), 700, 1000, "24h"), csat((), 80, window="1h"))
+    (made,) = evaluate(rules, AlertStates(), Evaluation(0, samples), 0).changes
+    assert (made.baseline_window, made.baseline) == ("1h", 0.8)
+
+
 def test_a_longer_window_that_knows_nothing_more_is_not_what_was_before() -> None:
     now = {"web": (10.0, 50.0), "phone": (20.0, 50.0)}
     made = change(TOTAL, two_windows(now, now))

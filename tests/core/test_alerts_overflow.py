@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
-from stream.core.alerts.overflow import LEAST_HOLD_MS
+from stream.core.alerts.overflow import LEAST_HOLD_MS, overflow_rule
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Sample
-from stream.core.settings import MINUTE, SECOND, Rule, Settings
+from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings
 
 patiently = settings(deadline=None)
 EVERY = 5 * SECOND
@@ -122,6 +123,12 @@ def test_it_is_resolved_once_no_more_than_nine_tenths_are_needed_for_a_while() -
         "began at 1970-01-01 00:00 UTC."
     )
     assert run.firing() == "abcd"
+
+
+@pytest.mark.parametrize(("places", "clear"), [(1, 0), (2, 1), (5, 4), (20, 18), (100, 90)])
+def test_a_tenth_of_the_places_is_between_firing_and_resolved(places: int, clear: float) -> None:
+    rule = overflow_rule(replace(LOW, max_series=places, keep_firing_for_ms=HOUR))
+    assert (rule.above, rule.clear, rule.keep_firing_for_ms) == (places, clear, HOUR)
 
 
 @patiently
