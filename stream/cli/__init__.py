@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "Run recorded events through the same core, without Kafka.",
     "generate": "Make the events of a plausible company.",
     "broker": "Run the embedded Apache Kafka.",
+    "rules": "Write the alert rules for Prometheus.",
     "schema": "Print or write the JSON Schemas.",
 }
 

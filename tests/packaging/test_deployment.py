@@ -19,6 +19,7 @@ from stream.core.catalogue import KPIS
 from stream.metrics.families import families
 from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
+from stream.rules import exported
 from tests.fixtures.prometheus import PrometheusTools
 from tests.packaging.project import ROOT
 
@@ -187,6 +188,18 @@ def test_prometheus_takes_its_configuration(
     here = tmp_path / "prometheus.yml"
     here.write_text(config.replace(rules, str(DEPLOY / "rules.yml")))
     run(prometheus_tools.promtool, "check", "config", "--lint-fatal", here)
+
+
+def test_the_rules_are_those_of_the_workers_configuration() -> None:
+    written = exported(load(DEPLOY / "cxkpi.toml", {})).yaml()
+    command = "cxkpi rules export --config deploy/cxkpi.toml --output deploy/rules.yml"
+    assert (DEPLOY / "rules.yml").read_text() == written, f"run {command}"
+
+
+def test_every_runbook_of_the_rules_exists() -> None:
+    urls = re.findall(r'runbook_url: "([^"]+)"', (DEPLOY / "rules.yml").read_text())
+    assert urls
+    assert [url for url in urls if not (ROOT / url).is_file()] == []
 
 
 def test_the_rules_do_what_they_say(prometheus_tools: PrometheusTools, tmp_path: Path) -> None:

@@ -1,0 +1,234 @@
+"""Alerts on the pipeline itself, as data: what the worker can't say, or nobody would ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from stream.config import Config
+from stream.core.settings import SECOND
+from stream.rules.document import AlertingRule
+from stream.rules.promql import MOVING, number, rose, selector, without
+
+#: The alert that hands on what workers' own rules say.
+HANDED_ON: Final = "CxAlertFiring"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the expressions take from the configuration and the command."""
+
+    job: str
+    config: Config
+    #: Without an event of a topic for so long, something is wrong; in seconds.
+    silence: float
+
+    def of(self, metric: str, **matchers: str) -> str:
+        """A metric of the workers."""
+        return selector(metric, {"job": self.job, **matchers})
+
+    def rose(self, counter: str, by: str, **matchers: str) -> str:
+        """By how much a counter rose within an hour."""
+        return rose(counter, {"job": self.job, **matchers}, [by], "1h")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineAlert:
+    """One alert. ``expr`` makes its expression; its runbook page has its name."""
+
+    name: str
+    severity: str
+    for_: str | None
+    summary: str
+    description: str
+    expr: Callable[[Facts], str]
+
+    def rule(self, facts: Facts, runbook: str) -> AlertingRule:
+        """The alerting rule; ``runbook`` is the address of its page."""
+        return AlertingRule(
+            alert=self.name,
+            expr=self.expr(facts),
+            for_=self.for_,
+            labels={"severity": self.severity} if self.severity else {},
+            annotations={
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": runbook,
+            },
+        )
+
+
+def _down(facts: Facts) -> str:
+    up = facts.of("up")
+    return f"{up} == 0\nor\nabsent({up})"
+
+
+def _stale(facts: Facts) -> str:
+    evaluated = facts.of("cx_evaluated_timestamp_seconds")
+    return f"time() - max by (kpi) ({evaluated}) > 60\nor\nabsent({evaluated})"
+
+
+def _lag(facts: Facts) -> str:
+    lag = f"sum by (topic) ({facts.of('cx_worker_lag_records')})"
+    counted = f"sum by (topic) (rate({facts.of('cx_events_total')}[10m]))"
+    # A rate of 0 makes it infinite. A few records are no trouble, however slowly they come.
+    return f"{lag} / {counted} > 300\nand\n{lag} > 1000"
+
+
+def _silent(facts: Facts) -> str:
+    last = f"max by (topic) ({facts.of('cx_last_event_timestamp_seconds')})"
+    # A topic that nobody has used for a week is out of use.
+    return f"time() - {last} > {number(facts.silence)}\nand\ntime() - {last} < 604800"
+
+
+def _dead_letters(facts: Facts) -> str:
+    dead = facts.of("cx_worker_dead_letters_total")
+    read = facts.of("cx_events_total")
+    return f"sum by (topic) (rate({dead}[5m]))\n/\nsum by (topic) (rate({read}[5m]))\n> 0.01"
+
+
+def _skipped(facts: Facts) -> str:
+    per_second = SECOND / facts.config.evaluate_ms
+    skipped = facts.of("cx_worker_rule_evaluations_skipped_total")
+    return f"rate({skipped}[15m]) > {number(per_second / 10)}"
+
+
+def _segments(facts: Facts) -> str:
+    segments = facts.of("cx_worker_segments")
+    shards = facts.of("cx_worker_shards", state="owned")
+    limit = number(facts.config.max_segments)
+    return f"{segments} / ignoring (state) {shards} / {limit} > 0.9"
+
+
+PIPELINE: Final = (
+    PipelineAlert(
+        "CxWorkerDown",
+        "critical",
+        "1m",
+        "A worker does not answer.",
+        "{{ with $labels.instance }}{{ . }} has not answered{{ else }}Prometheus has had no worker"
+        " to scrape{{ end }} for a minute.",
+        _down,
+    ),
+    PipelineAlert(
+        "CxWorkerNotReady",
+        "warning",
+        "2m",
+        "A worker is alive and not ready.",
+        "{{ $labels.instance }} has had no partitions or no state for two minutes; its /readyz says"
+        " why.",
+        lambda facts: f"{facts.of('cx_worker_ready')} == 0",
+    ),
+    PipelineAlert(
+        "CxRecoveryTooLong",
+        "warning",
+        "5m",
+        "A worker takes long to recover its state.",
+        "{{ $labels.instance }} has been recovering for five minutes; {{ $value }} of its shards"
+        " are not there yet.",
+        lambda facts: f"{facts.of('cx_worker_shards', state='recovering')} > 0",
+    ),
+    PipelineAlert(
+        "CxKpisStale",
+        "critical",
+        "2m",
+        "KPIs are not evaluated.",
+        "{{ with $labels.kpi }}{{ . }} has not{{ else }}No KPI has{{ end }} been evaluated for"
+        " minutes; gauges are absent or old, and no rule on them changes.",
+        _stale,
+    ),
+    PipelineAlert(
+        "CxLagHigh",
+        "warning",
+        "10m",
+        "Events wait too long before they are counted.",
+        "At the present pace the records of {{ $labels.topic }} that wait take"
+        " {{ $value | humanizeDuration }}; KPIs are behind by as much.",
+        _lag,
+    ),
+    PipelineAlert(
+        "CxNoEvents",
+        "warning",
+        "5m",
+        "A topic has had no event for long.",
+        "The latest event of {{ $labels.topic }} happened {{ $value | humanizeDuration }} ago.",
+        _silent,
+    ),
+    PipelineAlert(
+        "CxDeadLetters",
+        "warning",
+        "5m",
+        "More than 1% of a topic's records are refused.",
+        "{{ $value | humanizePercentage }} of the records of {{ $labels.topic }} go to its dead"
+        " letters.",
+        _dead_letters,
+    ),
+    PipelineAlert(
+        "CxRecordsLost",
+        "critical",
+        None,
+        "Records were deleted before they were read.",
+        "{{ $value | humanize }} records of {{ $labels.topic }} were gone when a worker came to"
+        " read them; KPIs lack them.",
+        lambda facts: f"{facts.rose('cx_worker_gap_records_total', 'topic')} > 0",
+    ),
+    PipelineAlert(
+        "CxFlushFailing",
+        "critical",
+        "5m",
+        "A worker can't make its state durable.",
+        "{{ $value | humanize }} flushes of {{ $labels.instance }} have failed within ten minutes;"
+        " each costs a recovery, and gauges are absent meanwhile.",
+        lambda facts: f"increase({facts.of('cx_worker_flush_failures_total')}[10m]) > 3",
+    ),
+    PipelineAlert(
+        "CxRuleEvaluationsSkipped",
+        "warning",
+        "10m",
+        "Alert rules are not evaluated in time.",
+        "{{ $labels.instance }} leaves out more than a tenth of the evaluations of its rules; what"
+        " happens meanwhile changes no alert.",
+        _skipped,
+    ),
+    PipelineAlert(
+        "CxNotificationsGivenUp",
+        "critical",
+        None,
+        "A notification was given up.",
+        "Within an hour {{ $value | humanize }} changes of alerts did not reach the sink"
+        " {{ $labels.sink }}; they lie in the topic cx.alert.",
+        lambda facts: (
+            f"{facts.rose('cx_worker_notifications_total', 'sink', result='dropped')} > 0"
+        ),
+    ),
+    PipelineAlert(
+        "CxSegmentsNearLimit",
+        "warning",
+        "15m",
+        "A worker holds nearly as many segments as it may.",
+        "The shards of {{ $labels.instance }} hold {{ $value | humanizePercentage }} of"
+        " max_segments; further combinations of dimensions are counted as other.",
+        _segments,
+    ),
+    PipelineAlert(
+        "CxEntitiesForgotten",
+        "warning",
+        None,
+        "Entities are forgotten before their time.",
+        "Within an hour {{ $value | humanize }} {{ $labels.kind }} entries were forgotten for want"
+        " of room; what refers to them is an orphan or counts anew.",
+        lambda facts: f"{facts.rose('cx_worker_forgotten_total', 'kind')} > 0",
+    ),
+)
+
+#: Alerts of the workers' own rules, handed on. Prometheus adds nothing to them, also no severity.
+WORKERS_OWN: Final = PipelineAlert(
+    HANDED_ON,
+    "",
+    None,
+    "A rule on a KPI fires.",
+    "{{ $labels.rule }} fires; the reason is in the topic cx.alert and in the worker's log.",
+    # While two workers hand over, both may say so; it is one alert.
+    lambda facts: f"{without(MOVING, facts.of('cx_alert_firing'))} == 1",
+)

@@ -1,0 +1,248 @@
+"""``cxkpi rules export``: what is written, what is left out, and how the command ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from ruamel.yaml import YAML
+
+from stream.cli.rules import rules
+from stream.config import Config
+from stream.core.catalogue import KPIS
+from stream.metrics.exposition import Exposition, parse
+from stream.metrics.families import families
+from stream.rules.pipeline import PIPELINE, WORKERS_OWN, Facts, PipelineAlert
+from stream.sinks import dispatcher
+from tests.fixtures.prometheus import PrometheusTools
+from tests.metrics.views import view
+
+EVERY_KIND = """\
+evaluate = "10s"
+
+[[alert]]
+name = "above"
+kpi = "art"
+window = "1h"
+by = ["channel", "region"]
+above = 7200
+min_samples = 5
+runbook_url = "https://wiki.example/art"
+summary = "Tickets of {channel} take {value}, over {threshold} {{{{ literally }}}}, {trend}."
+
+[[alert]]
+name = "below, surely"
+kpi = "upsell"
+window = "5m"
+by = ["region"]
+below = 0.1
+significant = true
+on_no_data = "resolve"
+keep_firing_for = "1m"
+
+[[alert]]
+name = "band"
+kpi = "nps"
+window = "1h"
+above = -10
+clear = -20
+for = "90s"
+significant = true
+
+[[alert]]
+name = "fall"
+kpi = "cart_recovered"
+window = "5m"
+baseline = "24h"
+factor = 0.5
+
+[[alert]]
+name = "silent"
+topic = "cx.cart"
+absent_for = "10m"
+for = "1m"
+severity = "critical"
+
+[[sink]]
+type = "slack"
+url_env = "NOT_SET"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def export(*arguments: str, content: str = EVERY_KIND) -> Result:
+    Path("cxkpi.toml").write_text(content)
+    return CliRunner().invoke(rules, ["export", *arguments])
+
+
+def alerts(*arguments: str, content: str = EVERY_KIND) -> dict[str, Any]:
+    """The exported alerts by name."""
+    done = export(*arguments, content=content)
+    assert (done.exit_code, done.stderr) == (0, "")
+    groups = YAML(typ="safe").load(done.stdout)["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+@pytest.mark.parametrize("kpi_rules", ["prometheus", "workers", "none"])
+def test_promtool_finds_nothing(
+    kpi_rules: str, prometheus_tools: PrometheusTools, tmp_path: Path
+) -> None:
+    export("--kpi-rules", kpi_rules, "--output", "rules.yml")
+    done = subprocess.run(
+        [prometheus_tools.promtool, "check", "rules", "--lint-fatal", "rules.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_ask_for_metrics_that_a_worker_has_and_for_its_job() -> None:
+    known = {family.name for family in families(KPIS)}
+    for rule in (
+        alerts("--job", "kpis") | alerts("--job", "kpis", "--kpi-rules", "workers")
+    ).values():
+        asked = re.findall(r"\b((?:cx_|up\b|ALERTS)\w*)(\{[^}]*)?", rule["expr"])
+        assert asked
+        for metric, matchers in asked:
+            assert metric in known or metric in {"up", "ALERTS", "ALERTS_FOR_STATE"}
+            assert 'job="kpis"' in matchers, rule["expr"]
+
+
+def test_an_alert_says_what_the_rule_says() -> None:
+    rule = alerts()["Above"]
+    assert rule["labels"] == {
+        "kpi": "art", "rule": "above", "severity": "warning", "window": "1h",
+    }  # fmt: skip
+    assert rule["annotations"] == {
+        "summary": "Tickets of {{ $labels.channel }} take {{ $value | humanizeDuration }}, over 2 h"
+        ' {{ "{{" }} literally }}, unknown.',
+        "description": "Average resolution time for channel {{ $labels.channel }}, region"
+        " {{ $labels.region }} over 1h {{ if eq $value $value }}is {{ $value | humanizeDuration }}"
+        "{{ else }}has no data{{ end }}; it was above 2 h.",
+        "runbook_url": "https://wiki.example/art",
+    }
+    assert "for" not in rule
+    assert "keep_firing_for" not in rule
+
+
+def test_missing_input_is_the_time_since_the_latest_event() -> None:
+    rule = alerts()["Silent"]
+    assert rule["expr"].startswith(
+        "# above the limit\n(time() - max without (instance, pod)"
+        ' (cx_last_event_timestamp_seconds{job="cxkpi",topic="cx.cart"})) > 600\nor\n'
+    )
+    assert rule["labels"] == {"kpi": "input", "rule": "silent", "severity": "critical"}
+    assert rule["annotations"]["description"] == (
+        "Time without an event for topic {{ $labels.topic }} {{ if eq $value $value }}is"
+        " {{ $value | humanizeDuration }}{{ else }}has no data{{ end }}; it was above 10 min."
+    )
+
+
+def test_times_are_prometheus_own_and_the_interval_is_evaluate() -> None:
+    found = alerts()
+    assert found["Band"]["for"] == "90s"
+    assert found["BelowSurely"]["keep_firing_for"] == "1m"
+    groups = json.loads(export("--json").stdout)["groups"]
+    assert [group.get("interval") for group in groups] == ["10s", None]
+
+
+def test_every_pipeline_alert_is_there_with_or_without_rules_on_kpis() -> None:
+    own = [alert.name for alert in PIPELINE]
+    assert list(alerts("--kpi-rules", "none")) == own
+    assert list(alerts("--kpi-rules", "workers")) == ["CxAlertFiring", *own]
+    assert list(alerts(content="")) == own
+    assert list(alerts()) == ["Above", "Band", "BelowSurely", "Fall", "Silent", *own]
+
+
+def test_a_rule_does_not_take_the_name_of_an_alert_on_the_pipeline() -> None:
+    taken = EVERY_KIND.replace('"above"', '"cx worker down"').replace('"fall"', '"CxWorkerDown"')
+    assert {"CxWorkerDown", "CxWorkerDown2", "CxWorkerDown3"} <= set(alerts(content=taken))
+
+
+def test_runbooks_can_be_elsewhere() -> None:
+    found = alerts("--runbooks", "https://wiki.example/cx/")
+    urls = {name: rule["annotations"]["runbook_url"] for name, rule in found.items()}
+    assert urls["CxLagHigh"] == "https://wiki.example/cx/CxLagHigh.md"
+    assert urls["Fall"] == "https://wiki.example/cx/KpiAlert.md"
+    assert urls["Above"] == "https://wiki.example/art"
+
+
+def test_a_silence_and_limits_of_the_configuration_are_taken() -> None:
+    found = alerts("--silence", "10h", content="max_segments = 500\n" + EVERY_KIND)
+    assert "> 36000" in found["CxNoEvents"]["expr"]
+    assert "/ 500 > 0.9" in found["CxSegmentsNearLimit"]["expr"]
+    assert found["CxRuleEvaluationsSkipped"]["expr"].endswith("> 0.01")
+
+
+def test_what_can_differ_is_said_beside_the_rule() -> None:
+    done = export("--json")
+    notes = [(note["alert"], note["note"]) for note in json.loads(done.stdout)["notes"]]
+    assert [alert for alert, _ in notes] == ["Band", "BelowSurely", "Silent", "Silent"]
+    text = export().stdout
+    for _, note in notes:
+        assert note[:40] in text
+
+
+ODD = 'dimensions = ["alertname", "job"]\nrollups = [[], ["alertname"], ["job"]]\n' + (
+    EVERY_KIND.replace('["channel", "region"]', '["job"]')
+    .replace("{channel}", "{job}")
+    .replace('["region"]', '["alertname"]')
+)
+
+
+def test_a_rule_that_prometheus_cannot_express_is_left_out_and_named() -> None:
+    done = export(content=ODD)
+    reason = "its alerts would carry the label alertname, which is Prometheus' own"
+    assert done.exit_code == 1
+    assert done.stderr == f"left out: below, surely: {reason}\n"
+    assert f"# Left out: below, surely: {reason}.\n" in done.stdout
+    assert "BelowSurely" not in done.stdout
+    listed = json.loads(export("--json", content=ODD).stdout)["left_out"]
+    assert listed == [{"rule": "below, surely", "reason": reason}]
+
+
+def test_a_dimension_with_a_name_of_the_scrape_has_prometheus_prefix() -> None:
+    rule = json.loads(export("--json", content=ODD).stdout)["groups"][0]["rules"][0]
+    assert 'exported_job!=""' in rule["expr"]
+    assert rule["annotations"]["summary"].startswith("Tickets of {{ $labels.exported_job }} take")
+
+
+def test_a_configuration_that_is_wrong_or_a_file_that_cannot_be_written_is_one_line() -> None:
+    done = export(content=EVERY_KIND.replace('"nps"', '"npss"'))
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    done = export("--output", "nowhere/rules.yml")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        2,
+        "Error: nowhere/rules.yml: no such file or directory",
+    )
+
+
+SELECTOR = re.compile(r"\b(cx_\w+)\{([^}]*)\}")
+
+
+@pytest.mark.parametrize("alert", [*PIPELINE, WORKERS_OWN], ids=lambda alert: alert.name)
+def test_what_an_alert_on_the_pipeline_asks_for_is_on_a_workers_page(alert: PipelineAlert) -> None:
+    full = msgspec.structs.replace(
+        view(KPIS),
+        gaps={"cx.visit": 1},
+        forgotten={"ticket": 1},
+        notifications={("pager", result): 1 for result in get_args(dispatcher.Result)},
+    )
+    series = list(parse(Exposition(KPIS).text(full).decode()))
+    rule = alert.rule(Facts("cxkpi", Config(), 3600), "")
+    for metric, text in SELECTOR.findall(rule.expr):
+        wanted = set(re.findall(r'(\w+)="([^"]*)"', text)) - {("job", "cxkpi")}
+        found = [s for s in series if s.name == metric and wanted <= set(s.labels.items())]
+        assert found, f"{metric}{{{text}}}"
+        grouped = set(re.findall(r"by \((\w+)\)", rule.expr))
+        assert all(grouped <= set(one.labels) for one in found)

@@ -1,0 +1,84 @@
+"""The runbooks: one for each alert, with commands and queries that work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from stream.cli import cli
+from stream.rules.export import KPI_RUNBOOK
+from stream.rules.pipeline import PIPELINE, WORKERS_OWN
+from tests.fixtures.prometheus import PrometheusTools
+
+FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
+each_page = pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+#: Programs that pages may use beside the product's.
+OTHERS = {"curl", "docker"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code of a language on a page."""
+    return re.findall(rf"```{language}\n(.*?)\n```", page.read_text("utf-8"), re.DOTALL)
+
+
+def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
+    alerts = {alert.name for alert in (*PIPELINE, WORKERS_OWN)} | {KPI_RUNBOOK}
+    assert {page.stem for page in PAGES} == alerts
+    listed = re.findall(r"\]\((\w+)\.md\) \|", (FOLDER / "README.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(alerts)
+
+
+@each_page
+def test_a_page_says_what_it_is_about_what_it_costs_how_to_look_and_what_to_do(page: Path) -> None:
+    headings = [line for line in page.read_text("utf-8").splitlines() if line.startswith("#")]
+    wanted = [f"# {page.stem}", "## Impact", "## Diagnosis", "## Mitigation"]
+    assert headings == wanted
+    assert blocks(page, "promql")
+    assert blocks(page, "sh")
+
+
+def test_prometheus_takes_every_query(prometheus_tools: PrometheusTools, tmp_path: Path) -> None:
+    rules = [
+        {"record": f"{page.stem}:{number}", "expr": query}
+        for page in PAGES
+        for number, query in enumerate(blocks(page, "promql"))
+    ]
+    assert len(rules) > len(PAGES)
+    # JSON is YAML.
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "g", "rules": rules}]}))
+    done = subprocess.run(
+        [prometheus_tools.promtool, "check", "rules", "rules.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_page
+def test_every_command_exists_with_its_options(page: Path) -> None:
+    for line in "\n".join(blocks(page, "sh")).splitlines():
+        program, *words = shlex.split(line)
+        if program == "cxkpi":
+            unknown_to_click = sorted(unknown(words))
+            assert not unknown_to_click, line
+        else:
+            assert program in OTHERS
+
+
+def unknown(words: list[str]) -> set[str]:
+    """Words of a command line that name no subcommand or option."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group) and words:
+        found = command.get_command(context, words[0])
+        if found is None:
+            return {words[0]}
+        command, words = found, words[1:]
+    options = {name for parameter in command.params for name in parameter.opts}
+    return {word for word in words if word.startswith("-")} - options
