@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,23 +10,18 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from stream import collector
 from stream.cli.configured import config_option, configuration
+from stream.cli.replay_lines import LineOptions, Lines, open_lines
+from stream.cli.replay_output import print_alerts, print_samples
+from stream.cli.replay_reading import ReplayFailed, opened, reading, refuse_overwriting
+from stream.cli.values import Duration
 from stream.core.event import Refused
-from stream.core.series import Sample
 from stream.core.timestamps import parse
-from stream.replay.files import InputError, Reader
+from stream.replay.rows import FORMATS, Format
 from stream.replay.run import Reject, Replay
-
-
-class ReplayFailed(click.ClickException):
-    """The input can't be used; one line, exit code 2."""
-
-    exit_code = 2
+from stream.replay.timeline import TimeLine
 
 
 @click.command()
@@ -39,6 +33,23 @@ class ReplayFailed(click.ClickException):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and the outcomes as JSON too.")
 @click.option("--alerts", is_flag=True, help="Print the changes of alerts instead of the KPIs.")
 @click.option(
+    "--every",
+    type=Duration(),
+    help="Print a time line: all series at every multiple of so long, such as 1h, and at the end.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="How rows are written. [default: as --output ends, else jsonl]",
+)
+@click.option("--output", metavar="FILE", help="Write rows to a file. [default: standard output]")
+@click.option(
+    "--openmetrics",
+    metavar="FILE",
+    help="Write the time line as OpenMetrics text, to fill a Prometheus with it; - prints it.",
+)
+@click.option(
     "--rejects",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write a JSON line for each record that was not accepted.",
@@ -49,38 +60,62 @@ def replay(
     at_text: str | None,
     as_json: bool,
     alerts: bool,
+    every: int | None,
+    kind: Format | None,
+    output: str | None,
+    openmetrics: str | None,
     rejects: Path | None,
 ) -> None:
     """Run recorded events (JSON lines; - is standard input; .gz and .zst too) through the core.
 
-    Prints every KPI series at the time of the last event, or at --at.
+    Prints every KPI series at the time of the last event, or at --at; with --every a time line.
     """
     # Nothing is sent anywhere, so no secret is needed.
     config = configuration(config_path, needs=())
-    at = _moment(at_text)
+    settings = config.core()
+    at = moment(at_text)
+    options = LineOptions(every, kind, output, openmetrics)
+    options.check(alerts=alerts)
+    refuse_overwriting(files, {"--rejects": rejects, **options.written()})
     collector.tune()
-    try:
-        with ExitStack() as stack:
-            reject = stack.enter_context(_rejects(rejects)) if rejects else None
-            run = Replay(config.core(), at, alerts=alerts, reject=reject)
-            _read(files, run)
-    except InputError as error:
-        raise ReplayFailed(str(error)) from error
+    with ExitStack() as stack:
+        reader = stack.enter_context(opened(files))
+        reject = stack.enter_context(_rejects(rejects)) if rejects else None
+        lines = stack.enter_context(open_lines(options, settings.dimensions))
+        line = None if every is None else TimeLine(settings, every, lines.write)
+        run = Replay(settings, at, alerts=alerts, line=line, reject=reject)
+        with reading(reader, run, quiet=lines.on_terminal):
+            run.finish_line()
+        evaluation = run.evaluation() if options.are_wanted and line is None else None
+        if evaluation is not None:
+            lines.take(evaluation)
     if alerts:
         if not config.alerts:
             click.echo("There is no [[alert]] in the configuration.", err=True)
-        _print_alerts(run.alert_rows(), as_json)
-    else:
-        _print_samples(run.samples(), as_json)
+        print_alerts(run.alert_rows(), as_json)
+    elif not options.are_wanted:
+        print_samples(run.samples(), as_json)
+    _tell(run, lines if options.are_wanted else None, as_json)
+
+
+def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
+    """Say on standard error what was read, and what was written of it."""
     outcomes = {o: n for o, n in run.outcomes().items() if n}
     if as_json:
         click.echo(json.dumps({"outcomes": outcomes}), err=True)
-    else:
-        said = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()) or "no records"
-        click.echo(said, err=True)
+        return
+    if lines is not None:
+        click.echo(f"{lines.rows:,} rows at {lines.points:,} points in time", err=True)
+    said = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()) or "no records"
+    click.echo(said, err=True)
 
 
-def _moment(text: str | None) -> int | None:
+def moment(text: str | None) -> int | None:
+    """The time of ``--at`` in ms.
+
+    Raises:
+        ReplayFailed: it is no date-time.
+    """
     try:
         return None if text is None else parse(text)
     except Refused as error:
@@ -99,60 +134,3 @@ def _rejects(path: Path) -> Iterator[Callable[[Reject], None]]:
 
 def _write(write: Callable[[bytes], Any], reject: Reject) -> None:
     write(orjson.dumps(reject.row()) + b"\n")
-
-
-def _read(files: tuple[str, ...], run: Replay) -> None:
-    """Feed all files; a bar on a terminal shows how far it is."""
-    console = Console(stderr=True)
-    columns = (TextColumn("Reading"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with (
-        Reader(files) as reader,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("", total=reader.size)
-        for batch in reader.batches():
-            run.feed(batch)
-            bar.update(task, completed=reader.consumed)
-
-
-def _print_samples(samples: list[Sample], as_json: bool) -> None:
-    if as_json:
-        click.echo(orjson.dumps([s.row() for s in samples]).decode())
-        return
-    if not samples:
-        return
-    table = Table("KPI", "window", "labels", box=None, pad_edge=False)
-    for name in ("value", "lower", "upper", "numerator", "denominator"):
-        table.add_column(name, justify="right")
-    for s in samples:
-        labels = ",".join(f"{k}={v}" for k, v in s.labels)
-        numbers = (s.value, s.lower, s.upper, s.numerator, s.denominator)
-        table.add_row(s.kpi, s.window, labels, *map(_number, numbers))
-    _console().print(table)
-
-
-def _print_alerts(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(orjson.dumps(rows).decode())
-        return
-    if not rows:
-        return
-    table = Table("at", "rule", "severity", "labels", "change", box=None, pad_edge=False)
-    for name in ("value", "threshold"):
-        table.add_column(name, justify="right")
-    for r in rows:
-        labels = ",".join(f"{k}={v}" for k, v in r["labels"].items())
-        change = f"{r['from']} → {r['to']}"
-        numbers = (_number(r["value"]), _number(r["threshold"]))
-        table.add_row(r["at"], r["rule"], r["severity"], labels, change, *numbers)
-    _console().print(table)
-
-
-def _console() -> Console:
-    """Standard output; a table in a file or a pipe is as wide as it needs to be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200, file=sys.stdout)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.6g}"

@@ -10,12 +10,13 @@ from stream.core.alerts import Change, Closer
 from stream.core.decode import occurred_at
 from stream.core.evaluate import Evaluator, Share
 from stream.core.event import OUTCOMES
-from stream.core.series import Sample
+from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.values import Values
 from stream.replay.alerts import AlertReplay
 from stream.replay.files import Batch
+from stream.replay.timeline import TimeLine, TooManyPoints, has_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +51,30 @@ class Replay:
         at: int | None = None,
         *,
         alerts: bool = False,
+        line: TimeLine | None = None,
         reject: Callable[[Reject], None] | None = None,
     ) -> None:
+        if alerts and line is not None:
+            raise ValueError("a run makes a time line or changes of alerts, not both")
         self._shard = Shard(settings, Values(settings), event_time=True, until=at)
         self._evaluator = Evaluator(settings)
         self._closer = Closer(settings)
         self._at = at
         self._alerts = AlertReplay(settings) if alerts and settings.rules else None
+        self._line = line
         self._reject = reject
-        self._every = settings.evaluate_ms
+        self._every = settings.evaluate_ms if line is None else line.every_ms
 
     def feed(self, batch: Batch) -> None:
-        """Take in records."""
-        if self._alerts is None:
+        """Take in records.
+
+        Raises:
+            TooManyPoints: of the time line, before the record that would make them.
+        """
+        if self._alerts is None and self._line is None:
             self._ingest(batch, 0, len(batch.values))
         else:
-            self._feed_with_alerts(batch, self._alerts)
+            self._feed_with_evaluations(batch)
         self._shard.settle(self._shard.progress.now)
 
     def _ingest(self, batch: Batch, start: int, end: int) -> None:
@@ -74,10 +83,10 @@ class Replay:
                 place = start + refusal.place
                 self._reject(Reject(batch.files[place], batch.lines[place], refusal))
 
-    def _feed_with_alerts(self, batch: Batch, alerts: AlertReplay) -> None:
-        """Take in records, stopping before each that moves time past an evaluation of the rules."""
+    def _feed_with_evaluations(self, batch: Batch) -> None:
+        """Take in records, stopping before each that moves time past an evaluation."""
         start = 0
-        edge = self._edge(alerts)
+        edge = self._edge()
         for i, value in enumerate(batch.values):
             time = occurred_at(value)
             if time is None or (edge is not None and time <= edge):
@@ -85,25 +94,44 @@ class Replay:
             self._ingest(batch, start, i)
             accepted = self._shard.time_of(value)
             if accepted is not None:
-                for at in alerts.evaluations_due(self._now(), accepted):
-                    self._evaluate_rules(alerts, at)
+                try:
+                    self._evaluate_before(accepted)
+                except TooManyPoints as error:
+                    place = f"{batch.files[i]}: line {batch.lines[i]}"
+                    raise TooManyPoints(f"{place}: {error}") from None
             self._ingest(batch, i, i + 1)
-            start, edge = i + 1, self._edge(alerts)
+            start, edge = i + 1, self._edge()
         self._ingest(batch, start, len(batch.values))
 
-    def _edge(self, alerts: AlertReplay) -> int | None:
-        """The next evaluation of the rules; None before the first event."""
-        now = self._now()
-        return None if now is None else next(iter(alerts.evaluations_due(now, now + self._every)))
+    def _edge(self) -> int | None:
+        """The next evaluation; None before the first event."""
+        now = self.now
+        return None if now is None else -(-now // self._every) * self._every
 
-    def _now(self) -> int | None:
+    @property
+    def now(self) -> int | None:
+        """How far event time has come, in ms; None before the first accepted event."""
         return None if self._shard.progress.first is None else self._shard.progress.now
+
+    def _evaluate_before(self, t: int) -> None:
+        """Make the evaluations that come before event time moves to ``t``."""
+        now = self.now
+        if self._alerts is not None:
+            for at in self._alerts.evaluations_due(now, t):
+                self._evaluate_rules(self._alerts, at)
+        if self._line is not None:
+            for at in self._line.evaluations_due(now, t):
+                self._line.take(self._evaluate(at))
+            self._line.stand_still(now, t)
 
     def _shares(self, at: int) -> list[Share]:
         shard = self._shard
         shard.advance(at)
         shard.fold(at)
         return [shard.share()]
+
+    def _evaluate(self, at: int) -> Evaluation:
+        return self._evaluator.evaluate(self._shares(at), at)
 
     def _evaluate_rules(self, alerts: AlertReplay, at: int) -> None:
         shares = self._shares(at)
@@ -120,22 +148,36 @@ class Replay:
         """The changes of alerts, once all records were read."""
         if self._alerts is None:
             return []
-        for at in self._alerts.evaluations_at_end(self._now()):
+        for at in self._alerts.evaluations_at_end(self.now):
             self._evaluate_rules(self._alerts, at)
         return self._alerts.rows()
 
+    @property
+    def end(self) -> int | None:
+        """The time to evaluate for in ms; None where nothing was accepted."""
+        return self._at if self._at is not None and self.now is not None else self.now
+
+    def finish_line(self) -> None:
+        """Make the rest of the time line, once all records were read.
+
+        Raises:
+            TooManyPoints: up to the end there are too many.
+        """
+        if self._line is not None and self.end is not None:
+            self._evaluate_before(self.end)
+            self._line.take(self._evaluate(self.end))
+
+    def evaluation(self) -> Evaluation | None:
+        """All series at the end; None where nothing was accepted."""
+        return None if self.end is None else self._evaluate(self.end)
+
     def samples(self) -> list[Sample]:
         """Every KPI series that has contributions; none where nothing was accepted."""
-        now = self._now()
-        at = self._at if self._at is not None else now
-        if at is None or now is None:
-            return []
-        evaluation = self._evaluator.evaluate(self._shares(at), at)
-        return [
-            s for s in evaluation.samples if s.value is not None or s.numerator or s.denominator
-        ]
+        evaluation = self.evaluation()
+        return [] if evaluation is None else [s for s in evaluation.samples if has_data(s)]
 
-    def outcomes(self) -> dict[str, int]:
-        """How many records had each outcome."""
-        counts = self._shard.progress.outcomes.values()
+    def outcomes(self, topic: str | None = None) -> dict[str, int]:
+        """How many records, of all topics or of one, had each outcome."""
+        by_topic = self._shard.progress.outcomes
+        counts = list(by_topic.values()) if topic is None else [by_topic.get(topic, {})]
         return {o: sum(c.get(o, 0) for c in counts) for o in OUTCOMES}

@@ -1,0 +1,101 @@
+"""What ``replay`` and ``explain`` share: reading the input with a bar, and how reading fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from stream.core.timestamps import format_ms
+from stream.replay.files import STANDARD_INPUT, InputError, Reader
+from stream.replay.run import Replay
+from stream.replay.timeline import TooManyPoints
+
+
+class ReplayFailed(click.ClickException):
+    """The input can't be used; one line, exit code 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def opened(files: Sequence[str]) -> Iterator[Reader]:
+    """Hold all files open.
+
+    Raises:
+        ReplayFailed: one of them can't be opened.
+    """
+    try:
+        reader = Reader(files)
+    except InputError as error:
+        raise ReplayFailed(str(error)) from error
+    with reader:
+        yield reader
+
+
+@contextmanager
+def reading(reader: Reader, run: Replay, *, quiet: bool = False) -> Iterator[None]:
+    """Feed all records to a run; the body comes after the last record, while the bar still stands.
+
+    A bar on a terminal shows how far it is: the share of the bytes where that is known, the
+    records, and the time that they have come to. ``quiet``: no bar, since rows go there.
+
+    Raises:
+        ReplayFailed: a file can't be read, or the time line would be too long.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("Reading"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
+    shown = console.is_terminal and not quiet
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+            task = bar.add_task("", total=reader.size, said="")
+            records = 0
+            for batch in reader.batches():
+                run.feed(batch)
+                records += len(batch.values)
+                bar.update(task, completed=reader.consumed, said=_said(records, run.now))
+            yield
+    except (InputError, TooManyPoints) as error:
+        raise ReplayFailed(str(error)) from error
+
+
+def _said(records: int, now: int | None) -> str:
+    return f"{records:,} records" + ("" if now is None else f", {format_ms(now)[:16]}")
+
+
+def refuse_overwriting(files: Sequence[str], written: Mapping[str, Path | None]) -> None:
+    """See that no file is written that is read, or written twice; ``written`` is by option.
+
+    Raises:
+        ReplayFailed: one is.
+    """
+    taken = {_identity(Path(name)): f"{name} is read" for name in files if name != STANDARD_INPUT}
+    for option, path in written.items():
+        if path is not None and not _is_special(path):
+            if (said := taken.get(_identity(path))) is not None:
+                raise ReplayFailed(f"{option} {path}: would be overwritten, but {said}")
+            taken[_identity(path)] = f"{option} writes it too"
+
+
+def _identity(path: Path) -> object:
+    """The same for two names of one file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path.absolute()
+    return status.st_dev, status.st_ino
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which nothing overwrites."""
+    return path.exists() and not path.is_file()

@@ -1,0 +1,217 @@
+"""``cxkpi replay``: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from click.testing import CliRunner, Result
+
+from stream.cli import cli
+from stream.replay import timeline
+
+_ROOT = str(Path(__file__).parents[2])
+
+
+def visit(number: int, time: str, channel: str = "web") -> bytes:
+    event = {
+        "event_id": f"e{number}", "type": "visit.ended", "occurred_at": time,
+        "visit_id": f"v{number}", "labels": {"channel": channel},
+    }  # fmt: skip
+    return json.dumps(event).encode() + b"\n"
+
+
+DAY = [visit(hour, f"2026-03-02T{hour:02}:30:00Z") for hour in range(24)]
+TEXT = b"".join(DAY)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in os.environ if n.startswith("CXKPI_")]:
+        monkeypatch.delenv(name)
+    Path("day.jsonl").write_bytes(TEXT)
+    Path("bad.jsonl").write_bytes(TEXT + b"{\n")
+
+
+def _replay(line: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli, ["replay", *line.split()], input=stdin)
+
+
+def _rows(text: str) -> list[dict[str, object]]:
+    return [json.loads(row) for row in text.splitlines()]
+
+
+def test_the_last_rows_of_a_time_line_are_what_replay_prints() -> None:
+    rows = _rows(_replay("day.jsonl --every 1h").stdout)
+    times = sorted({str(row["at"]) for row in rows})
+    assert times == [f"2026-03-02T{h:02}:00:00.000Z" for h in range(1, 24)] + [
+        "2026-03-02T23:30:00.000Z"
+    ]
+    last = [{k: v for k, v in row.items() if k != "at"} for row in rows if row["at"] == times[-1]]
+    assert last == json.loads(_replay("day.jsonl --json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("day.gz", gzip.compress(TEXT)),
+        ("members.gz", gzip.compress(TEXT[:500]) + gzip.compress(TEXT[500:])),
+        ("day.zst", zstandard.compress(TEXT)),
+        ("frames.zst", zstandard.compress(TEXT[:500]) + zstandard.compress(TEXT[500:])),
+        ("-", TEXT),
+        ("-", gzip.compress(TEXT)),
+        ("-", zstandard.compress(TEXT)),
+    ],
+)
+def test_any_input_gives_the_same_time_line(name: str, data: bytes) -> None:
+    if name != "-":
+        Path(name).write_bytes(data)
+    expected = _replay("day.jsonl --every 6h")
+    found = _replay(f"{name} --every 6h", stdin=data)
+    assert (found.exit_code, found.stdout) == (0, expected.stdout)
+
+
+def test_several_files_are_one_stream() -> None:
+    Path("odd.jsonl").write_bytes(b"".join(DAY[1::2]))
+    found = _replay("odd.jsonl - --every 6h", stdin=b"".join(DAY[::2]))
+    assert found.stdout == _replay("day.jsonl --every 6h").stdout
+
+
+def test_files_hold_what_is_printed_in_the_format_of_their_name() -> None:
+    printed = _rows(_replay("day.jsonl --every 6h").stdout)
+    for name in ("a.jsonl", "a.csv", "a.parquet"):
+        done = _replay(f"day.jsonl --every 6h --output {name}")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr.startswith(f"{len(printed)} rows at 4 points in time\n")
+    assert _rows(Path("a.jsonl").read_text()) == printed
+    with Path("a.csv").open(newline="") as file:
+        values = [row["value"] for row in csv.DictReader(file)]
+    assert values == ["" if row["value"] is None else str(row["value"]) for row in printed]
+    assert pq.read_table("a.parquet")["value"].to_pylist() == [row["value"] for row in printed]
+    assert sorted(str(path) for path in Path().iterdir()) == [
+        *("a.csv", "a.jsonl", "a.parquet", "bad.jsonl", "day.jsonl")
+    ]
+
+
+def test_without_every_a_format_writes_the_rows_of_the_end() -> None:
+    rows = _rows(_replay("day.jsonl --format jsonl").stdout)
+    assert {row["at"] for row in rows} == {"2026-03-02T23:30:00.000Z"}
+    printed = json.loads(_replay("day.jsonl --json").stdout)
+    assert [{k: v for k, v in row.items() if k != "at"} for row in rows] == printed
+
+
+def test_openmetrics_can_be_printed_alone() -> None:
+    done = _replay("day.jsonl --every 6h --openmetrics - --json")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "# TYPE cx_conversion_ratio gauge"
+    assert lines[-1] == "# EOF"
+    assert json.loads(done.stderr) == {"outcomes": {"accepted": 24}}
+
+
+def test_nothing_accepted_makes_an_empty_time_line() -> None:
+    assert _replay("- --every 1h", stdin=b"").stdout == ""
+    assert _replay("- --every 1h --openmetrics -", stdin=b"{}\n").stdout == "# EOF\n"
+    heading = "at,kpi,window,label_channel,label_region,label_currency,label_quantile,value,"
+    assert _replay("- --format csv", stdin=b"").stdout.startswith(heading)
+
+
+def test_rejects_go_along_with_a_time_line() -> None:
+    done = _replay("bad.jsonl --every 6h --rejects rejects")
+    assert done.exit_code == 0
+    (reject,) = _rows(Path("rejects").read_text())
+    assert (reject["file"], reject["line"], reject["outcome"]) == ("bad.jsonl", 25, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("day.jsonl --every 0", "--every 0: must be longer than 0"),
+        ("day.jsonl --output a.txt", "--output a.txt: name the --format, or a file that ends in "),
+        ("day.jsonl --format parquet", "--format parquet needs a file: --output FILE"),
+        ("day.jsonl --format parquet --output -", "--format parquet needs a file: --output FILE"),
+        ("day.jsonl --output no/a.csv", "no/a.csv: no such file or directory"),
+        ("day.jsonl --openmetrics no/a", "no/a: no such file or directory"),
+        ("day.jsonl --every 1h --alerts", "--alerts prints changes of alerts: leave out"),
+        ("day.jsonl --format csv --openmetrics -", "--openmetrics -: rows go to standard output"),
+        ("day.jsonl --output day.jsonl", "--output day.jsonl: would be overwritten, but day.jsonl"),
+        ("day.jsonl --rejects ./day.jsonl", "--rejects day.jsonl: would be overwritten, but"),
+        ("day.jsonl --rejects a --openmetrics a", "--openmetrics a: would be overwritten, but"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(line: str, said: str) -> None:
+    done = _replay(line)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.removeprefix("Error: ").startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert Path("day.jsonl").read_bytes() == TEXT
+
+
+def test_a_duration_that_is_none_is_named() -> None:
+    done = _replay("day.jsonl --every hourly")
+    assert done.exit_code == 2
+    assert "'hourly' is not a duration: a whole number and a unit" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.om"])
+def test_a_file_appears_only_when_it_is_complete(name: str) -> None:
+    Path("cut.gz").write_bytes(gzip.compress(TEXT)[:-20])
+    Path(name).write_text("of yesterday")
+    option = "--openmetrics" if name == "a.om" else "--output"
+    done = _replay(f"cut.gz --every 1h {option} {name}")
+    assert done.exit_code == 2
+    assert "the gzip data end too early" in done.stderr
+    assert Path(name).read_text() == "of yesterday"
+    assert not Path(f"{name}.part").exists()
+
+
+def test_an_input_that_is_missing_leaves_the_output_as_it_was() -> None:
+    Path("a.csv").write_text("of yesterday")
+    assert _replay("missing.jsonl --output a.csv").exit_code == 2
+    assert Path("a.csv").read_text() == "of yesterday"
+
+
+def test_too_many_points_are_one_line_that_names_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timeline, "MOST_POINTS", 10)
+    done = _replay("day.jsonl --every 1h --output a.parquet")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(
+        "Error: day.jsonl: line 12: the time line has more than 10 points"
+    )
+    assert done.stderr.count("\n") == 1
+    assert _replay("day.jsonl --every 1h --at 2027-01-01T00:00:00Z").exit_code == 2
+
+
+def test_rows_come_out_of_a_pipe_while_records_go_in() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "stream", "replay", "-", "--every", "1h"],
+        env=os.environ | {"PYTHONPATH": _ROOT},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(DAY[0] + DAY[2])
+        child.stdin.flush()
+        first = json.loads(child.stdout.readline())
+        assert first["at"] == "2026-03-02T01:00:00.000Z"
+        assert child.poll() is None
+        child.stdin.close()
+        rest = [json.loads(row) for row in child.stdout]
+    assert child.returncode == 0
+    assert {row["at"][11:16] for row in rest} == {"01:00", "02:00", "02:30"}
+
+
+def test_labels_are_no_markup_and_steer_no_terminal() -> None:
+    data = visit(1, "2026-03-02T10:00:00Z", "[red]a\x1b[0m")
+    assert r"channel=[red]a\x1b[0m" in _replay("-", stdin=data).stdout
