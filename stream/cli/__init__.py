@@ -20,6 +20,7 @@ COMMANDS = {
     "send": "Write recorded events to their topics.",
     "dlq": "Look at refused records, and send them again.",
     "replay": "Run recorded events through the same core, without Kafka.",
+    "explain": "Say why a KPI has its value, from recorded events.",
     "generate": "Make the events of a plausible company.",
     "broker": "Run the embedded Apache Kafka.",
     "rules": "Write the alert rules for Prometheus.",

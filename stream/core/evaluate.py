@@ -54,6 +54,14 @@ class Wanted:
     rollups: frozenset[Rollup] | None = None
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """A series of a KPI, and the sums of all columns of its topic, of which it is made."""
+
+    sample: Sample
+    columns: Mapping[str, float]
+
+
 class _Picture:
     """The segments of all shares at an evaluation, and which series they add to."""
 
@@ -125,20 +133,27 @@ class Evaluator:
             want = Wanted() if wanted is None else wanted.get(window.label)
             if want is None:
                 continue
-            keys, values = picture.sums(window, at)
-            view = _WindowView(
-                picture,
-                window,
-                at,
-                keys,
-                values,
-                sums.at_start(window, at, sets),
-                _counters_of(want.kpis),
-            )
+            view = _view(picture, window, at, sums.at_start(window, at, sets), want.kpis)
             for rollup in self.settings.rollups:
                 if want.rollups is None or rollup in want.rollups:
                     samples += _Totals(view, rollup).samples(want.kpis)
         return Evaluation(at, tuple(samples))
+
+    def inputs(
+        self, shares: Sequence[Share], at: int, window: Window, rollup: Rollup, kpi: Kpi
+    ) -> list[Inputs]:
+        """All series of one KPI, window and rollup at time ``at``, with what they are made of.
+
+        The rollup may be any set of the dimensions, whether the settings keep it or not.
+
+        Raises:
+            CounterOverflow: a sum has left the range of 64-bit integers.
+        """
+        active: Mapping[Segment, int] = {}
+        if any(term.column == "active" for term in kpi.terms):
+            active = self.active_sums().at_start(window, at, _label_sets(shares))
+        view = _view(_Picture(self.settings, shares), window, at, active, frozenset({kpi.id}))
+        return _Totals(view, rollup).inputs(kpi)
 
 
 def _label_sets(shares: Sequence[Share]) -> dict[bytes, list[LabelSet]]:
@@ -163,6 +178,13 @@ class _WindowView:
     active: Mapping[Segment, int]
     #: The counters that the wanted KPIs can ask for.
     counters: Mapping[str, Counter]
+
+
+def _view(
+    picture: _Picture, window: Window, at: int, active: Mapping[Segment, int], kpis: frozenset[str]
+) -> _WindowView:
+    keys, values = picture.sums(window, at)
+    return _WindowView(picture, window, at, keys, values, active, _counters_of(kpis))
 
 
 @cache
@@ -242,19 +264,35 @@ class _Totals:
             if kpi.id in kpis:
                 yield from self._samples_of(kpi)
 
-    def _samples_of(self, kpi: Kpi) -> Iterator[Sample]:
-        keys = values = np.empty(0, dtype=np.int64)
+    def _columns_of(self, kpi: Kpi) -> tuple[Groups, dict[str, Column], Ints, Ints]:
+        """Series, columns and cells that a KPI is made of."""
         if kpi.topic == signal.NAME:
-            groups, columns = self._of_customers()
-        else:
-            groups, columns, keys, values = self._sums(kpi.labels)
-        value, lower, upper, numerator, denominator = _evaluated(kpi, columns)
+            none = np.empty(0, dtype=np.int64)
+            return *self._of_customers(), none, none
+        return self._sums(kpi.labels)
+
+    def _samples_of(self, kpi: Kpi) -> Iterator[Sample]:
+        groups, columns, keys, values = self._columns_of(kpi)
+        yield from self._of_columns(kpi, groups, columns)
+        if kpi.sketch:
+            yield from self._quantiles(kpi, groups, keys, values)
+
+    def _of_columns(
+        self, kpi: Kpi, groups: Groups, columns: Mapping[str, Column]
+    ) -> Iterator[Sample]:
+        value, lower, upper, numerator, denominator = evaluated(kpi, columns)
         n = len(next(iter(columns.values())))
         parts = (_cells(c, n) for c in (value, lower, upper, numerator, denominator))
         for labels, v, lo, hi, num, den in zip(groups.labels[:n], *parts, strict=True):
             yield Sample(kpi.id, self._view.window.label, labels, v, lo, hi, num, den)
-        if kpi.sketch:
-            yield from self._quantiles(kpi, groups, keys, values)
+
+    def inputs(self, kpi: Kpi) -> list[Inputs]:
+        """The series of a KPI, with the sums of the columns."""
+        groups, columns, _, _ = self._columns_of(kpi)
+        return [
+            Inputs(sample, {name: float(column[number]) for name, column in columns.items()})
+            for number, sample in enumerate(self._of_columns(kpi, groups, columns))
+        ]
 
     def _quantiles(self, kpi: Kpi, groups: Groups, keys: Ints, values: Ints) -> Iterator[Sample]:
         base = LAYOUT.sketches[kpi.sketch or ""]
@@ -290,20 +328,15 @@ def _matrix(keys: Ints, values: Ints, height: int) -> NDArray[np.int64]:
     return matrix
 
 
-def value_of(kpi: Kpi, columns: Columns) -> Column:
-    """The KPI's value of every series, NaN where there is none."""
-    return _evaluated(kpi, columns)[0]
-
-
 def worked(kpi: Kpi, columns: Mapping[str, float]) -> tuple[float | None, ...]:
     """Value, lower and upper bound of one series with these numbers; columns left out are 0."""
     names = {*DERIVED, *(c.name for c in TOPICS[kpi.topic].counters)}
     full = {name: np.array([float(columns.get(name, 0.0))]) for name in names}
-    value, lower, upper, _, _ = _evaluated(kpi, full)
+    value, lower, upper, _, _ = evaluated(kpi, full)
     return tuple(_cells(column, 1)[0] for column in (value, lower, upper))
 
 
-def _evaluated(
+def evaluated(
     kpi: Kpi, columns: Columns
 ) -> tuple[Column, Column | None, Column | None, Column | None, Column | None]:
     """Value, lower and upper bound, numerator and denominator; NaN or None where absent."""

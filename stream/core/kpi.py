@@ -57,6 +57,23 @@ class Term(NamedTuple):
     column: str
 
 
+class Move(NamedTuple):
+    """Something that may happen once more, as one and as many, and the columns that it adds 1 to.
+
+    It tells how far a value is from another one: 12 more promoters.
+    """
+
+    one: str
+    many: str
+    adds: tuple[str, ...]
+
+
+#: Columns that stay as they are when series are put together.
+CONSTANT: Final = frozenset({"window_days"})
+#: Columns whose series overlap: the signals of one customer may carry different labels.
+OVERLAPPING: Final = frozenset({"health_sum", "customers", "customers_at_risk"})
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """Numbers and what the KPI makes of them, rounded to the digits that are written.
@@ -143,6 +160,8 @@ class Kpi:
     comparable: Comparable = "always"
     #: The topic whose events feed it, without prefix.
     topic: str = ""
+    #: What would change the value, one at a time; none where it depends on how much it is.
+    moves: tuple[Move, ...] = ()
 
     def formula_with(self, say: Callable[[Term], str]) -> str:
         """The formula with something else in place of each term, such as its number."""

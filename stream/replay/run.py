@@ -57,7 +57,7 @@ class Replay:
         if alerts and line is not None:
             raise ValueError("a run makes a time line or changes of alerts, not both")
         self._shard = Shard(settings, Values(settings), event_time=True, until=at)
-        self._evaluator = Evaluator(settings)
+        self.evaluator = Evaluator(settings)
         self._closer = Closer(settings)
         self._at = at
         self._alerts = AlertReplay(settings) if alerts and settings.rules else None
@@ -124,18 +124,19 @@ class Replay:
                 self._line.take(self._evaluate(at))
             self._line.stand_still(now, t)
 
-    def _shares(self, at: int) -> list[Share]:
+    def shares(self, at: int) -> list[Share]:
+        """What was counted, for an evaluation at ``at`` (ms), which must not go back."""
         shard = self._shard
         shard.advance(at)
         shard.fold(at)
         return [shard.share()]
 
     def _evaluate(self, at: int) -> Evaluation:
-        return self._evaluator.evaluate(self._shares(at), at)
+        return self.evaluator.evaluate(self.shares(at), at)
 
     def _evaluate_rules(self, alerts: AlertReplay, at: int) -> None:
-        shares = self._shares(at)
-        evaluation = self._evaluator.evaluate(shares, at, alerts.wanted)
+        shares = self.shares(at)
+        evaluation = self.evaluator.evaluate(shares, at, alerts.wanted)
         progress = self._shard.progress
         alerts.take(evaluation, self._closer.at(shares, at), progress.clocks, progress.first)
 

@@ -47,14 +47,14 @@ def expected(points: list[tuple[int, list[Sample]]]) -> Points:
             for part in ("value", "lower", "upper", "numerator", "denominator"):
                 value = getattr(s, part)
                 if value is not None:
-                    found[by_part[s.kpi, part], labels, at] = value  # type: ignore[index]
+                    found[by_part[s.kpi, part], labels, at] = value
     return found
 
 
 def parsed(said: str) -> Points:
     """By a strict parser, that refuses what is not grouped or goes back in time."""
     found: Points = {}
-    for family in text_string_to_metric_families(said):
+    for family in text_string_to_metric_families(said):  # type: ignore[no-untyped-call]
         for sample in family.samples:
             assert sample.timestamp is not None
             at = round(float(sample.timestamp) * 1000)
@@ -138,8 +138,8 @@ def test_a_prometheus_filled_with_the_text_answers_with_the_rows(
         )
     prometheus = Prometheus.scraping(prometheus_tools, tmp_path / "prometheus", [])
     data = tmp_path / "prometheus" / "data"
-    command = [prometheus_tools.promtool, "tsdb", "create-blocks-from", "openmetrics"]
-    subprocess.run([*command, files["all.om"], data], check=True, capture_output=True)
+    command = [str(prometheus_tools.promtool), "tsdb", "create-blocks-from", "openmetrics"]
+    subprocess.run([*command, str(files["all.om"]), str(data)], check=True, capture_output=True)
     assert len(points) == 36
     with prometheus:
         for time, samples in points.items():

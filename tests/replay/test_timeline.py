@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.series import Sample
+from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
 from stream.replay import timeline
 from stream.replay.files import Batch
@@ -130,11 +130,14 @@ def test_points_are_the_multiples_from_the_first_event_on_and_the_end(
 def test_a_gap_of_a_year_is_evaluated_only_while_something_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    evaluated = []
+    evaluated: list[int] = []
     whole = Replay._evaluate
-    monkeypatch.setattr(
-        Replay, "_evaluate", lambda run, at: evaluated.append(at) or whole(run, at)
-    )  # fmt: skip
+
+    def evaluate(run: Replay, at: int) -> Evaluation:
+        evaluated.append(at)
+        return whole(run, at)
+
+    monkeypatch.setattr(Replay, "_evaluate", evaluate)
     records = [visit(NOON), visit(NOON + 365 * DAY)]
     points = line_of(SETTINGS, 5 * MINUTE, [records])
     assert len(points) == 365 * DAY // (5 * MINUTE) + 1

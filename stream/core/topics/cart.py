@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Amount, Currency, Event, EventType, Id
 from stream.core.formulas import sum_of
-from stream.core.kpi import Counter, Kpi, Term
+from stream.core.kpi import Counter, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import cart as meanings
 from stream.core.memory import Memory, Record
@@ -474,6 +474,10 @@ TOPIC = Topic(
             bounds="wilson",
             highest=1.0,
             topic=NAME,
+            moves=(
+                Move("abandoned cart", "abandoned carts", ("carts_abandoned",)),
+                Move("purchased cart", "purchased carts", ("carts_purchased",)),
+            ),
         ),
         Kpi(
             id="cart_recovered",
@@ -490,6 +494,7 @@ TOPIC = Topic(
             grows_with_window=True,
             comparable="never",
             topic=NAME,
+            moves=(Move("recovered cart", "recovered carts", ("carts_recovered",)),),
         ),
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
-from stream.core.kpi import Kpi, Term
+from stream.core.kpi import Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import signal as meanings
 from stream.core.memory import LAST, Memory
@@ -183,6 +183,10 @@ TOPIC = Topic(
             bounds="wilson",
             highest=1.0,
             topic=NAME,
+            moves=(
+                Move("customer below 40", "customers below 40", ("customers", "customers_at_risk")),
+                Move("customer at 40 or more", "customers at 40 or more", ("customers",)),
+            ),
         ),
     ),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi, Term
+from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import subscription as meanings
 from stream.core.memory import FOREVER, Memory
@@ -396,6 +396,7 @@ TOPIC = Topic(
             grows_with_window=True,
             comparable="same window",
             topic=NAME,
+            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
         ),
         Kpi(
             id="retention",
@@ -421,6 +422,7 @@ TOPIC = Topic(
             compares_across_windows=False,
             comparable="same window",
             topic=NAME,
+            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
         ),
         Kpi(
             id="upsell",

@@ -11,7 +11,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
 from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Term
+from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Move, Term
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.meanings import survey as meanings
@@ -413,6 +413,14 @@ def _satisfaction(
         bounds="wilson",
         highest=1.0,
         topic=NAME,
+        moves=(
+            Move(
+                f"{satisfied} answer",
+                f"{satisfied} answers",
+                (f"{kind}_answers", f"{kind}_satisfied"),
+            ),
+            Move("other answer", "other answers", (f"{kind}_answers",)),
+        ),
     )
 
 
@@ -486,6 +494,10 @@ TOPIC = Topic(
             lowest=-100.0,
             highest=100.0,
             topic=NAME,
+            moves=(
+                Move("promoter", "promoters", ("nps_answers", "nps_promoters")),
+                Move("detractor", "detractors", ("nps_answers", "nps_detractors")),
+            ),
         ),
         _satisfaction(
             "csat",

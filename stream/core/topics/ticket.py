@@ -22,7 +22,7 @@ from stream.core.event import (
     Timestamp,
 )
 from stream.core.formulas import FIXED, fixed, fixed_columns, sum_of
-from stream.core.kpi import Counter, Kpi, Meaning, Term
+from stream.core.kpi import Counter, Kpi, Meaning, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import ticket as meanings
 from stream.core.memory import Memory
@@ -340,6 +340,10 @@ def _share(
         bounds="wilson",
         highest=1.0,
         topic=NAME,
+        moves=(
+            Move(f"ticket {share.words}", f"tickets {share.words}", (whole.column, share.column)),
+            Move("other ticket", "other tickets", (whole.column,)),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
-from stream.core.kpi import Counter, Kpi, Term
+from stream.core.kpi import Counter, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import visit as meanings
 from stream.core.table import Mask
@@ -94,6 +94,10 @@ TOPIC = Topic(
             bounds="wilson",
             highest=1.0,
             topic=NAME,
+            moves=(
+                Move("visit that converts", "visits that convert", ("visits", "visits_converted")),
+                Move("other visit", "other visits", ("visits",)),
+            ),
         ),
         Kpi(
             id="acquisition",
@@ -111,6 +115,14 @@ TOPIC = Topic(
             bounds="wilson",
             highest=1.0,
             topic=NAME,
+            moves=(
+                Move(
+                    "visit of a new customer",
+                    "visits of new customers",
+                    ("visits", "visits_new_customer"),
+                ),
+                Move("other visit", "other visits", ("visits",)),
+            ),
         ),
         Kpi(
             id="pages_per_visit",
