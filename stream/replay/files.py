@@ -31,7 +31,8 @@ LONGEST_LINE: Final = 64 << 20
 _MERGED_BATCH: Final = 4_000
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+#: A frame, or one of sixteen kinds that are skipped: with these parallel compressors begin.
+_ZSTD_MAGIC: Final = (b"\x28\xb5\x2f\xfd", *(bytes((n, 0x2A, 0x4D, 0x18)) for n in range(80, 96)))
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEFORE_ALL: Final = float("-inf")
 

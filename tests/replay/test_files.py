@@ -34,6 +34,19 @@ def zstd(data: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(data)
 
 
+def checked(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    changed = bytearray(data)
+    changed[place] ^= 0xFF
+    return bytes(changed)
+
+
+#: What parallel compressors put before a frame, to tell how long it is.
+SKIPPED = bytes((0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0)) + b"size"
+
 LINES = [visit(i % 60) for i in range(10_000)]
 TEXT = b"\n".join(LINES) + b"\n"
 
@@ -49,6 +62,8 @@ TEXT = b"\n".join(LINES) + b"\n"
         ("padded.gz", gzip.compress(TEXT) + bytes(512)),
         ("a.zst", zstd(TEXT)),
         ("frames.zst", zstd(TEXT[:1000]) + zstd(TEXT[1000:])),
+        ("skipped.zst", SKIPPED + zstd(TEXT[:1000]) + SKIPPED + zstd(TEXT[1000:]) + SKIPPED),
+        ("skipped-by-another-name", SKIPPED + zstd(TEXT)),
         ("gzip-by-another-name", gzip.compress(TEXT)),
         ("zstd-by-another-name", zstd(TEXT)),
     ],
@@ -221,6 +236,11 @@ GZ = gzip.compress(TEXT, mtime=0)
         ("wrong-sum.gz", GZ[:-8] + bytes(8)),
         ("second.gz", GZ + b"rubbish"),
         ("cut.zst", zstd(TEXT)[:-3]),
+        ("second-cut.zst", zstd(TEXT) + zstd(TEXT)[:-3]),
+        ("rubbish-after.zst", zstd(TEXT) + b"rubbish"),
+        ("corrupt.zst", flipped(checked(TEXT), 60)),
+        ("wrong-sum.zst", flipped(checked(TEXT), -1)),
+        ("corrupt.gz", flipped(GZ, 60)),
         ("empty.zst", b""),
         ("plain.zst", TEXT),
     ],
