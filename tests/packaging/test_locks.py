@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.packaging.project import ROOT, declared, lock, normal
+from tests.packaging.project import ROOT, declared, extras, lock, normal
 
 RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
 #: The generator of dashboards is run by developers; its output is in the repository.
@@ -53,6 +53,14 @@ def test_developers_have_the_versions_that_users_have() -> None:
         assert development[name] == entry
 
 
+def test_extras_are_tested_in_the_versions_that_they_allow() -> None:
+    development = {r.name: r.specifier for r in declared("dev")}
+    runtime = lock(RUNTIME)
+    for extra in extras():
+        assert development[extra.name] == extra.specifier
+        assert normal(extra.name) not in runtime, "who does not ask for it does not get it"
+
+
 def test_what_rests_on_internals_is_pinned_exactly() -> None:
     exact = {r.name: str(r.specifier) for r in declared() if str(r.specifier).startswith("==")}
     assert exact == {"faust-streaming": "==0.15.3", "aiokafka": "==0.14.0"}
@@ -86,6 +94,7 @@ COMES_WITH = {"pydantic-core": "pydantic", "mode-streaming": "faust-streaming"}
 )
 def test_what_is_imported_is_declared(folder: str, groups: list[str | None]) -> None:
     names = {normal(r.name) for group in groups for r in declared(group)}
+    names |= {normal(r.name) for r in extras()}
     names |= DEVELOPERS_ONLY | {own for own, with_ in COMES_WITH.items() if with_ in names}
     missing = {name: at for name, at in imported(ROOT / folder).items() if name not in names}
     assert missing == {}

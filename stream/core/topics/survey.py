@@ -419,7 +419,11 @@ def _satisfaction(
                 f"{satisfied} answers",
                 (f"{kind}_answers", f"{kind}_satisfied"),
             ),
-            Move("other answer", "other answers", (f"{kind}_answers",)),
+            Move(
+                f"answer that is not {satisfied}",
+                f"answers that are not {satisfied}",
+                (f"{kind}_answers",),
+            ),
         ),
     )
 

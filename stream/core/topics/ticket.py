@@ -342,7 +342,7 @@ def _share(
         topic=NAME,
         moves=(
             Move(f"ticket {share.words}", f"tickets {share.words}", (whole.column, share.column)),
-            Move("other ticket", "other tickets", (whole.column,)),
+            Move(f"ticket not {share.words}", f"tickets not {share.words}", (whole.column,)),
         ),
     )
 

@@ -96,7 +96,7 @@ TOPIC = Topic(
             topic=NAME,
             moves=(
                 Move("visit that converts", "visits that convert", ("visits", "visits_converted")),
-                Move("other visit", "other visits", ("visits",)),
+                Move("visit that does not", "visits that do not", ("visits",)),
             ),
         ),
         Kpi(
@@ -121,7 +121,7 @@ TOPIC = Topic(
                     "visits of new customers",
                     ("visits", "visits_new_customer"),
                 ),
-                Move("other visit", "other visits", ("visits",)),
+                Move("visit of a known one", "visits of known ones", ("visits",)),
             ),
         ),
         Kpi(
