@@ -134,7 +134,8 @@ def _weighed(
         if any(abs(rest[t.column]) > _ROUNDING for t in kpi.terms if t.column not in CONSTANT):
             named.append((None, rest))
     made = [_part(kpi, label, name, columns, whole.columns) for name, columns in named]
-    kept = [p for p in made if p.numbers.value is not None or p.share]
+    # A segment without a value still adds where it has a numerator alone, as in churn.
+    kept = [p for p in made if p.numbers.value is not None or p.share or p.adds]
     return sorted(kept, key=lambda p: (-abs(p.effect or 0), -(p.share or 0), p.name or ""))
 
 

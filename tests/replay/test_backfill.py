@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
+import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
+import pytest
 from click.testing import CliRunner
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -17,7 +22,9 @@ from stream.core.series import Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND
 from stream.core.timestamps import parse
 from stream.metrics.families import kpi_families
+from stream.replay import backfill
 from stream.replay.backfill import OpenMetrics
+from stream.replay.rows import Csv, JsonLines, RowWriter
 from tests.fixtures.prometheus import Prometheus, PrometheusTools, Series
 from tests.reference.streams import text
 
@@ -93,6 +100,36 @@ def test_points_come_family_by_family_and_series_by_series() -> None:
     names = [line.split("{")[0] for line in said.splitlines() if not line.startswith("#")]
     changes = sum(a != b for a, b in pairwise(names))
     assert changes == len(set(names)) - 1
+
+
+def peak(make: Callable[[BinaryIO], RowWriter], points: int) -> int:
+    """The most bytes that Python held while a line of so many points was written."""
+    samples = [
+        Sample("nps", "1h", (("channel", f"c{i}"),), i / 7, 0.0, 99.0, i, 7.0) for i in range(20)
+    ]
+    with Path(os.devnull).open("wb") as nowhere:
+        tracemalloc.start()
+        try:
+            target = make(nowhere)
+            for n in range(points):
+                target.write(NOON + n * MINUTE, samples)
+            target.close()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [OpenMetrics, JsonLines, lambda file: Csv(file, ("channel",))],
+    ids=["openmetrics", "jsonl", "csv"],
+)
+def test_what_a_line_takes_of_memory_does_not_grow_with_it(
+    make: Callable[[BinaryIO], RowWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "_LINES_AT_ONCE", 100)
+    short, long = peak(make, 20), peak(make, 120)
+    assert long < short + 100_000
 
 
 def test_without_a_point_there_is_an_empty_text() -> None:

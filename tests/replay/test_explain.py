@@ -252,6 +252,20 @@ def test_records_without_the_label_stand_apart() -> None:
     assert found.segments.keys() == {"channel"}, "nobody carries a region"
 
 
+def test_a_segment_that_lost_more_than_it_had_still_adds() -> None:
+    base = {"event_id": "b", "type": "subscription.base", "occurred_at": text(NOON - 2 * DAY)}
+    lost = {"event_id": "c", "type": "subscription.cancelled", "occurred_at": text(NOON)}
+    records = [
+        json.dumps({**base, "active": 10}).encode(),
+        json.dumps({**lost, "subscription_id": "s", "labels": {"channel": "web"}}).encode(),
+    ]
+    found = explained(SETTINGS, records, "churn")
+    parts = {p.name: (p.numbers.value, p.adds, p.share) for p in found.segments["channel"]}
+    assert found.numbers.value == pytest.approx(0.1)
+    assert parts["web"][0] is None
+    assert sum(adds or 0 for _, adds, _ in parts.values()) == pytest.approx(0.1)
+
+
 def test_customers_that_are_in_several_segments_are_not_summed() -> None:
     records = [
         json.dumps(
