@@ -28,11 +28,16 @@ def batch(records: Sequence[bytes]) -> Batch:
     return Batch(["f"] * len(records), range(1, len(records) + 1), list(records))
 
 
+def in_order(samples: Iterable[Sample]) -> list[Sample]:
+    """Series by their names: in which order they come depends on when segments were met."""
+    return sorted(samples, key=lambda s: (s.kpi, s.window, s.labels))
+
+
 def line_of(
     core: Settings, every: int, batches: Iterable[Sequence[bytes]], at: int | None = None
 ) -> Points:
     points: Points = []
-    line = TimeLine(core, every, lambda time, samples: points.append((time, list(samples))))
+    line = TimeLine(core, every, lambda time, samples: points.append((time, in_order(samples))))
     run = Replay(core, at, line=line)
     for records in batches:
         run.feed(batch(records))
@@ -43,7 +48,7 @@ def line_of(
 def replay(core: Settings, records: Sequence[bytes], at: int | None = None) -> list[Sample]:
     run = Replay(core, at)
     run.feed(batch(records))
-    return run.samples()
+    return in_order(run.samples())
 
 
 def read_before(core: Settings, records: Sequence[bytes], at: int) -> list[bytes]:
@@ -89,7 +94,7 @@ def test_a_gap_that_stands_still_is_what_evaluating_all_of_it_says(
 ) -> None:
     core = settings_of(config)
     whole: Points = []
-    line = TimeLine(core, every, lambda time, samples: whole.append((time, list(samples))))
+    line = TimeLine(core, every, lambda time, samples: whole.append((time, in_order(samples))))
     line._settled_after = 1 << 50
     run = Replay(core, NOON + 90 * DAY, line=line)
     run.feed(batch(records))
