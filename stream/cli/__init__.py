@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import click
 
 from stream import __version__
+from stream.cli.lazy import Lazy
 
 #: Subcommands in the order of the help, with the line that it shows.
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": "Take in events from Kafka, keep the KPIs, fire alerts.",
     "top": "Watch a worker's KPIs in the terminal.",
     "check": "Check a configuration.",
+    "alerts": "Try out alerts: send a test to the sinks.",
     "state": "Show a group's state, or make it anew.",
     "send": "Write recorded events to their topics.",
     "dlq": "Look at refused records, and send them again.",
@@ -28,27 +29,12 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    """Imports a subcommand's module when it is wanted, so that help and errors come at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All subcommands, in the order of ``COMMANDS``."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand's click command, or None where there is none of the name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(import_module(f"stream.cli.{cmd_name}"), cmd_name)
-        return command if isinstance(command, click.Command) else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Lazy,
+    catalogue=COMMANDS,
+    modules="stream.cli.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="cxkpi")
 def cli() -> None:
     """Customer-experience KPIs, live and exact, from events in Kafka."""

@@ -97,7 +97,7 @@ class Dispatcher:
         try:
             await self._retrying(self._sink.deliver, change)
         except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
-            self._drop(f"{change.rule} {change.to} ({change.id})", _reason(error))
+            self._drop(f"{change.rule} {change.to} ({change.id})", reason(error))
         else:
             self.results["sent"] += 1
 
@@ -116,7 +116,7 @@ class Dispatcher:
         error = state.outcome.exception() if state.outcome is not None else None
         # A receiver that is down for an hour is worth one line, not hundreds.
         level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
-        log.log(level, "sink %s: %s, trying again", self.name, _reason(error))
+        log.log(level, "sink %s: %s, trying again", self.name, reason(error))
 
 
 def _may_work_later(error: BaseException) -> bool:
@@ -124,6 +124,6 @@ def _may_work_later(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, Refused)
 
 
-def _reason(error: BaseException | None) -> str:
+def reason(error: BaseException | None) -> str:
     """Why, without the words of foreign exceptions, which may hold addresses and secrets."""
     return str(error) if isinstance(error, SinkError) else type(error).__name__
