@@ -31,7 +31,7 @@ from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Wind
 MOST_PANES = 240
 SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-SINK_TYPES = ["log", "webhook", "slack", "alertmanager"]
+SINK_TYPES = ["log", "webhook", "slack", "alertmanager", "apprise"]
 
 _DEFAULTS = Settings()
 _BOOTSTRAP = Form(
@@ -261,11 +261,12 @@ class SinkConfig(Table):
     """Where alerts that fire or are resolved go. Secrets stand in variables or in files."""
 
     type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
-    """The log, a webhook, Slack, or Alertmanager's API v2."""
+    """The log, a webhook, Slack, Alertmanager's API v2, or through `apprise` everything else."""
     name: OneLine = ""
     """Name in logs and metrics; by default the type, numbered from the second on."""
     url: SecretStr | None = None
-    """Address to post to; for Alertmanager its root."""
+    """Address to post to; for Alertmanager its root. One that holds a secret does not belong here:
+    use `url_env` or `url_file`."""
     url_env: OneLine | None = None
     """Variable that holds the address."""
     url_file: OneLine | None = None
@@ -277,7 +278,9 @@ class SinkConfig(Table):
     timeout_ms: Annotated[int, Duration(100, 5 * MINUTE)] = Field(5 * SECOND, alias="timeout")
     """How long one try may take."""
     retry_for_ms: Annotated[int, Duration(0, 7 * DAY)] = Field(HOUR, alias="retry_for")
-    """How long a change is tried again before it is given up."""
+    """How long a change is tried again before it goes to the topic `cx.alert.dlq`."""
+    refresh_ms: Annotated[int, Duration(SECOND, HOUR)] = Field(MINUTE, alias="refresh")
+    """How often Alertmanager is told again what fires; after four times that it forgets."""
 
     _url: SecretStr | None = PrivateAttr(None)
     _secret: SecretStr | None = PrivateAttr(None)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from stream.sinks.alertmanager import Alertmanager
+from stream.sinks.apprise import Apprise
 from stream.sinks.log import Log
 from stream.sinks.sink import Sink, SinkSettings, UnknownSink
+from stream.sinks.slack import Slack
 from stream.sinks.webhook import Webhook
 
 #: By the ``type`` of the configuration.
 SINKS: Mapping[str, Callable[[SinkSettings], Sink]] = {
     "log": Log,
     "webhook": Webhook,
+    "slack": Slack,
+    "alertmanager": Alertmanager,
+    "apprise": Apprise,
 }
 
 

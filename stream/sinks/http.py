@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
@@ -16,20 +18,24 @@ from stream.sinks.sink import Refused, Retry, SinkSettings, UnknownSink
 PASSING = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+#: Of what an answer says no more is read, in bytes.
+_LONGEST_WORD: Final = 64
 
 
 class Poster:
     """Posts to one address, with one connection pool, without following redirects."""
 
-    def __init__(self, settings: SinkSettings) -> None:
+    def __init__(self, settings: SinkSettings, path: str = "", said: Collection[str] = ()) -> None:
+        """``path`` is added to the address. Of what answers say only ``said`` is repeated."""
         if settings.endpoint is None:
             raise UnknownSink(f"sink {settings.label}: url is missing")
-        self._url = settings.endpoint.get_secret_value()
+        self._url = _below(settings.endpoint.get_secret_value(), path)
+        self._said = said
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout_ms / 1_000)
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Post a body; any answer 2xx will do, and what it says is not read.
+        """Post a body; any answer 2xx will do, whatever it says.
 
         Raises:
             Retry: no answer in time, no connection, or an answer that may change.
@@ -39,14 +45,23 @@ class Poster:
             async with self._open().post(
                 self._url, data=body, headers=dict(headers), allow_redirects=False
             ) as answer:
-                _judge(answer.status, answer.headers.get("Retry-After"))
-        except aiohttp.InvalidURL:
+                failed = not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+                word = await self._word(answer) if failed else ""
+                _judge(answer.status, answer.headers.get("Retry-After"), word)
+        except (aiohttp.InvalidURL, UnicodeError):
             # The message would hold the address, which may be a secret.
             raise Refused("the url is not valid") from None
         except TimeoutError:
             raise Retry(f"no answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Retry(f"no answer ({type(error).__name__})") from None
+
+    async def _word(self, answer: aiohttp.ClientResponse) -> str:
+        """What an answer says, if it is one of the words that may be repeated."""
+        if not self._said:
+            return ""
+        word = (await answer.content.read(_LONGEST_WORD)).decode(errors="replace").strip()
+        return f" ({word})" if word in self._said else ""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -64,13 +79,30 @@ class Poster:
         return self._session
 
 
-def _judge(status: int, retry_after: str | None) -> None:
-    if status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Retry(f"answer {status}", seconds(retry_after, time.time()))
+def refused_for_good(status: int) -> bool:
+    """Whether an answer that is no success will stay the same however often one asks."""
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING
+
+
+def _judge(status: int, retry_after: str | None, word: str) -> None:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    if not refused_for_good(status):
+        raise Retry(f"answer {status}{word}", seconds(retry_after, time.time()))
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise Refused(f"answer {status}; redirects are not followed")
-    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        raise Refused(f"answer {status}")
+    raise Refused(f"answer {status}{word}")
+
+
+def _below(address: str, path: str) -> str:
+    """The address with a path added to its own."""
+    if not path:
+        return address
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address  # It is refused when it is used.
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
 
 
 def seconds(retry_after: str | None, now: float) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Iterable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from stream.core.alerts import Change
 
@@ -69,6 +70,10 @@ class SinkSettings(Protocol):
     def retry_for_ms(self) -> int:
         """How long a change is tried again before it is given up; 0: one try."""
 
+    @property
+    def refresh_ms(self) -> int:
+        """How often what fires is told again, for sinks that forget it otherwise."""
+
 
 class Sink(Protocol):
     """Takes changes, one at a time and in order."""
@@ -83,3 +88,19 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Give back connections; nothing is delivered afterwards."""
+
+
+@runtime_checkable
+class Keeper(Sink, Protocol):
+    """A sink whose receiver forgets what fires unless it is told again and again."""
+
+    @property
+    def refresh_ms(self) -> int:
+        """How often, in ms."""
+
+    async def keep(self, firing: Iterable[Change]) -> None:
+        """Tell what fires; ``firing`` is gone through once no delivery is underway.
+
+        Raises:
+            Retry, Refused: not all was told.
+        """

@@ -71,7 +71,7 @@ async def receiver(answers: Iterable[Answer] = ()) -> AsyncIterator[Receiver]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", it.handle)
     # What still hangs when the test is over is cancelled at once.
-    runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True)
+    runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -104,6 +104,7 @@ class FakeSettings:
     secret: Hidden | None = None
     timeout_ms: int = 5_000
     retry_for_ms: int = 10_000
+    refresh_ms: int = 60_000
 
     @property
     def label(self) -> str:

@@ -1,0 +1,169 @@
+"""Everything else: e-mail, Teams, PagerDuty, Opsgenie, ntfy and many more through ``apprise``.
+
+Apprise blocks, so each message goes out in a thread of its own. It says whether a service took a
+message, and in its log, where one answered, the status; neither its log nor that of its HTTP
+client is shown, since both hold addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from stream.core.alerts import Change
+from stream.sinks.http import refused_for_good
+from stream.sinks.sink import Refused, Retry, SinkSettings, UnknownSink
+from stream.sinks.wording import clipped, contributors, facts, headline, links
+
+#: Schemes that do something on this machine rather than tell somebody.
+LOCAL: Final = frozenset(
+    {"blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"}
+)
+#: So many messages may be underway, also of those that nobody waits for any more.
+MOST_UNDERWAY: Final = 4
+#: Apprise's names of how bad a message is, by severity; other severities are warnings.
+KINDS: Final = {"critical": "failure", "warning": "warning", "info": "info"}
+_LONGEST_BODY: Final = 8_000
+_STATUS: Final = re.compile(r"\berror=(\d{3})\b")
+#: Loggers of the libraries underneath, whose lines hold addresses.
+_TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib")
+
+
+class Apprise:
+    """Sends each change as a message with a title."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        if settings.endpoint is None:
+            raise UnknownSink(f"sink {settings.label}: url is missing")
+        self._timeout = settings.timeout_ms / 1_000
+        send = _sender(settings.endpoint.get_secret_value(), self._timeout)
+        if send is None:
+            raise UnknownSink(f"sink {settings.label}: {UNUSABLE}")
+        self._send = send
+        self._underway = 0
+
+    async def deliver(self, change: Change) -> None:
+        """Send the message."""
+        if self._underway >= MOST_UNDERWAY:
+            raise Retry(f"{self._underway} messages are still underway")
+        kind = "success" if change.to == "resolved" else KINDS.get(change.severity, "warning")
+        send, text = self._send, _body(change)
+        sent = self._in_a_thread(lambda: send(text, headline(change), kind))
+        try:
+            taken, status = await asyncio.wait_for(asyncio.shield(sent), self._timeout)
+        except TimeoutError:
+            raise Retry(f"no answer within {self._timeout:g} s") from None
+        if not taken:
+            _judge(status)
+
+    async def close(self) -> None:
+        """There is nothing to close: threads end with their message, or with the process."""
+
+    def _in_a_thread(self, work: Callable[[], tuple[bool, int | None]]) -> asyncio.Future[Any]:
+        """Run in a thread that ends with the process, which a hanging service must not hold up."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
+        self._underway += 1
+
+        def done(outcome: tuple[bool, int | None]) -> None:
+            self._underway -= 1
+            if not result.done():
+                result.set_result(outcome)
+
+        def run() -> None:
+            try:
+                outcome = work()
+            except Exception:  # noqa: BLE001 - any of a hundred plugins; its words may be secret.
+                outcome = (False, None)
+            try:
+                loop.call_soon_threadsafe(done, outcome)
+            except RuntimeError:
+                return  # The loop is closed: nobody waits any more.
+
+        threading.Thread(target=run, name="apprise", daemon=True).start()
+        return result
+
+
+#: Why an address can't be used, without the address.
+UNUSABLE: Final = (
+    "apprise knows no service of this address, or lacks a part of it"
+    " (its schemes are listed at https://appriseit.com/services/)"
+)
+
+
+def unusable(address: str) -> str | None:
+    """Why nothing can be sent to an address, without showing it; None where something can."""
+    scheme = address.partition("://")[0].lower()
+    if scheme in LOCAL:
+        return f"{scheme}:// tells nobody but this machine; use the address of a service"
+    return UNUSABLE if _sender(address, 1.0) is None else None
+
+
+def _sender(
+    address: str, timeout: float
+) -> Callable[[str, str, str], tuple[bool, int | None]] | None:
+    """What sends body, title and kind to an address; None where apprise can't use it."""
+    logging.getLogger("apprise").propagate = False
+    logging.getLogger("apprise").setLevel(logging.WARNING)
+    # It takes a while to import, which a worker without such a sink need not wait for.
+    import apprise
+
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    if address.partition("://")[0].lower() in LOCAL:
+        return None
+    # No time-outs of its own, for which it would use threads that the end of the process awaits.
+    asset = apprise.AppriseAsset(
+        app_id="cxkpi",
+        app_desc="cxkpi",
+        app_url="",
+        async_mode=False,
+        http_redirects=False,
+        service_timeout=0,
+        allow_templates=False,
+    )
+    service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
+    if service is None:
+        return None
+    # A little longer than we wait, so that it is known which of the two has run out.
+    service.socket_connect_timeout = service.socket_read_timeout = timeout + 1
+    # It would wait in the thread; we try again by ourselves when a service wants less.
+    service.request_rate_per_sec = 0
+    sending = apprise.Apprise(asset=asset)
+    sending.add(service)
+
+    def send(body: str, title: str, kind: str) -> tuple[bool, int | None]:
+        result: Any = sending.notify(
+            body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
+        )
+        found = [_STATUS.search(entry.message) for entry in result.logs()]
+        status = next((int(match[1]) for match in reversed(found) if match), None)
+        return bool(result), status
+
+    return send
+
+
+def _judge(status: int | None) -> None:
+    """Raise what a failure with this answer is."""
+    if status is None:
+        raise Retry("it was not taken")
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise Refused(f"answer {status}; redirects are not followed")
+    if refused_for_good(status):
+        raise Refused(f"answer {status}")
+    raise Retry(f"answer {status}")
+
+
+def _body(change: Change) -> str:
+    said = [text for text in (change.summary, change.explanation) if text]
+    said += ["", *(f"{name}: {value}" for name, value in facts(change))]
+    if moved := contributors(change):
+        said += ["", "Moved most by", *(f"- {line}" for line in moved)]
+    if linked := links(change):
+        said += ["", *(f"{name}: {address}" for name, address in linked)]
+    return clipped("\n".join([*said, "", f"{change.changed_at} {change.id}"]), _LONGEST_BODY)
