@@ -8,15 +8,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 
 from stream.config import Config
 from stream.core.catalogue import KPIS
 from stream.kafka import app as faust_app
-from stream.kafka.alert_log import changes_for
+from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.firing import FiringAlerts
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import Names, TopicMap, prepare
 from stream.kafka.watch import watch
@@ -24,7 +25,7 @@ from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
 from stream.sinks.catalogue import build
-from stream.sinks.dispatcher import Dispatcher, Result
+from stream.sinks.dispatcher import Dispatcher
 
 _RETRY_SECONDS = 1.0
 #: How long writing what there is may take at the end, in seconds.
@@ -57,9 +58,9 @@ class Worker:
         if self._monitor is None:
             return WorkerView(ready=False, reason=self._reason, benchmarks=self._benchmarks)
         self._monitor.notifications = {
-            (dispatcher.name, result): dispatcher.results[result]
+            (dispatcher.name, result): count
             for dispatcher in self._dispatchers
-            for result in get_args(Result)
+            for result, count in dispatcher.counts().items()
         }
         return msgspec.structs.replace(self._monitor.view(), benchmarks=self._benchmarks)
 
@@ -157,9 +158,34 @@ class Worker:
     async def _feed(self, dispatcher: Dispatcher, names: Names) -> None:
         """Deliver changes to a sink for ever; a broker that is away holds up only this."""
         while True:
+            reader = AlertReader(self._config.kafka, names, dispatcher.name)
             try:
-                async with changes_for(self._config.kafka, names, dispatcher.name) as changes:
-                    await dispatcher.run(changes)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(reader.serve(dispatcher.run))
+                    if dispatcher.refresh_seconds is not None:
+                        group.create_task(self._refresh(dispatcher, reader, names))
             except Exception as error:  # noqa: BLE001 - a sink's trouble must not end the worker.
-                log.warning("sink %s: reading alerts failed: %r", dispatcher.name, error)
+                log.warning("sink %s: reading alerts failed: %s", dispatcher.name, _causes(error))
             await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _refresh(self, dispatcher: Dispatcher, reader: AlertReader, names: Names) -> None:
+        """While it is our turn to tell a sink, tell it again and again what fires."""
+        rules = {rule.name: rule for rule in self._config.core().rules}
+        firing = FiringAlerts(self._config.kafka, names, rules)
+        try:
+            while True:
+                await reader.until_ours()
+                try:
+                    await dispatcher.refresh(await firing.now())
+                except Exception as error:  # noqa: BLE001 - what fires is told the next time.
+                    log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
+                await asyncio.sleep(dispatcher.refresh_seconds or 0)
+        finally:
+            await firing.close()
+
+
+def _causes(error: BaseException) -> str:
+    """What happened, where it happened to several at a time."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(_causes, error.exceptions)))
+    return repr(error)

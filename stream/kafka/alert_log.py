@@ -1,29 +1,38 @@
-"""The alerts' state and changes: one transaction each time, and the changes as sinks read them."""
+"""The alerts' state, their changes and what fires, in one transaction each time."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, ConsumerStoppedError
 
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertStates, Change
+from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.state import StateRefused
-from stream.kafka.connection import calm, client_options
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
-from stream.sinks.dispatcher import Delivery
+
+#: The key of what fires begins so, with the family and the alert after it; that of a family's
+#: states is the family.
+_FIRING: Final = b"firing "
+
+T = TypeVar("T")
 
 
 class AlertLog:
-    """Keeps the states of a KPI family's alerts; only one worker at a time can write them."""
+    """Keeps the states of a KPI family's alerts; only one worker at a time can write them.
+
+    Beside the states lies for each alert that fires the change that made it fire, which says more
+    than the state does.
+    """
 
     def __init__(self, kafka: KafkaConfig, names: Names, family: str) -> None:
         self._kafka = kafka
         self._names = names
         self._key = family.encode()
+        #: Keys of the changes that lie beside the states.
+        self._noted: frozenset[bytes] = frozenset()
         self._writer = TransactionalWriter(kafka, f"{kafka.group}-alerts-{family}", STATE_LIMIT)
 
     async def take_over(self) -> AlertStates:
@@ -34,7 +43,9 @@ class AlertLog:
             StateRefused: the states can't be read.
         """
         await self._writer.start()
-        found = (await read_log(self._kafka, self._names.alert_state, 0)).get(self._key)
+        log = await read_log(self._kafka, self._names.alert_state, 0)
+        found = log.get(self._key)
+        self._noted = frozenset(key for key in log if key.startswith(self._firing(b"")))
         try:
             return msgspec.json.decode(found, type=AlertStates) if found else AlertStates()
         except msgspec.MsgspecError as error:
@@ -42,45 +53,51 @@ class AlertLog:
 
     async def write(self, states: AlertStates, changes: Sequence[Change]) -> None:
         """Write states and changes, all or none. Raises FlushFailed."""
+        topic = self._names.alert_state
         records = [
             Outgoing(self._names.alerts, None, c.key, msgspec.json.encode(c)) for c in changes
         ]
-        state = Outgoing(self._names.alert_state, 0, self._key, msgspec.json.encode(states))
+        fired = {self._firing(c.key): c for c in changes if c.to == "firing"}
+        firing = {self._firing(key_of(state)) for state in _firing_in(states)}
+        records += [Outgoing(topic, 0, k, msgspec.json.encode(c)) for k, c in fired.items()]
+        records += [Outgoing(topic, 0, key, None) for key in sorted(self._noted - firing)]
+        state = Outgoing(topic, 0, self._key, msgspec.json.encode(states))
         await self._writer.write([*records, state])
+        self._noted = (self._noted & firing) | fired.keys()
+
+    def _firing(self, key: bytes) -> bytes:
+        return _FIRING + self._key + b" " + key
 
     async def close(self) -> None:
         """Let go of the states."""
         await self._writer.stop()
 
 
-@asynccontextmanager
-async def changes_for(
-    kafka: KafkaConfig, names: Names, sink: str
-) -> AsyncIterator[AsyncIterator[Delivery]]:
-    """The committed changes that a sink has not acknowledged yet, and all that follow."""
-    consumer = AIOKafkaConsumer(
-        names.alerts,
-        **client_options(kafka),
-        group_id=f"{kafka.group}-sink-{sink}",
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        max_poll_records=1,
-        # A sink may be tried for an hour; that must not cost it its place in the group.
-        max_poll_interval_ms=24 * 60 * 60 * 1000,
-    )
-    await consumer.start()
-    calm(consumer._client)  # noqa: SLF001
+def key_of(state: AlertState) -> bytes:
+    """The key of an alert, the same as that of its changes."""
+    return msgspec.json.encode([state.rule, sorted(state.labels)])
+
+
+def _firing_in(states: AlertStates) -> Iterator[AlertState]:
+    return (state for state in states.alerts if state.phase == "firing")
+
+
+def firing_in(log: Mapping[bytes, bytes]) -> Iterator[tuple[AlertState, Change | None]]:
+    """All alerts that fire, of all families, by the log's latest records, and what made them fire.
+
+    The states say which; a change that can't be read, or that an older version did not write, is
+    None. A family whose states can't be read has none: its owner says why it stops.
+    """
+    for family, states in log.items():
+        if family.startswith(_FIRING):
+            continue
+        for state in _firing_in(_read(states, AlertStates) or AlertStates()):
+            noted = log.get(_FIRING + family + b" " + key_of(state))
+            yield state, None if noted is None else _read(noted, Change)
+
+
+def _read(value: bytes, kind: type[T]) -> T | None:
     try:
-        yield _deliveries(consumer)
-    finally:
-        await consumer.stop()
-
-
-async def _deliveries(consumer: AIOKafkaConsumer) -> AsyncIterator[Delivery]:
-    while True:
-        try:
-            record = await consumer.getone()
-        except ConsumerStoppedError:
-            return
-        yield Delivery(record.value or b"", consumer.commit)
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError:
+        return None

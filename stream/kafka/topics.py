@@ -78,6 +78,11 @@ class Names:
         return self.prefix + ALERT_TOPIC
 
     @property
+    def dead_alerts(self) -> str:
+        """Where changes of alerts go that a sink can't be told."""
+        return self.dead_letters(ALERT_TOPIC)
+
+    @property
     def state(self) -> str:
         """The compacted log of the shards' state, one partition per shard."""
         return f"{self.group}-state"
@@ -217,6 +222,8 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
         await create(admin, kafka, dead, {"max.message.bytes": str(limit)})
         await _check_limit(admin, names.dead_letters(topic), limit)
     await create(admin, kafka, {names.alerts: 1}, {})
+    limit = await largest_batch(admin, names.alerts) + DEAD_LETTER_ROOM
+    await create(admin, kafka, {names.dead_alerts: 1}, {"max.message.bytes": str(limit)})
     await create(admin, kafka, {names.state: shards}, COMPACTED)
     await create(admin, kafka, {names.alert_state: 1, names.values: 1}, COMPACTED)
     await create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)

@@ -86,5 +86,6 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: Mapping[str, int] = {}
     #: Source records that were deleted before they could be read, by topic.
     gaps: Mapping[str, int] = {}
-    #: Notifications by (sink, result); result is ``sent``, ``retried`` or ``dropped``.
+    #: Notifications by (sink, result): ``sent``, ``retried``, ``dropped``; where it is told again
+    #: what fires also ``refreshed`` and ``unrefreshed``.
     notifications: Mapping[tuple[str, str], int] = {}

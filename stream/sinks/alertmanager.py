@@ -74,8 +74,8 @@ def alert(change: Change, ends: datetime) -> dict[str, Any]:
     """
     resolved = change.to == "resolved"
     posted = {
-        "labels": labels(change),
-        "annotations": annotations(change),
+        "labels": alert_labels(change),
+        "annotations": alert_annotations(change),
         "startsAt": change.started_at,
         "endsAt": change.changed_at if resolved else _rfc3339(ends),
     }
@@ -83,7 +83,7 @@ def alert(change: Change, ends: datetime) -> dict[str, Any]:
     return posted if dashboard is None else {**posted, "generatorURL": dashboard}
 
 
-def labels(change: Change) -> dict[str, str]:
+def alert_labels(change: Change) -> dict[str, str]:
     """What the alert is known by and routed by: the rule, and the labels of its series."""
     of_series = {_exported(name, change.labels): text for name, text in change.labels.items()}
     return {
@@ -105,7 +105,7 @@ def _exported(name: str, taken: Container[str]) -> str:
     return name
 
 
-def annotations(change: Change) -> Mapping[str, str]:
+def alert_annotations(change: Change) -> Mapping[str, str]:
     """What the alert says; what is not known is left out."""
     numbers = {
         name: measured(change, value)

@@ -1,8 +1,9 @@
-"""From the alert topic to a sink: in order, tried again with growing waits, given up in the end.
+"""From the alert topic to a sink: in order per alert, tried again with growing waits, never lost.
 
 Each sink has a dispatcher of its own, in a task of its own: a sink that fails or hangs holds up
-neither the other sinks nor the events. A change is acknowledged once it was delivered or given up,
-so a worker that dies in between leaves it for the next.
+neither the other sinks nor the events. Within a sink each alert has a lane of its own: one whose
+delivery fails holds up only itself. A change is acknowledged once it was delivered or is a dead
+letter, so a worker that dies in between leaves it for the next.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from functools import partial
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 from tenacity import (
@@ -24,23 +26,36 @@ from tenacity import (
 )
 
 from stream.core.alerts import Change
-from stream.sinks.sink import Refused, Retry, Sink, SinkError
+from stream.core.event import Refused as NoTime
+from stream.core.settings import SECOND
+from stream.core.timestamps import parse
+from stream.sinks.lanes import Lanes
+from stream.sinks.sink import Keeper, Refused, Retry, Sink, SinkError
 
-#: What became of a delivery: ``retried`` counts every further try, ``dropped`` what was given up.
-Result = Literal["sent", "retried", "dropped"]
+#: What became of a delivery: ``retried`` counts every further try, ``dropped`` what became a dead
+#: letter. ``refreshed`` and ``unrefreshed`` count rounds of telling again what fires.
+Result = Literal["sent", "retried", "dropped", "refreshed", "unrefreshed"]
 #: Changes that go to the sinks.
 TOLD: Final = frozenset({"firing", "resolved"})
 #: The longest that a receiver's ``Retry-After`` is waited for, in seconds.
 MOST_PATIENCE: Final = 300.0
+#: So many changes may be read and not acknowledged: as many pass one that can't be delivered.
+MOST_UNDERWAY: Final = 1_000
+#: So many deliveries are made at a time.
+MOST_AT_ONCE: Final = 8
 
 log = logging.getLogger(__name__)
 
 
 class Delivery(NamedTuple):
-    """A record of the alert topic, and what to call once it needs no more attention."""
+    """A record of the alert topic, and what to call once it needs no more attention.
+
+    ``bury`` makes a dead letter of it, with the reason; it is still to be acknowledged then.
+    """
 
     value: bytes
     acknowledge: Callable[[], Awaitable[None]]
+    bury: Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,47 +78,88 @@ class Dispatcher:
         self.name = name
         self.results: Counter[Result] = Counter()
         self._sink = sink
+        self._patience = min(MOST_PATIENCE, retry_for_ms / SECOND)
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        #: The loop's time up to which the receiver has asked to be left alone.
+        self._quiet_until = 0.0
+        #: Whether the latest try failed: the first failure of a row is worth a line.
+        self._is_failing = False
+        #: When the latest end was told of alerts, in ms, by their keys.
+        self._ended: dict[bytes, int] = {}
         self._jitter = wait_random_exponential(multiplier=backoff.first, max=backoff.longest)
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_may_work_later),
             wait=self._wait,
-            stop=stop_before_delay(retry_for_ms / 1_000),
+            stop=stop_before_delay(retry_for_ms / SECOND),
             before_sleep=self._note_retry,
             sleep=asyncio.sleep,
             reraise=True,
         )
 
+    @property
+    def refresh_seconds(self) -> float | None:
+        """How often to call ``refresh``; None for a sink that needs none."""
+        return self._sink.refresh_ms / SECOND if isinstance(self._sink, Keeper) else None
+
+    def counts(self) -> dict[Result, int]:
+        """What became of deliveries up to now; a sink that forgets nothing is not refreshed."""
+        refreshes = {"refreshed", "unrefreshed"} if self.refresh_seconds is None else set()
+        return {r: self.results[r] for r in get_args(Result) if r not in refreshes}
+
     async def run(self, deliveries: AsyncIterator[Delivery]) -> None:
         """Deliver until ``deliveries`` end or the task is cancelled, then close the sink.
 
-        What reading or acknowledging raises is passed on; nothing that the sink raises is.
+        What reading, acknowledging or burying raises is passed on, in a group; nothing that the
+        sink raises is.
         """
         try:
-            async for value, acknowledge in deliveries:
-                await self._handle(value)
-                await acknowledge()
+            async with Lanes(MOST_UNDERWAY) as lanes:
+                async for delivery in deliveries:
+                    change = _decoded(delivery.value)
+                    key = change.key if isinstance(change, Change) else b""
+                    await lanes.put(key, partial(self._handle, change, delivery))
         finally:
             await self._sink.close()
 
-    async def _handle(self, value: bytes) -> None:
-        try:
-            change = msgspec.json.decode(value, type=Change)
-        except msgspec.MsgspecError as error:
+    async def _handle(self, change: Change | str, delivery: Delivery) -> None:
+        if isinstance(change, str):
             # Any producer may write to a topic; what is no change can't be told to anyone.
-            self._drop("a record of the alert topic", str(error))
-            return
-        if change.to not in TOLD:
-            return
+            await self._give_up("a record of the alert topic", change, delivery)
+        elif change.to in TOLD:
+            await self._deliver(change, delivery)
+        await delivery.acknowledge()
+
+    async def _deliver(self, change: Change, delivery: Delivery) -> None:
+        if change.to == "resolved" and self.refresh_seconds is not None:
+            # From now on it is not told again, whatever becomes of the news of its end.
+            self._ended[change.key] = parse(change.changed_at)
         try:
-            await self._retrying(self._sink.deliver, change)
+            # A copy, as it holds what belongs to one call.
+            await self._retrying.copy()(self._try, change)
         except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
-            self._drop(f"{change.rule} {change.to} ({change.id})", reason(error))
+            what = f"{change.rule} {change.to} ({change.id})"
+            await self._give_up(what, reason(error), delivery)
         else:
             self.results["sent"] += 1
 
-    def _drop(self, what: str, reason: str) -> None:
+    async def _try(self, change: Change) -> None:
+        """Deliver once, when it is our turn and the receiver wants to hear us."""
+        clock = asyncio.get_running_loop().time
+        async with self._slots:
+            await asyncio.sleep(max(0.0, self._quiet_until - clock()))
+            try:
+                await self._sink.deliver(change)
+            except Retry as error:
+                if error.after is not None:
+                    until = clock() + min(error.after, self._patience)
+                    self._quiet_until = max(self._quiet_until, until)
+                raise
+        self._works()
+
+    async def _give_up(self, what: str, why: str, delivery: Delivery) -> None:
+        await delivery.bury(why)
         self.results["dropped"] += 1
-        log.error("sink %s: gave up %s: %s", self.name, what, reason)
+        log.error("sink %s: gave up %s: %s", self.name, what, why)
 
     def _wait(self, state: RetryCallState) -> float:
         """A random wait, or what the receiver asked for where that is longer."""
@@ -114,9 +170,52 @@ class Dispatcher:
     def _note_retry(self, state: RetryCallState) -> None:
         self.results["retried"] += 1
         error = state.outcome.exception() if state.outcome is not None else None
-        # A receiver that is down for an hour is worth one line, not hundreds.
-        level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
-        log.log(level, "sink %s: %s, trying again", self.name, reason(error))
+        self._fails(f"{reason(error)}, trying again")
+
+    def _fails(self, words: str) -> None:
+        """A receiver that is down for an hour is worth one line, not hundreds."""
+        log.log(
+            logging.DEBUG if self._is_failing else logging.WARNING, "sink %s: %s", self.name, words
+        )
+        self._is_failing = True
+
+    def _works(self) -> None:
+        if self._is_failing:
+            self._is_failing = False
+            log.info("sink %s: takes alerts again", self.name)
+
+    # What fires is told again and again -----------------------------------------------------------
+
+    async def refresh(self, firing: Iterable[Change]) -> None:
+        """Tell again what fires, to a sink that forgets; what goes wrong goes right next time."""
+        assert isinstance(self._sink, Keeper)
+        known = {change.key: change for change in firing}
+        # An alert that does not fire any more needs no mark of its end.
+        self._ended = {key: at for key, at in self._ended.items() if key in known}
+        try:
+            await self._sink.keep(self._still_firing(known))
+        except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
+            self.results["unrefreshed"] += 1
+            self._fails(f"{reason(error)}, alerts that fire were not told again")
+        else:
+            self.results["refreshed"] += 1
+
+    def _still_firing(self, known: dict[bytes, Change]) -> Iterator[Change]:
+        """Without those whose end was told since: what is known of them is old."""
+        for key, change in known.items():
+            if parse(change.changed_at) > self._ended.get(key, -1):
+                yield change
+
+
+def _decoded(value: bytes) -> Change | str:
+    """The change, or why it is none."""
+    try:
+        change = msgspec.json.decode(value, type=Change)
+        parse(change.started_at)
+        parse(change.changed_at)
+    except (msgspec.MsgspecError, NoTime) as error:
+        return str(error)
+    return change
 
 
 def _may_work_later(error: BaseException) -> bool:

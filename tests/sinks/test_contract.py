@@ -202,8 +202,8 @@ async def test_no_log_shows_a_secret_at_any_level(
         host = it.url.split("/")[2]
         url = EVERYWHERE.format(scheme="http", host=host)
         # A login in the address and a token exclude each other.
-        secret = None if kind == "alertmanager" else Hidden(SECRET)
-        to = build(FakeSettings(kind, Hidden(address(kind, url)), secret))
+        token = None if kind == "alertmanager" else Hidden(SECRET)
+        to = build(FakeSettings(kind, Hidden(address(kind, url)), token))
         with suppress(SinkError):
             await to.deliver(change())
         await to.close()

@@ -25,15 +25,27 @@ class Topic:
     def __init__(self, values: Iterable[bytes]) -> None:
         self.values = list(values)
         self.position = 0
+        #: Offsets that were acknowledged beyond the position.
+        self.beyond: set[int] = set()
+        #: Offsets of dead letters and their reasons.
+        self.buried: dict[int, str] = {}
 
     async def read(self) -> AsyncIterator[Delivery]:
         for offset in range(self.position, len(self.values)):
 
-            async def acknowledge(upto: int = offset + 1) -> None:
-                assert upto == self.position + 1
-                self.position = upto
+            async def acknowledge(offset: int = offset) -> None:
+                assert offset not in self.beyond
+                self.beyond.add(offset)
+                while self.position in self.beyond:
+                    self.beyond.remove(self.position)
+                    self.position += 1
 
-            yield Delivery(self.values[offset], acknowledge)
+            async def bury(reason: str, offset: int = offset) -> None:
+                assert offset >= self.position
+                assert offset not in self.beyond
+                self.buried[offset] = reason
+
+            yield Delivery(self.values[offset], acknowledge, bury)
 
 
 class FakeSink:

@@ -1,0 +1,196 @@
+"""Reads the alert topic for a sink: all that it has not acknowledged, one worker at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    ConsumerStoppedError,
+    TopicPartition,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from stream.config import KafkaConfig
+from stream.core.settings import DAY
+from stream.kafka.connection import calm, client_options
+from stream.kafka.progress import Progress
+from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names, administration
+from stream.sinks.dispatcher import Delivery
+
+#: A sink may be tried for a week; that must not cost it its place in the group.
+_MOST_SILENCE_MS: Final = 8 * DAY
+#: So often a worker that waits for its turn shows that it lives, in seconds.
+_SIGN_OF_LIFE: Final = 3600.0
+#: How long what is underway may take to end when another worker takes over, in seconds.
+_LAST_WORDS_SECONDS: Final = 3.0
+#: What a dead letter says of its reason and of the sink has at most so many characters.
+_LONGEST_REASON: Final = 1_000
+
+Work = Callable[[AsyncIterator[Delivery]], Coroutine[Any, Any, None]]
+
+log = logging.getLogger(__name__)
+
+
+class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The committed changes that a sink has not acknowledged, and all that follow.
+
+    The workers of a group share the sink's consumer group, so that one of them reads a partition.
+    """
+
+    def __init__(self, kafka: KafkaConfig, names: Names, sink: str) -> None:
+        self._kafka = kafka
+        self._names = names
+        self._sink = sink
+        self._group = f"{kafka.group}-sink-{sink}"
+        self._turn = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._working: asyncio.Future[None] | None = None
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._consumer: Any = None
+        self._producer: Any = None
+
+    async def until_ours(self) -> None:
+        """Wait until it is this worker that tells the sink."""
+        await self._turn.wait()
+
+    async def serve(self, work: Work) -> None:
+        """Have ``work`` deal with the changes whenever it is our turn, for ever.
+
+        It is cancelled when another worker takes over, before that one begins.
+
+        Raises:
+            Exception: what Kafka's client or ``work`` raises.
+        """
+        self._consumer = AIOKafkaConsumer(
+            **client_options(self._kafka),
+            group_id=self._group,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=self._kafka.session_timeout_ms,
+            heartbeat_interval_ms=self._kafka.session_timeout_ms // 3,
+            max_poll_interval_ms=_MOST_SILENCE_MS,
+        )
+        self._consumer.subscribe([self._names.alerts], listener=self)
+        try:
+            await self._consumer.start()
+            calm(self._consumer._client)  # noqa: SLF001
+            while True:
+                await self._until_our_turn()
+                await self._while_ours(work)
+        finally:
+            self._turn.clear()
+            await self._consumer.stop()
+            if self._producer is not None:
+                await self._producer.stop()
+                self._producer = None
+
+    async def _until_our_turn(self) -> None:
+        while not self._turn.is_set():
+            try:
+                await asyncio.wait_for(self._turn.wait(), _SIGN_OF_LIFE)
+            except TimeoutError:
+                # Who never asks for records is taken for dead by its own client. Is there one by
+                # now, it is read again in its turn.
+                for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
+                    self._consumer.seek(tp, records[0].offset)
+
+    async def _while_ours(self, work: Work) -> None:
+        working = self._working = asyncio.ensure_future(work(self._deliveries()))
+        try:
+            await asyncio.wait({working})
+        finally:
+            if working.cancel():
+                await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
+        elif self._turn.is_set():
+            raise asyncio.CancelledError
+
+    # The group ----------------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Stop what is underway before another worker begins with it."""
+        self._turn.clear()
+        if self._working is not None and self._working.cancel():
+            await asyncio.wait({self._working}, timeout=_LAST_WORDS_SECONDS)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Begin where the worker before us ended."""
+        self._progress = {tp: Progress() for tp in assigned}
+        if assigned:
+            self._turn.set()
+
+    # Records ------------------------------------------------------------------------------------
+
+    async def _deliveries(self) -> AsyncIterator[Delivery]:
+        await self._recall()
+        while True:
+            try:
+                record: ConsumerRecord = await self._consumer.getone()
+            except ConsumerStoppedError:
+                return
+            tp = TopicPartition(record.topic, record.partition)
+            if self._progress[tp].begin(record.offset):
+                yield Delivery(
+                    record.value or b"",
+                    partial(self._acknowledge, tp, record.offset),
+                    partial(self._bury, record),
+                )
+
+    async def _recall(self) -> None:
+        """Learn what was acknowledged out of turn, so that it is not delivered once more."""
+        async with administration(self._kafka) as admin:
+            found = await admin.list_consumer_group_offsets(
+                self._group, partitions=list(self._progress)
+            )
+        for tp, committed in found.items():
+            if committed.offset >= 0:
+                self._progress[tp] = Progress.recalled(committed.offset, committed.metadata)
+
+    async def _acknowledge(self, tp: TopicPartition, offset: int) -> None:
+        progress = self._progress[tp]
+        progress.end(offset)
+        async with self._committing:
+            # Others who waited for their turn have committed for us, perhaps.
+            if progress.is_changed:
+                position, note = progress.written()
+                await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
+
+    async def _bury(self, record: ConsumerRecord, reason: str) -> None:
+        """Write what could not be delivered to the dead letters, with why."""
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(
+                **client_options(self._kafka),
+                enable_idempotence=True,
+                max_request_size=STATE_LIMIT + DEAD_LETTER_ROOM,
+            )
+            await self._producer.start()
+            calm(self._producer.client)
+        said = {
+            "__connect.errors.topic": record.topic,
+            "__connect.errors.partition": str(record.partition),
+            "__connect.errors.offset": str(record.offset),
+            "__connect.errors.stage": "TASK_PUT",
+            "__connect.errors.exception.message": reason,
+            "cxkpi.outcome": "undelivered",
+            "cxkpi.field": f"sink {self._sink}",
+            "cxkpi.reason": reason,
+        }
+        await self._producer.send_and_wait(
+            self._names.dead_alerts,
+            key=record.key,
+            value=record.value,
+            headers=[
+                *record.headers,
+                *((k, v[:_LONGEST_REASON].encode(errors="replace")) for k, v in said.items()),
+            ],
+        )

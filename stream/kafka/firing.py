@@ -1,0 +1,108 @@
+"""What fires now, by the alerts' state log: exact, also after a worker was killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.config import KafkaConfig
+from stream.core.alerts import AlertState, Change, rfc3339
+from stream.core.alerts.change import change_id
+from stream.core.settings import Rule
+from stream.kafka.alert_log import firing_in
+from stream.kafka.connection import calm, client_options
+from stream.kafka.topics import Names
+
+#: How long catching up may take, in seconds; then it is tried again later.
+_READ_SECONDS: Final = 30.0
+
+
+class FiringAlerts:
+    """Follows the log of the alerts' states, which their owners write."""
+
+    def __init__(self, kafka: KafkaConfig, names: Names, rules: Mapping[str, Rule]) -> None:
+        """``rules`` are the configured ones, by name: alerts of others don't fire any more."""
+        self._kafka = kafka
+        self._rules = rules
+        self._tp = TopicPartition(names.alert_state, 0)
+        self._log: dict[bytes, bytes] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def now(self) -> list[Change]:
+        """The change that made each alert fire, of all alerts that fire now.
+
+        Raises:
+            KafkaError, OSError, TimeoutError: the log can't be read; it is begun anew next time.
+        """
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                await self._catch_up()
+        except BaseException:
+            await self.close()
+            raise
+        return [
+            change or _told_by(state, self._rules[state.rule])
+            for state, change in firing_in(self._log)
+            if state.rule in self._rules
+        ]
+
+    async def close(self) -> None:
+        """Disconnect, and forget what was read."""
+        self._log.clear()
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
+
+    async def _catch_up(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            consumer = self._consumer = AIOKafkaConsumer(
+                **client_options(self._kafka),
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                fetch_max_wait_ms=50,
+                max_partition_fetch_bytes=8 * 1024 * 1024,
+            )
+            await consumer.start()
+            calm(consumer._client)  # noqa: SLF001
+            first = (await consumer.beginning_offsets([self._tp]))[self._tp]
+            consumer.assign([self._tp])
+            consumer.seek(self._tp, first)
+        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        while await consumer.position(self._tp) < end:
+            for record in (await consumer.getmany(self._tp, timeout_ms=500)).get(self._tp, ()):
+                if record.value is None:
+                    self._log.pop(record.key, None)
+                elif record.key is not None:
+                    self._log[record.key] = record.value
+
+
+def _told_by(state: AlertState, rule: Rule) -> Change:
+    """What is known of an alert that fires where the change that made it fire is not."""
+    changed = state.changed_at or 0
+    started = rfc3339(changed if state.started_at is None else state.started_at)
+    return Change(
+        id=change_id(rule.name, state.labels, changed, "firing"),
+        rule=rule.name,
+        from_="inactive",
+        to="firing",
+        severity=rule.severity,
+        kpi=rule.kpi,
+        window=rule.window,
+        labels=dict(state.labels),
+        value=None,
+        lower=None,
+        upper=None,
+        numerator=None,
+        denominator=None,
+        threshold=None,
+        started_at=started,
+        changed_at=rfc3339(changed),
+        explanation=f"{rule.name} is firing since {started}.",
+        summary=rule.summary,
+        runbook_url=rule.runbook_url,
+    )
