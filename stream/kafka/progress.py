@@ -46,8 +46,8 @@ class Progress:
 
     def begin(self, offset: int) -> bool:
         """Note that a record was read; False if it was ended before and needs no more."""
-        self._next = offset + 1
-        if offset in self._ended:
+        self._next = max(self._next, offset + 1)
+        if offset < self._position or offset in self._ended:
             return False
         self._open[offset] = None
         return True
@@ -62,6 +62,8 @@ class Progress:
         """The position to commit, and the note to go along."""
         self.is_changed = False
         self._position = next(iter(self._open), self._next)
+        while self._position in self._ended:  # By who read before us; we have not come there yet.
+            self._position += 1
         self._ended = {offset for offset in self._ended if offset > self._position}
         return self._position, self._note()
 

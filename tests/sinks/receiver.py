@@ -14,14 +14,19 @@ from stream.core.alerts import Change, Target
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def status(code: int, **headers: str) -> Answer:
-    """Answer with a status; ``Retry_After="1"`` is the header ``Retry-After: 1``."""
+def saying(code: int, text: str, **headers: str) -> Answer:
+    """Answer with a status and words; ``Retry_After="1"`` is the header ``Retry-After: 1``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        return web.Response(status=code, headers=named, text="words")
+        return web.Response(status=code, headers=named, text=text)
 
     return answer
+
+
+def status(code: int, **headers: str) -> Answer:
+    """Answer with a status, as ``saying`` does."""
+    return saying(code, "words", **headers)
 
 
 async def hang(_: web.Request) -> web.StreamResponse:

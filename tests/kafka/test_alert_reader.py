@@ -1,0 +1,167 @@
+"""Reading the alert topic for a sink: in turn, out of order, and never past what is not done."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.broker import Broker
+from stream.config import KafkaConfig
+from stream.kafka.alert_reader import AlertReader
+from stream.kafka.progress import Progress
+from stream.kafka.topics import Names, prepare
+from stream.sinks.dispatcher import Delivery
+from tests.kafka.topics import records, send
+
+_numbers = itertools.count(1)
+
+
+class Taker:
+    """Takes deliveries and acknowledges those that it is told to."""
+
+    def __init__(self, *left: bytes) -> None:
+        self.left = set(left)
+        self.taken: list[bytes] = []
+        self.ended = asyncio.Event()
+
+    async def work(self, deliveries: AsyncIterator[Delivery]) -> None:
+        self.ended.clear()
+        try:
+            async for delivery in deliveries:
+                self.taken.append(delivery.value)
+                if delivery.value not in self.left:
+                    await delivery.acknowledge()
+        finally:
+            self.ended.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while len(self.taken) < count:  # noqa: ASYNC110 - it is a list.
+                await asyncio.sleep(0.02)
+
+
+def site(broker: Broker) -> tuple[KafkaConfig, Names]:
+    number = next(_numbers)
+    kafka = KafkaConfig(
+        bootstrap=broker.bootstrap,
+        group=f"reader-{number}",
+        topic_prefix=f"reader-{number}-",
+        session_timeout="6s",
+    )
+    return kafka, Names(kafka.topic_prefix, kafka.group)
+
+
+def test_the_next_reader_goes_on_with_what_was_not_done(broker: Broker) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", None, b"%d" % n) for n in range(5)])
+
+    async def reading() -> tuple[Taker, Taker]:
+        first, second = Taker(b"1"), Taker()
+        one = asyncio.create_task(AlertReader(kafka, names, "hook").serve(first.work))
+        await first.until(5)
+        # The other gets its turn when the first has stopped what it had underway.
+        two = asyncio.create_task(AlertReader(kafka, names, "hook").serve(second.work))
+        await asyncio.sleep(1)
+        one.cancel()
+        await asyncio.wait({one})
+        assert first.ended.is_set()
+        await second.until(1)
+        two.cancel()
+        await asyncio.wait({two})
+        return first, second
+
+    async def reading_on() -> list[bytes]:
+        third = Taker()
+        three = asyncio.create_task(AlertReader(kafka, names, "hook").serve(third.work))
+        await third.until(1)
+        three.cancel()
+        await asyncio.wait({three})
+        return third.taken
+
+    first, second = asyncio.run(reading())
+    assert first.taken[:5] == [b"0", b"1", b"2", b"3", b"4"]
+    # Whatever the group does meanwhile, what was done is not done again.
+    assert set(first.taken[5:]) | set(second.taken) == {b"1"}
+    send(kafka, [("cx.alert", None, b"5")])
+    assert asyncio.run(reading_on()) == [b"5"]
+
+
+def test_what_can_not_be_delivered_lies_among_the_dead_letters(broker: Broker) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", b"key", b"value")])
+
+    async def work(deliveries: AsyncIterator[Delivery]) -> None:
+        async for delivery in deliveries:
+            await delivery.bury("answer 404")
+            await delivery.acknowledge()
+            done.set()
+
+    async def reading() -> None:
+        task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(work))
+        await asyncio.wait_for(done.wait(), 60)
+        task.cancel()
+        await asyncio.wait({task})
+
+    done = asyncio.Event()
+    asyncio.run(reading())
+    (dead,) = records(kafka.bootstrap, [f"{kafka.topic_prefix}cx.alert.dlq"])
+    assert (dead.key, dead.value) == (b"key", b"value")
+    assert dead.reasons["__connect.errors.topic"] == f"{kafka.topic_prefix}cx.alert"
+    assert dead.reasons["__connect.errors.offset"] == "0"
+    assert dead.reasons["cxkpi.outcome"] == "undelivered"
+    assert dead.reasons["cxkpi.field"] == "sink hook"
+    assert dead.reasons["cxkpi.reason"] == "answer 404"
+
+
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(1, 3), min_size=1, max_size=40),
+    st.data(),
+)
+def test_who_reads_on_gets_exactly_what_was_not_done(
+    first: int, gaps: list[int], data: st.DataObject
+) -> None:
+    """Offsets have gaps: markers of transactions are records too."""
+    offsets = [first + n for n in itertools.accumulate(gaps, initial=0)]
+    position, note = first, ""
+    done: set[int] = set()
+    for _ in range(3):
+        progress = Progress.recalled(position, note)
+        coming = iter([offset for offset in offsets if offset >= position])
+        underway: list[int] = []
+        for step in data.draw(st.lists(st.integers(-1, 5), max_size=40)):
+            if step < 0 and (offset := next(coming, None)) is not None:
+                assert progress.begin(offset) == (offset not in done)
+                if offset not in done:
+                    underway.append(offset)
+            elif step < len(underway) and step >= 0:
+                progress.end(underway[step])
+                done.add(underway.pop(step))
+                assert progress.is_changed
+                position, note = progress.written()
+                assert not progress.is_changed
+                assert {o for o in offsets if o < position} <= done
+
+
+def test_a_note_that_would_be_too_long_forgets_the_end_of_it() -> None:
+    progress = Progress()
+    for offset in range(20_000):
+        progress.begin(offset)
+    for offset in range(1, 20_000, 2):
+        progress.end(offset)
+    position, note = progress.written()
+    assert (position, len(note) <= 4_000) == (0, True)
+    again = Progress.recalled(position, note)
+    assert [again.begin(n) for n in range(4)] == [True, False, True, False]
+    assert again.begin(19_999)
+
+
+def test_notes_of_others_mean_nothing() -> None:
+    for note in ("", "consumer-7", "{}", "[[1]]", "[[0,1000000000000]]"):
+        assert Progress.recalled(5, note).begin(6)

@@ -1,0 +1,145 @@
+"""Sinks of real workers: nothing lost by kill -9, dead letters, and alerts that are kept alive."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from stream.broker import Broker
+from tests.fixtures.alertmanager import NewAlertmanager
+from tests.fixtures.prometheus import until
+from tests.kafka.conftest import Sites
+from tests.kafka.test_outages import answers
+from tests.kafka.topics import records
+from tests.kafka.workers import WorkerProcess
+
+_CONFIG = """
+[[alert]]
+name = "NpsLow"
+kpi = "nps"
+window = "5m"
+below = 50
+min_samples = 10
+severity = "critical"
+
+[[sink]]
+type = "webhook"
+url = "{url}/good"
+
+[[sink]]
+type = "webhook"
+name = "refusing"
+url = "{url}/refusing"
+
+[[sink]]
+type = "alertmanager"
+url = "{manager}"
+refresh = "1s"
+"""
+
+
+class Hook:
+    """A webhook that does something before it answers, and what came in at its paths."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.told: dict[str, list[dict[str, Any]]] = {"/good": [], "/refusing": []}
+        self.before: Callable[[], None] = lambda: None
+
+
+@contextmanager
+def hook() -> Iterator[Hook]:
+    it = Hook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            it.told[self.path].append(body)
+            if self.path == "/good":
+                it.before()
+            self.send_response(200 if self.path == "/good" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Tests are quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    it.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield it
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def notifications(worker: WorkerProcess) -> dict[tuple[str, str], float]:
+    return {
+        (s.labels["sink"], s.labels["result"]): s.value
+        for s in worker.scrape()
+        if s.name == "cx_worker_notifications_total"
+    }
+
+
+def promoters(first: int) -> list[tuple[str, bytes | None, bytes]]:
+    """Answers of nine and ten, many more than there were before."""
+    return [a for i, a in enumerate(answers(first, 1_100), first) if i % 11 >= 9]
+
+
+def test_no_change_is_lost_by_kill_9_and_what_fires_is_kept_alive(
+    sites: Sites, broker: Broker, new_alertmanager: NewAlertmanager
+) -> None:
+    manager = new_alertmanager()
+    with hook() as it:
+        more = _CONFIG.format(url=it.url, manager=manager.url)
+        site = sites(broker.bootstrap, more=more, head='evaluate = "1s"')
+        worker = site.worker()
+        worker.until_ready()
+
+        def die_before_the_acknowledgement() -> None:
+            if worker.exit_code is None:
+                told = ("alertmanager", "sent")
+                until(lambda: notifications(worker).get(told), 60, "Alertmanager was not told")
+                time.sleep(0.5)  # That is to be acknowledged.
+                worker.kill()
+
+        it.before = die_before_the_acknowledgement
+        site.send(*answers(0, 20))
+        until(lambda: worker.exit_code is not None, 60, "no delivery")
+        (alert,) = manager.alerts()
+
+        again = site.worker()
+        again.until(lambda: len(it.told["/good"]) > 1, "delivered again")
+        first, second = it.told["/good"]
+        assert first == second
+        assert (first["rule"], first["to"]) == ("NpsLow", "firing")
+
+        # An alert that is told once ends after four seconds.
+        refreshed = ("alertmanager", "refreshed")
+        again.until(lambda: notifications(again)[refreshed] > 0, "told again what fires")
+        before = notifications(again)[refreshed]
+        again.until(lambda: notifications(again)[refreshed] > before + 4, "told it again and again")
+        (still,) = manager.alerts()
+        assert (still["labels"], still["startsAt"]) == (alert["labels"], alert["startsAt"])
+        assert still["annotations"]["description"] == first["explanation"]
+        assert notifications(again)["alertmanager", "sent"] == 0
+
+        site.send(*promoters(1_000))
+        again.until(lambda: not manager.alerts(), "resolved the alert")
+        again.until(lambda: len(it.told["/good"]) > 2, "told of the end")
+        assert it.told["/good"][2]["to"] == "resolved"
+        assert notifications(again)["alertmanager", "sent"] == 1
+
+        until(lambda: len(it.told["/refusing"]) > 1, 60, "the other sink was not told")
+        again.terminate()
+        dead = records(site.bootstrap, [f"{site.prefix}cx.alert.dlq"])
+        refused = {json.loads(r.value or b"")["id"] for r in dead}
+        assert refused == {first["id"], it.told["/good"][2]["id"]}
+        assert dead[0].reasons["cxkpi.reason"] == "answer 404"
+        assert dead[0].reasons["cxkpi.field"] == "sink refusing"

@@ -1,0 +1,172 @@
+"""What Alertmanager is told, and what a real one makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from stream.core.alerts import Change, Contributor
+from stream.core.timestamps import format_ms
+from stream.sinks.alertmanager import BATCH, Alertmanager, alert, alert_labels
+from tests.fixtures.alertmanager import NewAlertmanager
+from tests.fixtures.prometheus import until
+from tests.sinks.receiver import FakeSettings, Hidden, Receiver, change, receiver
+
+ENDS = datetime(2026, 5, 4, 9, tzinfo=UTC)
+
+
+def at(seconds_ago: float) -> str:
+    return format_ms(int((time.time() - seconds_ago) * 1000))
+
+
+def firing(**labels: str) -> Change:
+    """A change of just now."""
+    return msgspec.structs.replace(
+        change(), labels=labels or {"region": "eu"}, started_at=at(60), changed_at=at(30)
+    )
+
+
+def resolved(one: Change) -> Change:
+    return msgspec.structs.replace(one, from_="firing", to="resolved", changed_at=at(0))
+
+
+def settings(url: str, refresh_ms: int = 60_000, token: str | None = None) -> FakeSettings:
+    secret = Hidden(token) if token else None
+    return FakeSettings("alertmanager", Hidden(url), secret, refresh_ms=refresh_ms)
+
+
+def test_an_alert_is_known_by_its_rule_and_its_series_alone() -> None:
+    one = change()
+    other = msgspec.structs.replace(one, value=0.1, lower=None, explanation="Much worse.")
+    assert alert_labels(one) == {
+        "alertname": "CsatLow",
+        "severity": "critical",
+        "kpi": "csat",
+        "window": "5m",
+        "region": "eu",
+    }
+    assert alert_labels(one) == alert_labels(other) == alert_labels(resolved(one))
+
+
+def test_a_dimension_does_not_take_the_place_of_our_own_label() -> None:
+    labels = {"alertname": "x", "exported_alertname": "y", "region": "eu"}
+    told = alert_labels(msgspec.structs.replace(change(), labels=labels))
+    assert (told["alertname"], told["exported_alertname"]) == ("CsatLow", "y")
+    assert told["exported_exported_alertname"] == "x"
+
+
+def test_an_alert_says_what_was_measured() -> None:
+    one = msgspec.structs.replace(
+        change(),
+        summary="Customers are unhappy",
+        runbook_url="http://wiki/csat",
+        contributors=(Contributor({"region": "eu", "channel": "web"}, -0.08, 0.2, 10, 50),),
+    )
+    assert alert(one, ENDS)["annotations"] == {
+        "summary": "Customers are unhappy",
+        "description": "It is worse.",
+        "runbook_url": "http://wiki/csat",
+        "value": "40%",
+        "lower": "30%",
+        "upper": "50%",
+        "threshold": "50%",
+        "contributors": "channel web, region eu: -8 points, now 20%",
+        "change_id": one.id,
+    }
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    bare = msgspec.structs.replace(
+        change(), value=None, lower=None, upper=None, threshold=None, explanation=""
+    )
+    assert alert(bare, ENDS)["annotations"] == {"change_id": bare.id}
+
+
+def test_a_firing_alert_ends_by_itself_and_a_resolved_one_has_ended() -> None:
+    assert alert(change(), ENDS)["endsAt"] == "2026-05-04T09:00:00.000Z"
+    ended = alert(change("resolved"), ENDS)
+    assert (ended["startsAt"], ended["endsAt"]) == ("2026-05-04T08:00:00Z", "2026-05-04T08:00:05Z")
+
+
+async def told(url: str, one: Change, token: str | None = None) -> None:
+    sink = Alertmanager(settings(url, token=token))
+    await sink.deliver(one)
+    await sink.close()
+
+
+@pytest.mark.parametrize("root", ["", "/", "/am", "/am/"])
+async def test_the_api_is_found_below_the_root(root: str) -> None:
+    async with receiver() as it:
+        await told(it.url.removesuffix("/hook/s3cret-path") + root, change())
+    assert it.paths == [root.rstrip("/") + "/api/v2/alerts"]
+
+
+async def test_a_secret_is_the_bearer_token() -> None:
+    async with receiver() as it:
+        await told(it.url, change(), "t0ken")
+    assert it.headers[0]["Authorization"] == "Bearer t0ken"
+
+
+def posted(it: Receiver) -> list[int]:
+    return [len(json.loads(body)) for body in it.bodies]
+
+
+async def test_what_fires_is_told_again_in_batches() -> None:
+    changes = [firing(region=f"r{n}") for n in range(BATCH + 1)]
+    async with receiver() as it:
+        sink = Alertmanager(settings(it.url))
+        await sink.keep(changes)
+        await sink.keep([])
+        await sink.close()
+    assert posted(it) == [BATCH, 1]
+
+
+async def test_a_real_alertmanager_keeps_groups_and_resolves_alerts(
+    new_alertmanager: NewAlertmanager,
+) -> None:
+    async with receiver() as pager:
+        manager = await asyncio.to_thread(new_alertmanager, pager.url)
+        sink = Alertmanager(settings(manager.url, refresh_ms=500))
+        eu, us = firing(region="eu"), firing(region="us")
+        await sink.deliver(eu)
+        await sink.deliver(us)
+        active = await asyncio.to_thread(manager.alerts)
+        assert [a["labels"]["region"] for a in active] == ["eu", "us"]
+        assert {a["startsAt"] for a in active} == {eu.started_at, us.started_at}
+        groups = await asyncio.to_thread(manager.groups)
+        assert [len(group["alerts"]) for group in groups] == [2]
+
+        # Longer than an alert lasts that is told once, and than `resolve_timeout`.
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            await sink.keep([eu, us])
+            await asyncio.sleep(0.5)
+            assert len(await asyncio.to_thread(manager.alerts)) == 2
+
+        await sink.deliver(resolved(us))
+        active = await asyncio.to_thread(manager.alerts)
+        assert [a["labels"]["region"] for a in active] == ["eu"]
+
+        # Nobody tells it any more.
+        await sink.close()
+
+        def over() -> bool:
+            return not manager.alerts() and _ended(pager, "eu") and _ended(pager, "us")
+
+        await asyncio.to_thread(until, over, 20, "the alerts have not ended")
+    fired = [a for body in pager.bodies for a in json.loads(body)["alerts"]]
+    assert {a["startsAt"] for a in fired} == {eu.started_at, us.started_at}
+
+
+def _ended(pager: Receiver, region: str) -> bool:
+    """Whether the webhook behind Alertmanager was told that the alert is over."""
+    return any(
+        a["labels"]["region"] == region and a["status"] == "resolved"
+        for body in pager.bodies
+        for a in json.loads(body)["alerts"]
+    )
