@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from stream.cli.configured import config_option
+from stream.cli.configured import config_option, unusable
 from stream.config import AlertConfig, Benchmark, Config, ConfigError, SinkConfig, durations, load
 from stream.config.alerts import warnings
+from stream.config.loading import Need
 
 
 @click.command()
@@ -46,7 +47,8 @@ def check(
     broker answers.
     """
     try:
-        config = load(config_path, os.environ, needs=() if no_secrets else ("kafka", "sinks"))
+        needs: tuple[Need, ...] = () if no_secrets else ("kafka", "sinks")
+        config = load(config_path, os.environ, needs=needs, vet=unusable)
     except ConfigError as error:
         _report(error, as_json)
         context.exit(2 if error.unreadable else 1)

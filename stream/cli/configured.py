@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stream.config import DEFAULT_FILE, Config, ConfigError, load
+from stream.config import DEFAULT_FILE, Config, ConfigError, SinkConfig, load
 from stream.config.loading import Need
 
 config_option = click.option(
@@ -32,6 +32,16 @@ class Misconfigured(click.ClickException):
         click.echo(self.message, file=file, err=file is None)
 
 
+def unusable(sink: SinkConfig) -> str | None:
+    """Why the library that a sink sends through can't use its address; None where it can."""
+    if sink.type != "apprise" or sink.endpoint is None:
+        return None
+    # It takes a while to import, which commands without such a sink need not wait for.
+    from stream.sinks import apprise
+
+    return apprise.unusable(sink.endpoint.get_secret_value())
+
+
 def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sinks")) -> Config:
     """Load the configuration of a command that talks to what ``needs`` names.
 
@@ -39,6 +49,6 @@ def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sin
         Misconfigured: it can't be used.
     """
     try:
-        return load(path, os.environ, needs=needs)
+        return load(path, os.environ, needs=needs, vet=unusable)
     except ConfigError as error:
         raise Misconfigured(error) from None

@@ -11,6 +11,7 @@ from stream.config.alerts import alert_findings
 from stream.config.errors import Path, rollup, shown
 from stream.config.fields import ADDRESS, is_address
 from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
+from stream.config.sinks import contradictions
 from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import RESERVED_LABELS
 
@@ -29,7 +30,7 @@ def findings(config: Config) -> Iterator[Finding]:
         for key, message in alert_findings(config, alert):
             yield ("alert", index, *filter(None, [key])), message
     for index, sink in enumerate(config.sinks):
-        for key, message in _sink(sink):
+        for key, message in contradictions(sink):
             yield ("sink", index, key), message
     tables: dict[str, Sequence[AlertConfig | SinkConfig]] = {
         "alert": config.alerts,
@@ -120,29 +121,6 @@ def _dashboard(url: str) -> Iterator[Finding]:
         yield ("dashboard", "url"), "a password does not belong in the file, nor in a link"
     elif "?" in url or "#" in url:
         yield ("dashboard", "url"), "must be the address of Grafana itself, without ? and #"
-
-
-def _sink(sink: SinkConfig) -> Iterator[tuple[str, str]]:
-    urls = [k for k in ("url", "url_env", "url_file") if getattr(sink, k) is not None]
-    secrets = [k for k in ("secret_env", "secret_file") if getattr(sink, k) is not None]
-    if sink.type == "log":
-        for key in urls + secrets:
-            yield key, "a log takes none"
-    elif not urls:
-        yield "url", f"is missing; a {sink.type} needs url, url_env or url_file"
-    if sink.type == "slack":
-        for key in secrets:
-            yield key, "a slack sink takes none: its address is the secret"
-    if sink.url is not None:
-        address = sink.url.get_secret_value()
-        if not is_address(address):
-            yield "url", f"must be {ADDRESS.words}"
-        elif "@" in urlsplit(address).netloc:
-            yield "url", "a password does not belong in the file; use url_env or url_file"
-    for key in urls[1:]:
-        yield key, f"only one of url, url_env, url_file is allowed; {urls[0]} is there already"
-    for key in secrets[1:]:
-        yield key, "only one of secret_env, secret_file is allowed"
 
 
 def _repeated(values: Sequence[object]) -> list[int]:

@@ -54,11 +54,13 @@ def load(
     environ: Mapping[str, str],
     *,
     needs: tuple[Need, ...] = ("kafka", "sinks"),
+    vet: secrets.Vet | None = None,
 ) -> Config:
     """Return the configuration; with ``path`` None from ``cxkpi.toml`` where it exists.
 
     Variables win over the file. ``needs`` names what the command talks to: secrets of the others
-    aren't looked for, so that ``replay`` works where they aren't.
+    aren't looked for, so that ``replay`` works where they aren't. ``vet`` is asked about each sink
+    that has an address, for what only the sink itself can know.
 
     Raises:
         ConfigError: with every problem that was found, one line each.
@@ -81,7 +83,7 @@ def load(
     if "sinks" in needs:
         wrong = {at[1] for at, _ in found if at[0] == "sink" and len(at) > 1}
         sound = [i for i in range(len(config.sinks)) if i not in wrong]
-        found += secrets.fetch_for_sinks(config, sound, environ, folder)
+        found += secrets.fetch_for_sinks(config, sound, environ, folder, vet)
     _refuse(overrides.problems, map(source.problem, found), _hold_figures(config, folder, source))
     return config
 

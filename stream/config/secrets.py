@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Final, Literal
 
@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from stream.config.checks import Finding
 from stream.config.environment import PASSWORD
-from stream.config.fields import ADDRESS, is_address
 from stream.config.model import Config, KafkaConfig, SinkConfig
+from stream.config.sinks import has_login, refused
 from stream.config.toml import is_file
 
 #: A secret file that is longer is some other file.
@@ -23,29 +23,51 @@ _KINDS: tuple[Literal["url"], Literal["secret"]] = ("url", "secret")
 _CERTIFICATES: Final = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
 
 
+#: Says what is wrong with a sink that has all it needs, without its secrets; None: nothing.
+Vet = Callable[[SinkConfig], str | None]
+
+
 class _Missing(Exception):
     """The secret can't be had; the message says why, without it."""
 
 
 def fetch_for_sinks(
-    config: Config, indexes: Iterable[int], environ: Mapping[str, str], folder: FilePath
+    config: Config,
+    indexes: Iterable[int],
+    environ: Mapping[str, str],
+    folder: FilePath,
+    vet: Vet | None = None,
 ) -> Iterator[Finding]:
-    """Give these sinks their addresses and secrets; yield what is missing.
+    """Give these sinks their addresses and secrets; yield what is missing or what ``vet`` finds.
 
     Names of files are relative to ``folder``.
     """
     for index in indexes:
         sink = config.sinks[index]
         for kind in _KINDS:
-            key = next(
-                (k for k in (f"{kind}_env", f"{kind}_file") if getattr(sink, k) is not None), None
-            )
+            key = _key_of(kind, sink)
             try:
                 value = _of_sink(sink, kind, key, environ, folder)
             except _Missing as missing:
                 yield ("sink", index, key or kind), str(missing)
                 continue
             sink.hold(kind, value)
+        if sink.endpoint is not None:
+            yield from _of_both(sink, index, sink.endpoint.get_secret_value())
+            if vet is not None and (reason := vet(sink)):
+                yield ("sink", index, _key_of("url", sink) or "url"), reason
+
+
+def _key_of(kind: str, sink: SinkConfig) -> str | None:
+    """The key that says where an address or a secret stands, other than in the file."""
+    return next((k for k in (f"{kind}_env", f"{kind}_file") if getattr(sink, k) is not None), None)
+
+
+def _of_both(sink: SinkConfig, index: int, address: str) -> Iterator[Finding]:
+    """Alertmanager has one way to let us in."""
+    if sink.type == "alertmanager" and sink.secret is not None and has_login(address):
+        key = _key_of("secret", sink) or "secret"
+        yield ("sink", index, key), "does not go with the login in the address"
 
 
 def beside(kafka: KafkaConfig, folder: FilePath) -> KafkaConfig:
@@ -117,8 +139,8 @@ def _of_sink(
         return sink.url if kind == "url" else None
     name = str(getattr(sink, key))
     value = _variable(name, environ) if key.endswith("_env") else _file(folder / name)
-    if kind == "url" and not is_address(value):
-        raise _Missing(f"must hold {ADDRESS.words}")
+    if kind == "url" and (words := refused(sink.type, value)):
+        raise _Missing(f"must hold {words}")
     return SecretStr(value)
 
 

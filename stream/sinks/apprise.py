@@ -8,6 +8,7 @@ client is shown, since both hold addresses.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import re
 import threading
@@ -28,6 +29,7 @@ LOCAL: Final = frozenset(
 MOST_UNDERWAY: Final = 4
 #: Apprise's names of how bad a message is, by severity; other severities are warnings.
 KINDS: Final = {"critical": "failure", "warning": "warning", "info": "info"}
+_SERVICES: Final = "those of https://appriseit.com/services/"
 _LONGEST_BODY: Final = 8_000
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
 #: Loggers of the libraries underneath, whose lines hold addresses.
@@ -43,7 +45,7 @@ class Apprise:
         self._timeout = settings.timeout_ms / 1_000
         send = _sender(settings.endpoint.get_secret_value(), self._timeout)
         if send is None:
-            raise UnknownSink(f"sink {settings.label}: {UNUSABLE}")
+            raise UnknownSink(f"sink {settings.label}: apprise can't use the address")
         self._send = send
         self._underway = 0
 
@@ -89,19 +91,23 @@ class Apprise:
         return result
 
 
-#: Why an address can't be used, without the address.
-UNUSABLE: Final = (
-    "apprise knows no service of this address, or lacks a part of it"
-    " (its schemes are listed at https://appriseit.com/services/)"
-)
-
-
 def unusable(address: str) -> str | None:
     """Why nothing can be sent to an address, without showing it; None where something can."""
     scheme = address.partition("://")[0].lower()
     if scheme in LOCAL:
-        return f"{scheme}:// tells nobody but this machine; use the address of a service"
-    return UNUSABLE if _sender(address, 1.0) is None else None
+        return f"{scheme}:// tells nobody but this machine; allowed: {_SERVICES}"
+    if _sender(address, 1.0) is not None:
+        return None
+    from apprise.manager_plugins import NotificationManager
+
+    manager: Any = NotificationManager
+    known = set(manager().schemas()) - LOCAL
+    if scheme in known:
+        return f"apprise can't use it: a part of a {scheme}:// address is missing or wrong"
+    near = difflib.get_close_matches(scheme, sorted(known), n=1)
+    # Without one that is near, what stands in a scheme's place may be a secret.
+    meant = f' "{scheme}"; did you mean "{near[0]}"?' if near else ";"
+    return f"unknown scheme{meant} allowed: {_SERVICES}"
 
 
 def _sender(

@@ -74,6 +74,12 @@ BETWEEN_KEYS = {
     "an address that is broken",
     "two addresses",
     "a log with an address",
+    "an address for each type of sink",
+    "Alertmanager's API in the place of its root",
+    "an address of apprise that may hold a secret",
+    "Slack's own address in the file",
+    "a refresh for what forgets nothing",
+    "a refresh that has no effect",
     "two sinks of one name",
     "text of two lines",
 }

@@ -512,7 +512,7 @@ CASES: list[tuple[str, str, list[str]]] = [
         [
             (
                 '2: sink[0].type: unknown type "slak"; did you mean "slack"? allowed: log, '
-                "webhook, slack, alertmanager"
+                "webhook, slack, alertmanager, apprise"
             )
         ],
     ),
@@ -545,6 +545,62 @@ CASES: list[tuple[str, str, list[str]]] = [
         "a log with an address",
         '[[sink]]\ntype = "log"\nurl = "http://h/"\n',
         ["3: sink[0].url: a log takes none"],
+    ),
+    (
+        "an address for each type of sink",
+        '[[sink]]\ntype = "alertmanager"\n[[sink]]\ntype = "apprise"\n',
+        [
+            "1: sink[0].url: is missing; an alertmanager needs url, url_env or url_file",
+            "3: sink[1].url: is missing; an apprise needs url, url_env or url_file",
+        ],
+    ),
+    (
+        "Alertmanager's API in the place of its root",
+        '[[sink]]\ntype = "alertmanager"\nurl = "http://h:9093/api/v2/alerts"\n',
+        [
+            (
+                "3: sink[0].url: must be Alertmanager's root, such as http://127.0.0.1:9093;"
+                " /api/v2/alerts is added"
+            )
+        ],
+    ),
+    (
+        "an address of apprise that may hold a secret",
+        (
+            '[[sink]]\ntype = "apprise"\nurl = "pagerduty://abc@def"\n'
+            '[[sink]]\ntype = "apprise"\nurl = "discord://123/abc"\n'
+            '[[sink]]\ntype = "apprise"\nurl = "nothing"\n'
+            '[[sink]]\ntype = "apprise"\nurl = "json://host/path"\n'
+        ),
+        [
+            "3: sink[0].url: a password does not belong in the file; use url_env or url_file",
+            (
+                "6: sink[1].url: the address may hold a secret; use url_env or url_file"
+                " (allowed in the file: json, jsons, form, forms, xml, xmls)"
+            ),
+            (
+                "9: sink[2].url: must be an address of apprise, such as mailtos://… or pagerduty://…"
+                " (https://appriseit.com/services/ lists them)"
+            ),
+        ],
+    ),
+    (
+        "Slack's own address in the file",
+        '[[sink]]\ntype = "slack"\nurl = "https://hooks.slack.com/services/T/B/x"\n',
+        ["3: sink[0].url: Slack's address is a secret; use url_env or url_file"],
+    ),
+    (
+        "a refresh for what forgets nothing",
+        (
+            '[[sink]]\ntype = "log"\nrefresh = "30s"\n'
+            '[[sink]]\ntype = "alertmanager"\nurl = "http://h/"\nrefresh = "10ms"\n'
+        ),
+        ['7: sink[1].refresh: must be 1s to 1h, not "10ms"'],
+    ),
+    (
+        "a refresh that has no effect",
+        '[[sink]]\ntype = "log"\nrefresh = "30s"\n',
+        ["3: sink[0].refresh: a log takes none; only alertmanager forgets what fires"],
     ),
     (
         "two sinks of one name",

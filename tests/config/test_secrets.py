@@ -10,9 +10,18 @@ import trustme
 from click.testing import CliRunner
 
 from stream.cli.check import check
+from stream.cli.configured import unusable
 from stream.config import ConfigError, load
 
 SECRET = "s3cr3t-t0ken"
+#: Variables that sinks are pointed to.
+ADDRESSES = {
+    "HOOK": SECRET,
+    "SLAK": f"slak://{SECRET}/b/c",
+    "HALF": f"slack://{SECRET}",
+    "LOCAL": f"syslog://{SECRET}",
+    "LOGIN": f"http://me:{SECRET}@h/",
+}
 LOGIN = '[kafka]\nsecurity_protocol = "SASL_PLAINTEXT"\nsasl_username = "me"\n'
 
 
@@ -147,13 +156,45 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
             '[[sink]]\ntype = "slack"\nurl = "http://h/"\nsecret_env = "HOOK"\n',
             "cxkpi.toml:4: sink[0].secret_env: a slack sink takes none: its address is the secret",
         ),
+        (
+            '[[sink]]\ntype = "apprise"\nurl_env = "HOOK"\n',
+            (
+                "cxkpi.toml:3: sink[0].url_env: must hold an address of apprise, such as mailtos://… or"
+                " pagerduty://… (https://appriseit.com/services/ lists them)"
+            ),
+        ),
+        (
+            '[[sink]]\ntype = "apprise"\nurl_env = "SLAK"\n',
+            (
+                'cxkpi.toml:3: sink[0].url_env: unknown scheme "slak"; did you mean "slack"?'
+                " allowed: those of https://appriseit.com/services/"
+            ),
+        ),
+        (
+            '[[sink]]\ntype = "apprise"\nurl_env = "HALF"\n',
+            (
+                "cxkpi.toml:3: sink[0].url_env: apprise can't use it: a part of a slack:// address is"
+                " missing or wrong"
+            ),
+        ),
+        (
+            '[[sink]]\ntype = "apprise"\nurl_env = "LOCAL"\n',
+            (
+                "cxkpi.toml:3: sink[0].url_env: syslog:// tells nobody but this machine; allowed: those"
+                " of https://appriseit.com/services/"
+            ),
+        ),
+        (
+            '[[sink]]\ntype = "alertmanager"\nurl_env = "LOGIN"\nsecret_env = "HOOK"\n',
+            "cxkpi.toml:4: sink[0].secret_env: does not go with the login in the address",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_secret_is_told_without_it(content: str, line: str) -> None:
     _write(content)
     _write("", "empty")
     with pytest.raises(ConfigError) as refused:
-        load(None, {"HOOK": SECRET})
+        load(None, ADDRESSES, vet=unusable)
     assert str(refused.value) == line
     assert SECRET not in repr(refused.value)
 
@@ -161,9 +202,12 @@ def test_what_is_wrong_with_a_secret_is_told_without_it(content: str, line: str)
 def test_nothing_that_is_printed_holds_a_secret() -> None:
     _write(
         f'[[sink]]\ntype = "webhook"\nurl = "https://h/{SECRET}?t={SECRET}"\nsecret_env = "KEY"\n'
-        '[[sink]]\ntype = "slack"\nurl_env = "HOOK"\n' + LOGIN
+        '[[sink]]\ntype = "slack"\nurl_env = "HOOK"\n'
+        '[[sink]]\ntype = "apprise"\nurl_env = "MAIL"\n'
+        '[[sink]]\ntype = "alertmanager"\nurl_env = "LOGIN"\n' + LOGIN
     )
-    environ = {
+    environ = ADDRESSES | {
+        "MAIL": f"json://me:{SECRET}@h/{SECRET}?-t={SECRET}",
         "KEY": SECRET,
         "HOOK": f"https://h/{SECRET}",
         "CXKPI_KAFKA__SASL_PASSWORD": SECRET,
