@@ -199,6 +199,7 @@ class Dispatcher:
             self._fails(f"{reason(error)}, alerts that fire were not told again")
         else:
             self.results["refreshed"] += 1
+            self._works()
 
     def _still_firing(self, known: dict[bytes, Change]) -> Iterator[Change]:
         """Without those whose end was told since: what is known of them is old."""

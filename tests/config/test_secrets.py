@@ -159,7 +159,8 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
         (
             '[[sink]]\ntype = "apprise"\nurl_env = "HOOK"\n',
             (
-                "cxkpi.toml:3: sink[0].url_env: must hold an address of apprise, such as mailtos://… or"
+                "cxkpi.toml:3: sink[0].url_env: must hold an address of apprise, such as"
+                " mailtos://… or"
                 " pagerduty://… (https://appriseit.com/services/ lists them)"
             ),
         ),
@@ -173,14 +174,16 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
         (
             '[[sink]]\ntype = "apprise"\nurl_env = "HALF"\n',
             (
-                "cxkpi.toml:3: sink[0].url_env: apprise can't use it: a part of a slack:// address is"
+                "cxkpi.toml:3: sink[0].url_env: apprise can't use it:"
+                " a part of a slack:// address is"
                 " missing or wrong"
             ),
         ),
         (
             '[[sink]]\ntype = "apprise"\nurl_env = "LOCAL"\n',
             (
-                "cxkpi.toml:3: sink[0].url_env: syslog:// tells nobody but this machine; allowed: those"
+                "cxkpi.toml:3: sink[0].url_env: syslog:// tells nobody but this machine;"
+                " allowed: those"
                 " of https://appriseit.com/services/"
             ),
         ),

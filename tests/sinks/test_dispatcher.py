@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from stream.config.model import SinkConfig
 from stream.core.alerts import Change
 from stream.sinks.catalogue import build
-from stream.sinks.dispatcher import Backoff, Delivery, Dispatcher
+from stream.sinks.dispatcher import MOST_AT_ONCE, Backoff, Delivery, Dispatcher
 from stream.sinks.sink import Refused, Retry, SinkSettings
 from tests.sinks.receiver import FakeSettings, Hidden, change, receiver, status
 
@@ -107,6 +108,7 @@ async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) ->
     dispatcher = await dispatched(sink, topic)
     assert sink.tries == IDS
     assert dispatcher.results == {"sent": 2, "dropped": 1}
+    assert topic.buried == {0: "answer 404"}
     assert [r.getMessage() for r in caplog.records] == [
         f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 404"
     ]
@@ -122,6 +124,7 @@ async def test_what_fails_for_too_long_is_given_up_with_one_line(
     assert dispatcher.results["dropped"] == 1
     assert dispatcher.results["retried"] == len(sink.tries) - 1 > 0
     assert topic.position == 1
+    assert topic.buried == {0: "answer 503"}
     assert [r.getMessage() for r in caplog.records] == [
         "sink hook: answer 503, trying again",
         f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 503",
@@ -160,12 +163,16 @@ async def test_a_fault_of_the_sink_is_tried_again_and_its_words_are_not_shown(
     assert "s3cret" not in caplog.text
 
 
-@pytest.mark.parametrize("value", [b"", b"no json", b"{}", b"[1]", b"\xff"])
-async def test_a_record_that_is_no_change_is_passed_over(value: bytes) -> None:
+NO_TIME = msgspec.structs.replace(change("resolved"), changed_at="soon")
+
+
+@pytest.mark.parametrize("value", [b"", b"no json", b"{}", b"[1]", b"\xff", *records([NO_TIME])])
+async def test_a_record_that_is_no_change_is_a_dead_letter(value: bytes) -> None:
     sink, topic = FakeSink(), Topic([value, *records(FIRINGS[:1])])
     dispatcher = await dispatched(sink, topic)
     assert sink.taken == IDS[:1]
     assert topic.position == 2
+    assert topic.buried.keys() == {0}
     assert dispatcher.results == {"sent": 1, "dropped": 1}
 
 
@@ -202,6 +209,143 @@ async def test_cancelling_ends_a_dispatcher_that_waits_to_try_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 10)
     assert topic.position == 0
+
+
+def of_alert(region: str, number: int) -> Change:
+    return msgspec.structs.replace(change(number=number), labels={"region": region})
+
+
+async def test_an_alert_that_can_not_be_delivered_holds_up_no_other() -> None:
+    class Picky(FakeSink):
+        async def deliver(self, change: Change) -> None:
+            if change.labels["region"] == "eu":
+                self.tries.append(change.id)
+                raise Retry("answer 500")
+            await super().deliver(change)
+
+    changes = [of_alert(("eu", "us", "asia")[n % 3], n) for n in range(30)]
+    sink, topic = Picky(), Topic(records(changes))
+    task = asyncio.create_task(Dispatcher("hook", sink, 3_600_000, QUICK).run(topic.read()))
+    async with asyncio.timeout(30):
+        while len(sink.taken) < 20:  # noqa: ASYNC110 - it is a list.
+            await asyncio.sleep(0.01)
+    assert set(sink.tries) - set(sink.taken) == {changes[0].id}
+    for region in ("us", "asia"):
+        own = [c.id for c in changes if c.labels["region"] == region]
+        assert [one for one in sink.taken if one in own] == own
+    # Nothing is acknowledged that was not delivered.
+    assert topic.position == 0
+    assert topic.beyond == {n for n in range(30) if n % 3}
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_receiver_that_is_overrun_is_left_alone_by_all_alerts() -> None:
+    class Overrun(FakeSink):
+        at: ClassVar[list[float]] = []
+
+        async def deliver(self, change: Change) -> None:
+            self.at.append(asyncio.get_running_loop().time())
+            if len(self.at) == 1:
+                raise Retry("answer 429", after=0.3)
+            await super().deliver(change)
+
+    sink = Overrun()
+    changes = [of_alert(f"r{n}", n) for n in range(MOST_AT_ONCE * 2)]
+    await dispatched(sink, Topic(records(changes)))
+    assert len(sink.taken) == len(changes)
+    underway = [at for at in sink.at if at < sink.at[0] + 0.3]
+    assert len(underway) <= MOST_AT_ONCE
+
+
+async def test_so_many_deliveries_are_made_at_a_time() -> None:
+    class Counting(FakeSink):
+        now = most = 0
+
+        async def deliver(self, change: Change) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.001)
+            self.now -= 1
+
+    sink = Counting()
+    await dispatched(sink, Topic(records([of_alert(f"r{n}", n) for n in range(50)])))
+    assert sink.most == MOST_AT_ONCE
+
+
+async def test_what_acknowledging_raises_ends_the_dispatcher() -> None:
+    async def deliveries() -> AsyncIterator[Delivery]:
+        async def fail(*_: object) -> None:
+            raise OSError("no broker")
+
+        for value in records(FIRINGS):
+            yield Delivery(value, fail, fail)
+
+    with pytest.RaisesGroup(OSError):
+        await Dispatcher("hook", FakeSink(), 1_000, QUICK).run(deliveries())
+
+
+class FakeKeeper(FakeSink):
+    """Forgets, and so is told again."""
+
+    refresh_ms = 60_000
+
+    def __init__(self, *failures: Exception | None) -> None:
+        super().__init__()
+        self.kept: list[list[str]] = []
+        self.keeping = list(failures)
+
+    async def keep(self, firing: Iterable[Change]) -> None:
+        failure = self.keeping.pop(0) if self.keeping else None
+        if failure is not None:
+            raise failure
+        self.kept.append([one.id for one in firing])
+
+
+async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
+    sink, topic = FakeKeeper(), Topic([])
+    dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
+    assert dispatcher.refresh_seconds == 60
+    eu, us = of_alert("eu", 1), of_alert("us", 2)
+    await dispatcher.refresh([eu, us])
+    over = msgspec.structs.replace(eu, to="resolved", changed_at="2026-05-04T08:00:05.500Z")
+    topic.values = records([over])
+    await dispatcher.run(topic.read())
+    # What is known of it is older than its end.
+    await dispatcher.refresh([eu, us])
+    again = msgspec.structs.replace(eu, id="again", changed_at="2026-05-04T08:00:06Z")
+    await dispatcher.refresh([again, us])
+    await dispatcher.refresh([us])
+    assert sink.kept == [[eu.id, us.id], [us.id], ["again", us.id], [us.id]]
+    assert dispatcher.counts() == {
+        "sent": 1,
+        "retried": 0,
+        "dropped": 0,
+        "refreshed": 4,
+        "unrefreshed": 0,
+    }
+
+
+async def test_a_refresh_that_fails_is_one_line_and_made_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = FakeKeeper(Retry("answer 503"), ValueError("s3cret"), None)
+    dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
+    for _ in range(3):
+        await dispatcher.refresh([of_alert("eu", 1)])
+    assert len(sink.kept) == 1
+    assert dispatcher.results == {"unrefreshed": 2, "refreshed": 1}
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
+        "sink hook: answer 503, alerts that fire were not told again"
+    ]
+    assert "s3cret" not in caplog.text
+
+
+def test_a_sink_that_forgets_nothing_is_not_told_again() -> None:
+    dispatcher = Dispatcher("hook", FakeSink(), 60_000, QUICK)
+    assert dispatcher.refresh_seconds is None
+    assert dispatcher.counts() == {"sent": 0, "retried": 0, "dropped": 0}
 
 
 async def test_one_sink_that_hangs_holds_up_no_other() -> None:

@@ -1,0 +1,131 @@
+"""What fires, by the log that the owners of KPI families write: exact, whatever became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import msgspec
+
+from stream.broker import Broker
+from stream.config import KafkaConfig
+from stream.core.alerts import AlertState, AlertStates, Change
+from stream.core.settings import Rule
+from stream.kafka.alert_log import AlertLog, firing_in
+from stream.kafka.firing import FiringAlerts
+from stream.kafka.topics import Names, prepare
+from tests.kafka.topics import records
+from tests.sinks.receiver import change
+
+_numbers = itertools.count(1)
+#: 2026-05-04T08:00:00Z
+STARTED = 1_777_881_600_000
+RULES = {
+    name: Rule(name=name, kpi="csat", window="5m", by=("region",), below=0.5, severity="critical")
+    for name in ("CsatLow", "NpsLow")
+}
+
+
+def state(region: str, rule: str = "CsatLow", phase: str = "firing") -> AlertState:
+    made = AlertState(rule, (("region", region),), "firing", STARTED, STARTED + 5_000)
+    return msgspec.structs.replace(made, phase=phase)
+
+
+def fired(region: str, rule: str = "CsatLow") -> Change:
+    return msgspec.structs.replace(change(), rule=rule, labels={"region": region})
+
+
+def log_of(*states: AlertState) -> dict[bytes, bytes]:
+    return {b"cx.survey": msgspec.json.encode(AlertStates(1, states))}
+
+
+def test_the_states_say_what_fires_where_nothing_else_is_known() -> None:
+    (found,) = firing_in(
+        log_of(state("eu"), state("us", phase="pending"), state("a", phase="inactive"))
+    )
+    assert found == (state("eu"), None)
+
+
+def test_what_can_not_be_read_says_nothing() -> None:
+    log = log_of(state("eu")) | {b"cx.cart": b"rubbish", b"firing cx.survey rubbish": b"rubbish"}
+    assert [s.labels for s, _ in firing_in(log)] == [(("region", "eu"),)]
+
+
+def test_what_fires_follows_the_owners_of_two_families(broker: Broker) -> None:
+    number = next(_numbers)
+    kafka = KafkaConfig(
+        bootstrap=broker.bootstrap, group=f"firing-{number}", topic_prefix=f"firing-{number}-"
+    )
+    names = Names(kafka.topic_prefix, kafka.group)
+
+    async def following() -> None:
+        await prepare(kafka)
+        survey, cart = AlertLog(kafka, names, "cx.survey"), AlertLog(kafka, names, "cx.cart")
+        firing = FiringAlerts(kafka, names, RULES)
+
+        async def fires(*expected: tuple[str, str]) -> None:
+            """What was committed may take a moment to be seen."""
+            found = None
+            for _ in range(100):
+                found = sorted((c.rule, c.labels["region"]) for c in await firing.now())
+                if found == list(expected):
+                    return
+                await asyncio.sleep(0.1)
+            raise AssertionError(found)
+
+        await survey.take_over()
+        await cart.take_over()
+        await fires()
+        await survey.write(AlertStates(1, (state("eu"), state("us"))), [fired("eu"), fired("us")])
+        await cart.write(AlertStates(1, (state("eu", "NpsLow"),)), [fired("eu", "NpsLow")])
+        await fires(("CsatLow", "eu"), ("CsatLow", "us"), ("NpsLow", "eu"))
+        assert fired("eu") in await firing.now()
+
+        # An owner that was killed; the next one drops an alert without a change, as that of a rule
+        # that is no more.
+        await survey.close()
+        survey = AlertLog(kafka, names, "cx.survey")
+        assert (await survey.take_over()).alerts == (state("eu"), state("us"))
+        await survey.write(AlertStates(2, (state("eu"),)), [])
+        await fires(("CsatLow", "eu"), ("NpsLow", "eu"))
+        assert [c.rule for c in await FiringAlerts(kafka, names, {}).now()] == []
+        await survey.write(
+            AlertStates(3, ()), [msgspec.structs.replace(fired("eu"), to="resolved")]
+        )
+        await fires(("NpsLow", "eu"))
+        await survey.close()
+        await cart.close()
+        await firing.close()
+
+    asyncio.run(following())
+    left: dict[bytes, bytes | None] = {
+        r.key or b"": r.value for r in records(kafka.bootstrap, [names.alert_state])
+    }
+    noted = [key for key, value in left.items() if key.startswith(b"firing ") and value is not None]
+    assert noted == [b"firing cx.cart " + fired("eu", "NpsLow").key]
+
+
+def test_of_an_alert_without_its_change_is_told_what_is_known(broker: Broker) -> None:
+    number = next(_numbers)
+    kafka = KafkaConfig(
+        bootstrap=broker.bootstrap, group=f"firing-{number}", topic_prefix=f"firing-{number}-"
+    )
+    names = Names(kafka.topic_prefix, kafka.group)
+
+    async def following() -> list[Change]:
+        await prepare(kafka)
+        owner = AlertLog(kafka, names, "cx.survey")
+        await owner.take_over()
+        # As a version wrote it that knew no changes beside the states.
+        await owner.write(AlertStates(1, (state("eu"),)), [])
+        await owner.close()
+        firing = FiringAlerts(kafka, names, RULES)
+        try:
+            return await firing.now()
+        finally:
+            await firing.close()
+
+    (told,) = asyncio.run(following())
+    assert (told.rule, told.labels, told.to) == ("CsatLow", {"region": "eu"}, "firing")
+    assert (told.started_at, told.severity) == ("2026-05-04T08:00:00Z", "critical")
+    assert told.explanation == "CsatLow is firing since 2026-05-04T08:00:00Z."
