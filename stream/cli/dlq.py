@@ -28,6 +28,7 @@ from stream.core.catalogue import TOPICS
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
 from stream.deadletters.escape import printable, safe_json
 from stream.deadletters.filters import Filter
+from stream.deadletters.letter import ALERT_TOPIC
 from stream.deadletters.listing import Counts, Newest
 from stream.deadletters.redrive import MOST_ROUNDS, Report
 from stream.deadletters.rules import rule
@@ -43,6 +44,8 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _INTERRUPTED = 130
+#: Those of alerts are shown where they are asked for.
+_WITH_LETTERS = (*TOPICS, ALERT_TOPIC)
 #: A list holds its rows in memory.
 _MOST_LISTED = 100_000
 
@@ -71,7 +74,7 @@ class Ago(Moment):
 
 
 class TopicName(click.ParamType):
-    """A source topic with or without ``.dlq``, without prefix."""
+    """A source topic or that of alerts, with or without ``.dlq``, without prefix."""
 
     name = "topic"
 
@@ -80,10 +83,9 @@ class TopicName(click.ParamType):
     ) -> str:
         """The name without ``.dlq``; a usage error where there is no such topic."""
         topic = str(value).removesuffix(".dlq")
-        if topic not in TOPICS:
-            self.fail(
-                f"{printable(topic)!r} is no topic of events: {', '.join(TOPICS)}", param, ctx
-            )
+        if topic not in _WITH_LETTERS:
+            allowed = ", ".join(_WITH_LETTERS)
+            self.fail(f"{printable(topic)!r} is no topic with dead letters: {allowed}", param, ctx)
         return topic
 
 
@@ -232,6 +234,8 @@ def redrive(
     """
     from stream.kafka.redrive import MOST_RECORDS, Order, RedriveStopped
 
+    if ALERT_TOPIC in topics:
+        raise click.UsageError(f"{ALERT_TOPIC} is not sent again: all sinks would be told")
     kafka = configuration(config_path, needs=("kafka",)).kafka
     pace = Pace(rate)
     report = Report()
@@ -342,7 +346,11 @@ def _address(where: tuple[str, ...], prefix: str) -> tuple[str, int, int]:
     words = where[0].split("/") if len(where) == 1 else list(where)
     if len(words) != 3 or not all(w.isascii() and w.isdigit() for w in words[1:]):
         raise click.UsageError("a dead letter is named TOPIC/PARTITION/OFFSET, as cx.visit/2/17")
-    topic = words[0] if words[0].removesuffix(".dlq") in TOPICS else words[0].removeprefix(prefix)
+    topic = (
+        words[0]
+        if words[0].removesuffix(".dlq") in _WITH_LETTERS
+        else words[0].removeprefix(prefix)
+    )
     return TopicName().convert(topic, None, None), int(words[1]), int(words[2])
 
 

@@ -10,6 +10,9 @@ from stream.core.timestamps import format_ms
 
 Header = tuple[str, bytes | None]
 
+#: The topic of alert changes, without prefix. A change that a sink could not be told is a dead
+#: letter too, but only to look at: sent again it would go to all sinks.
+ALERT_TOPIC: Final = "cx.alert"
 #: Counts how often a record was sent again. The worker keeps it with the record's own headers: its
 #: name does not begin like the headers that say why a record was refused.
 REDRIVEN: Final = "cxkpi-redriven"

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
-from stream.deadletters.letter import Letter, letter
+from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
 from stream.kafka.connection import BrokerUnreachable, calm, client_options
 from stream.kafka.log import FlushFailed, read_log
@@ -50,10 +50,11 @@ class LetterReader:
     """Dead letters as they are at the start; an async context manager. It writes nothing."""
 
     def __init__(self, kafka: KafkaConfig, topics: Iterable[str] = ()) -> None:
-        """``topics`` without prefix; none: all of them."""
+        """``topics`` without prefix; none: all of events."""
         self._kafka = kafka
         self.names = Names(kafka.topic_prefix, kafka.group)
-        self._topics = [t for t in TOPICS if t in set(topics)] or list(TOPICS)
+        wanted = set(topics)
+        self._topics = [t for t in (*TOPICS, ALERT_TOPIC) if t in wanted] or list(TOPICS)
         self._consumer: Any = None
         self._admin: Any = None
         self._there: set[str] = set()

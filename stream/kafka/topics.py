@@ -20,12 +20,11 @@ from aiokafka.errors import (
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.state import REMEDY
+from stream.deadletters.letter import ALERT_TOPIC
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.group import refuse_unfinished
 from stream.kafka.refusal import client_is_quiet, unreachable
 
-#: The topic of alert changes, without prefix.
-ALERT_TOPIC: Final = "cx.alert"
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
 #: Kafka's default limit of a record batch in bytes.

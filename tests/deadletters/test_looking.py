@@ -158,7 +158,7 @@ def test_show_gives_the_record_as_json_or_as_it_is(buried: Site) -> None:
         ("cx.visit/0/1", "there is no dead letter cx.visit/0/1"),
         ("cx.visit/2/0", "partition 2 is empty"),
         ("cx.visit/9/0", "has 4 partitions"),
-        ("cx.nothing/0/0", "is no topic of events"),
+        ("cx.nothing/0/0", "is no topic with dead letters"),
         ("cx.visit/0", "TOPIC/PARTITION/OFFSET"),
         ("cx.visit/0/-1", "TOPIC/PARTITION/OFFSET"),
     ],
@@ -258,7 +258,7 @@ def test_a_broker_that_is_away_is_one_line(command: list[str], tmp_path: Path) -
     [
         (["--since", "yesterday"], "neither a time such as"),
         (["--since", "2026-13-01T00:00:00Z"], "is not an RFC 3339 date-time"),
-        (["--topic", "cx.nothing"], "is no topic of events"),
+        (["--topic", "cx.nothing"], "is no topic with dead letters"),
         (["--outcome", "late"], "'late'"),
         (["--limit", "0"], "0"),
     ],

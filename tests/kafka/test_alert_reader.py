@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.broker import Broker
+from stream.cli import cli
 from stream.config import KafkaConfig
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.progress import Progress
@@ -91,7 +95,9 @@ def test_the_next_reader_goes_on_with_what_was_not_done(broker: Broker) -> None:
     assert asyncio.run(reading_on()) == [b"5"]
 
 
-def test_what_can_not_be_delivered_lies_among_the_dead_letters(broker: Broker) -> None:
+def test_what_can_not_be_delivered_lies_among_the_dead_letters(
+    broker: Broker, tmp_path: Path
+) -> None:
     kafka, names = site(broker)
     asyncio.run(prepare(kafka))
     send(kafka, [("cx.alert", b"key", b"value")])
@@ -117,6 +123,23 @@ def test_what_can_not_be_delivered_lies_among_the_dead_letters(broker: Broker) -
     assert dead.reasons["cxkpi.outcome"] == "undelivered"
     assert dead.reasons["cxkpi.field"] == "sink hook"
     assert dead.reasons["cxkpi.reason"] == "answer 404"
+
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f'[kafka]\nbootstrap = "{kafka.bootstrap}"\ngroup = "{kafka.group}"\n'
+        f'topic_prefix = "{kafka.topic_prefix}"\n'
+    )
+
+    def dlq(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["dlq", *arguments, "--config", str(config)])
+
+    (row,) = json.loads(dlq("list", "--topic", "cx.alert", "--json").stdout)
+    assert (row["topic"], row["outcome"]) == ("cx.alert", "undelivered")
+    assert (row["field"], row["reason"]) == ("sink hook", "answer 404")
+    assert "sink hook" in dlq("show", "cx.alert/0/0").stdout
+    assert dlq("list", "--json").stdout.strip() == "[]"
+    refused = dlq("redrive", "--topic", "cx.alert", "--yes")
+    assert (refused.exit_code, "is not sent again" in refused.stderr) == (2, True)
 
 
 @given(
