@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream.cli.configured import config_option, configuration
+from stream.cli.values import Duration
 from stream.config import Config, SinkConfig
-from stream.core.settings import SECOND
+from stream.core.settings import SECOND, Rule
 
 if TYPE_CHECKING:
     from stream.core.alerts import Change
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--sink", "sinks", multiple=True, help="Only this sink; may be given several times.")
+@click.option("--sink", "sinks", multiple=True, help="Only this sink; repeatable.")
+@click.option(
+    "--hold",
+    "hold_ms",
+    type=Duration(),
+    default="0s",
+    show_default=True,
+    help="How long it fires. Alertmanager tells nobody of what ends within its group_wait.",
+)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 @click.pass_context
@@ -28,6 +37,7 @@ def test(
     context: click.Context,
     name: str,
     sinks: tuple[str, ...],
+    hold_ms: int,
     config_path: Path | None,
     as_json: bool,
 ) -> None:
@@ -38,8 +48,7 @@ def test(
     """
     config = configuration(config_path, needs=("sinks",))
     chosen = _chosen(config, sinks)
-    changes = _changes(config, name)
-    said = asyncio.run(_sent(chosen, changes))
+    said = asyncio.run(_sent(chosen, _rule(config, name), hold_ms))
     click.echo(json.dumps(said) if as_json else "\n".join(map(_line, said)))
     if any(one["error"] for one in said):
         context.exit(1)
@@ -55,23 +64,28 @@ def _chosen(config: Config, names: tuple[str, ...]) -> list[SinkConfig]:
     return [sink for label, sink in there.items() if not names or label in names]
 
 
-def _changes(config: Config, name: str) -> list[Change]:
-    from stream.sinks.trial import trial
-
+def _rule(config: Config, name: str) -> Rule:
     rules = {rule.name: rule for rule in config.core().rules}
     if name not in rules:
         there = ", ".join(rules) or "none"
         raise click.UsageError(f'there is no rule "{name}"; there are: {there}')
-    return list(trial(rules[name], int(time.time() * SECOND)))
+    return rules[name]
 
 
-async def _sent(sinks: list[SinkConfig], changes: list[Change]) -> list[dict[str, Any]]:
+async def _sent(sinks: list[SinkConfig], rule: Rule, hold_ms: int) -> list[dict[str, Any]]:
     """What each sink said of each change, in the order of the sinks."""
-    told = await asyncio.gather(*(_told(sink, changes) for sink in sinks))
+    from stream.sinks.trial import trial
+
+    began = time.time_ns() // 1_000_000
+    # Alertmanager takes no alert that ends when it begins.
+    changes = trial(rule, began, began + max(hold_ms, 1))
+    told = await asyncio.gather(*(_told(sink, changes, hold_ms) for sink in sinks))
     return [one for of_sink in told for one in of_sink]
 
 
-async def _told(settings: SinkConfig, changes: list[Change]) -> list[dict[str, Any]]:
+async def _told(
+    settings: SinkConfig, changes: tuple[Change, ...], hold_ms: int
+) -> list[dict[str, Any]]:
     from stream.sinks.catalogue import build
     from stream.sinks.dispatcher import reason
 
@@ -79,12 +93,15 @@ async def _told(settings: SinkConfig, changes: list[Change]) -> list[dict[str, A
     told: list[dict[str, Any]] = []
     try:
         for change in changes:
+            if change.to == "resolved":
+                await asyncio.sleep(hold_ms / SECOND)
             error = None
             try:
                 await sink.deliver(change)
             except Exception as failure:  # noqa: BLE001 - what a sink raises is what was asked for.
                 error = reason(failure)
-            told.append({"sink": settings.label, "to": change.to, "id": change.id, "error": error})
+            row = {"sink": settings.label, "type": settings.type, "to": change.to}
+            told.append({**row, "id": change.id, "error": error})
     finally:
         await sink.close()
     return told

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from stream.core.alerts import Change, Phase, Target, rfc3339
 from stream.core.alerts.change import change_id
-from stream.core.settings import SECOND, Rule
+from stream.core.settings import Rule
 
 #: The label that marks a test, also for a receiver that routes by labels.
 MARK: Final = ("test", "true")
 _STEPS: tuple[tuple[Phase, Target], ...] = (("inactive", "firing"), ("firing", "resolved"))
 
 
-def trial(rule: Rule, now: int) -> Iterator[Change]:
-    """The two changes of a test alert of a rule; ``now`` is in ms since the epoch.
+def trial(rule: Rule, began: int, ended: int) -> tuple[Change, ...]:
+    """The two changes of a test alert of a rule; times are in ms since the epoch.
 
     Its labels are those of the rule's rollup, each with the value ``test``, and the mark. It has no
     value, since nothing was measured.
     """
     labels = dict.fromkeys(rule.by, "test") | dict([MARK])
-    for (from_, to), at in zip(_STEPS, (now, now + SECOND), strict=True):
-        yield Change(
+    return tuple(
+        Change(
             id=change_id(rule.name, tuple(sorted(labels.items())), at, to),
             rule=rule.name,
             from_=from_,
@@ -37,9 +36,11 @@ def trial(rule: Rule, now: int) -> Iterator[Change]:
             numerator=None,
             denominator=None,
             threshold=rule.above if rule.above is not None else rule.below,
-            started_at=rfc3339(now),
+            started_at=rfc3339(began),
             changed_at=rfc3339(at),
             explanation=f"This is a test of the rule {rule.name}; nothing is wrong.",
-            summary=rule.summary,
+            summary=f"[TEST] {rule.summary}".rstrip(),
             runbook_url=rule.runbook_url,
         )
+        for (from_, to), at in zip(_STEPS, (began, ended), strict=True)
+    )

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from stream.broker.ports import free_port
 from stream.cli import cli
 from stream.cli.alerts import COMMANDS
+from stream.core.timestamps import parse
 
 RULE = '[[alert]]\nname = "CsatLow"\nkpi = "csat"\nwindow = "1h"\nby = ["region"]\nbelow = 0.7\n'
 
@@ -61,3 +63,54 @@ def test_what_is_not_there_is_said_in_a_line(
     result = run(tmp_path, line, sinks)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+def hook(port: int, path: str = "hook") -> str:
+    return f'[[sink]]\ntype = "webhook"\nname = "{path}"\nurl = "http://127.0.0.1:{port}/{path}"\n'
+
+
+def test_a_sink_that_does_not_take_it_is_a_finding(tmp_path: Path) -> None:
+    sinks = '[[sink]]\ntype = "log"\n' + hook(free_port())
+    result = run(tmp_path, "CsatLow", sinks)
+    assert result.exit_code == 1
+    failed = "no answer (ClientConnectorError)"
+    assert result.stdout.splitlines() == [
+        "log: firing: sent",
+        "log: resolved: sent",
+        f"hook: firing: {failed}",
+        f"hook: resolved: {failed}",
+    ]
+    assert run(tmp_path, "CsatLow --sink log", sinks).exit_code == 0
+
+
+def test_no_secret_is_printed_whatever_a_sink_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    secret, port = "c4nary", free_port()
+    address = f"{{}}://{secret}:{secret}@127.0.0.1:{port}/{secret}?q={secret}"
+    environ = {"HTTP": address.format("http"), "JSON": address.format("json"), "KEY": secret}
+    sinks = "".join(
+        f'[[sink]]\ntype = "{kind}"\nurl_env = "{variable}"\n{more}'
+        for kind, variable, more in [
+            ("webhook", "HTTP", 'secret_env = "KEY"\n'),
+            ("slack", "HTTP", ""),
+            ("apprise", "JSON", ""),
+        ]
+    )
+    # Alertmanager's root has no query.
+    environ["ROOT"] = f"http://{secret}:{secret}@127.0.0.1:{port}/{secret}"
+    sinks += '[[sink]]\ntype = "alertmanager"\nurl_env = "ROOT"\n'
+    for more in ("", " --json"):
+        result = run(tmp_path, "CsatLow" + more, sinks, environ)
+        assert result.exit_code == 1
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert result.output.count("sent") == 0
+        assert secret not in result.output + caplog.text
+
+
+def test_what_is_held_fires_for_so_long(tmp_path: Path) -> None:
+    result = run(tmp_path, "CsatLow --hold 50ms --json", '[[sink]]\ntype = "log"\n')
+    fired, resolved = (json.loads(line)["alert"] for line in result.stderr.splitlines())
+    assert parse(resolved["changed_at"]) - parse(fired["changed_at"]) == 50
+    assert resolved["started_at"] == fired["started_at"]
