@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
 from stream.sinks.catalogue import build
-from stream.sinks.dispatcher import Dispatcher
+from stream.sinks.dispatcher import Delivery, Dispatcher
 
 _RETRY_SECONDS = 1.0
 #: How long writing what there is may take at the end, in seconds.
@@ -160,26 +161,31 @@ class Worker:
         while True:
             reader = AlertReader(self._config.kafka, names, dispatcher.name)
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(reader.serve(dispatcher.run))
-                    if dispatcher.refresh_seconds is not None:
-                        group.create_task(self._refresh(dispatcher, reader, names))
+                await reader.serve(partial(self._tell, dispatcher, names))
             except Exception as error:  # noqa: BLE001 - a sink's trouble must not end the worker.
                 log.warning("sink %s: reading alerts failed: %s", dispatcher.name, _causes(error))
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _refresh(self, dispatcher: Dispatcher, reader: AlertReader, names: Names) -> None:
-        """While it is our turn to tell a sink, tell it again and again what fires."""
+    async def _tell(
+        self, dispatcher: Dispatcher, names: Names, deliveries: AsyncIterator[Delivery]
+    ) -> None:
+        """While it is our turn, tell a sink what changes, and what fires if it forgets that."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run(deliveries))
+            if dispatcher.refresh_seconds is not None:
+                group.create_task(self._refresh(dispatcher, names, dispatcher.refresh_seconds))
+
+    async def _refresh(self, dispatcher: Dispatcher, names: Names, seconds: float) -> None:
+        """Tell a sink again and again what fires."""
         rules = {rule.name: rule for rule in self._config.core().rules}
         firing = FiringAlerts(self._config.kafka, names, rules)
         try:
             while True:
-                await reader.until_ours()
                 try:
                     await dispatcher.refresh(await firing.now())
                 except Exception as error:  # noqa: BLE001 - what fires is told the next time.
                     log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
-                await asyncio.sleep(dispatcher.refresh_seconds or 0)
+                await asyncio.sleep(seconds)
         finally:
             await firing.close()
 

@@ -57,10 +57,6 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer: Any = None
         self._producer: Any = None
 
-    async def until_ours(self) -> None:
-        """Wait until it is this worker that tells the sink."""
-        await self._turn.wait()
-
     async def serve(self, work: Work) -> None:
         """Have ``work`` deal with the changes whenever it is our turn, for ever.
 
