@@ -58,7 +58,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._producer: Any = None
 
     async def serve(self, work: Work) -> None:
-        """Have ``work`` deal with the changes whenever it is our turn, for ever.
+        """Have ``work`` deal with the changes whenever it is our turn, until it ends by itself.
 
         It is cancelled when another worker takes over, before that one begins.
 
@@ -79,9 +79,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._consumer.start()
             calm(self._consumer._client)  # noqa: SLF001
-            while True:
+            is_over = False
+            while not is_over:
                 await self._until_our_turn()
-                await self._while_ours(work)
+                is_over = await self._while_ours(work)
         finally:
             self._turn.clear()
             await self._consumer.stop()
@@ -99,17 +100,18 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
                     self._consumer.seek(tp, records[0].offset)
 
-    async def _while_ours(self, work: Work) -> None:
+    async def _while_ours(self, work: Work) -> bool:
+        """Have the work done; whether it has ended, rather than lost its turn."""
         working = self._working = asyncio.ensure_future(work(self._deliveries()))
         try:
             await asyncio.wait({working})
         finally:
             if working.cancel():
                 await asyncio.wait({working})
-        if not working.cancelled():
-            working.result()
-        elif self._turn.is_set():
-            raise asyncio.CancelledError
+        if working.cancelled():
+            return False
+        working.result()
+        return True
 
     # The group ----------------------------------------------------------------------------------
 
@@ -163,14 +165,6 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _bury(self, record: ConsumerRecord, reason: str) -> None:
         """Write what could not be delivered to the dead letters, with why."""
-        if self._producer is None:
-            self._producer = AIOKafkaProducer(
-                **client_options(self._kafka),
-                enable_idempotence=True,
-                max_request_size=STATE_LIMIT + DEAD_LETTER_ROOM,
-            )
-            await self._producer.start()
-            calm(self._producer.client)
         said = {
             "__connect.errors.topic": record.topic,
             "__connect.errors.partition": str(record.partition),
@@ -181,7 +175,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "cxkpi.field": f"sink {self._sink}",
             "cxkpi.reason": reason,
         }
-        await self._producer.send_and_wait(
+        producer = await self._burier()
+        await producer.send_and_wait(
             self._names.dead_alerts,
             key=record.key,
             value=record.value,
@@ -190,3 +185,17 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 *((k, v[:_LONGEST_REASON].encode(errors="replace")) for k, v in said.items()),
             ],
         )
+
+    async def _burier(self) -> AIOKafkaProducer:
+        """The producer of dead letters, started when there is the first."""
+        async with self._committing:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **client_options(self._kafka),
+                    enable_idempotence=True,
+                    max_request_size=STATE_LIMIT + DEAD_LETTER_ROOM,
+                )
+                calm(producer.client)
+                await producer.start()
+                self._producer = producer
+        return self._producer
