@@ -39,6 +39,12 @@ name = "refusing"
 url_file = "refusing"
 
 [[sink]]
+type = "webhook"
+name = "hanging"
+url = "{url}/hanging"
+timeout = "5m"
+
+[[sink]]
 type = "alertmanager"
 url = "{manager}"
 refresh = "1s"
@@ -50,8 +56,11 @@ class Hook:
 
     def __init__(self) -> None:
         self.url = ""
-        self.told: dict[str, list[dict[str, Any]]] = {"/good": [], "/refusing": []}
+        self.told: dict[str, list[dict[str, Any]]] = {
+            path: [] for path in ("/good", "/refusing", "/hanging")
+        }
         self.before: Callable[[], None] = lambda: None
+        self.over = threading.Event()
 
 
 @contextmanager
@@ -65,6 +74,8 @@ def hook() -> Iterator[Hook]:
             it.told[path].append(body)
             if path == "/good":
                 it.before()
+            if path == "/hanging":
+                it.over.wait()
             self.send_response(200 if path == "/good" else 404)
             self.end_headers()
 
@@ -78,6 +89,7 @@ def hook() -> Iterator[Hook]:
     try:
         yield it
     finally:
+        it.over.set()
         server.shutdown()
         server.server_close()
 
@@ -140,6 +152,9 @@ def test_no_change_is_lost_by_kill_9_and_what_fires_is_kept_alive(
         again.until(lambda: len(it.told["/good"]) > 2, "told of the end")
         assert it.told["/good"][2]["to"] == "resolved"
         assert notifications(again)["alertmanager", "sent"] == 1
+        # All that went on beside a sink that hangs.
+        assert [told["id"] for told in it.told["/hanging"][-1:]] == [first["id"]]
+        assert notifications(again)["hanging", "sent"] == 0
 
         dropped = ("refusing", "dropped")
         again.until(lambda: notifications(again)[dropped] > 0, "given up")

@@ -8,9 +8,11 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
+from stream.config.model import SINK_TYPES
 from stream.sinks.catalogue import SINKS, build
 from stream.sinks.http import seconds
 from stream.sinks.sink import Refused, Retry, Sink, SinkError, UnknownSink
@@ -231,6 +233,12 @@ async def test_an_address_that_is_none_is_refused_without_being_shown(kind: str)
 def test_a_sink_that_posts_needs_an_address(kind: str) -> None:
     with pytest.raises(UnknownSink, match=f"my-{kind}: url is missing"):
         build(FakeSettings(kind))
+
+
+def test_the_configuration_takes_every_type_and_the_page_tells_of_it() -> None:
+    assert list(SINKS) == SINK_TYPES
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    assert [kind for kind in SINKS if f"| `{kind}` |" not in page] == []
 
 
 def test_an_unknown_type_is_refused_with_the_types_there_are() -> None:
