@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -19,7 +20,7 @@ from aiokafka import (
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
-from stream.core.settings import DAY
+from stream.core.settings import DAY, HOUR
 from stream.kafka.connection import calm, client_options
 from stream.kafka.progress import Progress
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names, administration
@@ -33,6 +34,9 @@ _SIGN_OF_LIFE: Final = 3600.0
 _LAST_WORDS_SECONDS: Final = 3.0
 #: What a dead letter says of its reason and of the sink has at most so many characters.
 _LONGEST_REASON: Final = 1_000
+
+#: A sink that is new is told of so long ago, in ms.
+NEWS_MS: Final = HOUR
 
 Work = Callable[[AsyncIterator[Delivery]], Coroutine[Any, Any, None]]
 
@@ -150,9 +154,23 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             found = await admin.list_consumer_group_offsets(
                 self._group, partitions=list(self._progress)
             )
-        for tp, committed in found.items():
-            if committed.offset >= 0:
+        for tp in self._progress:
+            committed = found.get(tp)
+            if committed is not None and committed.offset >= 0:
                 self._progress[tp] = Progress.recalled(committed.offset, committed.metadata)
+            else:
+                await self._begin(tp)
+
+    async def _begin(self, tp: TopicPartition) -> None:
+        """Begin for a sink that is new: it is told what happened lately, not a week of old news."""
+        # The end is asked for first: what is appended meanwhile is late enough.
+        end = (await self._consumer.end_offsets([tp]))[tp]
+        since = time.time_ns() // 1_000_000 - NEWS_MS
+        found = (await self._consumer.offsets_for_times({tp: since}))[tp]
+        first = end if found is None else min(end, found.offset)
+        self._consumer.seek(tp, first)
+        # From now on nothing is left out, however long it takes until something is delivered.
+        await self._consumer.commit({tp: OffsetAndMetadata(first, "")})
 
     async def _acknowledge(self, tp: TopicPartition, offset: int) -> None:
         progress = self._progress[tp]

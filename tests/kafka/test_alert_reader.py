@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from stream.broker import Broker
 from stream.cli import cli
 from stream.config import KafkaConfig
-from stream.kafka.alert_reader import AlertReader
+from stream.kafka.alert_reader import NEWS_MS, AlertReader
 from stream.kafka.progress import Progress
 from stream.kafka.topics import Names, prepare
 from stream.sinks.dispatcher import Delivery
@@ -93,6 +95,33 @@ def test_the_next_reader_goes_on_with_what_was_not_done(broker: Broker) -> None:
     assert set(first.taken[5:]) | set(second.taken) == {b"1"}
     send(kafka, [("cx.alert", None, b"5")])
     assert asyncio.run(reading_on()) == [b"5"]
+
+
+def test_a_new_sink_is_not_told_of_long_ago(broker: Broker) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+
+    async def told(sink: str, count: int, *left: bytes) -> list[bytes]:
+        taker = Taker(*left)
+        task = asyncio.create_task(AlertReader(kafka, names, sink).serve(taker.work))
+        await taker.until(count)
+        task.cancel()
+        await asyncio.wait({task})
+        return taker.taken
+
+    async def appended(*records: tuple[bytes, int]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+        await producer.start()
+        for value, ago in records:
+            at = time.time_ns() // 1_000_000 - ago
+            await producer.send_and_wait(names.alerts, value, timestamp_ms=at)
+        await producer.stop()
+
+    asyncio.run(appended((b"old", NEWS_MS + 60_000), (b"new", NEWS_MS - 60_000)))
+    assert asyncio.run(told("first", 1, b"new")) == [b"new"]
+    # To a sink that was there nothing is too old, even if it has taken nothing yet.
+    asyncio.run(appended((b"late", NEWS_MS + 60_000)))
+    assert asyncio.run(told("first", 2)) == [b"new", b"late"]
 
 
 def test_what_can_not_be_delivered_lies_among_the_dead_letters(
