@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -29,6 +30,8 @@ from stream.sinks.catalogue import build
 from stream.sinks.dispatcher import Delivery, Dispatcher
 
 _RETRY_SECONDS = 1.0
+#: What has gone well for so long is worth a line when it fails, in seconds.
+_GOOD_SECONDS = 60.0
 #: How long writing what there is may take at the end, in seconds.
 _LAST_FLUSH_SECONDS = 2.5
 #: How long tasks may take to end that were told to, in seconds.
@@ -158,12 +161,19 @@ class Worker:
 
     async def _feed(self, dispatcher: Dispatcher, names: Names) -> None:
         """Deliver changes to a sink for ever; a broker that is away holds up only this."""
+        level = logging.WARNING
         while True:
+            began = time.monotonic()
             reader = AlertReader(self._config.kafka, names, dispatcher.name)
             try:
                 await reader.serve(partial(self._tell, dispatcher, names))
             except Exception as error:  # noqa: BLE001 - a sink's trouble must not end the worker.
-                log.warning("sink %s: reading alerts failed: %s", dispatcher.name, _causes(error))
+                if time.monotonic() - began > _GOOD_SECONDS:
+                    level = logging.WARNING
+                what = _causes(error)
+                log.log(level, "sink %s: reading alerts failed: %s", dispatcher.name, what)
+                # A broker that is away for an hour is worth one line.
+                level = logging.DEBUG
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _tell(
