@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,14 +20,29 @@ from stream.kafka.topics import Names
 
 #: How long catching up may take, in seconds; then it is tried again later.
 _READ_SECONDS: Final = 30.0
+#: How long what was known last is gone by, in seconds. A worker that alone lost Kafka must not go
+#: on for ever: another may have told of the end.
+BLIND_SECONDS: Final = 900.0
+
+log = logging.getLogger(__name__)
 
 
 class FiringAlerts:
     """Follows the log of the alerts' states, which their owners write."""
 
-    def __init__(self, kafka: KafkaConfig, names: Names, rules: Mapping[str, Rule]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        names: Names,
+        rules: Mapping[str, Rule],
+        blind_seconds: float = BLIND_SECONDS,
+    ) -> None:
         """``rules`` are the configured ones, by name: alerts of others don't fire any more."""
         self._kafka = kafka
+        self._known: list[Change] = []
+        #: Until when that may be told (monotonic seconds).
+        self._known_until = 0.0
+        self._blind_seconds = blind_seconds
         self._rules = rules
         self._tp = TopicPartition(names.alert_state, 0)
         self._log: dict[bytes, bytes] = {}
@@ -34,20 +51,28 @@ class FiringAlerts:
     async def now(self) -> list[Change]:
         """The change that made each alert fire, of all alerts that fire now.
 
+        While the log can't be read no worker evaluates rules either, so for a while it is what was
+        known last; reading is begun anew next time.
+
         Raises:
-            KafkaError, OSError, TimeoutError: the log can't be read; it is begun anew next time.
+            KafkaError, OSError, TimeoutError: the log can't be read, and nothing is known any more.
         """
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 await self._catch_up()
-        except BaseException:
+        except Exception as error:
             await self.close()
-            raise
-        return [
+            if time.monotonic() > self._known_until:
+                raise
+            log.info("what fires can't be read, going by what was known last: %r", error)
+            return self._known
+        self._known = [
             change or _told_by(state, self._rules[state.rule])
             for state, change in firing_in(self._log)
             if state.rule in self._rules
         ]
+        self._known_until = time.monotonic() + self._blind_seconds
+        return self._known
 
     async def close(self) -> None:
         """Disconnect, and forget what was read."""

@@ -6,8 +6,11 @@ import asyncio
 import itertools
 
 import msgspec
+import pytest
+from aiokafka.errors import KafkaError
 
 from stream.broker import Broker
+from stream.broker.ports import free_port
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.settings import Rule
@@ -129,3 +132,35 @@ def test_of_an_alert_without_its_change_is_told_what_is_known(broker: Broker) ->
     assert (told.rule, told.labels, told.to) == ("CsatLow", {"region": "eu"}, "firing")
     assert (told.started_at, told.severity) == ("2026-05-04T08:00:00Z", "critical")
     assert told.explanation == "CsatLow is firing since 2026-05-04T08:00:00Z."
+
+
+def test_while_no_broker_answers_it_is_what_was_known_last(broker: Broker) -> None:
+    number = next(_numbers)
+    kafka = KafkaConfig(
+        bootstrap=broker.bootstrap, group=f"firing-{number}", topic_prefix=f"firing-{number}-"
+    )
+    names = Names(kafka.topic_prefix, kafka.group)
+    gone = kafka.model_copy(update={"bootstrap": f"127.0.0.1:{free_port()}"})
+
+    async def following(blind_seconds: float) -> list[Change]:
+        firing = FiringAlerts(kafka, names, RULES, blind_seconds)
+        try:
+            assert [c.labels for c in await firing.now()] == [{"region": "eu"}]
+            await firing.close()
+            firing._kafka = gone
+            return await firing.now()
+        finally:
+            await firing.close()
+
+    async def written() -> None:
+        await prepare(kafka)
+        owner = AlertLog(kafka, names, "cx.survey")
+        await owner.take_over()
+        await owner.write(AlertStates(1, (state("eu"),)), [fired("eu")])
+        await owner.close()
+        await asyncio.sleep(1)
+
+    asyncio.run(written())
+    assert asyncio.run(following(60)) == [fired("eu")]
+    with pytest.raises(KafkaError):
+        asyncio.run(following(-1))
