@@ -25,7 +25,7 @@ from stream.sinks.wording import clipped, contributors, facts, headline, links
 LOCAL: Final = frozenset(
     {"blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"}
 )
-#: So many messages may be underway, also of those that nobody waits for any more.
+#: So many messages may be underway: one at a time, and those that nobody waits for any more.
 MOST_UNDERWAY: Final = 4
 #: Apprise's names of how bad a message is, by severity; other severities are warnings.
 KINDS: Final = {"critical": "failure", "warning": "warning", "info": "info"}
@@ -48,18 +48,21 @@ class Apprise:
             raise UnknownSink(f"sink {settings.label}: apprise can't use the address")
         self._send = send
         self._underway = 0
+        #: Apprise does not say whether a service may be used by several threads at a time.
+        self._turn = asyncio.Lock()
 
     async def deliver(self, change: Change) -> None:
         """Send the message."""
-        if self._underway >= MOST_UNDERWAY:
-            raise Retry(f"{self._underway} messages are still underway")
         kind = "success" if change.to == "resolved" else KINDS.get(change.severity, "warning")
-        send, text = self._send, _body(change)
-        sent = self._in_a_thread(lambda: send(text, headline(change), kind))
-        try:
-            taken, status = await asyncio.wait_for(asyncio.shield(sent), self._timeout)
-        except TimeoutError:
-            raise Retry(f"no answer within {self._timeout:g} s") from None
+        text, title = _body(change), headline(change)
+        async with self._turn:
+            if self._underway >= MOST_UNDERWAY:
+                raise Retry(f"{self._underway} messages are still underway")
+            sent = self._in_a_thread(lambda: self._send(text, title, kind))
+            try:
+                taken, status = await asyncio.wait_for(asyncio.shield(sent), self._timeout)
+            except TimeoutError:
+                raise Retry(f"no answer within {self._timeout:g} s") from None
         if not taken:
             _judge(status)
 

@@ -127,6 +127,14 @@ async def test_messages_that_hang_are_bounded() -> None:
         assert len(it.bodies) == MOST_UNDERWAY
 
 
+async def test_several_messages_are_sent_one_after_the_other() -> None:
+    async with receiver() as it:
+        to = sink(it.url)
+        many = MOST_UNDERWAY * 2
+        await asyncio.gather(*(to.deliver(change(number=n)) for n in range(many)))
+        assert len(it.bodies) == many
+
+
 HANGING = """
 import asyncio, sys
 from tests.sinks.test_apprise import change, sink
