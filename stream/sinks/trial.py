@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from stream.core.alerts import Change, Phase, Target, rfc3339
 from stream.core.alerts.change import change_id
+from stream.core.alerts.sentences import summary_values
+from stream.core.alerts.template import filled
 from stream.core.settings import Rule
 
 #: The label that marks a test, also for a receiver that routes by labels.
@@ -20,7 +24,9 @@ def trial(rule: Rule, began: int, ended: int) -> tuple[Change, ...]:
     value, since nothing was measured.
     """
     labels = dict.fromkeys(rule.by, "test") | dict([MARK])
-    return tuple(
+    if rule.topic:
+        labels["topic"] = rule.topic
+    changes = (
         Change(
             id=change_id(rule.name, tuple(sorted(labels.items())), at, to),
             rule=rule.name,
@@ -43,4 +49,8 @@ def trial(rule: Rule, began: int, ended: int) -> tuple[Change, ...]:
             runbook_url=rule.runbook_url,
         )
         for (from_, to), at in zip(_STEPS, (began, ended), strict=True)
+    )
+    return tuple(
+        msgspec.structs.replace(one, summary=filled(one.summary, summary_values(one)))
+        for one in changes
     )

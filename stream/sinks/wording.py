@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from stream.core.alerts import Change, Contributor
+from stream.core.alerts.measures import Measure, measure
 from stream.core.alerts.quantities import duration, printable, quantity
-from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
 from stream.core.settings import SECOND
 
 #: How many contributors are told.
 MOST_CONTRIBUTORS: Final = 5
-#: What changes call the KPI where events are missing; their values are seconds.
-_MISSING_INPUT: Final = "input"
 _ELLIPSIS: Final = "…"
 
 
@@ -26,9 +24,9 @@ def headline(change: Change) -> str:
 
 def facts(change: Change) -> list[tuple[str, str]]:
     """What was measured, as names and values; what is not known is left out."""
-    kpi = KPIS.get(change.kpi)
+    what = measure(change.kpi)
     over = f" over {change.window}" if change.window else ""
-    found = [("KPI", f"{kpi.title if kpi else change.kpi}{over}")]
+    found = [("KPI", f"{what.title if what else change.kpi}{over}")]
     if change.value is not None:
         found.append(("Value", measured(change, change.value)))
     if change.lower is not None and change.upper is not None:
@@ -38,33 +36,37 @@ def facts(change: Change) -> list[tuple[str, str]]:
         found.append(("n", f"{change.denominator:,.12g}"))
     if change.threshold is not None:
         found.append(("Threshold", measured(change, change.threshold)))
+    if change.baseline is not None:
+        usual = f"{measured(change, change.baseline)} (over {change.baseline_window})"
+        found.append(("Usually", usual))
+    if change.trend is not None:
+        found.append(("Trend", f"{change.trend.direction}, in the last {change.trend.part}"))
     return [*found, ("Since", change.started_at)]
 
 
 def measured(change: Change, value: float) -> str:
-    """A value of the change in its unit; that of missing input is a time."""
-    if change.kpi == _MISSING_INPUT:
-        return duration(round(value * SECOND))
-    return quantity(KPIS.get(change.kpi), value)
+    """A value of the change in its unit."""
+    return quantity(measure(change.kpi), value)
 
 
 def contributors(change: Change) -> list[str]:
-    """What moved the value most, one line each: ``channel web: +3.1 points, now 12%``."""
-    kpi = KPIS.get(change.kpi)
-    return [_contributor(kpi, part) for part in change.contributors[:MOST_CONTRIBUTORS]]
+    """What moved the value most, a line each: ``channel web: +3.1 points, now 12%, usually 9%``."""
+    what = measure(change.kpi)
+    return [_contributor(what, part) for part in change.contributors[:MOST_CONTRIBUTORS]]
 
 
-def _contributor(kpi: Kpi | None, part: Contributor) -> str:
+def _contributor(what: Kpi | Measure | None, part: Contributor) -> str:
     where = ", ".join(f"{name} {value}" for name, value in sorted(part.labels.items()))
-    now = "" if part.value is None else f", now {quantity(kpi, part.value)}"
-    return printable(f"{where}: {_moved(kpi, part.contribution)}{now}")
+    now = "" if part.value is None else f", now {quantity(what, part.value)}"
+    before = "" if part.before is None else f", usually {quantity(what, part.before)}"
+    return printable(f"{where}: {_moved(what, part.contribution)}{now}{before}")
 
 
-def _moved(kpi: Kpi | None, contribution: float) -> str:
+def _moved(what: Kpi | Measure | None, contribution: float) -> str:
     """A difference in the KPI's unit; that of a share is told in percentage points."""
-    if kpi is not None and kpi.unit == "ratio":
+    if what is not None and what.unit == "ratio":
         return f"{100 * contribution:+.3g} points"
-    if kpi is not None and kpi.unit == "seconds":
+    if what is not None and what.unit == "seconds":
         sign = "-" if contribution < 0 else "+"
         return sign + duration(round(abs(contribution) * SECOND))
     return f"{contribution:+.4g}"
@@ -72,8 +74,7 @@ def _moved(kpi: Kpi | None, contribution: float) -> str:
 
 def links(change: Change) -> list[tuple[str, str]]:
     """Where to look, as names and addresses: the dashboard and the runbook, where there are any."""
-    dashboard = getattr(change, "dashboard_url", "")
-    named = [("Dashboard", dashboard), ("Runbook", change.runbook_url)]
+    named = [("Dashboard", change.dashboard_url), ("Runbook", change.runbook_url)]
     return [(name, address) for name, address in named if address]
 
 

@@ -114,3 +114,15 @@ def test_what_is_held_fires_for_so_long(tmp_path: Path) -> None:
     fired, resolved = (json.loads(line)["alert"] for line in result.stderr.splitlines())
     assert parse(resolved["changed_at"]) - parse(fired["changed_at"]) == 50
     assert resolved["started_at"] == fired["started_at"]
+
+
+def test_the_summary_is_filled_in_and_a_missing_topic_is_named(tmp_path: Path) -> None:
+    rules = (
+        '[[alert]]\nname = "NoVisits"\ntopic = "cx.visit"\nabsent_for = "10m"\n'
+        'summary = "{topic} is silent"\n[[sink]]\ntype = "log"\n'
+    )
+    result = run(tmp_path, "NoVisits", rules)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stderr.splitlines()[0])["alert"]
+    assert told["summary"] == "[TEST] cx.visit is silent"
+    assert told["labels"] == {"topic": "cx.visit", "test": "true"}

@@ -172,3 +172,10 @@ def _ended(pager: Receiver, region: str) -> bool:
         for body in pager.bodies
         for a in json.loads(body)["alerts"]
     )
+
+
+def test_the_dashboard_is_where_the_alert_comes_from() -> None:
+    one = msgspec.structs.replace(change(), dashboard_url="http://grafana/d/cxkpi?from=1")
+    told_of = alert(one, ENDS)
+    assert told_of["generatorURL"] == "http://grafana/d/cxkpi?from=1"
+    assert told_of["annotations"]["dashboard_url"] == "http://grafana/d/cxkpi?from=1"

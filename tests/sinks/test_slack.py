@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.alerts import Change, Contributor
+from stream.core.alerts import Change, Contributor, Trend
 from stream.sinks.sink import Refused, Retry, SinkError
 from stream.sinks.slack import COLOURS, RESOLVED, Slack, escaped, message
 from tests.sinks.receiver import Answer, FakeSettings, Hidden, change, receiver, saying
@@ -154,3 +154,32 @@ async def test_the_message_is_sent_as_json() -> None:
         await sink.close()
     assert json.loads(it.bodies[0]) == message(full())
     assert it.headers[0]["Content-Type"].startswith("application/json")
+
+
+def test_what_is_usual_and_where_it_is_going_is_said_with_a_link_to_look() -> None:
+    one = msgspec.structs.replace(
+        change(),
+        baseline=0.8,
+        baseline_window="24h",
+        trend=Trend("falling", -0.2, "1m15s"),
+        contributors=(Contributor({"channel": "web"}, -0.4, 0.1, 10, 50, before=0.9),),
+        dashboard_url="http://grafana/d/cxkpi?from=1&to=2",
+    )
+    text = said(one)
+    for part in (
+        "*Usually*\n80% (over 24h)",
+        "*Trend*\nfalling, in the last 1m15s",
+        "channel web: -40 points, now 10%, usually 90%",
+        "<http://grafana/d/cxkpi?from=1&to=2|Dashboard>",
+    ):
+        assert part in text
+
+
+def test_missing_input_is_told_in_time() -> None:
+    one = msgspec.structs.replace(
+        change(), kpi="input", window="", value=900.0, threshold=600.0, lower=None, upper=None
+    )
+    text = said(one)
+    assert "*KPI*\nTime without an event" in text
+    assert "*Value*\n15 min" in text
+    assert "*Threshold*\n10 min" in text
