@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stream.core.alerts import AlertStates, Change, Look, RuleSet, evaluate, wanted, with_input
@@ -22,16 +22,24 @@ class AlertReplay:
 
     Before event time moves on, ask ``evaluations_due`` and hand an evaluation for each of these
     times to ``take``; after the last record, do the same with ``evaluations_at_end``. An evaluation
-    at T then sees the records that were read before the first one later than T.
+    at T then sees the records that were read before the first one later than T. ``watch`` is called
+    with each evaluation before the rules are.
     """
 
-    def __init__(self, settings: Settings, kpis: Mapping[str, Kpi] = KPIS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kpis: Mapping[str, Kpi] = KPIS,
+        *,
+        watch: Callable[[Evaluation], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._rules = RuleSet.of(settings, kpis)
         self._states = AlertStates()
         self._wanted = wanted(settings.rules, settings.rollups)
         self._settled_after = _settled_after(settings)
         self.changes: list[Change] = []
+        self._watch = watch
 
     @property
     def wanted(self) -> dict[str, Wanted]:
@@ -68,6 +76,8 @@ class AlertReplay:
         """
         now = evaluation.at
         evaluation = with_input(evaluation, self._settings.rules, latest, first)
+        if self._watch is not None:
+            self._watch(evaluation)
         self._states, changes = evaluate(self._rules, self._states, evaluation, now, look)
         self.changes.extend(changes)
 

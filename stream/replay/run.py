@@ -14,7 +14,7 @@ from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.values import Values
-from stream.replay.alerts import AlertReplay
+from stream.replay.alerts import AlertReplay, row
 from stream.replay.files import Batch
 from stream.replay.timeline import TimeLine, TooManyPoints, has_data
 
@@ -42,7 +42,8 @@ class Replay:
     """One run over recorded events: the very shard that a worker has, with events as the clock.
 
     ``at``: the time to evaluate for in ms; events after it are left out. None: the latest event's.
-    ``reject`` is called with each record that was not accepted.
+    ``reject`` is called with each record that was not accepted, ``watch`` with each evaluation of
+    the rules.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Replay:
         alerts: bool = False,
         line: TimeLine | None = None,
         reject: Callable[[Reject], None] | None = None,
+        watch: Callable[[Evaluation], None] | None = None,
     ) -> None:
         if alerts and line is not None:
             raise ValueError("a run makes a time line or changes of alerts, not both")
@@ -60,7 +62,8 @@ class Replay:
         self.evaluator = Evaluator(settings)
         self._closer = Closer(settings)
         self._at = at
-        self._alerts = AlertReplay(settings) if alerts and settings.rules else None
+        wanted = alerts and settings.rules
+        self._alerts = AlertReplay(settings, watch=watch) if wanted else None
         self._line = line
         self._reject = reject
         self._every = settings.evaluate_ms if line is None else line.every_ms
@@ -145,13 +148,23 @@ class Replay:
         """The changes of alerts so far, whole."""
         return [] if self._alerts is None else self._alerts.changes
 
-    def alert_rows(self) -> list[dict[str, Any]]:
+    def finish_alerts(self) -> list[Change]:
         """The changes of alerts, once all records were read."""
         if self._alerts is None:
             return []
         for at in self._alerts.evaluations_at_end(self.now):
             self._evaluate_rules(self._alerts, at)
-        return self._alerts.rows()
+        return self._alerts.changes
+
+    def alert_rows(self) -> list[dict[str, Any]]:
+        """The changes of alerts as they are printed, once all records were read."""
+        return [row(change) for change in self.finish_alerts()]
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the greatest time of an accepted event in ms; None before one."""
+        first, now = self._shard.progress.first, self.now
+        return None if first is None or now is None else (first, now)
 
     @property
     def end(self) -> int | None:
