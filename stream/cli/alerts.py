@@ -9,6 +9,7 @@ from stream.cli.lazy import Lazy
 #: Subcommands in the order of the help, with the line that it shows.
 COMMANDS = {
     "test": "Send a marked test alert to the sinks.",
+    "backtest": "Try the rules on recorded events, and other thresholds.",
 }
 
 

@@ -1,0 +1,180 @@
+"""Incidents that were marked by people: when customers' experience really was bad."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from stream.config.errors import Problem, key_path, shown, suggestion
+from stream.core.catalogue import KPIS
+from stream.core.event import Refused
+from stream.core.series import Labels
+from stream.core.settings import RESERVED_LABELS
+from stream.core.timestamps import parse
+
+_KEYS: Final = ("name", "start", "end", "kpi", "labels")
+_TIME: Final = "an RFC 3339 date-time with offset, such as 2026-03-02T09:00:00Z"
+_FORM: Final = "a table or object with start and end"
+#: So long may a name be.
+_LONGEST_NAME: Final = 200
+
+
+class IncidentsRefused(Exception):
+    """A file of incidents can't be used; ``problems`` says why, a line each."""
+
+    decision: ClassVar[Literal["stop"]] = "stop"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident, from ``start`` up to ``end`` (ms since the epoch).
+
+    ``kpi`` and ``labels`` say what it hit; without them it hit everything.
+    """
+
+    name: str
+    start: int
+    end: int
+    kpi: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def concerns(self, kpi: str) -> bool:
+        """Whether a rule on that KPI should find it; a rule on something else need not."""
+        return self.kpi == kpi or (self.kpi is None and kpi in KPIS)
+
+    def agrees(self, labels: Labels) -> bool:
+        """Whether a series with these labels may show it: no label has another value."""
+        return all(self.labels.get(name, value) == value for name, value in labels)
+
+
+def read_incidents(path: Path) -> tuple[Incident, ...]:
+    """The incidents of a TOML file (``[[incident]]``) or of JSON lines, in order of their start.
+
+    Raises:
+        IncidentsRefused: the file can't be read, or something in it is wrong.
+    """
+    problems: list[Problem] = []
+    incidents = []
+    for number, (where, prefix, raw) in enumerate(_entries(path)):
+        incident = _Reading(where, prefix, problems).incident(raw, number + 1)
+        if incident is not None:
+            incidents.append(incident)
+    if problems:
+        raise IncidentsRefused(problems)
+    return tuple(sorted(incidents, key=lambda i: (i.start, i.end, i.name)))
+
+
+def _entries(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+    """Each incident as it is written, with the file and the keys that lead to it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise IncidentsRefused([Problem(str(path), "", "is not UTF-8")]) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise IncidentsRefused([Problem(str(path), "", reason)]) from None
+    if path.suffix == ".toml":
+        yield from _of_toml(path, text)
+    else:
+        yield from _of_lines(path, text)
+
+
+def _of_toml(path: Path, text: str) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise IncidentsRefused([Problem(str(path), "", f"is not TOML: {error}")]) from None
+    for key in raw:
+        if key != "incident":
+            words = f"unknown key; {suggestion(key, ['incident'])}"
+            raise IncidentsRefused([Problem(str(path), key_path((key,)), words)])
+    tables = raw.get("incident", [])
+    if not isinstance(tables, list):
+        raise IncidentsRefused(
+            [Problem(str(path), "incident", "must be an array of tables: [[incident]]")]
+        )
+    for number, table in enumerate(tables):
+        yield str(path), ("incident", number), table
+
+
+def _of_lines(path: Path, text: str) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            yield where, (), json.loads(line)
+        except json.JSONDecodeError as error:
+            words = f"is not JSON: {error.msg} (TOML is read from a file whose name ends in .toml)"
+            raise IncidentsRefused([Problem(where, "", words)]) from None
+
+
+class _Reading:
+    """One incident's fields, and what is wrong with them."""
+
+    def __init__(self, where: str, prefix: tuple[str | int, ...], problems: list[Problem]) -> None:
+        self._where = where
+        self._prefix = prefix
+        self._problems = problems
+
+    def incident(self, raw: Any, number: int) -> Incident | None:
+        before = len(self._problems)
+        if not isinstance(raw, dict):
+            self._refuse((), f"must be {_FORM}, not {shown(raw)}")
+            return None
+        for key in raw:
+            if key not in _KEYS:
+                self._refuse((key,), f"unknown key; {suggestion(key, _KEYS)}")
+        start, end = self._time(raw, "start"), self._time(raw, "end")
+        if start is not None and end is not None and end <= start:
+            self._refuse(("end",), "must be later than start")
+        kpi = raw.get("kpi")
+        if kpi is not None and not (isinstance(kpi, str) and kpi in KPIS):
+            self._refuse(("kpi",), f"unknown KPI {shown(kpi)}; {suggestion(str(kpi), KPIS)}")
+        labels = self._labels(raw.get("labels"))
+        name = raw.get("name", f"incident {number}")
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+            self._refuse(("name",), f"must be a text of 1 to {_LONGEST_NAME} characters")
+        if len(self._problems) > before or start is None or end is None:
+            return None
+        return Incident(name, start, end, kpi, labels)
+
+    def _time(self, raw: Mapping[str, Any], key: str) -> int | None:
+        value = raw.get(key)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            value = value.isoformat()
+        if value is None:
+            self._refuse((key,), f"is required: {_TIME}")
+        elif not isinstance(value, str):
+            self._refuse((key,), f"must be {_TIME}, not {shown(value)}")
+        else:
+            try:
+                return parse(value)
+            except Refused:
+                self._refuse((key,), f"must be {_TIME}, not {shown(value)}")
+        return None
+
+    def _labels(self, raw: Any) -> dict[str, str]:
+        if raw is None:
+            return {}
+        if not isinstance(raw, dict):
+            self._refuse(("labels",), f"must be names with texts, not {shown(raw)}")
+            return {}
+        for name, value in raw.items():
+            if not isinstance(value, str):
+                self._refuse(("labels", name), f"must be a text, not {shown(value)}")
+            elif name in RESERVED_LABELS - {"currency"}:
+                self._refuse(("labels", name), "is no label of a series")
+        return raw
+
+    def _refuse(self, path: tuple[str | int, ...], message: str) -> None:
+        self._problems.append(Problem(self._where, key_path((*self._prefix, *path)), message))

@@ -1,0 +1,180 @@
+"""The samples that the rules see, recorded in one read: columns of floats, bounded."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.alerts import PreparedRule, RuleSample, needed
+from stream.core.alerts.rules import rollup_of
+from stream.core.cells import Ints
+from stream.core.kpi import Column
+from stream.core.series import Evaluation, Labels, Sample
+from stream.core.settings import Settings
+
+#: Three weeks of a dozen series every five seconds. A sample is five floats, and as many again when
+#: they are laid out for the rules, so these are half a gigabyte.
+MOST_SAMPLES: Final = 5_000_000
+_NAN: Final = math.nan
+
+
+class TooMuch(Exception):
+    """The recording has no room for more samples; the message says what to do."""
+
+    decision: ClassVar[Literal["stop"]] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a rule saw of one series: parallel columns, one entry for each evaluation.
+
+    ``at`` is ms since the epoch, ascending. NaN is what is absent; where ``value`` is, the
+    evaluation had no sample of the series, or one without value.
+    """
+
+    labels: Labels
+    at: Ints
+    value: Column
+    lower: Column
+    upper: Column
+    numerator: Column
+    denominator: Column
+    usual: Column
+
+    def sample(self, place: int) -> RuleSample:
+        """What ``step`` is given for the evaluation at ``place``."""
+        return RuleSample(
+            _number(self.value[place]),
+            _number(self.lower[place]),
+            _number(self.upper[place]),
+            _number(self.numerator[place]),
+            _number(self.denominator[place]),
+            _number(self.usual[place]),
+        )
+
+
+def since(track: Track, at: int) -> Track:
+    """The evaluations of a track from ``at`` (ms) on."""
+    first = int(np.searchsorted(track.at, at))
+    return Track(
+        track.labels,
+        track.at[first:],
+        track.value[first:],
+        track.lower[first:],
+        track.upper[first:],
+        track.numerator[first:],
+        track.denominator[first:],
+        track.usual[first:],
+    )
+
+
+class _Columns:
+    """The samples of one series from evaluation number ``first`` on."""
+
+    __slots__ = ("columns", "first")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.columns = tuple(array("d") for _ in range(5))
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def put(self, place: int, sample: Sample) -> int:
+        """Keep the sample of evaluation number ``place``; how much longer the columns are."""
+        before = len(self)
+        missing = place - self.first - before
+        numbers = (
+            *(sample.value, sample.lower, sample.upper),
+            *(sample.numerator, sample.denominator),
+        )
+        for column, number in zip(self.columns, numbers, strict=True):
+            if missing:
+                column.extend([_NAN] * missing)
+            column.append(_NAN if number is None else number)
+        return len(self) - before
+
+    def padded(self, n: int) -> list[Column]:
+        """The columns over all ``n`` evaluations."""
+        columns = []
+        for column in self.columns:
+            whole = np.full(n, _NAN)
+            whole[self.first : self.first + len(column)] = np.frombuffer(column)
+            columns.append(whole)
+        return columns
+
+
+class Recording:
+    """Keeps what ``take`` is handed of the series that the rules of ``settings`` are decided by.
+
+    ``most`` bounds it: so many samples, 40 bytes each while they are gathered.
+    """
+
+    def __init__(self, settings: Settings, most: int = MOST_SAMPLES) -> None:
+        rules = settings.rules
+        own = {(rule.kpi, rule.window, tuple(sorted(rule.by))) for rule in rules}
+        self._needed = needed(rules) | own
+        self._times = array("q")
+        self._series: dict[tuple[str, str, Labels], _Columns] = {}
+        self._most = most
+        self._kept = 0
+
+    def take(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation.
+
+        Raises:
+            TooMuch: there is no room for it.
+        """
+        place = len(self._times)
+        self._times.append(evaluation.at)
+        for sample in evaluation.samples:
+            if (sample.kpi, sample.window, rollup_of(sample.labels)) in self._needed:
+                key = sample.kpi, sample.window, sample.labels
+                columns = self._series.get(key)
+                if columns is None:
+                    columns = self._series[key] = _Columns(place)
+                self._kept += columns.put(place, sample)
+        if self._kept > self._most:
+            raise TooMuch(
+                f"more than {self._most:,} samples of the rules' series: name fewer rules with"
+                " --rule, give fewer events, or raise --max-samples"
+            )
+
+    @property
+    def times(self) -> Ints:
+        """All evaluations, in ms since the epoch."""
+        return np.array(self._times, dtype=np.int64)
+
+    def tracks(self, prepared: PreparedRule) -> list[Track]:
+        """What the rule saw of each of its series, in order of their labels."""
+        rule, times = prepared.rule, self.times
+        tracks = []
+        for (kpi, window, labels), columns in sorted(self._series.items(), key=_by_key):
+            if (kpi, window, rollup_of(labels)) == (rule.kpi, rule.window, prepared.by):
+                value, lower, upper, numerator, denominator = columns.padded(len(times))
+                usual = self._usual(prepared, labels)
+                tracks.append(
+                    Track(labels, times, value, lower, upper, numerator, denominator, usual)
+                )
+        return tracks
+
+    def _usual(self, prepared: PreparedRule, labels: Labels) -> Column:
+        rule, n = prepared.rule, len(self._times)
+        found = None
+        if rule.baseline is not None:
+            found = self._series.get((rule.kpi, rule.baseline, labels))
+        return np.full(n, _NAN) if found is None else found.padded(n)[0] * prepared.usual_scale
+
+
+def _by_key(item: tuple[tuple[str, str, Labels], _Columns]) -> tuple[str, str, Labels]:
+    return item[0]
+
+
+def _number(value: NDArray[np.float64] | np.float64) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else number

@@ -1,0 +1,71 @@
+"""Whatever was recorded can be drawn: no value, one, the same for ever, or very large ones."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from stream.backtest.curves import curve
+from stream.backtest.judge import judge
+from stream.backtest.recording import Track
+from stream.backtest.report import Report, RuleReport
+from stream.backtest.rerun import rerun
+from stream.backtest.screen import plot as text_plot
+from stream.backtest.screen import show
+from stream.backtest.svg import plot, time_line
+from stream.core.catalogue import KPIS
+from stream.core.settings import MINUTE, SECOND, Rule
+
+RULE = Rule("R", "csat", "5m", below=0.5, min_samples=0)
+WINDOW = 5 * MINUTE
+
+numbers = st.one_of(
+    st.just(float("nan")),
+    st.sampled_from([0.0, 0.5, 1.0, -1e12, 1e12, 1e-9, 0.1 + 0.2, 0.3]),
+    st.floats(-1, 1),
+)
+rows = st.lists(st.tuples(*[numbers] * 4), min_size=1, max_size=80)
+
+
+def of_rule(columns: list[tuple[float, ...]]) -> RuleReport:
+    value, lower, upper, n = (np.array(c, dtype=float) for c in zip(*columns, strict=True))
+    at = np.arange(len(value), dtype=np.int64) * 5 * SECOND
+    track = Track((), at, value, lower, upper, value, n, np.full(len(value), np.nan))
+    alerts = rerun(RULE, track)
+    verdict = judge(RULE, WINDOW, alerts, None, (0, int(at[-1])), 1)
+    worst = [None] * len(alerts)
+    return RuleReport(RULE, KPIS["csat"], WINDOW, [track], verdict, worst, 0, [], None)
+
+
+@given(rows, st.integers(1, 200))
+def test_a_curve_keeps_least_and_most_and_its_range_holds_all_values(
+    columns: list[tuple[float, ...]], slices: int
+) -> None:
+    rule = of_rule(columns)
+    track = rule.tracks[0]
+    drawn = curve(rule, track, (0, int(track.at[-1])), slices)
+    known = track.value[~np.isnan(track.value)]
+    assert drawn.bottom < drawn.top
+    if known.size:
+        assert np.nanmin(drawn.low) == known.min() >= drawn.bottom
+        assert np.nanmax(drawn.high) == known.max() <= drawn.top
+
+
+@given(rows)
+def test_everything_can_be_drawn(columns: list[tuple[float, ...]]) -> None:
+    rule = of_rule(columns)
+    track = rule.tracks[0]
+    span = (0, int(track.at[-1]))
+    report = Report(span, len(track.at), [rule], None)
+    named = [("alert", a.fired_at, a.lasts_until(span[1])) for a in rule.verdict.alerts]
+    drawn = plot("R", "", curve(rule, track, span, 100), span, named, named, str)
+    assert not re.search(r"nan|inf", drawn)
+    assert drawn.count("<text") < 40
+    assert not re.search(r"nan|inf", time_line([("R", named)], named, span, ""))
+    lines = text_plot(report, rule, track, 60).plain.splitlines()
+    assert max(map(len, lines[2:])) <= 60
+    show(report, Console(width=80, quiet=True))
