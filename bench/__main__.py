@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from bench import curves, events, latency, report, stored, subjects, worker
+from bench import alerts, curves, events, latency, report, stored, subjects, worker
 from bench.environments import Unavailable
 from bench.measured import Failed, Measurement, Subject
 from bench.site import environment, site
@@ -24,10 +24,12 @@ from bench.site import environment, site
 RESULTS: Final = Path(__file__).with_name("results.md")
 #: The curves need fewer events than the rounds, the same for all points.
 _CURVE_EVENTS: Final = 300_000
+#: Alerts have a page of their own, and are measured only where they are named.
+_PARTS: Final = (*stored.PARTS, "alerts")
 
 
 @click.command()
-@click.option("--part", "parts", multiple=True, type=click.Choice(stored.PARTS), help="Repeatable.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(_PARTS), help="Repeatable.")
 @click.option("--events", "count", type=click.IntRange(1_000), default=1_000_000, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
@@ -62,6 +64,10 @@ def main(
         raise click.ClickException("the benchmark reads /proc, so it runs on Linux")
     # What a new topic makes the client say is no news; what fails is told by us.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    if "alerts" in parts:
+        print(alerts.write())
+        if set(parts) == {"alerts"}:
+            return
     chosen = () if page_only else parts or (("rounds",) if only else stored.PARTS)
     run = _Run(to)
     names = [n for n in subjects.NAMES if not only or n in only]
