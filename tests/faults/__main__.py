@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
+from tests.faults import alerting
+from tests.faults.alerting import FAULTS, Alerting, Fault
 from tests.faults.cluster import Cluster, Verdict, site_for
 from tests.faults.crashes import LIVES, run
 from tests.faults.floods import KINDS, flood
@@ -43,6 +45,11 @@ def main() -> int:
             wrong += [f"{verdict.schedule}: {finding}" for finding in verdict.findings]
             rows.append(row(verdict))
             _say(f"{verdict.schedule}: {len(verdict.findings)} differences")
+    if not given.only or "alerts".startswith(given.only):
+        verdict = _alerting(FAULTS * max(1, given.rounds // 2), seed=given.seed)
+        wrong += [f"alerts: {finding}" for finding in verdict.findings]
+        rows.append(row(verdict))
+        _say(f"alerts: {len(verdict.findings)} differences in {verdict.seconds:.0f} s")
     _say("\n" + table(rows) + "\n")
     caught = []
     if not given.only or given.only == "mutations":
@@ -82,6 +89,8 @@ def _findings(mutation: Mutation) -> list[str]:
     """What the mutation's case finds; a state that falls apart is a finding too."""
     if mutation.case in CASES:
         return _verdict(CASES[mutation.case], mutation.name).findings
+    if mutation.case == "alerts":
+        return _alerting(("committed", "zombie"), mutation.name).findings
     if mutation.case == "damage":
         return ["tests/faults/test_damage.py"]
     with made(mutation):
@@ -94,6 +103,13 @@ def _findings(mutation: Mutation) -> list[str]:
                 if found:
                     return found
     return []
+
+
+def _alerting(faults: Sequence[Fault], mutation: str = "", seed: int = 1) -> Verdict:
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
+        sites = Sites(Path(folder), stack)
+        with Broker(Path(folder) / "broker", overrides=QUICK) as broker:
+            return Alerting(alerting.site_for(sites, broker.bootstrap), mutation, seed).run(faults)
 
 
 def _flooded(kind: str, count: int) -> Verdict:

@@ -1,7 +1,8 @@
 """``python -m tests.faults.inject``: a worker that can be hit at a point, or has a mistake in it.
 
 It is the product's own command in a process that was prepared before: with a mutation, with points
-that look into a control file, with small blocks, with a short session.
+that look into a control file, with a record of what its rules see, with small blocks, with a short
+session.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=Path)
     parser.add_argument("--mutation")
+    parser.add_argument("--record", type=Path)
     parser.add_argument("--block-budget", type=int)
     parser.add_argument("--session-ms", type=int)
     parser.add_argument("command", nargs=argparse.REMAINDER)
@@ -28,6 +30,10 @@ def main() -> None:
         from tests.faults import points
 
         points.install(points.Control(given.control))
+    if given.record:
+        from tests.faults import recording
+
+        recording.install(given.record)
     if given.block_budget:
         from stream.core import state
 

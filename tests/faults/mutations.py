@@ -27,7 +27,8 @@ class Mutation:
     target: str
     old: str
     new: str
-    #: The case that catches it: a crash in process ("log") or a case on the real broker.
+    #: The case that catches it: a crash in process ("log") or a case on the real broker, which is a
+    #: schedule's name or "alerts".
     case: str
 
 
@@ -239,6 +240,31 @@ progress = self.shard.progress
         "if chunk.start == shard.positions[topic]:",
         "if chunk.start is not None:",
         "torn-delivery",
+    ),
+    # Caught by workers whose alerts change all the time.
+    Mutation(
+        "change-apart-from-state",
+        "a change of an alert is written before the state that it leads to",
+        "stream.kafka.alert_log:AlertLog.write",
+        "await self._writer.write([*records, state])",
+        "await self._writer.write(records); await self._writer.write([state])",
+        "alerts",
+    ),
+    Mutation(
+        "owner-of-alerts-not-fenced",
+        "every process writes alerts under an id of its own",
+        "stream.kafka.alert_log:AlertLog.__init__",
+        'f"{kafka.group}-alerts-{family}"',
+        "f\"{kafka.group}-alerts-{family}-{__import__('os').getpid()}\"",
+        "alerts",
+    ),
+    Mutation(
+        "alerts-forgotten",
+        "whoever takes alerts over begins with none",
+        "stream.kafka.alert_log:AlertLog.take_over",
+        "if found else AlertStates()",
+        "if not found else AlertStates()",
+        "alerts",
     ),
 )
 

@@ -31,6 +31,9 @@ POINTS: Final = (
     "letters",  # The same, where dead letters were among the records.
     "half",  # A flush left blocks for later: in the midst of a checkpoint.
     "chunk",  # Records are about to be counted.
+    "alerts.begin",  # States and changes of alerts are about to be written.
+    "alerts.commit",  # They were acknowledged, nothing is committed.
+    "alerts.committed",  # The broker has committed them, which nobody was told yet.
 )
 #: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "begin":
 #: the group hears no more of the process, which waits for an order at "lingering", makes its
@@ -87,6 +90,7 @@ def install(control: Control) -> None:
     order = _Order(control)
     _around_take_over(control, order)
     _around_transactions(control)
+    _around_alerts(control)
     read = vars(shards)["read_log"]
 
     async def reading(*args: Any, **kwargs: Any) -> Any:
@@ -118,6 +122,11 @@ class _Order:
 def _of_shard(producer: Any) -> bool:
     manager = producer._txn_manager
     return manager is not None and "-shard-" in manager.transactional_id
+
+
+def _of_alerts(producer: Any) -> bool:
+    manager = producer._txn_manager
+    return manager is not None and "-alerts-" in manager.transactional_id
 
 
 def _around_take_over(control: Control, order: _Order) -> None:
@@ -175,6 +184,27 @@ def _around_transactions(control: Control) -> None:
 
     AIOKafkaProducer.begin_transaction = beginning
     AIOKafkaProducer.send = sending
+    AIOKafkaProducer.commit_transaction = committing
+
+
+def _around_alerts(control: Control) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    begin, commit = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.commit_transaction
+
+    async def beginning(producer: Any) -> None:
+        if _of_alerts(producer):
+            control.passing("alerts.begin")
+        await begin(producer)
+
+    async def committing(producer: Any) -> None:
+        if _of_alerts(producer):
+            control.passing("alerts.commit")
+        await commit(producer)
+        if _of_alerts(producer):
+            control.passing("alerts.committed")
+
+    AIOKafkaProducer.begin_transaction = beginning
     AIOKafkaProducer.commit_transaction = committing
 
 

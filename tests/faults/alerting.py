@@ -1,0 +1,270 @@
+"""Workers whose alerts change all the time are killed, frozen and replaced; each change is once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from stream.config import KafkaConfig
+from stream.core.alerts import Change
+from stream.core.alerts.change import change_id
+from stream.core.catalogue import KPIS
+from stream.core.timestamps import format_ms, parse
+from stream.kafka.producer import EventProducer
+from stream.replay.recorded import address
+from tests.faults import recording
+from tests.faults.cluster import Verdict
+from tests.faults.compare import Message
+from tests.faults.recording import changes_of, committed_states, keep_all_states
+from tests.faults.watch import asleep
+from tests.kafka.conftest import Site, Sites
+from tests.kafka.workers import WorkerProcess
+
+#: What is done to the owner of all alerts, before or while another takes them over.
+Fault = Literal["moment", "commit", "committed", "zombie", "terminate", "overlap"]
+FAULTS: Final[tuple[Fault, ...]] = (
+    "moment",  # Killed at some moment.
+    "commit",  # Killed between acknowledgement and commit.
+    "committed",  # Killed when a change was committed, before anybody knew.
+    "zombie",  # Asleep with a change that it has not begun to write until another has all.
+    "terminate",  # Ended in good order.
+    "overlap",  # Killed while another takes over a part.
+)
+
+HEAD: Final = 'evaluate = "500ms"\nrollups = [[], ["region"]]'
+#: Values swing through all of these within seconds.
+MORE: Final = """
+[[window]]
+size = "2s"
+pane = "1s"
+
+[[alert]]
+name = "AtOnce"
+kpi = "conversion"
+window = "2s"
+by = ["region"]
+above = 0.5
+min_samples = 5
+
+[[alert]]
+name = "Slowly"
+kpi = "conversion"
+window = "2s"
+above = 0.4
+clear = 0.3
+for = "500ms"
+keep_firing_for = "500ms"
+min_samples = 5
+
+[[alert]]
+name = "Unhappy"
+kpi = "csat"
+window = "2s"
+below = 0.5
+min_samples = 5
+on_no_data = "resolve"
+"""
+_SESSION_MS: Final = 2_000
+_EVERY_SECONDS: Final = 0.1
+_PATIENCE: Final = 40.0
+_LISTED: Final = 12
+
+
+def site_for(sites: Sites, bootstrap: str) -> Site:
+    """A site whose alerts change all the time."""
+    return sites(bootstrap, head=HEAD, more=MORE)
+
+
+class Swinging:
+    """Sends events whose KPIs swing, in a thread of its own, until it is told to stop."""
+
+    def __init__(self, kafka: KafkaConfig, seed: int) -> None:
+        self._kafka = kafka
+        self._rng = random.Random(seed)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        asyncio.run(self._send())
+
+    async def _send(self) -> None:
+        period = 1.5
+        async with EventProducer(self._kafka) as producer:
+            for number in count():
+                if self._ended.is_set():
+                    return
+                swing = int(time.time() / period)
+                await producer.write([self._event(number, i, swing) for i in range(12)])
+                await producer.submit()
+                await asyncio.sleep(_EVERY_SECONDS)
+
+    def _event(self, number: int, i: int, swing: int) -> Message:
+        name, at = f"{number}-{i}", format_ms(time.time_ns() // 10**6)
+        region = ("eu", "us")[i % 2]
+        up = (swing + i % 2) % 2 == 0
+        often = 0.95 if up else 0.05
+        event: dict[str, Any] = {"event_id": name, "occurred_at": at, "labels": {"region": region}}
+        if i % 3:
+            converted = self._rng.random() < (often if i % 4 else 0.95 * (swing % 3 == 0))
+            event |= {"type": "visit.ended", "visit_id": name, "converted": converted}
+        else:
+            score = 5 if swing % 2 else 1
+            event |= {"type": "survey.responded", "survey": "csat", "score": score}
+            event["response_id"] = name
+        return address(orjson.dumps(event))
+
+
+class Alerting:
+    """One owner of all alerts after the other."""
+
+    def __init__(self, site: Site, mutation: str = "", seed: int = 1) -> None:
+        self._site = site
+        self._mutation = mutation
+        self._rng = random.Random(seed)
+        self._workers: list[WorkerProcess] = []
+        self._records: list[Path] = []
+        self._orders: list[Path] = []
+        self._verdict = Verdict("alerts")
+
+    def run(self, faults: Sequence[Fault]) -> Verdict:
+        """Do one thing after the other, and judge."""
+        began, verdict = time.monotonic(), self._verdict
+        swinging: Swinging | None = None
+        try:
+            self._start()
+            self._until(self._is_at_it, "evaluated rules")
+            keep_all_states(self._site.bootstrap, self._site.group)
+            swinging = Swinging(self._site.config.kafka, self._rng.randrange(1 << 30))
+            for fault in faults:
+                self._changes()
+                self._do(fault)
+            self._changes()
+            swinging.stop()
+            self._workers[-1].terminate()
+        except AssertionError as error:
+            verdict.findings.append(str(error)[:600])
+        finally:
+            if swinging is not None:
+                swinging.stop()
+            for worker in self._workers:
+                worker.kill()
+        self._judge()
+        verdict.workers = len(self._workers)
+        verdict.seconds = time.monotonic() - began
+        return verdict
+
+    def _start(self) -> None:
+        base = self._site.folder / f"{self._site.group}-{len(self._workers)}"
+        record, order = base.with_suffix(".recorded"), base.with_suffix(".order")
+        options = ["--session-ms", f"{_SESSION_MS}", "--control", f"{order}"]
+        options += ["--record", f"{record}"]
+        if self._mutation:
+            options += ["--mutation", self._mutation]
+        self._records.append(record)
+        self._orders.append(order)
+        self._workers.append(self._site.worker(module=("tests.faults.inject", *options)))
+
+    def _until(self, condition: Any, what: str) -> None:
+        self._workers[-1].until(condition, what, _PATIENCE)
+
+    def _is_at_it(self) -> bool:
+        """Whether the latest worker has evaluated all rules just now."""
+        seen = recording.read(self._records[-1:])
+        families = {KPIS[rule.kpi].topic for rule in self._site.config.core().rules}
+        lately = time.time_ns() // 10**6 - 1_500
+        return seen.keys() == families and all(es[-1].at > lately for es in seen.values())
+
+    def _changes(self) -> None:
+        """Let alerts change some times."""
+        time.sleep(self._rng.uniform(2.0, 3.5))
+
+    def _do(self, fault: Fault) -> None:
+        worker = self._workers[-1]
+        began = time.monotonic()
+        self._verdict.faults[fault] += 1
+        if fault in ("commit", "committed"):
+            self._hit(f"alerts.{fault}", "kill", lambda: worker.exit_code == -9)
+            self._start()
+        elif fault == "zombie":
+            self._hit("alerts.begin", "freeze", lambda: asleep(worker))
+            self._start()
+        elif fault == "terminate":
+            worker.terminate()
+            self._start()
+        elif fault == "overlap":
+            self._start()
+            time.sleep(self._rng.uniform(1.0, 4.0))
+            worker.kill()
+        else:
+            worker.kill()
+            self._start()
+        self._until(self._is_at_it, "taken over all alerts")
+        self._verdict.recoveries.append(time.monotonic() - began)
+        if fault == "zombie":
+            self._changes()
+            worker.thaw()
+            time.sleep(1.5)
+            worker.kill()
+
+    def _hit(self, point: str, action: str, done: Any) -> None:
+        """Have the latest worker hit at a point."""
+        order = self._orders[-1]
+        draft = order.with_suffix(".new")
+        draft.write_text(f"{point} {action} 0 {self._rng.randint(1, 3)}")
+        draft.rename(order)
+        deadline = time.monotonic() + _PATIENCE
+        while not done():
+            assert time.monotonic() < deadline, f"nobody has come by {point}"
+            time.sleep(0.02)
+
+    def _judge(self) -> None:
+        site, verdict = self._site, self._verdict
+        changes = changes_of(site.bootstrap, site.prefix)
+        seen = recording.read(self._records)
+        told = recording.retell(
+            site.config.core(), seen, committed_states(site.bootstrap, site.group)
+        )
+        verdict.events = len(changes)
+        verdict.findings += wrong_chains(changes)
+        verdict.findings += [f"no evaluation explains {at}" for at in told.unseen]
+        if recording.decided(changes) != recording.decided(told.changes):
+            wanted, found = {c.id for c in told.changes}, [c.id for c in changes]
+            verdict.findings += [f"{c.id} is not due" for c in changes if c.id not in wanted]
+            verdict.findings += [f"{c} is missing" for c in wanted.difference(found)]
+            verdict.findings.append(f"{len(changes)} changes, not {len(told.changes)}")
+        verdict.findings = verdict.findings[:_LISTED]
+
+
+def wrong_chains(changes: Iterable[Change]) -> list[str]:
+    """Changes that are there twice, do not follow from the one before, or are not called so."""
+    wrong, ids = [], set[str]()
+    phases: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, int]] = {}
+    for c in changes:
+        labels = tuple(sorted(c.labels.items()))
+        phase, before = phases.get((c.rule, labels), ("inactive", -1))
+        at = parse(c.changed_at)
+        what = f"{c.rule} {dict(labels)} from {c.from_} to {c.to} at {c.changed_at}"
+        if c.id in ids:
+            wrong.append(f"{what} is there twice")
+        if c.from_ != phase:
+            wrong.append(f"{what} was {phase} before")
+        if at <= before:
+            wrong.append(f"{what} comes after one at {format_ms(before)}")
+        if c.id != change_id(c.rule, labels, at, c.to):
+            wrong.append(f"{what} has the id of another")
+        ids.add(c.id)
+        phases[c.rule, labels] = "inactive" if c.to == "resolved" else c.to, at
+    return wrong
