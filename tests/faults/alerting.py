@@ -214,7 +214,7 @@ class Alerting:
         self._until(self._is_at_it, "taken over all alerts")
         self._verdict.recoveries.append(time.monotonic() - began)
         if fault == "zombie":
-            self._changes()
+            time.sleep(1.0)  # It wakes before a write takes too long.
             worker.thaw()
             time.sleep(1.5)
             worker.kill()
