@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -137,6 +137,8 @@ class Alerting:
         self._workers: list[WorkerProcess] = []
         self._records: list[Path] = []
         self._orders: list[Path] = []
+        #: The one that has all alerts, or will have.
+        self._owner = 0
         self._verdict = Verdict("alerts")
 
     def run(self, faults: Sequence[Fault]) -> Verdict:
@@ -153,7 +155,7 @@ class Alerting:
                 self._do(fault)
             self._changes()
             swinging.stop()
-            self._workers[-1].terminate()
+            self._workers[self._owner].terminate()
         except AssertionError as error:
             verdict.findings.append(str(error)[:600])
         finally:
@@ -176,52 +178,70 @@ class Alerting:
         self._records.append(record)
         self._orders.append(order)
         self._workers.append(self._site.worker(module=("tests.faults.inject", *options)))
+        self._owner = len(self._workers) - 1
 
-    def _until(self, condition: Any, what: str) -> None:
-        self._workers[-1].until(condition, what, _PATIENCE)
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        self._workers[self._owner].until(condition, what, _PATIENCE)
+
+    def _latest(self, number: int) -> int:
+        """When a worker has evaluated all rules last (ms); 0 where it never has."""
+        seen = recording.read([self._records[number]])
+        families = {KPIS[rule.kpi].topic for rule in self._site.config.core().rules}
+        return min(es[-1].at for es in seen.values()) if seen.keys() == families else 0
 
     def _is_at_it(self) -> bool:
-        """Whether the latest worker has evaluated all rules just now."""
-        seen = recording.read(self._records[-1:])
-        families = {KPIS[rule.kpi].topic for rule in self._site.config.core().rules}
-        lately = time.time_ns() // 10**6 - 1_500
-        return seen.keys() == families and all(es[-1].at > lately for es in seen.values())
+        """Whether the owner has evaluated all rules just now."""
+        return self._latest(self._owner) > time.time_ns() // 10**6 - 1_500
 
     def _changes(self) -> None:
         """Let alerts change some times."""
         time.sleep(self._rng.uniform(2.0, 3.5))
 
     def _do(self, fault: Fault) -> None:
-        worker = self._workers[-1]
-        began = time.monotonic()
         self._verdict.faults[fault] += 1
-        if fault in ("commit", "committed"):
-            self._hit(f"alerts.{fault}", "kill", lambda: worker.exit_code == -9)
-            self._start()
-        elif fault == "zombie":
-            self._hit("alerts.begin", "freeze", lambda: asleep(worker))
-            self._start()
-        elif fault == "terminate":
-            worker.terminate()
-            self._start()
+        worker, began = self._workers[self._owner], time.monotonic()
+        if fault == "zombie":
+            worker = self._sleep()
+            began = time.monotonic()
         elif fault == "overlap":
             self._start()
             time.sleep(self._rng.uniform(1.0, 4.0))
             worker.kill()
         else:
-            worker.kill()
+            if fault in ("commit", "committed"):
+                self._hit(f"alerts.{fault}", "kill", lambda: worker.exit_code == -9)
+            elif fault == "terminate":
+                worker.terminate()
+            else:
+                worker.kill()
             self._start()
         self._until(self._is_at_it, "taken over all alerts")
         self._verdict.recoveries.append(time.monotonic() - began)
         if fault == "zombie":
-            time.sleep(1.0)  # It wakes before a write takes too long.
+            time.sleep(0.5)
             worker.thaw()
             time.sleep(1.5)
             worker.kill()
 
-    def _hit(self, point: str, action: str, done: Any) -> None:
-        """Have the latest worker hit at a point."""
-        order = self._orders[-1]
+    def _sleep(self) -> WorkerProcess:
+        """Have the owner sleep while another that stands by takes over; the one that sleeps.
+
+        So it wakes before a write takes longer than one may.
+        """
+        former = self._owner
+        self._start()
+        self._until(self._workers[-1].ready, "joined")
+        self._changes()
+        # Which of the two has all alerts now is the group's choice.
+        self._owner = max((former, self._owner), key=self._latest)
+        sleeping = self._workers[self._owner]
+        self._hit("alerts.begin", "freeze", lambda: asleep(sleeping))
+        self._owner = former if self._owner != former else len(self._workers) - 1
+        return sleeping
+
+    def _hit(self, point: str, action: str, done: Callable[[], bool]) -> None:
+        """Have the owner hit at a point."""
+        order = self._orders[self._owner]
         draft = order.with_suffix(".new")
         draft.write_text(f"{point} {action} 0 {self._rng.randint(1, 3)}")
         draft.rename(order)

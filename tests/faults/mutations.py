@@ -27,8 +27,8 @@ class Mutation:
     target: str
     old: str
     new: str
-    #: The case that catches it: a crash in process ("log") or a case on the real broker, which is a
-    #: schedule's name or "alerts".
+    #: The case that catches it: in process a crash ("log"), a reader ("merge") or "damage"; on the
+    #: real broker a schedule's name, "alerts" or "replay".
     case: str
 
 
@@ -130,14 +130,106 @@ MUTATIONS: Final = (
         "if not number:",
         "damage",
     ),
+    # Caught in process, by one who reads what shards tell.
+    Mutation(
+        "share-of-a-stale-life",
+        "what an owner before has told is kept beside what the present one tells",
+        "stream.core.merge:Family._part",
+        "if part is not None and part.life == life:",
+        "if part is not None:",
+        "merge",
+    ),
+    Mutation(
+        "life-before-its-time",
+        "a new life counts before it has told everything",
+        "stream.core.merge:Family._close",
+        "if part is voice.coming and part.beat.whole:",
+        "if part is voice.coming:",
+        "merge",
+    ),
+    Mutation(
+        "partial-sum",
+        "a sum is shown that some shards have told nothing to",
+        "stream.core.merge:Family.missing",
+        'return f"shard {number} has not told its part yet"',
+        "continue",
+        "merge",
+    ),
+    Mutation(
+        "silence-ignored",
+        "a shard that was not heard of for long counts on",
+        "stream.core.merge:Family.missing",
+        "if silence > SILENCE_MS:",
+        "if silence < 0:",
+        "merge",
+    ),
+    Mutation(
+        "share-in-pieces",
+        "a share is taken in record by record",
+        "stream.core.merge:Family._take",
+        "voice.share.append((part, kind, place, data))",
+        "part.take(kind, place, data)",
+        "merge",
+    ),
+    Mutation(
+        "complete-as-the-quickest",
+        "the sum counts as complete up to where one shard is",
+        "stream.core.merge:Family.complete_to",
+        "min(heard, *(",
+        "max(0, *(",
+        "merge",
+    ),
+    Mutation(
+        "gone-pane-kept",
+        "a pane that was told anew, or is gone, is added to what it was",
+        "stream.core.merge:PaneSums.between",
+        "*(-v for _, v in gone)",
+        "*(0 * v for _, v in gone)",
+        "merge",
+    ),
+    Mutation(
+        "changed-pane-untold",
+        "a pane that changes after it was told is not told again",
+        "stream.core.sharing:Sharing._panes",
+        "for block in changed:",
+        "for block in set[str]():",
+        "merge",
+    ),
+    Mutation(
+        "renamed-row-untold",
+        "a row that stands for another segment now is not told again",
+        "stream.core.sharing:Sharing._rows",
+        "for row in renamed})",
+        "for row in renamed if row == 0})",
+        "merge",
+    ),
+    Mutation(
+        "share-apart-from-flush",
+        "a share is written before the state that it tells of",
+        "stream.kafka.shards:OwnedShard.flush",
+        "        await self._writer.write([*letters, *records, *shares])\n",
+        """\
+        await self._writer.write(shares)
+        await self._writer.write([*letters, *records])
+""",
+        "merge",
+    ),
     # Caught on the real broker.
+    Mutation(
+        "values-decided-by-each",
+        "every worker decides by itself which values have a place of their own",
+        "stream.kafka.owner:ShardOwner.__init__",
+        "Values(settings, shared=True)",
+        "Values(settings)",
+        "replay",
+    ),
     Mutation(
         "no-fencing",
         "every process has a transactional id of its own",
         "stream.kafka.log:TransactionalWriter.__init__",
         "transactional_id=transactional_id,",
         "transactional_id=f\"{transactional_id}-{__import__('os').getpid()}\",",
-        "zombie-with-a-flush",
+        "zombie-with-dead-letters",
     ),
     Mutation(
         "read-before-fence",

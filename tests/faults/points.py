@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,6 +26,7 @@ POINTS: Final = (
     "begin",  # A flush is made, its transaction not begun.
     "lingering",  # It lingers there.
     "sent",  # All records were handed to the producer, none is waited for.
+    "letters.sent",  # The same, where dead letters are among them.
     "commit",  # All records were acknowledged, nothing is committed.
     "committed",  # The broker has committed, which nobody was told yet.
     "letters",  # The same, where dead letters were among the records.
@@ -90,6 +91,7 @@ def install(control: Control) -> None:
     order = _Order(control)
     _around_take_over(control, order)
     _around_transactions(control)
+    _around_letters(control)
     _around_alerts(control)
     read = vars(shards)["read_log"]
 
@@ -124,6 +126,11 @@ def _of_shard(producer: Any) -> bool:
     return manager is not None and "-shard-" in manager.transactional_id
 
 
+def _is_delta(producer: Any, sent: Mapping[str, Any]) -> bool:
+    """Whether a record is the one of a flush that says what has changed; letters go before it."""
+    return _of_shard(producer) and (sent.get("key") or b"").startswith(b"delta/")
+
+
 def _of_alerts(producer: Any) -> bool:
     manager = producer._txn_manager
     return manager is not None and "-alerts-" in manager.transactional_id
@@ -151,7 +158,6 @@ def _around_transactions(control: Control) -> None:
 
     begin, send = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.send
     commit = AIOKafkaProducer.commit_transaction
-    with_letters: set[int] = set()
     lingered: set[int] = set()
 
     async def beginning(producer: Any) -> None:
@@ -164,9 +170,7 @@ def _around_transactions(control: Control) -> None:
 
     async def sending(producer: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
         sent = await send(producer, topic, *args, **kwargs)
-        if topic.endswith(".dlq"):
-            with_letters.add(id(producer))
-        if _of_shard(producer) and (kwargs.get("key") or b"").startswith(b"delta/"):
+        if _is_delta(producer, kwargs):
             control.passing("sent")
         return sent
 
@@ -178,11 +182,32 @@ def _around_transactions(control: Control) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if _of_shard(producer):
             control.passing("committed")
+
+    AIOKafkaProducer.begin_transaction = beginning
+    AIOKafkaProducer.send = sending
+    AIOKafkaProducer.commit_transaction = committing
+
+
+def _around_letters(control: Control) -> None:
+    from aiokafka import AIOKafkaProducer
+
+    send, commit = AIOKafkaProducer.send, AIOKafkaProducer.commit_transaction
+    with_letters: set[int] = set()
+
+    async def sending(producer: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
+        sent = await send(producer, topic, *args, **kwargs)
+        if topic.endswith(".dlq"):
+            with_letters.add(id(producer))
+        if id(producer) in with_letters and _is_delta(producer, kwargs):
+            control.passing("letters.sent")
+        return sent
+
+    async def committing(producer: Any) -> None:
+        await commit(producer)
         if id(producer) in with_letters:
             with_letters.discard(id(producer))
             control.passing("letters")
 
-    AIOKafkaProducer.begin_transaction = beginning
     AIOKafkaProducer.send = sending
     AIOKafkaProducer.commit_transaction = committing
 

@@ -109,11 +109,11 @@ _EVICTED: Final = wait(3.3)
 _TWO: Final = (start("A"), progress(500), start("B"), Step("joined"), wait(0.5))
 
 
-def _asleep_at(point: str) -> tuple[Step, ...]:
+def _asleep_at(point: str, nth: int = 3) -> tuple[Step, ...]:
     """A sleeps from a point of a flush on until it is evicted and B has all; then it wakes."""
     return (
         *_TWO,
-        *hit("A", point, "freeze", nth=3),
+        *hit("A", point, "freeze", nth),
         _EVICTED,
         Step("joined"),
         progress(300),
@@ -176,6 +176,12 @@ CASES: Final = {
             "zombie-with-a-flush",  # Asleep with a flush that it has not begun to write.
             _asleep_at("begin"),
             seconds=12.0,
+        ),
+        Schedule(
+            "zombie-with-dead-letters",  # Asleep after a flush with some went to the producer.
+            _asleep_at("letters.sent", nth=1),
+            records=30_000,
+            seconds=30.0,  # There is something to bury when it is time to sleep.
         ),
         Schedule(
             "zombie-in-a-transaction",  # Asleep after its records went to the producer.
