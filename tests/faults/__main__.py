@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
-from tests.faults import alerting
+from tests.faults import alerting, merging
 from tests.faults.alerting import FAULTS, Alerting, Fault
 from tests.faults.cluster import Cluster, Verdict, site_for
 from tests.faults.crashes import LIVES, run
@@ -21,6 +21,7 @@ from tests.faults.report import crash_row, row, table
 from tests.faults.schedule import CASES, NETWORK, Schedule, at_random, outage, rolling, scaled
 from tests.fixtures.broker import QUICK
 from tests.fixtures.proxy import Proxy, listeners
+from tests.kafka import same_as_replay
 from tests.kafka.conftest import Sites
 
 
@@ -91,6 +92,11 @@ def _findings(mutation: Mutation) -> list[str]:
         return _verdict(CASES[mutation.case], mutation.name).findings
     if mutation.case == "alerts":
         return _alerting(("committed", "zombie"), mutation.name).findings
+    if mutation.case == "replay":
+        return _not_as_replay(mutation.name)
+    if mutation.case == "merge":
+        with made(mutation):
+            return merging.findings((1, 2))
     if mutation.case == "damage":
         return ["tests/faults/test_damage.py"]
     with made(mutation):
@@ -103,6 +109,18 @@ def _findings(mutation: Mutation) -> list[str]:
                 if found:
                     return found
     return []
+
+
+def _not_as_replay(mutation: str) -> list[str]:
+    module = ("tests.faults.inject", "--mutation", mutation)
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
+        sites = Sites(Path(folder), stack)
+        with Broker(Path(folder) / "broker", overrides=QUICK) as broker:
+            site = same_as_replay.site_for(sites, broker.bootstrap)
+            try:
+                return same_as_replay.findings(site, module)
+            except AssertionError as error:
+                return [str(error)]
 
 
 def _alerting(faults: Sequence[Fault], mutation: str = "", seed: int = 1) -> Verdict:

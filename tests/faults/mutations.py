@@ -355,7 +355,7 @@ progress = self.shard.progress
         "whoever takes alerts over begins with none",
         "stream.kafka.alert_log:AlertLog.take_over",
         "if found else AlertStates()",
-        "if not found else AlertStates()",
+        "if found is True else AlertStates()",
         "alerts",
     ),
 )
