@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from stream.broker import Broker
 from stream.core.catalogue import KPIS, TOPICS
@@ -19,6 +18,7 @@ from stream.metrics.exposition import Scraped
 from stream.metrics.families import kpi_families
 from tests.faults.audit import audit, letter_differences
 from tests.faults.compare import differing, probes
+from tests.faults.outside import grow, rebuild, set_offsets_back
 from tests.faults.schedule import Schedule, Step
 from tests.faults.traffic import CART_TIMEOUT, Sending, records_up_to, write_and_abort
 from tests.faults.watch import Watch, asleep
@@ -95,6 +95,7 @@ class Cluster:
         self._verdict = Verdict(schedule.name)
         self._watch = Watch(self._workers)
         self._sending: Sending | None = None
+        self._partitions = schedule.partitions
         #: Past the proxy, where there is one.
         self._bootstrap = broker.bootstrap if broker is not None else site.bootstrap
 
@@ -239,7 +240,7 @@ class Cluster:
         letters = records(self._bootstrap, [f"{prefix}{t}.dlq" for t in TOPICS])
         said = [(r.topic.removeprefix(prefix), r.value) for r in source]
         last = probes(said, at, _PROBES)
-        homes = partitions([key or b"" for _, key, _ in last], self._schedule.partitions).tolist()
+        homes = partitions([key or b"" for _, key, _ in last], self._partitions).tolist()
         self._verdict.letters = len(letters)
         self._verdict.findings += letter_differences(letters, truth)
         self._verdict.findings += audit(
@@ -334,7 +335,7 @@ class Cluster:
         def shared() -> bool:
             names = [n for n, w in self._workers.items() if w.exit_code is None and not asleep(w)]
             shards = [self._watch.shards.get(n, 0) for n in names]
-            return all(shards) and sum(shards) == self._schedule.partitions
+            return all(shards) and sum(shards) == self._partitions
 
         self._until(shared, lambda: f"shards are {self._watch.shards}")
 
@@ -388,18 +389,24 @@ class Cluster:
         self._fault("committed offsets set back")
         names = [self._site.source(t) for t in TOPICS]
         wanted = [TopicPartition(t, p) for t in names for p in range(self._schedule.partitions)]
+        set_offsets_back(self._bootstrap, self._site.config.kafka.group, wanted)
 
-        async def commit() -> None:
-            group = self._site.config.kafka.group
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap, group_id=group, enable_auto_commit=False
-            )
-            await consumer.start()
-            consumer.assign(wanted)
-            await consumer.commit(dict.fromkeys(wanted, 0))
-            await consumer.stop()
+    def grow(self, step: Step) -> None:
+        self._fault("sources grown")
+        grow(self._bootstrap, [self._site.source(t) for t in TOPICS], step.partitions)
+        self._partitions = step.partitions
 
-        asyncio.run(commit())
+    def refused(self, step: Step) -> None:
+        worker = self._workers[step.worker]
+        code, said = worker.wait(self._patience), worker.log().strip().splitlines()
+        if code != 2 or "Traceback" in worker.log() or "partitions" not in said[-1]:
+            raise Stuck(f"{step.worker} ended ({code}): {worker.log()[-400:]}")
+        # It is in good order that it ended so.
+        del self._workers[step.worker]
+
+    def rebuild(self, step: Step) -> None:
+        rebuild(self._site)
+        self._watch.begin_anew()
 
     def abort(self, step: Step) -> None:
         self._fault("aborted source records")
@@ -423,6 +430,9 @@ _DO: Final[dict[str, Callable[[Cluster, Step], None]]] = {
     "broker": Cluster.broker,
     "proxy": Cluster.proxy,
     "forget": Cluster.forget,
+    "grow": Cluster.grow,
+    "refused": Cluster.refused,
+    "rebuild": Cluster.rebuild,
     "abort": Cluster.abort,
 }
 

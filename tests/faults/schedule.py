@@ -24,6 +24,9 @@ Do = Literal[
     "broker",  # stop or kill the broker and start it again after some seconds
     "proxy",  # have acknowledgements slow, stalled, lost or cut for some seconds
     "forget",  # set the group's committed offsets back to 0; nobody may be in the group
+    "grow",  # give the sources so many partitions
+    "refused",  # see a worker end with one line that says how to go on
+    "rebuild",  # have the state made anew from the sources; nobody may be in the group
     "abort",  # write records to the sources in a transaction, and abort it
 ]
 
@@ -42,6 +45,7 @@ class Step:
     nth: int = 1
     #: How long after the point the action comes, in ms.
     delay_ms: int = 0
+    partitions: int = 0
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,21 @@ CASES: Final = {
             block_budget=1,
             compacted=True,
             session_ms=2_000,
+        ),
+        Schedule(
+            "sources-grown",  # No shard is what it was: the worker stops, and all is counted anew.
+            (
+                start("A"),
+                progress(2_000),
+                Step("grow", partitions=6),
+                Step("refused", "A"),
+                Step("rebuild"),
+                start("B"),
+                progress(500),
+                kill("B"),
+                start("C"),
+            ),
+            seconds=15.0,
         ),
         Schedule(
             "offsets-lost",  # The group's committed offsets say nothing of what was counted.

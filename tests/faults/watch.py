@@ -102,6 +102,10 @@ class Watch:
         if self._fault_at is None:
             self._fault_at = time.monotonic()
 
+    def begin_anew(self) -> None:
+        """What was counted is counted once more."""
+        self._most = {}
+
     def stop(self) -> None:
         self._ended.set()
         self._thread.join(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,20 +90,24 @@ def evaluated(scraped: Sequence[Scraped]) -> dict[str, int]:
     }
 
 
+def counted(workers: Sequence[WorkerProcess]) -> Counter[tuple[str, str]]:
+    """Records by topic and outcome, as all workers show them together."""
+    return outcomes([series for worker in workers for series in worker.scrape()])
+
+
 def settled(workers: Sequence[WorkerProcess], count: int) -> list[Scraped]:
     """All that the workers show together once every record is in what they show."""
 
     def shown() -> list[Scraped]:
         return [series for worker in workers for series in worker.scrape()]
 
-    def is_counted() -> bool:
-        return outcomes(shown()).total() == count
-
-    workers[0].until(is_counted, f"counted {count} records", _PATIENCE)
-    counted = time.time_ns() // 10**6
+    workers[0].until(
+        lambda: counted(workers).total() == count, f"counted {count} records", _PATIENCE
+    )
+    done = time.time_ns() // 10**6
     # A cart is abandoned, and a score told, once nothing older can come; so a moment later.
     workers[0].until(
-        lambda: min(evaluated(shown()).values(), default=0) > counted + 2_500, "evaluated them"
+        lambda: min(evaluated(shown()).values(), default=0) > done + 2_500, "evaluated them"
     )
     while evaluated(found := shown()).keys() != KPIS.keys():
         time.sleep(0.1)
@@ -149,22 +154,29 @@ def site_for(sites: Sites, bootstrap: str) -> Site:
     return sites(bootstrap, head=_HEAD, more=_MORE)
 
 
+def is_shared(workers: Sequence[WorkerProcess], site: Site) -> bool:
+    """Whether each of the workers has some of the shards, and all are taken."""
+    owned = [
+        sum(s.value for s in worker.scrape() if s.labels == {"state": "owned"})
+        for worker in workers
+    ]
+    return all(owned) and sum(owned) == site.config.kafka.partitions
+
+
 def findings(site: Site, module: Sequence[str] = ("stream",)) -> list[str]:
-    """What one worker shows otherwise than a replay, or two of them after further records."""
+    """What two workers show otherwise than a replay, or one of them after further records."""
     sent = Sent(site, site.folder / "events.jsonl")
-    first = site.worker(module=module)
-    first.until_ready()
+    first, second = site.worker(module=module), site.worker(module=module)
+    first.until(lambda: is_shared([first, second], site), "shared the work")
     now = time.time_ns() // 10**6
     sent.send(first_values(now))
-    first.until(lambda: outcomes(first.scrape()).total() == sent.count, "kept the first values")
+    first.until(lambda: counted([first, second]).total() == sent.count, "kept the first values")
     sent.send(records(now, 3_000, 1, "one"))
-    wrong, said = compared([first], sent)
+    wrong, said = compared([first, second], sent)
     check_that_all_is_there(said)
-    second = site.worker(module=module)
-    second.until(
-        lambda: first.ready() and second.ready() and bool(kpi_series(second.scrape())), "joined"
-    )
+    first.terminate()
+    second.until(second.ready, "taken over")
     sent.send(records(time.time_ns() // 10**6, 3_000, 2, "two"))
-    more, said = compared([first, second], sent)
+    more, said = compared([second], sent)
     check_that_all_is_there(said)
     return wrong + more

@@ -10,5 +10,5 @@ from tests.kafka.conftest import Sites
 
 
 @pytest.mark.timeout(300)
-def test_one_worker_and_two_show_what_a_replay_says(sites: Sites, broker: Broker) -> None:
+def test_two_workers_and_one_show_what_a_replay_says(sites: Sites, broker: Broker) -> None:
     assert same_as_replay.findings(same_as_replay.site_for(sites, broker.bootstrap)) == []
