@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -75,6 +76,7 @@ on_no_data = "resolve"
 _SESSION_MS: Final = 2_000
 _EVERY_SECONDS: Final = 0.1
 _PATIENCE: Final = 40.0
+_SOON: Final = 6.0
 _LISTED: Final = 12
 
 
@@ -209,7 +211,10 @@ class Alerting:
             worker.kill()
         else:
             if fault in ("commit", "committed"):
-                self._hit(f"alerts.{fault}", "kill", lambda: worker.exit_code == -9)
+                is_dead = self._hit(
+                    f"alerts.{fault}", "kill", lambda: worker.exit_code == -9, _PATIENCE
+                )
+                assert is_dead, "nobody writes alerts"
             elif fault == "terminate":
                 worker.terminate()
             else:
@@ -232,23 +237,29 @@ class Alerting:
         self._start()
         self._until(self._workers[-1].ready, "joined")
         self._changes()
-        # Which of the two has all alerts now is the group's choice.
-        self._owner = max((former, self._owner), key=self._latest)
-        sleeping = self._workers[self._owner]
-        self._hit("alerts.begin", "freeze", lambda: asleep(sleeping))
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            # Which of the two has all alerts is the group's choice, and may change.
+            self._owner = max((former, len(self._workers) - 1), key=self._latest)
+            sleeping = self._workers[self._owner]
+            if self._hit("alerts.begin", "freeze", partial(asleep, sleeping), _SOON):
+                break
+            assert time.monotonic() < deadline, "nobody writes alerts"
         self._owner = former if self._owner != former else len(self._workers) - 1
         return sleeping
 
-    def _hit(self, point: str, action: str, done: Callable[[], bool]) -> None:
-        """Have the owner hit at a point."""
+    def _hit(self, point: str, action: str, done: Callable[[], bool], patience: float) -> bool:
+        """Have the owner hit at a point; whether it was."""
         order = self._orders[self._owner]
         draft = order.with_suffix(".new")
         draft.write_text(f"{point} {action} 0 {self._rng.randint(1, 3)}")
         draft.rename(order)
-        deadline = time.monotonic() + _PATIENCE
-        while not done():
-            assert time.monotonic() < deadline, f"nobody has come by {point}"
+        deadline = time.monotonic() + patience
+        while not done() and time.monotonic() < deadline:
             time.sleep(0.02)
+        order.unlink(missing_ok=True)
+        time.sleep(0.1)
+        return done()
 
     def _judge(self) -> None:
         site, verdict = self._site, self._verdict

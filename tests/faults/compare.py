@@ -34,7 +34,9 @@ def named_cells(shard: Shard, at: int) -> dict[Cell, int]:
             for key, value in zip((low & LOW_MASK).tolist(), values.tolist(), strict=True):
                 segment = shard.segments.rows[(key >> COUNTER_BITS) & ROW_MASK]
                 if pane >= first and segment is not None:
-                    found[window.label, pane, segment, key & COUNTER_MASK] = value
+                    cell = window.label, pane, segment, key & COUNTER_MASK
+                    # A segment that was freed and came back may have a row of its former life.
+                    found[cell] = found.get(cell, 0) + value
     return found
 
 

@@ -1,14 +1,17 @@
-"""Reading a log that several transactional ids write to."""
+"""Logs that several owners or several transactional ids write to."""
 
 from __future__ import annotations
 
 import asyncio
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.kafka.log import Outgoing, TransactionalWriter, read_log
+from stream.config import KafkaConfig
+from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, prepare
 from tests.kafka.conftest import Site
+from tests.kafka.topics import records
 
 
 async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site) -> None:
@@ -30,3 +33,45 @@ async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site)
     assert await reading == {b"b": b"committed"}
     await writer.stop()
     await dying.stop()
+
+
+class Sleeper(TransactionalWriter):
+    """A writer that falls asleep when its records went to the producer, and is woken later."""
+
+    def __init__(self, kafka: KafkaConfig, transactional_id: str) -> None:
+        super().__init__(kafka, transactional_id, STATE_LIMIT)
+        self.asleep, self.woken = asyncio.Event(), asyncio.Event()
+        commit = self._producer.commit_transaction
+
+        async def committing() -> None:
+            self.asleep.set()
+            await self.woken.wait()
+            await commit()
+
+        self._producer.commit_transaction = committing
+
+
+@pytest.mark.parametrize(
+    ("heir", "times"), [pytest.param("one", 1, id="fenced"), pytest.param("other", 2, id="not")]
+)
+async def test_of_a_flush_that_an_heir_makes_anew_the_sleeper_writes_nothing_once_it_is_fenced(
+    site: Site, heir: str, times: int
+) -> None:
+    kafka = site.config.kafka
+    letters = f"{site.prefix}cx.visit.dlq"
+    await prepare(kafka)
+    sleeper = Sleeper(kafka, f"{kafka.group}-one")
+    await sleeper.start()
+    letter = Outgoing(letters, 0, b"v", b"{")
+    writing = asyncio.ensure_future(sleeper.write([letter]))
+    await sleeper.asleep.wait()
+    writer = TransactionalWriter(kafka, f"{kafka.group}-{heir}", STATE_LIMIT)
+    await writer.start()
+    await writer.write([letter])
+    sleeper.woken.set()
+    (outcome,) = await asyncio.gather(writing, return_exceptions=True)
+    assert isinstance(outcome, FlushFailed) == (times == 1)
+    found = await asyncio.to_thread(records, site.bootstrap, [letters])
+    assert [r.value for r in found] == [b"{"] * times
+    await writer.stop()
+    await sleeper.stop()
