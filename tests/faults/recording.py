@@ -41,7 +41,7 @@ def install(file: Path) -> None:
 
 def _topic(rule: Rule) -> str:
     """The family that a rule belongs to."""
-    return KPIS[rule.kpi].topic
+    return rule.topic or KPIS[rule.kpi].topic
 
 
 def read(files: Iterable[Path]) -> dict[str, list[Evaluation]]:
