@@ -108,7 +108,8 @@ class Cluster:
             for step in self._schedule.steps:
                 _DO[step.do](self, step)
             self._end()
-        except (Stuck, AssertionError, TimeoutError) as error:
+        except (Stuck, AssertionError, TimeoutError, IndexError, KeyError) as error:
+            # Of a state that falls apart, too, there is something to say.
             verdict.findings.append(f"{type(error).__name__}: {str(error)[:600]}")
         finally:
             self._watch.stop()
