@@ -6,6 +6,10 @@
 #   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them, JOBS=0
 #                        runs them in one process, as --pdb and -s need it
 #   make faults          all schedules of faults against real workers, an hour; ARGS="--kills 20"
+#   make fuzz            random streams through the core and the reference, beside the tests;
+#                        ARGS="--events 1000000 --seed 7", on a failure the smallest stream found
+#   make mutants         mistakes made in the core, each of which the fast tests have to catch;
+#                        ARGS="--only cart"
 #   make bench           what an event costs, beside other processors; ARGS="--rounds 1" as options
 #   make lock            renews the lock files after a change of dependencies in pyproject.toml;
 #                        UPGRADE=--upgrade takes newer versions; needs uv
@@ -13,7 +17,7 @@
 
 .DEFAULT_GOAL := setup
 .DELETE_ON_ERROR:
-.PHONY: setup demo check test faults bench lock clean
+.PHONY: setup demo check test faults fuzz mutants bench lock clean
 
 # PYTHON names the interpreter; else the first one found that is new enough.
 ifeq ($(strip $(PYTHON)),)
@@ -59,6 +63,12 @@ test: check
 
 faults: setup
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+mutants: setup
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: setup
 	@$(BIN)/python -m bench $(ARGS)

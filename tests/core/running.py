@@ -24,8 +24,8 @@ def settings_of(config: Config) -> Settings:
         cart_timeout_ms=config["cart_timeout"],
         rapid_response_ms=config["rapid_response"],
         rapid_resolution_ms=config["rapid_resolution"],
-        positive_emotions=frozenset(config["positive"]),
-        negative_emotions=frozenset(config["negative"]),
+        positive_emotions=frozenset(name.casefold() for name in config["positive"]),
+        negative_emotions=frozenset(name.casefold() for name in config["negative"]),
         health_weights=dict(config["weights"]),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NoReturn
 
 LIMIT = 10**12
@@ -40,7 +41,7 @@ TYPES = {
     "customer.signal",
 }
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([01][0-9]|2[0-3])(:[0-9]{2}:)([0-9]{2})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
 
@@ -72,6 +73,7 @@ def _no(constant: str) -> NoReturn:
     raise BrokenError(constant)
 
 
+@lru_cache(maxsize=4096)
 def parse(record: bytes) -> Event:
     """The event of a record. Raises BrokenError where it is invalid."""
     try:
@@ -194,6 +196,8 @@ class _Reader:
                 raise BrokenError("scale")
         answer: dict[str, Any] = {"survey": survey, "min": low, "max": high}
         if survey == "emotion":
+            # It means nothing here, but what has the name of a score is a number.
+            self.optional(self.number, "score")
             emotions = self.raw.get("emotions")
             if not isinstance(emotions, dict) or not emotions:
                 raise BrokenError("emotions")
@@ -243,17 +247,24 @@ def number(value: Any, least: Any = -LIMIT, most: Any = LIMIT) -> Fraction:
 
 
 def milliseconds(value: Any) -> int:
-    """The moment of an RFC 3339 date-time in ms since the epoch; further digits are cut."""
+    """The moment of an RFC 3339 date-time in ms since the epoch; further digits are cut.
+
+    RFC 3339 has a second 60 at the end of a day of UTC only, where leap seconds are.
+    """
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise BrokenError(value)
-    day, clock, fraction, sign, hours, minutes = match.groups()
+    day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+    leap = timedelta(seconds=second == "60")
     try:
-        local = datetime.fromisoformat(f"{day}T{clock}+00:00")
+        second = "59" if leap else second
+        local = datetime.fromisoformat(f"{day}T{hour}{minute}{second}+00:00")
     except ValueError as error:
         raise BrokenError(value) from error
     if int(hours or 0) > 23 or int(minutes or 0) > 59:
         raise BrokenError(value)
     ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    since = (local - EPOCH) + (ahead if sign == "-" else -ahead)
+    since = (local - EPOCH) + leap + (ahead if sign == "-" else -ahead)
+    if leap and since % timedelta(days=1):
+        raise BrokenError(value)
     return since // timedelta(milliseconds=1) + int(f"{fraction or '':0<3}"[:3])

@@ -70,7 +70,7 @@ def answers(reads: Sequence[Read], config: Config) -> list[Answer]:
 
 
 def remembers_answer(answer: Answer, at: int, config: Config) -> bool:
-    return at - answer.first_at <= memory(config)
+    return abs(at - answer.first_at) <= memory(config)
 
 
 class Close:

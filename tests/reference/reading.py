@@ -12,8 +12,15 @@ from tests.reference.facts import Read, answers, closes, remembers_answer, remem
 _NEVER_LATE = {"subscription.base", "subscription.started", "subscription.cancelled"}
 
 
+#: Live, an event may be so far ahead of the clock.
+_AHEAD = 60_000
+
+
 class Reading:
-    """Reads records one by one; ``outcomes`` has one entry each, None for those after ``until``."""
+    """Reads records one by one; ``outcomes`` has one entry each, None for those after ``until``.
+
+    ``read`` takes the time from the events, as in replay; ``read_live`` from a clock.
+    """
 
     def __init__(self, config: Config, until: int | None = None) -> None:
         self.config = config
@@ -21,31 +28,44 @@ class Reading:
         self.outcomes: list[str | None] = []
         self.accepted: list[Read] = []
         self.t: int | None = None
-        self._arrived: dict[tuple[str, str], int] = {}
+        #: Event time when an id was accepted, and event time, by where it is kept.
+        self._arrived: dict[tuple[object, str], int] = {}
+        self._event_times: dict[object, int] = {}
         #: When values of a dimension were last accepted, in order of taking their places.
         self._places: dict[str, dict[str, int]] = {d: {} for d in config["dimensions"]}
 
     def read(self, records: Sequence[bytes]) -> Reading:
         for record in records:
-            self.outcomes.append(self._outcome(record))
+            self.outcomes.append(self._outcome(record, None, None))
         return self
 
-    def _outcome(self, record: bytes) -> str | None:
+    def read_live(self, record: bytes, clock: int, partition: int = 0) -> None:
+        """Read a record of a partition when the clock shows ``clock``."""
+        # A clock that is set back does not turn back what was counted.
+        self.t = clock if self.t is None else max(self.t, clock)
+        self.outcomes.append(self._outcome(record, self.t, partition))
+
+    def _outcome(self, record: bytes, clock: int | None, partition: int | None) -> str | None:
         try:
             event = parse(record)
         except BrokenError:
             return "invalid"
         if self.until is not None and event.at > self.until:
             return None
-        if self.t is not None:
-            arrived = self._arrived.get((event.topic, event.event_id))
-            if arrived is not None and self.t - arrived <= self.config["dedupe"]:
+        # In replay there is one event time, live each partition of a topic has its own.
+        place = event.topic if partition is None else (event.topic, partition)
+        arrived = self._arrived.get((place, event.event_id))
+        if arrived is not None:
+            event_time = self.t if clock is None else self._event_times[place]
+            if event_time is not None and event_time - arrived <= self.config["dedupe"]:
                 return "duplicate"
-            if self._is_late(event, self.t):
-                return "late"
+        if clock is not None and event.at > clock + _AHEAD:
+            return "future"
+        if self.t is not None and self._is_late(event, self.t):
+            return "late"
         if self._is_orphan(event):
             return "orphan"
-        self._accept(event)
+        self._accept(event, clock, place)
         return "accepted"
 
     def _is_late(self, event: Event, t: int) -> bool:
@@ -71,9 +91,13 @@ class Reading:
             return not closed or not remembers_close(closed[-1], event.at)
         return False
 
-    def _accept(self, event: Event) -> None:
-        self.t = event.at if self.t is None else max(self.t, event.at)
-        self._arrived[event.topic, event.event_id] = self.t
+    def _accept(self, event: Event, clock: int | None, place: object) -> None:
+        if clock is None:
+            self.t = event.at if self.t is None else max(self.t, event.at)
+        assert self.t is not None
+        self._event_times[place] = max(event.at, self._event_times.get(place, event.at))
+        now = self.t if clock is None else self._event_times[place]
+        self._arrived[place, event.event_id] = now
         dimensions = {
             name: self._value(name, event.labels[name], self.t)
             for name in self.config["dimensions"]

@@ -1,229 +1,159 @@
 """Small streams in which whatever may go together does: repeats, reopens, limits, late records.
 
 Ids come from tiny pools, and times from earlier times in the stream by a step that is a pane, a
-time-out, a window or seven days, less or more a millisecond.
+time-out, a window or seven days, less or more a millisecond. What needs several events at the
+right times to happen is told as a tale, see ``tales``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from random import Random
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.reference.config import DAY, DEFAULTS, HOUR, MINUTE, SECOND, Config
-from tests.reference.events import EPOCH, TOPICS
+from tests.reference.bodies import BODIES, Event, text
+from tests.reference.choosing import Drawn, Picks
+from tests.reference.config import DEFAULTS, Config
+from tests.reference.configurations import configs, steps_of
+from tests.reference.events import TOPICS, milliseconds
+from tests.reference.spoiling import BREAKS, DRESSES, GARBAGE
+
+__all__ = ["NOON", "Composer", "configs", "read_under", "stream", "streams", "text"]
 
 NOON = 1_772_452_800_000
-
-Event = dict[str, Any]
-
-WINDOWS: list[dict[str, tuple[int, int]]] = [
-    {"1h": (HOUR, MINUTE)},
-    {"1h": (HOUR, MINUTE), "7d": (7 * DAY, HOUR)},
-    {"5m": (5 * MINUTE, 5 * SECOND), "30d": (30 * DAY, 6 * HOUR)},
-    {"1m": (MINUTE, MINUTE), "10d": (10 * DAY, DAY)},
+#: Where streams begin: any noon, the end of a year, before and in a leap day, a pane's edge.
+STARTS = [
+    NOON,
+    *(
+        milliseconds(moment)
+        for moment in (
+            "2026-12-31T23:59:59.999Z",
+            "2028-02-28T23:59:58Z",
+            "2028-02-29T12:00:00.001Z",
+            "2000-02-29T00:00:00Z",
+        )
+    ),
 ]
-ROLLUPS = [
-    [[], ["channel"]],
-    [[]],
-    [[], ["channel"], ["region"], ["channel", "region"]],
-    [["region", "channel"]],
-]
-STEPS = [
-    0,
-    1,
-    SECOND,
-    5 * SECOND,
-    MINUTE,
-    5 * MINUTE,
-    10 * MINUTE,
-    30 * MINUTE,
-    HOUR - MINUTE,
-    HOUR,
-    DAY,
-    7 * DAY - HOUR,
-    7 * DAY,
-    7 * DAY + HOUR,
-    10 * DAY,
-    23 * DAY,
-    30 * DAY,
-]
-
-configs: st.SearchStrategy[Config] = st.builds(
-    lambda windows, rollups, limit, timeout, dedupe, weights: {
-        **DEFAULTS,
-        "windows": windows,
-        "rollups": rollups,
-        "max_values_per_dimension": limit,
-        "cart_timeout": timeout,
-        "dedupe": dedupe,
-        "weights": weights,
-    },
-    st.sampled_from(WINDOWS),
-    st.sampled_from(ROLLUPS),
-    st.sampled_from([100, 2, 1]),
-    st.sampled_from([30 * MINUTE, MINUTE, DAY]),
-    st.sampled_from([10 * MINUTE, SECOND, DAY]),
-    st.sampled_from([{}, {"usage": 2.0, "noise": 0.0}]),
-)
-
-#: Fewer draws make more streams: what an event may say is rolled out beforehand, plain first.
-_ROLLED = 40
-
-
-def _optional(rolls: Random, **choices: Sequence[Any]) -> Event:
-    """Some of the fields, each with one of its values."""
-    return {k: rolls.choice(v) for k, v in choices.items() if rolls.random() < 0.5}
-
-
-def _number(rolls: Random, low: float, high: float) -> float:
-    """A number of a scale with at most two digits after the point, often an end or a threshold."""
-    part = rolls.choice([0, 1, 0.75, 2 / 3, 0.7, 0.9, rolls.random(), rolls.random()])
-    return round(low + (high - low) * part, 2)
-
-
-_ENDS: dict[str, tuple[float, float]] = {
-    "nps": (0, 10),
-    "emotion": (0, 10),
-    "csat": (1, 5),
-    "css": (1, 5),
-    "ces": (1, 7),
-}
-_SENTIMENTS = (None, 0.5, -1, 1, 0, -0.125)
-_SECONDS = (0, 1, 0.5, 299.999, 300, 300.001, 3600, 86_400)
-_FLAGS = (None, True, False)
-
-
-def _answer(rolls: Random) -> Event:
-    survey = rolls.choice(sorted(_ENDS))
-    low, high = _ENDS[survey]
-    event: Event = {"survey": survey, **_optional(rolls, sentiment=_SENTIMENTS)}
-    if rolls.random() < 0.5:
-        low, high = rolls.choice([(0, 100), (1, 5), (0.5, 3.5)])
-        event["scale"] = {"min": low, "max": high}
-    if survey == "emotion":
-        names = rolls.sample(["happy", "Pleased", "IRRITATED", "disappointed", "bored"], 2)
-        event["emotions"] = {name: _number(rolls, low, high) for name in names}
-    else:
-        event["score"] = _number(rolls, low, high)
-    return event
-
-
-def _close(rolls: Random) -> Event:
-    return {
-        "opened_ago": rolls.choice([0, 1, 1000, 60_500, HOUR, DAY, DAY + 1, 3 * DAY]),
-        **_optional(
-            rolls,
-            contacts=(1, 2, 3.0),
-            reopens=(0, 1),
-            excluded_seconds=_SECONDS,
-            resolved=_FLAGS,
-            automated=_FLAGS,
-            first_response_seconds=_SECONDS,
-            sentiment=_SENTIMENTS,
-        ),
-    }
-
-
-def _payment(rolls: Random) -> Event:
-    if rolls.random() < 0.5:
-        return {}
-    amount = rolls.choice([10, 0, 99.5, 1000])
-    currency = rolls.choice(["EUR", "USD"])
-    upsell = rolls.choice([None, 0, 0.25, 5])
-    return {
-        "amount": amount,
-        "upsell_amount": None if upsell is None else min(upsell, amount),
-        "currency": currency,
-    }
-
-
-def _visit(rolls: Random) -> Event:
-    return _optional(rolls, pages=(1, 2, 3.0), converted=_FLAGS, new_customer=_FLAGS)
-
-
-def _cancellation(rolls: Random) -> Event:
-    return _optional(rolls, started_ago=(0, 1, HOUR, 8 * DAY))
-
-
-def _signal(rolls: Random) -> Event:
-    return {
-        "signal": rolls.choice(["usage", "noise", "logins"]),
-        "value": rolls.choice([0, 39, 40, 41, 100, 50.25]),
-    }
-
-
-def _nothing(rolls: Random) -> Event:
-    return {}
-
-
-_OWN: dict[str, Callable[[Random], Event]] = {
-    "visit.ended": _visit,
-    "cart.opened": _nothing,
-    "cart.updated": _nothing,
-    "cart.purchased": _nothing,
-    "ticket.closed": _close,
-    "ticket.reopened": _nothing,
-    "survey.responded": _answer,
-    "survey.updated": _answer,
-    "subscription.base": lambda rolls: {"active": rolls.randint(0, 12)},
-    "subscription.started": _payment,
-    "subscription.renewed": _payment,
-    "subscription.upgraded": _payment,
-    "subscription.downgraded": _payment,
-    "subscription.cancelled": _cancellation,
-    "customer.signal": _signal,
-}
-_BODIES = {
-    name: sorted((roll(Random(i)) for i in range(_ROLLED)), key=len) for name, roll in _OWN.items()
-}
+_VALUES = ["web", "app", "shop", "other", None, ""]
 _LABELS: list[Any] = [
     None,
     {},
     *(
         {k: v for k, v in (("channel", c), ("region", r), ("plan", p)) if v != ""}
-        for c in ("web", "app", "shop", "other", None, "")
+        for c in _VALUES
         for r in ("eu", "us", None, "")
         for p in ("", "pro")
     ),
-]
-#: (which earlier time, how far from it): mostly onwards from the last.
-_MOVES = [
-    (back, sign * (step + more))
-    for back, sign in ((0, 1), (0, 1), (0, 1), (0, -1), (1, 1), (2, 1), (1, -1), (4, 1))
-    for step in STEPS
-    for more in (0, 0, 1, -1)
+    # Quotes, a new line, look-alikes and the longest value that there may be.
+    *({"channel": v, "region": "eu"} for v in ('w"eb\\', "we\nb", "ｗｅｂ", "wеb", "é" * 64)),
+    {f"name{i}": None if i else "x" for i in range(16)},
 ]
 
-#: Ways to make an event invalid.
-_BREAKS: list[Callable[[Event], Any]] = [
-    lambda e: {**e, "occurred_at": e["occurred_at"][:-1]},
-    lambda e: {**e, "event_id": ""},
-    lambda e: {**e, "type": e["type"] + "s"},
-    lambda e: {**e, "labels": {"channel": ""}},
-    lambda e: {**e, "labels": {"channel": 5}},
-    lambda e: [e],
-    lambda e: {k: v for k, v in e.items() if k != "event_id"},
-    lambda e: {**e, "customer_id": "x" * 129},
-]
-_GARBAGE = [b"", b"{", b"\xff", b"null", b"{} {}"]
+
+class Composer:
+    """Makes a stream, event by event; ``records`` are what it has come to."""
+
+    def __init__(
+        self, picks: Picks, config: Config, topics: Sequence[str], ids: str, unique: bool
+    ) -> None:
+        self.picks = picks
+        self.config = config
+        self.ids = ids
+        self.names = [name for name in BODIES if name.split(".")[0] in topics]
+        self.records: list[bytes] = []
+        self.times = [picks.of([NOON, NOON, *STARTS])]
+        self._unique = unique
+        self._ids: list[str] = []
+        steps = steps_of(config)
+        #: (which earlier time, how far from it): mostly onwards from the last.
+        self._moves = [
+            (back, sign * (step + more))
+            for back, sign in ((0, 1), (0, 1), (0, 1), (0, -1), (1, 1), (2, 1), (1, -1), (4, 1))
+            for step in steps
+            for more in (0, 0, 1, -1)
+        ]
+        self._panes = [pane for _, pane in config["windows"].values()]
+
+    @property
+    def now(self) -> int:
+        """The time of the event that came last."""
+        return self.times[-1]
+
+    def has(self, topic: str) -> bool:
+        """Whether there are events of the topic."""
+        return any(name.startswith(topic) for name in self.names)
+
+    def wander(self) -> None:
+        """Any event at any time from an earlier one."""
+        back, step = self.picks.of(self._moves)
+        at = self.times[-1 - min(back, len(self.times) - 1)] + step
+        if not self.picks.below(8):
+            pane = self.picks.of(self._panes)
+            at = (at // pane + 1) * pane - self.picks.below(2)
+        self.tell(self.picks.of(self.names), at)
+
+    def tell(self, kind: str, at: int, entity: str = "", labels: Any = "any", **said: Any) -> None:
+        """An event of a kind, of any entity and labels unless they are given."""
+        picks = self.picks
+        event = self._event(kind, at, {**picks.of(BODIES[kind]), **said})
+        if kind != "subscription.base":
+            event[TOPICS[kind.split(".")[0]]] = entity or picks.of(self.ids)
+        if labels == "any":
+            labels = picks.of(_LABELS)
+        if labels is not None:
+            event["labels"] = labels
+        self._spoil(event)
+        self.times.append(at)
+
+    def repeat(self) -> None:
+        """The last record once more."""
+        self.records.append(self.records[-1])
+
+    def pass_time(self, at: int) -> None:
+        """An event that means nothing here, but the time has come to ``at``."""
+        kind = "visit.ended" if "visit.ended" in self.names else self.picks.of(self.names)
+        self.tell(kind, at, f"v{len(self.records)}")
+
+    def _event(self, kind: str, at: int, body: Event) -> Event:
+        event: Event = {
+            "event_id": f"e{len(self.records)}",
+            "type": kind,
+            "occurred_at": text(at),
+        }
+        for field, value in body.items():
+            if field.endswith("_ago"):
+                event[field.replace("_ago", "_at")] = text(at - value)
+            else:
+                event[field] = value
+        return event
+
+    def _spoil(self, event: Event) -> None:
+        """The event as a record; some are written otherwise, come again or break a rule."""
+        noise = self.picks.below(18)
+        whole: Any = event
+        if noise in (15, 16):
+            whole = self.picks.of(DRESSES)(event)
+        elif self._unique:
+            pass
+        elif noise == 17 and self._ids:
+            event["event_id"] = self.picks.of(self._ids)
+        elif noise == 14:
+            whole = self.picks.of(BREAKS)(event)
+        elif noise == 13:
+            self.records.append(self.picks.of(GARBAGE))
+        self._ids.append(event["event_id"])
+        self.records.append(json.dumps(whole).encode())
 
 
-def text(at: int) -> str:
-    """The RFC 3339 date-time of a time in ms."""
-    return (EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")
-
-
-@st.composite
-def streams(
-    draw: st.DrawFn,
-    topics: tuple[str, ...] = tuple(TOPICS),
+def stream(
+    picks: Picks,
+    config: Config = DEFAULTS,
+    topics: Sequence[str] = tuple(TOPICS),
     *,
     unique: bool = False,
+    least: int = 1,
     most: int = 25,
     ids: str = "ab",
 ) -> list[bytes]:
@@ -231,38 +161,37 @@ def streams(
 
     Entities have one of the ``ids``.
     """
-    names = st.sampled_from([name for name in _OWN if name.split(".")[0] in topics])
-    records: list[bytes] = []
-    events: list[Event] = []
-    times = [NOON]
-    for i in range(draw(st.integers(1, most))):
-        kind = draw(names)
-        back, step = draw(st.sampled_from(_MOVES))
-        times.append(times[-1 - min(back, len(times) - 1)] + step)
-        event = _event(f"e{i}", kind, times[-1], draw(st.sampled_from(_BODIES[kind])))
-        if kind != "subscription.base":
-            event[TOPICS[kind.split(".")[0]]] = draw(st.sampled_from(ids))
-        labels = draw(st.sampled_from(_LABELS))
-        if labels is not None:
-            event["labels"] = labels
-        broken: Any = event
-        noise = 0 if unique else draw(st.integers(0, 15))
-        if noise == 15 and events:
-            event["event_id"] = draw(st.sampled_from(events))["event_id"]
-        elif noise == 14:
-            broken = draw(st.sampled_from(_BREAKS))(event)
-        elif noise == 13:
-            records.append(draw(st.sampled_from(_GARBAGE)))
-        events.append(event)
-        records.append(json.dumps(broken).encode())
-    return records
+    from tests.reference.tales import TALES
 
-
-def _event(event_id: str, kind: str, at: int, body: Event) -> Event:
-    event: Event = {"event_id": event_id, "type": kind, "occurred_at": text(at)}
-    for field, value in body.items():
-        if field.endswith("_ago"):
-            event[field.replace("_ago", "_at")] = text(at - value)
+    composer = Composer(picks, config, topics, ids, unique)
+    tales = [tale for topic, tale in TALES if composer.has(topic) and not (unique and not topic)]
+    steps = least + picks.below(most - least + 1)
+    while len(composer.records) < steps:
+        if tales and picks.below(6) == 5:
+            picks.of(tales)(composer)
         else:
-            event[field] = value
-    return event
+            composer.wander()
+    return composer.records
+
+
+@st.composite
+def streams(
+    draw: st.DrawFn,
+    topics: tuple[str, ...] = tuple(TOPICS),
+    *,
+    config: Config = DEFAULTS,
+    unique: bool = False,
+    most: int = 25,
+    ids: str = "ab",
+) -> list[bytes]:
+    """Streams that hypothesis draws, see ``stream``."""
+    return stream(Drawn(draw), config, topics, unique=unique, most=most, ids=ids)
+
+
+@st.composite
+def read_under(
+    draw: st.DrawFn, topics: tuple[str, ...] = tuple(TOPICS), *, unique: bool = False
+) -> tuple[Config, list[bytes]]:
+    """A configuration, and a stream whose times are about what it says."""
+    config = draw(configs)
+    return config, draw(streams(topics, config=config, unique=unique))

@@ -1,0 +1,108 @@
+"""Makes a mistake in a copy of the package and asks the fast tests about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.mutants.mistakes import Mistake, changed
+
+ROOT: Final = Path(__file__).parents[2]
+#: What the tests of the core read.
+_PARTS: Final = ("stream", "tests", "schemas", "docs", "examples", "pyproject.toml")
+_REFERENCE = "tests/core/test_against_the_reference.py"
+#: The tests, the quickest first; the next are asked where these find nothing.
+STAGES: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        f"{_REFERENCE}::test_the_core_says_what_the_worked_cases_say",
+        "tests/fuzz/test_scenarios.py::test_the_core_says_of_a_scenario_what_the_reference_says",
+    ),
+    (
+        "tests/core/test_time.py",
+        "tests/core/test_timestamps.py",
+        "tests/core/test_bounds.py",
+        "tests/core/test_active.py",
+        "tests/core/test_labels.py",
+        "tests/core/test_quantiles.py",
+        "tests/core/test_found_by_the_reference.py",
+        "tests/core/test_values.py",
+        "tests/core/test_segments.py",
+        _REFERENCE,
+        "tests/core/test_merge.py",
+    ),
+    ("tests/core",),
+)
+
+
+class Caught(NamedTuple):
+    """Which test has caught a mistake, "" if none has, and how long it took (s)."""
+
+    mistake: Mistake
+    test: str
+    seconds: float
+
+
+def copied(folder: Path) -> Path:
+    """A copy of what the tests of the core need; compiled files are good for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True)
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
+    """Ask the tests of a copy about a mistake; too long (``seconds``) a time counts as caught."""
+    path = copy / "stream" / "core" / mistake.file
+    source = path.read_text()
+    path.write_text(changed(mistake, source))
+    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    began = time.monotonic()
+    try:
+        for stage in STAGES:
+            test = _failing(stage, copy, seconds)
+            if test:
+                return Caught(mistake, test, time.monotonic() - began)
+    finally:
+        path.write_text(source)
+    return Caught(mistake, "", time.monotonic() - began)
+
+
+def _failing(tests: Sequence[str], copy: Path, seconds: float) -> str:
+    """The first test that fails, "" if none does."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CXKPI_HASTY": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--no-header", "--tb=no"]
+    try:
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider", *tests],
+            cwd=copy,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return f"more than {seconds:.0f} s"
+    if done.returncode == 0:
+        return ""
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    # What else goes wrong is no catch.
+    if found is None:
+        raise RuntimeError(f"the tests did not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return found.group(1).removeprefix("tests/")
