@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -67,7 +68,7 @@ def ways_of(given: Scenario) -> Iterator[str]:
         yield "live, told as shares"
     yield "columns" if given.columns else "rows"
     thens = {step.then for step in given.steps}
-    yield from (name for name in ("restart", "crash") if name in thens)
+    yield from (name for name in ("look", "restart", "crash") if name in thens)
     clocks = [step.clock for step in given.steps]
     if any(a > b for a, b in pairwise(clocks)):
         yield "live, clock set back"
@@ -86,7 +87,15 @@ def main() -> int:
     if given.one is not None:
         return _tell(console, scenario(given.one), given.folder)
     began = time.monotonic()
-    looked = list(_looked(console, given.events, given.seed, given.jobs))
+    looked = list[Looked]()
+    # However it is stopped, what was looked at is told.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        for one in _looked(console, given.events, given.seed, given.jobs):
+            looked.append(one)
+    except KeyboardInterrupt:
+        console.print("stopped before the end")
     _table(looked, time.monotonic() - began)
     failed = sorted(seed for one in looked for seed in one.failed)
     if not failed:
@@ -109,6 +118,12 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
+def _begin() -> None:
+    """Leave it to the one who asks to be interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _looked(console: Console, events: int, seed: int, jobs: int) -> Iterator[Looked]:
     """Look at scenarios in all processes until there were enough events."""
     columns = (
@@ -120,7 +135,7 @@ def _looked(console: Console, events: int, seed: int, jobs: int) -> Iterator[Loo
     )
     seeds: Iterable[int] = count(seed, _ROW)
     with (
-        multiprocessing.get_context("fork").Pool(jobs) as pool,
+        multiprocessing.get_context("fork").Pool(jobs, _begin) as pool,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task("", total=events, seed=seed, failed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -139,12 +140,14 @@ def read(scenario: Scenario) -> Reading:
 
 def _findings(scenario: Scenario, reading: Reading) -> Iterator[str]:
     site = Site(scenario)
-    found = _ingest(scenario, site)
+    seen: list[str] = []
+    found = _ingest(scenario, site, seen)
     # Replay leaves out what is valid and after its end without a word.
     wanted = [outcome or "accepted" for outcome in reading.outcomes]
     for place, (core, reference) in enumerate(zip(found, wanted, strict=True)):
         if core != reference:
             yield f"record {place + 1}: core {core}, reference {reference}"
+    yield from seen
     if reading.t is None or not reading.accepted:
         return
     now = max(shard.progress.now for shard in site.shards)
@@ -155,8 +158,8 @@ def _findings(scenario: Scenario, reading: Reading) -> Iterator[str]:
         yield from (f"{after} ms later: {d}" for d in differences(reading, site.samples(at), at))
 
 
-def _ingest(scenario: Scenario, site: Site) -> list[Any]:
-    """Read the steps, as many at once as may be; the outcomes."""
+def _ingest(scenario: Scenario, site: Site, seen: list[str]) -> list[Any]:
+    """Read the steps, as many at once as may be; the outcomes. ``seen`` takes differences."""
     found: list[Any] = []
     durable = crashes = 0
     steps, places = scenario.steps, [_place(scenario, step) for step in scenario.steps]
@@ -168,6 +171,8 @@ def _ingest(scenario: Scenario, site: Site) -> list[Any]:
                 break
         found += _take(site, places[first], steps[first:end])
         then = steps[end - 1].then
+        if then == "look":
+            seen += _look(scenario, site, len(found))
         if then in ("settle", "restart"):
             site.settle()
         if then in ("flush", "restart"):
@@ -178,6 +183,14 @@ def _ingest(scenario: Scenario, site: Site) -> list[Any]:
             site.start_over()
             del found[durable:]
     return found
+
+
+def _look(scenario: Scenario, site: Site, n: int) -> Iterator[str]:
+    """What differs after n records."""
+    reading = read(replace(scenario, steps=scenario.steps[:n]))
+    if reading.t is not None and reading.accepted:
+        told = differences(reading, site.samples(reading.t), reading.t)
+        yield from (f"after {n} records: {one}" for one in told)
 
 
 def _place(scenario: Scenario, step: Step) -> tuple[int, int]:

@@ -14,10 +14,10 @@ from tests.reference.configurations import configuration, steps_of
 from tests.reference.events import TOPICS, BrokenError, parse
 from tests.reference.streams import NOON, stream
 
-#: What follows a record: nothing, a batch's end, tidying up, a flush, a flush and a new start, or a
-#: new start that has lost what came after the last flush.
-Then = Literal["on", "batch", "settle", "flush", "restart", "crash"]
-_THEN: list[Then] = [*["batch"] * 6, *["settle"] * 2, *["flush"] * 3, "restart", "crash"]
+#: What follows a record: nothing, a batch's end, a look at all values, tidying up, a flush, a flush
+#: and a new start, or a new start that has lost what came after the last flush.
+Then = Literal["on", "batch", "look", "settle", "flush", "restart", "crash"]
+_THEN: list[Then] = [*["batch"] * 6, "look", *["settle"] * 2, *["flush"] * 3, "restart", "crash"]
 
 
 @dataclass(frozen=True)

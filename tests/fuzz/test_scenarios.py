@@ -29,7 +29,7 @@ def test_scenarios_are_read_in_every_way() -> None:
     found = [scenario(seed) for seed in range(100)]
     assert {s.shards for s in found} == {0, 1, 2, 3}
     assert {step.then for s in found for step in s.steps} == {
-        "on", "batch", "settle", "flush", "restart", "crash",
+        "on", "batch", "look", "settle", "flush", "restart", "crash",
     }  # fmt: skip
     for holds in (
         lambda s: s.told,

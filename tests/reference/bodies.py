@@ -13,7 +13,7 @@ from tests.reference.events import EPOCH
 Event = dict[str, Any]
 
 #: Fewer draws make more streams: what an event may say is rolled out beforehand, plain first.
-_ROLLED = 40
+_ROLLED = 150
 
 
 def _optional(rolls: Random, **choices: Sequence[Any]) -> Event:
@@ -21,9 +21,14 @@ def _optional(rolls: Random, **choices: Sequence[Any]) -> Event:
     return {k: rolls.choice(v) for k, v in choices.items() if rolls.random() < 0.5}
 
 
-def _number(rolls: Random, low: float, high: float) -> float:
+#: How far up the scale it matters on which side a score is.
+_THRESHOLDS = {"nps": (0.7, 0.9), "csat": (0.75,), "css": (0.75,), "ces": (2 / 3,)}
+
+
+def _number(rolls: Random, low: float, high: float, survey: str = "emotion") -> float:
     """A number of a scale with at most two digits after the point, often an end or a threshold."""
-    part = rolls.choice([0, 1, 0.75, 2 / 3, 0.7, 0.9, rolls.random(), rolls.random()])
+    often = [0, 1, *_THRESHOLDS.get(survey, ())]
+    part = rolls.choice([*often, rolls.random(), rolls.random()])
     return round(low + (high - low) * part, 2)
 
 
@@ -40,17 +45,19 @@ _FLAGS = (None, True, False)
 
 
 def _answer(rolls: Random) -> Event:
-    survey = rolls.choice(sorted(_ENDS))
+    survey = rolls.choice([*_ENDS, "emotion"])
     low, high = _ENDS[survey]
     event: Event = {"survey": survey, **_optional(rolls, sentiment=_SENTIMENTS)}
     if rolls.random() < 0.5:
-        low, high = rolls.choice([(0, 100), (1, 5), (0.5, 3.5)])
+        low, high = rolls.choice([(0, 100), (1, 5), (0.5, 3.5), (1, 11)])
         event["scale"] = {"min": low, "max": high}
     if survey == "emotion":
-        names = rolls.sample(["happy", "Pleased", "IRRITATED", "disappointed", "bored"], 2)
+        names = rolls.sample(
+            ["happy", "IRRITATED", "Pleased", "disappointed", "bored"], rolls.randint(1, 4)
+        )
         event["emotions"] = {name: _number(rolls, low, high) for name in names}
     else:
-        event["score"] = _number(rolls, low, high)
+        event["score"] = _number(rolls, low, high, survey)
     return event
 
 
@@ -120,7 +127,8 @@ _OWN: dict[str, Callable[[Random], Event]] = {
     "customer.signal": _signal,
 }
 BODIES = {
-    name: sorted((roll(Random(i)) for i in range(_ROLLED)), key=len) for name, roll in _OWN.items()
+    name: sorted((roll(Random(f"{name} {i}")) for i in range(_ROLLED)), key=len)
+    for name, roll in _OWN.items()
 }
 
 

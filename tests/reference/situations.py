@@ -245,6 +245,8 @@ def _subscriptions(own: Sequence[Read], config: Config) -> Iterator[str]:
             active = kind == "started"
         elif kind in ("started", "cancelled"):
             yield f"{kind} once more"
+            if kind == "started" and read.at - said[i - 1][1].at > memory(config):
+                yield "started once more, active still after longer than any memory"
             if kind == "started" and read.event.fields["amount"] is not None:
                 yield "started once more, its amount adds up"
     for fact in facts:
@@ -341,7 +343,10 @@ def _numbers(reading: Reading, t: int) -> Iterator[str]:
 
     known = {name.casefold() for name in reading.config["positive"]}
     custom = "bored" in known
-    for row in rows(reading, t):
+    found = rows(reading, t)
+    if len({dict(row.labels)["currency"] for row in found if row.kpi == "upsell"}) > 1:
+        yield "kpi: upsell in two currencies"
+    for row in found:
         yield f"kpi: {row.kpi}"
         if row.value is None:
             yield f"no value: {row.kpi}"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.reference.bodies import BODIES, Event, text
 from tests.reference.choosing import Drawn, Picks
-from tests.reference.config import DEFAULTS, Config
+from tests.reference.config import DEFAULTS, SECOND, Config
 from tests.reference.configurations import configs, steps_of
 from tests.reference.events import TOPICS, milliseconds
 from tests.reference.spoiling import BREAKS, DRESSES, GARBAGE
@@ -67,14 +67,17 @@ class Composer:
         self._unique = unique
         self._ids: list[str] = []
         steps = steps_of(config)
-        #: (which earlier time, how far from it): mostly onwards from the last.
+        #: (which earlier time, how far from it): mostly onwards from the last, and half of them
+        #: so little that events stand in a window together.
+        self._panes = [pane for _, pane in config["windows"].values()]
         self._moves = [
             (back, sign * (step + more))
             for back, sign in ((0, 1), (0, 1), (0, 1), (0, -1), (1, 1), (2, 1), (1, -1), (4, 1))
             for step in steps
             for more in (0, 0, 1, -1)
         ]
-        self._panes = [pane for _, pane in config["windows"].values()]
+        near = [(0, step) for step in (0, 1, SECOND, -SECOND, min(self._panes))]
+        self._moves = near * (len(self._moves) // len(near)) + self._moves
 
     @property
     def now(self) -> int:

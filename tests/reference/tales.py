@@ -47,7 +47,7 @@ def closed_and_reopened(c: Composer) -> None:
 def cart(c: Composer) -> None:
     """A cart's events about its deadline and the end of its memory, in any order of arrival."""
     entity, timeout = f"c{len(c.records)}", c.config["cart_timeout"]
-    at, told = c.now, []
+    at, told = c.now, list[tuple[str, int]]()
     for kind in ("cart.opened", "cart.updated", "cart.purchased", "cart.purchased"):
         if c.picks.below(4):
             told.append((c.picks.of([kind, "cart.updated"]), at))
@@ -87,6 +87,16 @@ def based(c: Composer) -> None:
         told.append((kind, at))
     for kind, at in [("subscription.base", begin), *shuffled(c.picks, told)]:
         c.tell(kind, at, f"b{len(c.records)}", labels)
+
+
+def overdrawn(c: Composer) -> None:
+    """More cancellations than there were subscriptions, so that the share is none."""
+    _, pane = c.picks.of(list(c.config["windows"].values()))
+    labels, at = c.picks.of([{"channel": "web", "region": "eu"}, {}]), max(c.times)
+    c.tell("subscription.base", at, labels=labels, active=1 + c.picks.below(2))
+    for _ in range(3):
+        at += c.picks.of([pane, 1, 2 * pane])
+        c.tell("subscription.cancelled", at, f"o{len(c.records)}", labels)
 
 
 def repeated(c: Composer) -> None:
@@ -131,6 +141,7 @@ TALES: list[tuple[str, Tale]] = [
     ("cart", cart),
     ("subscription", subscribed),
     ("subscription", based),
+    ("subscription", overdrawn),
     ("customer", signalled),
     ("", repeated),
     ("visit", freed),
