@@ -64,7 +64,7 @@ def test_outcomes_and_rows_are_the_references(
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-@FUZZ
+@settings(FUZZ, max_examples=FUZZ.max_examples // 3)
 @given(st.data())
 def test_one_topic_alone_is_the_references(topic: str, data: st.DataObject) -> None:
     compare(*data.draw(read_under((topic, "visit"))), data.draw(later))

@@ -18,7 +18,7 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog
 from tests.core.running import new_shard, samples
 from tests.core.test_against_the_reference import FUZZ as STREAMS
-from tests.core.test_against_the_reference import by_key, close
+from tests.reference.comparing import are_close, by_key
 from tests.reference.streams import NOON, streams, text
 
 Log = dict[bytes, bytes]
@@ -93,7 +93,7 @@ def differences(
     return {
         key: (a.get(key), b.get(key))
         for key in a.keys() | b.keys()
-        if not all(map(close, a.get(key, nothing), b.get(key, nothing)))
+        if not all(map(are_close, a.get(key, nothing), b.get(key, nothing)))
     }
 
 

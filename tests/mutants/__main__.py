@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.mutants.catching import Caught, catch, copied
+from tests.mutants.catching import Caught, are_sound, catch, copied
 from tests.mutants.mistakes import MISTAKES, Mistake
 
 
@@ -34,9 +34,9 @@ def main() -> int:
     for one in track(caught, "making mistakes", len(chosen), console=console):
         mistake, test, seconds = one
         table.add_row(mistake.name, mistake.file, mistake.harm, test or "NOT", f"{seconds:.0f}")
+        console.print(f"{mistake.name}: {test or 'SURVIVES'}", markup=False, soft_wrap=True)
         if not test:
             survivors.append(mistake.name)
-            console.print(f"{mistake.name} survives", markup=False)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     sys.stdout.write(f"{len(chosen) - len(survivors)} of {len(chosen)} mistakes are caught\n")
     return 1 if survivors or not chosen else 0
@@ -48,6 +48,9 @@ def _caught(mistakes: Sequence[Mistake], jobs: int, seconds: float) -> Iterator[
         copies: Queue[Path] = Queue()
         for number in range(jobs):
             copies.put(copied(Path(folder) / f"{number}"))
+        failing = are_sound(Path(folder) / "0", seconds)
+        if failing:
+            raise SystemExit(f"without any mistake {failing} fails")
 
         def one(mistake: Mistake) -> Caught:
             copy = copies.get()
