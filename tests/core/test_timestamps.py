@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream.core import timestamps
 from stream.core.event import Refused
-from stream.core.timestamps import format_ms, parse
+from stream.core.timestamps import format_ms, parse, parse_all
 from tests.strategies import timestamps as date_times
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -125,3 +125,32 @@ def test_the_memo_of_minutes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         parse(f"2026-03-02T10:{minute:02}:00Z")
         assert len(timestamps._MINUTES) <= 10
     assert parse("2026-03-02T10:59:00Z") - parse("2026-03-02T10:00:00Z") == 59 * 60_000
+
+
+def read(text: str) -> int | None:
+    try:
+        return parse(text)
+    except Refused:
+        return None
+
+
+@pytest.mark.parametrize("year", [1, 1900, 1970, 2000, 2026, 2028, 2100, 9999])
+def test_many_are_read_as_each_on_every_day_that_there_is_and_is_not(year: int) -> None:
+    for month in range(14):
+        days = [f"{year:04}-{month:02}-{day:02}T23:59:58.007Z" for day in range(33)]
+        good = [text for text in days if read(text) is not None]
+        if good:
+            assert parse_all(good).tolist() == [parse(text) for text in good]
+        for text in set(days) - set(good):
+            with pytest.raises(Refused):
+                parse_all([*good, text])
+
+
+@pytest.mark.parametrize("clock", ["24:00:00", "12:60:00", "12:34:60", "23:59:60", "23:59:59"])
+def test_many_are_read_as_each_at_the_ends_of_a_day(clock: str) -> None:
+    text = f"2026-12-31T{clock}.999Z"
+    if read(text) is None:
+        with pytest.raises(Refused):
+            parse_all([text])
+    else:
+        assert parse_all([text]).tolist() == [parse(text)]

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import Queue
 
@@ -28,22 +28,24 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [m for m in MISTAKES if given.only in m.name or given.only in m.file]
     table = Table("mistake", "in", "what goes wrong", "caught by", "s")
-    survivors = []
+    survivors, rows = [], dict[str, tuple[str, ...]]()
     console = Console(stderr=True)
     caught = _caught(chosen, given.jobs, given.seconds)
     for one in track(caught, "making mistakes", len(chosen), console=console):
         mistake, test, seconds = one
-        table.add_row(mistake.name, mistake.file, mistake.harm, test or "NOT", f"{seconds:.0f}")
+        rows[mistake.name] = (mistake.file, mistake.harm, test or "NOT", f"{seconds:.0f}")
         console.print(f"{mistake.name}: {test or 'SURVIVES'}", markup=False, soft_wrap=True)
         if not test:
             survivors.append(mistake.name)
+    for mistake in chosen:
+        table.add_row(mistake.name, *rows[mistake.name])
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     sys.stdout.write(f"{len(chosen) - len(survivors)} of {len(chosen)} mistakes are caught\n")
     return 1 if survivors or not chosen else 0
 
 
 def _caught(mistakes: Sequence[Mistake], jobs: int, seconds: float) -> Iterator[Caught]:
-    """What came of each mistake, in order; each process has a copy of its own."""
+    """What came of each mistake, as it comes; each process has a copy of its own."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies: Queue[Path] = Queue()
         for number in range(jobs):
@@ -60,7 +62,8 @@ def _caught(mistakes: Sequence[Mistake], jobs: int, seconds: float) -> Iterator[
                 copies.put(copy)
 
         with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(one, mistakes)
+            asked = [pool.submit(one, mistake) for mistake in mistakes]
+            yield from (future.result() for future in as_completed(asked))
 
 
 if __name__ == "__main__":

@@ -8,22 +8,23 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.mutants.glance import SCENARIOS, SHORT
 from tests.mutants.mistakes import Mistake, changed
 
 ROOT: Final = Path(__file__).parents[2]
 #: What the tests of the core read.
 _PARTS: Final = ("stream", "tests", "schemas", "docs", "examples", "pyproject.toml")
 _REFERENCE = "tests/core/test_against_the_reference.py"
-_SHORT = "tests/fuzz/test_scenarios.py::test_the_core_says_of_short_streams_what_the_reference_says"
 #: The tests, the quickest first; the next are asked where these find nothing.
 STAGES: Final[tuple[tuple[str, ...], ...]] = (
     (
         f"{_REFERENCE}::test_the_core_says_what_the_worked_cases_say",
-        _SHORT,
+        SHORT,
         "tests/core/test_time.py",
         "tests/core/test_timestamps.py",
         "tests/core/test_bounds.py",
@@ -34,7 +35,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
         "tests/core/test_found_by_the_reference.py",
     ),
     (
-        "tests/fuzz/test_scenarios.py::test_the_core_says_of_a_scenario_what_the_reference_says",
+        SCENARIOS,
         "tests/core/test_segments.py",
         _REFERENCE,
         "tests/core/test_merge.py",
@@ -79,8 +80,8 @@ def copied(folder: Path) -> Path:
 
 
 def are_sound(copy: Path, seconds: float) -> str:
-    """Which of the quickest tests fails where no mistake was made, "" if none does."""
-    return _failing(STAGES[0], copy, seconds)
+    """Which of the first tests fails where no mistake was made, "" if none does."""
+    return _glance(copy, "visit", seconds) or _failing(STAGES[0][:1], copy, seconds)
 
 
 def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
@@ -88,11 +89,14 @@ def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
     path = copy / "stream" / "core" / mistake.file
     source = path.read_text()
     path.write_text(changed(mistake, source))
-    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()
     began = time.monotonic()
     try:
-        for stage in _stages(mistake):
-            test = _failing(stage, copy, seconds)
+        asked = [lambda: _glance(copy, _TOPIC_OF.get(mistake.file, ""), seconds)]
+        asked += [partial(_failing, stage, copy, seconds) for stage in STAGES]
+        for ask in asked:
+            test = ask()
             if test:
                 return Caught(mistake, test, time.monotonic() - began)
     finally:
@@ -100,34 +104,21 @@ def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
     return Caught(mistake, "", time.monotonic() - began)
 
 
-def _stages(mistake: Mistake) -> Iterator[tuple[str, ...]]:
-    """The tests, those first that are about what the file is about."""
-    topic = _TOPIC_OF.get(mistake.file)
-    if topic is not None:
-        yield (f"{_SHORT}[{topic}]",)
-    yield from STAGES
+def _glance(copy: Path, topic: str, seconds: float) -> str:
+    """The first of the short streams that shows a difference, "" if none does."""
+    done = _run(["tests.mutants.glance", topic], copy, seconds)
+    if done is None:
+        return f"more than {seconds:.0f} s"
+    if done.returncode:
+        raise RuntimeError(f"the streams were not read: {done.stderr[-2000:]}")
+    return done.stdout.removeprefix("tests/")
 
 
 def _failing(tests: Sequence[str], copy: Path, seconds: float) -> str:
     """The first test that fails, "" if none does."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(copy),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CXKPI_HASTY": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "--no-header", "--tb=no"]
-    try:
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", *tests],
-            cwd=copy,
-            env=environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
+    options = ("-x", "-q", "-n0", "--no-header", "--tb=no", "--noconftest")
+    done = _run(["pytest", *options, "-p", "no:cacheprovider", *tests], copy, seconds)
+    if done is None:
         return f"more than {seconds:.0f} s"
     if done.returncode == 0:
         return ""
@@ -136,3 +127,27 @@ def _failing(tests: Sequence[str], copy: Path, seconds: float) -> str:
     if found is None:
         raise RuntimeError(f"the tests did not run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return found.group(1).removeprefix("tests/")
+
+
+def _run(
+    module: Sequence[str], copy: Path, seconds: float
+) -> subprocess.CompletedProcess[str] | None:
+    """Run a module in a copy; None where it takes too long."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CXKPI_HASTY": "1",
+    }
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", *module],
+            cwd=copy,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return None

@@ -8,6 +8,8 @@ from typing import Any
 from tests.reference.bodies import Event
 
 Change = Callable[[Event], Any]
+#: The length of a time without its offset, as streams write it.
+_LOCAL = len("2026-03-02T10:00:00.000")
 
 
 def _with(**fields: Any) -> Change:
@@ -22,6 +24,11 @@ def _at(change: Callable[[str], str]) -> Change:
     return lambda e: {**e, "occurred_at": change(e["occurred_at"])}
 
 
+def _zone(zone: str) -> Change:
+    """The same local time with another offset, or with what is none."""
+    return _at(lambda t: t[:_LOCAL] + zone)
+
+
 def _nulls(event: Event) -> Event:
     """What is optional and absent may be null."""
     return {
@@ -33,10 +40,10 @@ def _nulls(event: Event) -> Event:
 #: The same event, written otherwise.
 DRESSES: Sequence[Change] = [
     _with(further=["whatever"]),
-    _at(lambda t: t.replace("+00:00", "Z")),
-    _at(lambda t: t.replace("+00:00", "9999z")),
+    _zone("Z"),
+    _zone("9999z"),
     _at(lambda t: t.replace("T", "t")),
-    _at(lambda t: t.replace("+00:00", "-00:00")),
+    _zone("-00:00"),
     _nulls,
     lambda e: {k: float(v) if type(v) is int else v for k, v in e.items()},
     lambda e: dict(reversed(e.items())),
@@ -46,11 +53,17 @@ DRESSES: Sequence[Change] = [
 #: Ways to make an event invalid.
 BREAKS: Sequence[Change] = [
     _at(lambda t: t[:-1]),
-    _at(lambda t: t.replace("+00:00", "")),
+    _zone(""),
     _at(lambda t: t.replace("T", " ")),
-    _at(lambda t: t.replace("+00:00", "+0000")),
+    _zone("+0000"),
+    _zone("+24:00"),
     _at(lambda t: t[:16] + "Z"),
-    _at(lambda t: t[:10].replace(t[5:10], "02-30") + t[10:]),
+    _at(lambda t: f"{t[:5]}02-30{t[10:]}"),
+    _at(lambda t: f"{t[:5]}04-31{t[10:]}"),
+    _at(lambda t: f"2027-02-29{t[10:]}"),
+    _at(lambda t: f"{t[:5]}13-01{t[10:]}"),
+    _at(lambda t: f"{t[:11]}24:00:00{t[19:]}"),
+    _at(lambda t: f"{t[:11]}12:34:60{t[19:]}"),
     _with(event_id=""),
     _with(event_id=None),
     _with(event_id="x" * 129),

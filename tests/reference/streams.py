@@ -65,6 +65,8 @@ class Composer:
         self.records: list[bytes] = []
         self.times = [picks.of([NOON, NOON, *STARTS])]
         self._unique = unique
+        # The usual form of a time is read another way than all others, where all have it.
+        self._zone = picks.of(["Z", "+00:00"])
         self._ids: list[str] = []
         steps = steps_of(config)
         #: (which earlier time, how far from it): mostly onwards from the last, and half of them
@@ -123,14 +125,17 @@ class Composer:
         event: Event = {
             "event_id": f"e{len(self.records)}",
             "type": kind,
-            "occurred_at": text(at),
+            "occurred_at": self._text(at),
         }
         for field, value in body.items():
             if field.endswith("_ago"):
-                event[field.replace("_ago", "_at")] = text(at - value)
+                event[field.replace("_ago", "_at")] = self._text(at - value)
             else:
                 event[field] = value
         return event
+
+    def _text(self, at: int) -> str:
+        return text(at).replace("+00:00", self._zone)
 
     def _spoil(self, event: Event) -> None:
         """The event as a record; some are written otherwise, come again or break a rule."""
