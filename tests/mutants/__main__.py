@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,11 @@ from tests.mutants.mistakes import MISTAKES, Mistake
 def main() -> int:
     """Make the mistakes that were asked for; 1 where a mutant survives."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("--only", default="", help="mistakes with this in their name or file")
+    parser.add_argument("--only", default="", help="those whose name or file holds this expression")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once [cores]")
     parser.add_argument("--seconds", type=float, default=600.0, help="a stage's limit [600]")
     given = parser.parse_args()
-    chosen = [m for m in MISTAKES if given.only in m.name or given.only in m.file]
+    chosen = [m for m in MISTAKES if re.search(given.only, f"{m.file} {m.name}")]
     table = Table("mistake", "in", "what goes wrong", "caught by", "s")
     survivors, rows = [], dict[str, tuple[str, ...]]()
     console = Console(stderr=True)

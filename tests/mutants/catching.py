@@ -24,7 +24,6 @@ _REFERENCE = "tests/core/test_against_the_reference.py"
 STAGES: Final[tuple[tuple[str, ...], ...]] = (
     (
         f"{_REFERENCE}::test_the_core_says_what_the_worked_cases_say",
-        SHORT,
         "tests/core/test_time.py",
         "tests/core/test_timestamps.py",
         "tests/core/test_bounds.py",
@@ -35,6 +34,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
         "tests/core/test_found_by_the_reference.py",
     ),
     (
+        SHORT,
         SCENARIOS,
         "tests/core/test_segments.py",
         _REFERENCE,

@@ -171,6 +171,7 @@ WANTED: Final[dict[str, tuple[str, ...]]] = {
         "visit.ended",
     ),
     "written": (
+        "an offset",
         "a scale of its own for ces",
         "a scale of its own for csat",
         "a scale of its own for css",

@@ -49,6 +49,9 @@ def _written(records: Sequence[bytes]) -> Iterator[str]:
 
 _WAYS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "offset as Z or z": lambda raw: raw["occurred_at"][-1] in "Zz",
+    "an offset": lambda raw: (
+        raw["occurred_at"][-6:-5] in "+-" and "00:00" not in raw["occurred_at"][-5:]
+    ),
     "t in lower case": lambda raw: "t" in raw["occurred_at"],
     "further digits of a second": lambda raw: bool(re.search("[.][0-9]{4}", raw["occurred_at"])),
     "null in an optional field": lambda raw: None in raw.values(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.reference.bodies import Event
+from tests.reference.bodies import Event, text
+from tests.reference.config import MINUTE
+from tests.reference.events import milliseconds
 
 Change = Callable[[Event], Any]
 #: The length of a time without its offset, as streams write it.
@@ -29,6 +31,13 @@ def _zone(zone: str) -> Change:
     return _at(lambda t: t[:_LOCAL] + zone)
 
 
+def _elsewhere(minutes: int) -> Change:
+    """The same moment at a place whose clocks are ahead by so many minutes."""
+    hours, rest = divmod(abs(minutes), 60)
+    zone = f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
+    return _at(lambda t: text(milliseconds(t) + minutes * MINUTE)[:_LOCAL] + zone)
+
+
 def _nulls(event: Event) -> Event:
     """What is optional and absent may be null."""
     return {
@@ -42,6 +51,8 @@ DRESSES: Sequence[Change] = [
     _with(further=["whatever"]),
     _zone("Z"),
     _zone("9999z"),
+    _elsewhere(330),
+    _elsewhere(-180),
     _at(lambda t: t.replace("T", "t")),
     _zone("-00:00"),
     _nulls,
