@@ -106,13 +106,14 @@ def scenario(seed: int) -> Scenario:
 
 
 def of_topic(topic: str, seed: int) -> Scenario:
-    """A short stream of a topic, and visits to pass the time, read in one go."""
+    """A short stream of a topic, and visits to pass the time, read in a few batches."""
     picks = Rolled(seed)
     config = configuration(picks)
     records = stream(picks, config, (topic, "visit"), most=20)
-    steps = tuple(Step(record, 0, "on") for record in records)
-    after = picks.of([0, 0, *steps_of(config)])
-    return Scenario(seed, config, steps, (after,), columns=bool(picks.below(3)))
+    thens: list[Then] = ["on", "on", "batch", "flush"]
+    steps = tuple(Step(record, 0, picks.of(thens)) for record in records)
+    after = tuple(sorted(picks.of([0, *steps_of(config)]) for _ in range(2)))
+    return Scenario(seed, config, steps, after, columns=bool(picks.below(3)))
 
 
 def _thens(picks: Picks, n: int) -> list[Then]:

@@ -58,6 +58,9 @@ def _answer(rolls: Random) -> Event:
         event["emotions"] = {name: _number(rolls, low, high) for name in names}
     else:
         event["score"] = _number(rolls, low, high, survey)
+        if survey == "nps" and rolls.random() < 0.4:
+            # What counts is the share of the greatest score, wherever the scale begins.
+            event["score"] = round(high * rolls.choice([0.7, 0.9]), 2)
     return event
 
 
