@@ -93,9 +93,9 @@ def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
         compiled.unlink()
     began = time.monotonic()
     try:
-        asked = [lambda: _glance(copy, _TOPIC_OF.get(mistake.file, ""), seconds)]
-        asked += [partial(_failing, stage, copy, seconds) for stage in STAGES]
-        for ask in asked:
+        asked = [partial(_glance, copy, _TOPIC_OF.get(mistake.file, ""), seconds)]
+        stages = [partial(_failing, stage, copy, seconds) for stage in STAGES]
+        for ask in (*asked, *stages):
             test = ask()
             if test:
                 return Caught(mistake, test, time.monotonic() - began)
