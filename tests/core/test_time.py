@@ -157,3 +157,18 @@ def test_the_start_of_a_window_is_that_of_its_oldest_pane() -> None:
             start = window.start(at)
             assert start % pane == 0
             assert at - size < start <= at - size + pane
+
+
+@pytest.mark.parametrize(("after", "kept"), [(7 * DAY, "other"), (7 * DAY + 1, "two")])
+def test_a_value_keeps_its_place_for_all_of_its_time(after: int, kept: str) -> None:
+    core = settings_of({**DEFAULTS, "max_values_per_dimension": 1})
+    shard = new_shard(core)
+    records = []
+    for number, (value, at) in enumerate([("one", NOON), ("two", NOON + after)]):
+        event = json.loads(visit(at, number))
+        records.append(json.dumps({**event, "labels": {"channel": value}}).encode())
+    assert not shard.ingest(None, records)
+    found = samples(core, [shard], NOON + after)
+    assert {s.labels for s in found if s.kpi == "conversion" and len(s.labels) == 1} == {
+        (("channel", kept),)
+    }

@@ -110,7 +110,7 @@ def of_topic(topic: str, seed: int) -> Scenario:
     picks = Rolled(seed)
     config = configuration(picks)
     records = stream(picks, config, (topic, "visit"), most=20)
-    thens: list[Then] = ["on", "on", "batch", "flush"]
+    thens: list[Then] = ["on", "on", "on", "batch", "batch", "flush", "restart"]
     steps = tuple(Step(record, 0, picks.of(thens)) for record in records)
     after = tuple(sorted(picks.of([0, *steps_of(config)]) for _ in range(2)))
     return Scenario(seed, config, steps, after, columns=bool(picks.below(3)))

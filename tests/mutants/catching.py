@@ -24,6 +24,7 @@ _REFERENCE = "tests/core/test_against_the_reference.py"
 STAGES: Final[tuple[tuple[str, ...], ...]] = (
     (
         f"{_REFERENCE}::test_the_core_says_what_the_worked_cases_say",
+        "tests/core/test_scales.py",
         "tests/core/test_time.py",
         "tests/core/test_timestamps.py",
         "tests/core/test_bounds.py",

@@ -515,11 +515,11 @@ _BOUNDS: Final = (
         "bounds are not about the middle of the interval",
     ),
     Mistake(
-        "bounds-of-what-is-no-share",
+        "no-bounds-of-one",
         "bounds.py",
-        "valid = (n > 0) & (numerator >= 0) & (numerator <= n)",
         "valid = (n > 0) & (numerator >= 0)",
-        "a churn above 1 has bounds",
+        "valid = (n > 1) & (numerator >= 0)",
+        "a single contribution looks as sure as none",
     ),
     Mistake(
         "four-answers-more",

@@ -131,7 +131,8 @@ def signalled(c: Composer) -> None:
     """Signals of one customer at about one time, under labels that change."""
     entity, at = f"k{len(c.records)}", c.now
     for _ in range(2 + c.picks.below(3)):
-        c.tell("customer.signal", at + c.picks.of([0, 1, -1, -DAY]), entity)
+        signal = c.picks.of(["usage", "usage", "logins"])
+        c.tell("customer.signal", at + c.picks.of([0, 1, -1, -DAY]), entity, signal=signal)
 
 
 #: Tales by the topic that they need; those without tell of any.
