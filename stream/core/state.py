@@ -27,7 +27,9 @@ from stream.core.topic import Store
 from stream.core.values import Values
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 4
+FORMAT: Final = 5
+#: Formats that are read; 4 had no counts of one window alone.
+READABLE: Final = (4, FORMAT)
 _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
@@ -81,6 +83,8 @@ class Header(NamedTuple):
     since: int
     #: Windows that were new to the state hold what happened from so on, in ms, by label.
     starts: dict[str, int]
+    #: How it is written.
+    format: int = FORMAT
 
     @classmethod
     def read(cls, records: Mapping[bytes, bytes]) -> Header:
@@ -95,10 +99,11 @@ class Header(NamedTuple):
                 f"the state log has no header, so it was damaged or cut off; {REMEDY}"
             )
         number, *rest = _unpack(value)
-        if number != FORMAT:
+        if number not in READABLE:
             writer = f" of version {rest[0]}" if number > FORMAT else ""
             raise StateRefused(
-                f"the state has format {number}{writer}, this version reads {FORMAT}; {REMEDY}"
+                f"the state has format {number}{writer}, this version reads"
+                f" {' and '.join(map(str, READABLE))}; {REMEDY}"
             )
         version, since, starts, plain = rest
         try:
@@ -111,7 +116,7 @@ class Header(NamedTuple):
                 f"the state is of version {version}, which counts {misplaced} otherwise than this"
                 f" one; go back to that version, or {REMEDY}"
             )
-        return cls(version, shape, since, starts)
+        return cls(version, shape, since, starts, number)
 
     def record(self) -> LogRecord:
         """The header as it is written."""

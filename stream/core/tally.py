@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from stream.core.settings import MINUTE, Window
 
 #: Panes are kept this much longer than the window needs, for evaluations that lag behind.
 GRACE_MS = MINUTE
+
+#: Facts of one window alone have its place, from 1, above so many bits of the unit of time.
+_UNIT_BITS: Final = 48
+_UNIT_HALF: Final = 1 << (_UNIT_BITS - 1)
 
 #: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
 Facts = tuple[Ints, Ints, Ints]
@@ -28,6 +32,7 @@ class Tally:
     def __init__(self, windows: Sequence[Window]) -> None:
         #: The longest time of which all panes are multiples, in ms.
         self.unit_ms = reduce(math.gcd, (w.pane_ms for w in windows))
+        self._places = {w.label: place for place, w in enumerate(windows, start=1)}
         self._added = _Gathered()
         self._taken = _Gathered()
         self._columns: list[Facts] = []
@@ -59,6 +64,15 @@ class Tally:
         taken.times.append(at)
         taken.rows.append(row)
         taken.contributions.append(contribution)
+
+    def add_in_pane(
+        self, window: Window, pane: int, row: int, contribution: Contribution, n: int
+    ) -> None:
+        """Count n times a fact of one window alone, in a pane of it."""
+        unit = pane * window.pane_ms // self.unit_ms + (self._places[window.label] << _UNIT_BITS)
+        for position, value in zip(contribution[0::2], contribution[1::2], strict=True):
+            low = (row << COUNTER_BITS) | position
+            self._columns.append((np.array([unit]), np.array([low]), np.array([n * value])))
 
     def drain(self) -> Facts:
         """The sums since the last call, in order of time."""
@@ -98,14 +112,6 @@ class _Gathered:
         return np.repeat(units, counters), low, parts[1::2]
 
 
-def _distinct(in_order: Ints) -> list[int]:
-    """Each number once, of numbers that are in order."""
-    if not in_order.size:
-        return []
-    is_new = np.concatenate(([True], in_order[1:] != in_order[:-1]))
-    return [int(x) for x in in_order[is_new].tolist()]
-
-
 class WindowStore:
     """The panes of all windows: a store of the state whose blocks are panes."""
 
@@ -136,19 +142,22 @@ class WindowStore:
             self._add(facts, at, None)
 
     def _add(self, facts: Facts, at: int, is_newer: Callable[[str], bool] | None) -> None:
-        units, low, values = facts
+        tagged, low, values = facts
+        places = (tagged + _UNIT_HALF) >> _UNIT_BITS
+        units = tagged - (places << _UNIT_BITS)
+        of_all = places == 0
         self.version += 1
-        for window in self.windows:
+        for place, window in enumerate(self.windows, start=1):
             panes = units * self._tally.unit_ms // window.pane_ms
-            kept = panes >= window.first_pane(at - GRACE_MS)
+            kept = (panes >= window.first_pane(at - GRACE_MS)) & (of_all | (places == place))
             if window.label in self.starts:
                 kept &= units * self._tally.unit_ms >= self.starts[window.label]
             if is_newer is not None:
-                for pane in _distinct(panes[kept]):
+                for pane in np.unique(panes[kept]).tolist():
                     if not is_newer(f"{window.label}/{pane}"):
                         kept &= panes != pane
             self.cells[window.label].add(panes[kept], low[kept], values[kept])
-            changed = [f"{window.label}/{p}" for p in _distinct(panes[kept])]
+            changed = [f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist()]
             self._touched.update(changed)
             self.renewed.update(changed)
 

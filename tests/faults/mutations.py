@@ -126,7 +126,7 @@ MUTATIONS: Final = (
         "other-format-accepted",
         "a log of another format is folded as if it were this one's",
         "stream.core.state:Header.read",
-        "if number != FORMAT:",
+        "if number not in READABLE:",
         "if not number:",
         "damage",
     ),

@@ -75,8 +75,8 @@ _TIME: Final = (
     Mistake(
         "too-old-for-one-is-too-old-for-all",
         "tally.py",
-        "kept = panes >= window.first_pane(at - GRACE_MS)",
-        "kept = panes >= window.first_pane(at) + 1",
+        "kept = (panes >= window.first_pane(at - GRACE_MS)) &",
+        "kept = (panes >= window.first_pane(at) + 1) &",
         "events that arrive late add nothing to the oldest pane",
     ),
     Mistake(
@@ -409,6 +409,13 @@ _SUBSCRIPTIONS: Final = (
         'return c["active"] - (c["cancelled"] - c["cancelled_since"])',
         'return c["active"] - c["cancelled"]',
         "who came in the window and left counts as lost of those before",
+    ),
+    Mistake(
+        "cancellation-ahead-of-the-clock",
+        "topics/subscription.py",
+        "        if occurred <= at:\n            return\n        for window",
+        "        if True:\n            return\n        for window",
+        "who is cancelled in a moment counts as new and cancelled now",
     ),
     Mistake(
         "cancelled-twice",

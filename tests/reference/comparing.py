@@ -59,9 +59,7 @@ def are_close(a: float | None, b: float | None) -> bool:
 def differences(reading: Reading, found: Sequence[Value], at: int) -> list[str]:
     """Each series of which the reference says something else at a time."""
     wanted = rows(reading, at)
-    left_out = _left_out(reading, at)
-    found = [s for s in found if s.kpi not in left_out]
-    expected = by_key([row for row in wanted if row.kpi not in left_out])
+    expected = by_key(wanted)
     got = by_key([s for s in found if s.kpi != "art_quantile"])
     told = [
         f"{' '.join(map(str, key))}: core {got.get(key)}, reference {expected.get(key)}"
@@ -71,18 +69,6 @@ def differences(reading: Reading, found: Sequence[Value], at: int) -> list[str]:
     with_tickets = {(r.window, r.labels) for r in wanted if r.kpi == "art"}
     quantiles = [s for s in found if s.kpi == "art_quantile"]
     return [*told, *_quantiles(reading, with_tickets, quantiles, at)]
-
-
-def _left_out(reading: Reading, at: int) -> set[str]:
-    """What the product is known not to say to the last digit.
-
-    A cancellation ahead of the clock, whose pane has not begun, of a subscription that started in a
-    pane that has: until the clock is there, retention takes it for one who came and left.
-    """
-    is_ahead = any(
-        read.event.type == "subscription.cancelled" and read.at > at for read in reading.accepted
-    )
-    return {"retention"} if is_ahead else set()
 
 
 def _quantiles(

@@ -259,9 +259,31 @@ class Subscriptions(Keeper):
         counts = [("cancelled", 1)]
         if started != UNKNOWN:
             counts += [("lifetimes", 1), ("lifetime", occurred - started)]
-            self.tally.add(started, row, self.layout.contribution([("cancelled_since", 1)]))
+            self._count_since(started, occurred, at, row)
         self.tally.add(occurred, row, self.layout.contribution(counts))
         self._subscriptions.put(key, max(at, occurred), False, started, occurred)
+
+    def _count_since(self, started: int, occurred: int, at: int, row: int) -> None:
+        """Count a cancelled one at its start, for windows in which it both started and ended.
+
+        Where it ended ahead of the clock, a window may hold the pane of the start before that of
+        the end begins. A pane counts in a window from when it begins until as many panes later as
+        the window has: what is taken back so many panes before the end lasts up to the end.
+        """
+        since = self.layout.contribution([("cancelled_since", 1)])
+        self.tally.add(started, row, since)
+        if occurred <= at:
+            return
+        for window in self.settings.windows:
+            now, start, end = (time // window.pane_ms for time in (at, started, occurred))
+            if end - start >= window.panes:
+                self.tally.add_in_pane(window, start, row, since, -1)
+                continue
+            while end > now:
+                end, start = end - window.panes, start - window.panes
+                self.tally.add_in_pane(window, end, row, since, -1)
+                # Before the start there was nothing to take back from.
+                self.tally.add_in_pane(window, start, row, since, 1)
 
     # Many events --------------------------------------------------------------------------------
 
@@ -320,6 +342,7 @@ class Subscriptions(Keeper):
         said = [UNKNOWN if e.started_at is None else parse(e.started_at) for e in events.events]
         started = np.where(new, said, self._subscriptions.field("started")[slots])
         usual &= new | (started <= events.occurred)
+        usual &= events.occurred <= events.at
         chosen = np.flatnonzero(usual)
         new, slots, started = new[chosen], slots[chosen], started[chosen]
         occurred, at, rows = events.occurred[chosen], events.at[chosen], events.rows[chosen]
