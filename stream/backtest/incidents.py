@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from stream.config.errors import Problem, key_path, shown, suggestion
+import orjson
+
+from stream.config.errors import ConfigError, Problem, key_path, shown, suggestion
+from stream.config.toml import read_toml
 from stream.core.catalogue import KPIS
 from stream.core.event import Refused
 from stream.core.series import Labels
@@ -75,24 +76,14 @@ def read_incidents(path: Path) -> tuple[Incident, ...]:
 
 def _entries(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
     """Each incident as it is written, with the file and the keys that lead to it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise IncidentsRefused([Problem(str(path), "", "is not UTF-8")]) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise IncidentsRefused([Problem(str(path), "", reason)]) from None
-    if path.suffix == ".toml":
-        yield from _of_toml(path, text)
-    else:
-        yield from _of_lines(path, text)
+    return _of_toml(path) if path.suffix == ".toml" else _of_lines(path)
 
 
-def _of_toml(path: Path, text: str) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+def _of_toml(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise IncidentsRefused([Problem(str(path), "", f"is not TOML: {error}")]) from None
+        _, raw = read_toml(str(path))
+    except ConfigError as error:
+        raise IncidentsRefused(error.problems) from None
     for key in raw:
         if key != "incident":
             words = f"unknown key; {suggestion(key, ['incident'])}"
@@ -106,15 +97,23 @@ def _of_toml(path: Path, text: str) -> Iterator[tuple[str, tuple[str | int, ...]
         yield str(path), ("incident", number), table
 
 
-def _of_lines(path: Path, text: str) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+def _of_lines(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise IncidentsRefused([Problem(str(path), "", "not UTF-8")]) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise IncidentsRefused([Problem(str(path), "", reason)]) from None
+    # A text in JSON may hold other ends of lines.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
-            yield where, (), json.loads(line)
-        except json.JSONDecodeError as error:
-            words = f"is not JSON: {error.msg} (TOML is read from a file whose name ends in .toml)"
+            yield where, (), orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            words = f"not JSON: {error.msg} (TOML is read from a file whose name ends in .toml)"
             raise IncidentsRefused([Problem(where, "", words)]) from None
 
 

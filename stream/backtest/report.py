@@ -137,7 +137,7 @@ class Rehearsing:
         rule, tracks = prepared.rule, rehearsal.tracks
         # A change of another KPI than the rule's tells of the rule itself, not of a series.
         own = (c for c in self._changes if c.rule == rule.name and c.kpi == rule.kpi)
-        alerts, held_back = alerts_of(own)
+        alerts, held_back = alerts_of(own, self._span[0])
         alerts = rehearsal.counted(alerts)
         rows = sweep(rehearsal, tell)
         by_labels = {track.labels: track for track in tracks}
@@ -163,8 +163,11 @@ class Rehearsing:
         )
 
 
-def alerts_of(changes: Iterable[Change]) -> tuple[list[Alert], int]:
-    """The alerts that changes in order of time tell of, and how many ended as pending."""
+def alerts_of(changes: Iterable[Change], since: int = 0) -> tuple[list[Alert], int]:
+    """The alerts that changes in order of time tell of, and how many ended as pending.
+
+    Of the latter only those count that ended at ``since`` (ms) or later.
+    """
     firing: dict[tuple[str, Labels], Change] = {}
     alerts: list[Alert] = []
     held_back = 0
@@ -175,7 +178,7 @@ def alerts_of(changes: Iterable[Change]) -> tuple[list[Alert], int]:
         elif change.to == "resolved" and key in firing:
             alerts.append(_alert(firing.pop(key), parse(change.changed_at)))
         elif change.to == "inactive":
-            held_back += 1
+            held_back += parse(change.changed_at) >= since
     alerts += [_alert(change, None) for change in firing.values()]
     return sorted(alerts, key=lambda a: (a.fired_at, a.labels)), held_back
 

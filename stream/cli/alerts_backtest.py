@@ -103,14 +103,21 @@ def backtest(
     """
     # Nothing is sent anywhere, so no secret is needed.
     settings = _chosen(configuration(config_path, needs=()).core(), names)
+    if page is not None and not page.parent.is_dir():
+        # Said before minutes of reading, not after.
+        raise BacktestFailed(f"{page}: no such file or directory")
     collector.tune()
     try:
         incidents = None if incidents_path is None else read_incidents(incidents_path)
         report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
     except (InputError, IncidentsRefused, TooMuch) as error:
         raise BacktestFailed(str(error)) from error
+    _print(report, as_json_=as_json_)
     if page is not None:
         _write(page, report)
+
+
+def _print(report: Report, *, as_json_: bool) -> None:
     if as_json_:
         click.echo(orjson.dumps(as_json(report)).decode())
         return

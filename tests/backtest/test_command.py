@@ -138,6 +138,21 @@ def test_only_what_fires_from_a_moment_on_counts() -> None:
     assert found["from"] == "2026-05-04T09:00:00Z"
 
 
+def test_only_what_is_held_back_from_a_moment_on_counts() -> None:
+    whole, part = (
+        {r["rule"]: r["held_back"] for r in json.loads(recorded(*since, "--json").stdout)["rules"]}
+        for since in ([], ["--from", "2026-05-04T09:09:57Z"])
+    )
+    assert sum(whole.values()) > 0
+    assert sum(part.values()) == 0
+
+
+def test_where_no_page_can_be_written_nothing_is_read() -> None:
+    done = backtest("/missing.jsonl", "--config", CONFIG, "--html", "/missing/page.html")
+    assert done.exit_code == 2
+    assert done.stderr == "/missing/page.html: no such file or directory\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

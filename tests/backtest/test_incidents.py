@@ -35,7 +35,13 @@ def written(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "text"), [("i.toml", TOML), ("i.jsonl", LINES), ("i", LINES)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *[("i.toml", TOML), ("i.toml", "\ufeff" + TOML), ("i.toml", TOML.replace("\n", "\r\n"))],
+        *[("i.jsonl", LINES), ("i.jsonl", "\ufeff" + LINES), ("i", LINES)],
+    ],
+)
 def test_both_forms_say_the_same_in_order_of_time(tmp_path: Path, name: str, text: str) -> None:
     first, second = read_incidents(written(tmp_path, name, text))
     assert first == Incident("incident 2", TEN - 7_200_000, TEN - 3_599_500)
@@ -90,9 +96,14 @@ def test_what_is_wrong_is_said_with_file_key_and_what_is_allowed(
         ("i.toml", "[incident]\nstart = 1\n", ": incident: must be an array of tables"),
         ("i.toml", "incident = [3]\n", ": incident[0]: must be a table or object with start"),
         ("i.toml", "[[outage]]\n", ": outage: unknown key; allowed: incident"),
-        ("i.toml", "[[incident\n", ": is not TOML: "),
+        ("i.toml", "[[incident\n", ":1: not TOML: "),
+        ("i.toml", "a = " + "[" * 20_000, ": nested too deeply"),
+        ("i.toml", "a = " + "9" * 5_000, ": a number is too long"),
         ("i.jsonl", "\n[1]\n", ":2: must be a table or object with start and end, not [1]"),
-        ("i.jsonl", "[[incident]]\n", ":1: is not JSON: "),
+        ("i.jsonl", "[[incident]]\n", ":1: not JSON: "),
+        ("i.jsonl", "[" * 200_000, ":1: not JSON: "),
+        ("i.jsonl", '{"start": ' + "9" * 5_000 + "}", ":1: not JSON: number is"),
+        ("i.jsonl", '{"name": "\\ud800"}', ":1: not JSON: "),
         ("missing.toml", None, ": no such file or directory"),
     ],
 )
@@ -105,11 +116,18 @@ def test_a_file_of_another_form_is_refused(
     assert str(refused.value).startswith(f"{path}{message}")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "i.toml"
+@pytest.mark.parametrize("name", ["i.toml", "i.jsonl"])
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(IncidentsRefused, match="is not UTF-8"):
+    with pytest.raises(IncidentsRefused, match="not UTF-8"):
         read_incidents(path)
+
+
+def test_a_name_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    line = '{"name": "a\u2028b", "start": "2026-03-02T10:00:00Z", "end": "2026-03-02T10:30:00Z"}\n'
+    (incident,) = read_incidents(written(tmp_path, "i.jsonl", line))
+    assert incident.name == "a\u2028b"
 
 
 def test_every_problem_has_its_line(tmp_path: Path) -> None:
