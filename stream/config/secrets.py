@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
@@ -17,6 +18,8 @@ from stream.config.toml import is_file
 
 #: A secret file that is longer is some other file.
 LONGEST_SECRET: Final = 65_536
+#: What may stand after ``Bearer`` in a header.
+_TOKEN: Final = re.compile(r"[!-~]+")
 _KINDS: tuple[Literal["url"], Literal["secret"]] = ("url", "secret")
 
 
@@ -64,10 +67,14 @@ def _key_of(kind: str, sink: SinkConfig) -> str | None:
 
 
 def _of_both(sink: SinkConfig, index: int, address: str) -> Iterator[Finding]:
-    """Alertmanager has one way to let us in."""
-    if sink.type == "alertmanager" and sink.secret is not None and has_login(address):
-        key = _key_of("secret", sink) or "secret"
+    """Alertmanager has one way to let us in, and its token goes into a header."""
+    if sink.type != "alertmanager" or sink.secret is None:
+        return
+    key = _key_of("secret", sink) or "secret"
+    if has_login(address):
         yield ("sink", index, key), "does not go with the login in the address"
+    if not _TOKEN.fullmatch(sink.secret.get_secret_value()):
+        yield ("sink", index, key), "must hold one token: visible ASCII characters, no spaces"
 
 
 def beside(kafka: KafkaConfig, folder: FilePath) -> KafkaConfig:

@@ -21,6 +21,8 @@ ADDRESSES = {
     "HALF": f"slack://{SECRET}",
     "LOCAL": f"syslog://{SECRET}",
     "LOGIN": f"http://me:{SECRET}@h/",
+    "TWO_LINES": f"{SECRET}\n{SECRET}",
+    "ACCENT": f"{SECRET}é",
 }
 LOGIN = '[kafka]\nsecurity_protocol = "SASL_PLAINTEXT"\nsasl_username = "me"\n'
 
@@ -190,6 +192,16 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
         (
             '[[sink]]\ntype = "alertmanager"\nurl_env = "LOGIN"\nsecret_env = "HOOK"\n',
             "cxkpi.toml:4: sink[0].secret_env: does not go with the login in the address",
+        ),
+        *(
+            (
+                f'[[sink]]\ntype = "alertmanager"\nurl = "http://h/"\nsecret_env = "{name}"\n',
+                (
+                    "cxkpi.toml:4: sink[0].secret_env: must hold one token:"
+                    " visible ASCII characters, no spaces"
+                ),
+            )
+            for name in ("TWO_LINES", "ACCENT")
         ),
     ],
 )
