@@ -197,11 +197,17 @@ _ORIGIN: Final = (
     "Made by `python -m bench.alerts` with {}; what is simulated, and how, stands in"
     " [README.md](README.md#alerts)."
 )
+_OF_GOALS: Final = (
+    "{} of these {} goals are reached. An incident counts once for each series that has events of"
+    " it. It *clears* where the interval that is expected without chance is beyond the threshold"
+    " before it ends, if only by a hair; by one or two SE where it gets so many standard errors"
+    " beyond. In time is within one window (1 h) after it clears. *Two standard errors inside* is"
+    " where the true rate is at least so far from the threshold, with the events that the window"
+    " holds: {} of {:,.0f} days of a series. The false alerts of all days stand below."
+)
 _OF_RULES: Final = (
-    "An incident counts once for each series that has events of it. It clears where the interval"
-    " that is expected without chance is beyond the threshold before it ends; in time is within one"
-    " window (1 h) after that. The plain rule beside each is the one with the fewest false alerts"
-    " of all that miss no more and are no slower, by mean."
+    "The plain rule beside each is the one with the fewest false alerts of all that miss no more"
+    " and are no slower, by mean. False alerts a day are those of all series together."
 )
 _OF_MISSED: Final = (
     "Incidents that clear and were not found in time; by how many standard errors (SE) they clear"
@@ -220,12 +226,14 @@ _OF_LOOKS: Final = (
 def page(found: Mapping[str, Any]) -> str:
     """The page of results."""
     origin = f"seed {found['seed']} and {found['days']} days"
-    reached = [[g.text, g.wanted, g.measured, g.verdict] for g in goals(found)]
+    listed = goals(found)
+    wanted = [[g.text, g.wanted, g.measured, g.verdict] for g in listed]
     parts = (
         "# Alerts on generated days",
         _ORIGIN.format(origin),
         "## Goals",
-        _table(["goal", "wanted", "measured", ""], reached),
+        _of_goals(found["rules"], listed),
+        _table(["goal", "wanted", "measured", ""], wanted),
         "## Rules",
         _OF_RULES,
         _rules(found["rules"]),
@@ -243,6 +251,13 @@ def page(found: Mapping[str, Any]) -> str:
         _looks(found["looks"]),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _of_goals(rows: Sequence[Mapping[str, Any]], listed: Sequence[Goal]) -> str:
+    inside = sorted({round(row["inside_days"]) for row in rows})
+    days = " to ".join(f"{n:,}" for n in dict.fromkeys((inside[0], inside[-1])))
+    reached = sum(goal.verdict == "reached" for goal in listed)
+    return _OF_GOALS.format(reached, len(listed), days, rows[0]["series_days"])
 
 
 def _missed_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -204,3 +204,8 @@ def test_the_page_tells_every_goal_and_rule(found: dict[str, Score]) -> None:
         assert f"| {goal.text} | {goal.wanted} |" in page
     for contender in OURS:
         assert f"| {contender.name} |" in page
+
+
+def test_the_page_that_is_kept_is_that_of_its_figures() -> None:
+    figures = json.loads(alerts.RESULTS.with_suffix(".json").read_text())
+    assert alerts.page(figures) == alerts.RESULTS.read_text()
