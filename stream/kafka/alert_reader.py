@@ -34,6 +34,8 @@ _SIGN_OF_LIFE: Final = 3600.0
 _LAST_WORDS_SECONDS: Final = 3.0
 #: What a dead letter says of its reason and of the sink has at most so many characters.
 _LONGEST_REASON: Final = 1_000
+#: So many changes may pass one that can't be delivered; all are kept in mind until it is.
+_MOST_PASSED: Final = 10_000
 
 #: A sink that is new is told of so long ago, in ms.
 NEWS_MS: Final = HOUR
@@ -58,6 +60,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committing = asyncio.Lock()
         self._working: asyncio.Future[None] | None = None
         self._progress: dict[TopicPartition, Progress] = {}
+        self._moved_on = asyncio.Event()
         self._consumer: Any = None
         self._producer: Any = None
 
@@ -136,6 +139,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _deliveries(self) -> AsyncIterator[Delivery]:
         await self._recall()
         while True:
+            while any(p.ahead >= _MOST_PASSED for p in self._progress.values()):
+                self._moved_on.clear()
+                await self._moved_on.wait()
             try:
                 record: ConsumerRecord = await self._consumer.getone()
             except ConsumerStoppedError:
@@ -179,6 +185,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             # Others who waited for their turn have committed for us, perhaps.
             if progress.is_changed:
                 position, note = progress.written()
+                self._moved_on.set()
                 await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
 
     async def _bury(self, record: ConsumerRecord, reason: str) -> None:

@@ -58,6 +58,11 @@ class Progress:
         self._ended.add(offset)
         self.is_changed = True
 
+    @property
+    def ahead(self) -> int:
+        """How many were ended beyond the first that was not, when it was last asked to commit."""
+        return len(self._ended)
+
     def written(self) -> tuple[int, str]:
         """The position to commit, and the note to go along."""
         self.is_changed = False

@@ -39,7 +39,7 @@ Result = Literal["sent", "retried", "dropped", "refreshed", "unrefreshed"]
 TOLD: Final = frozenset({"firing", "resolved"})
 #: The longest that a receiver's ``Retry-After`` is waited for, in seconds.
 MOST_PATIENCE: Final = 300.0
-#: So many changes may be read and not acknowledged: as many pass one that can't be delivered.
+#: So many changes may be read and not acknowledged: those that fail, and what waits behind them.
 MOST_UNDERWAY: Final = 1_000
 #: So many deliveries are made at a time.
 MOST_AT_ONCE: Final = 8

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from stream.broker import Broker
 from stream.cli import cli
 from stream.config import KafkaConfig
+from stream.kafka import alert_reader
 from stream.kafka.alert_reader import NEWS_MS, AlertReader
 from stream.kafka.progress import Progress
 from stream.kafka.topics import Names, prepare
@@ -95,6 +97,35 @@ def test_the_next_reader_goes_on_with_what_was_not_done(broker: Broker) -> None:
     assert set(first.taken[5:]) | set(second.taken) == {b"1"}
     send(kafka, [("cx.alert", None, b"5")])
     assert asyncio.run(reading_on()) == [b"5"]
+
+
+def test_no_more_pass_one_that_is_not_done_than_are_kept_in_mind(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    monkeypatch.setattr(alert_reader, "_MOST_PASSED", 3)
+    send(kafka, [("cx.alert", None, b"%d" % n) for n in range(6)])
+    seen: list[bytes] = []
+    waited: list[bool] = []
+
+    async def work(deliveries: AsyncIterator[Delivery]) -> None:
+        held = await anext(deliveries)
+        seen.append(held.value)
+        waiting = asyncio.ensure_future(anext(deliveries))
+        while len(seen) < 4:
+            delivery = await waiting
+            seen.append(delivery.value)
+            await delivery.acknowledge()
+            waiting = asyncio.ensure_future(anext(deliveries))
+        await asyncio.wait({waiting}, timeout=0.5)
+        waited.append(not waiting.done())
+        await held.acknowledge()
+        seen.append((await waiting).value)
+
+    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
+    assert waited == [True]
+    assert seen == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_a_new_sink_is_not_told_of_long_ago(broker: Broker) -> None:

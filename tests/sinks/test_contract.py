@@ -152,7 +152,7 @@ async def test_an_answer_without_end_is_an_answer(kind: str) -> None:
 @pytest.mark.parametrize("kind", POSTING)
 async def test_a_sink_works_again_after_any_failure(kind: str) -> None:
     async with receiver([hang_up, status(500), hang, status(204)]) as it:
-        to = sink(kind, it.url, timeout_ms=300)
+        to = sink(kind, it.url, timeout_ms=1_000)
         for _ in range(3):
             with pytest.raises(Retry):
                 await to.deliver(change())

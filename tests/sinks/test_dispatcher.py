@@ -120,7 +120,7 @@ async def test_what_fails_for_too_long_is_given_up_with_one_line(
     sink = FakeSink(*[Retry("answer 503")] * 10_000)
     topic = Topic(records(FIRINGS[:1]))
     with caplog.at_level(logging.INFO):
-        dispatcher = await dispatched(sink, topic, retry_for_ms=50)
+        dispatcher = await dispatched(sink, topic, retry_for_ms=200)
     assert dispatcher.results["dropped"] == 1
     assert dispatcher.results["retried"] == len(sink.tries) - 1 > 0
     assert topic.position == 1
