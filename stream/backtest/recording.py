@@ -85,10 +85,9 @@ class _Columns:
     def __len__(self) -> int:
         return len(self.columns[0])
 
-    def put(self, place: int, sample: Sample) -> int:
-        """Keep the sample of evaluation number ``place``; how much longer the columns are."""
-        before = len(self)
-        missing = place - self.first - before
+    def put(self, place: int, sample: Sample) -> None:
+        """Keep the sample of evaluation number ``place``."""
+        missing = place - self.first - len(self)
         numbers = (
             *(sample.value, sample.lower, sample.upper),
             *(sample.numerator, sample.denominator),
@@ -97,7 +96,6 @@ class _Columns:
             if missing:
                 column.extend([_NAN] * missing)
             column.append(_NAN if number is None else number)
-        return len(self) - before
 
     def padded(self, n: int) -> list[Column]:
         """The columns over all ``n`` evaluations."""
@@ -112,7 +110,8 @@ class _Columns:
 class Recording:
     """Keeps what ``take`` is handed of the series that the rules of ``settings`` are decided by.
 
-    ``most`` bounds it: so many samples, 40 bytes each while they are gathered.
+    ``most`` bounds it: so many samples, one for each series and evaluation, 40 bytes each while
+    they are gathered.
     """
 
     def __init__(self, settings: Settings, most: int = MOST_SAMPLES) -> None:
@@ -122,7 +121,6 @@ class Recording:
         self._times = array("q")
         self._series: dict[tuple[str, str, Labels], _Columns] = {}
         self._most = most
-        self._kept = 0
 
     def take(self, evaluation: Evaluation) -> None:
         """Keep an evaluation.
@@ -138,8 +136,9 @@ class Recording:
                 columns = self._series.get(key)
                 if columns is None:
                     columns = self._series[key] = _Columns(place)
-                self._kept += columns.put(place, sample)
-        if self._kept > self._most:
+                columns.put(place, sample)
+        # Laid out, a series has an entry for every evaluation, however short it was there.
+        if len(self._series) * len(self._times) > self._most:
             raise TooMuch(
                 f"more than {self._most:,} samples of the rules' series: name fewer rules with"
                 " --rule, give fewer events, or raise --max-samples"

@@ -126,7 +126,7 @@ def test_a_series_that_comes_late_and_goes_early_has_no_data_before_and_after() 
 
 
 def test_samples_that_no_rule_reads_are_not_kept() -> None:
-    recording = Recording(Settings(windows=WINDOWS, rules=(LOW,)), most=1)
+    recording = Recording(Settings(windows=WINDOWS, rules=(LOW,)), most=4)
     recording.take(sample(5_000, 0.1))
     recording.take(sample(10_000, 0.1, kpi="ces"))
     recording.take(sample(10_000, 0.1, window="1h"))
@@ -139,6 +139,19 @@ def test_a_recording_is_bounded_and_says_what_to_do() -> None:
     recording.take(sample(10_000, 0.1))
     with pytest.raises(TooMuch, match=r"more than 2 samples .* --rule"):
         recording.take(sample(15_000, 0.1))
+
+
+def test_series_that_come_and_go_are_bounded_by_what_laying_them_out_takes() -> None:
+    rule = replace(LOW, by=("region",))
+    recording = Recording(Settings(windows=WINDOWS, rules=(rule,)), most=15)
+    for n in range(3):
+        recording.take(sample(5_000 * (n + 1), 0.1, (("region", f"r{n}"),)))
+    for n in range(3, 5):
+        recording.take(Evaluation(5_000 * (n + 1), ()))
+    (prepared,) = RuleSet.of(Settings(windows=WINDOWS, rules=(rule,)), KPIS).rules
+    assert sum(len(track.value) for track in recording.tracks(prepared)) == 15
+    with pytest.raises(TooMuch):
+        recording.take(Evaluation(30_000, ()))
 
 
 def test_a_count_is_compared_with_its_share_of_the_longer_window() -> None:
