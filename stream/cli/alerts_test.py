@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from stream.core.settings import SECOND, Rule
 
 if TYPE_CHECKING:
     from stream.core.alerts import Change
+    from stream.sinks.sink import Sink
 
 
 @click.command()
@@ -91,10 +94,11 @@ async def _told(
 
     sink = build(settings)
     told: list[dict[str, Any]] = []
+    error: str | None = None
     try:
         for change in changes:
             if change.to == "resolved":
-                await asyncio.sleep(hold_ms / SECOND)
+                await _hold(sink, () if error else changes[:1], hold_ms)
             error = None
             try:
                 await sink.deliver(change)
@@ -105,6 +109,19 @@ async def _told(
     finally:
         await sink.close()
     return told
+
+
+async def _hold(sink: Sink, firing: Sequence[Change], hold_ms: int) -> None:
+    """Let it fire for so long; a sink that forgets is told again meanwhile, as by a worker."""
+    from stream.sinks.sink import Keeper, SinkError
+
+    left = hold_ms
+    while isinstance(sink, Keeper) and firing and left > sink.refresh_ms:
+        await asyncio.sleep(sink.refresh_ms / SECOND)
+        left -= sink.refresh_ms
+        with suppress(SinkError):  # What it says of the end is told.
+            await sink.keep(firing)
+    await asyncio.sleep(left / SECOND)
 
 
 def _line(said: dict[str, Any]) -> str:

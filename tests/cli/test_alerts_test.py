@@ -11,7 +11,11 @@ from click.testing import CliRunner, Result
 from stream.broker.ports import free_port
 from stream.cli import cli
 from stream.cli.alerts import COMMANDS
+from stream.cli.alerts_test import _sent
+from stream.config import SinkConfig
+from stream.core.settings import Rule
 from stream.core.timestamps import parse
+from tests.sinks.receiver import receiver
 
 RULE = '[[alert]]\nname = "CsatLow"\nkpi = "csat"\nwindow = "1h"\nby = ["region"]\nbelow = 0.7\n'
 
@@ -114,6 +118,19 @@ def test_what_is_held_fires_for_so_long(tmp_path: Path) -> None:
     fired, resolved = (json.loads(line)["alert"] for line in result.stderr.splitlines())
     assert parse(resolved["changed_at"]) - parse(fired["changed_at"]) == 50
     assert resolved["started_at"] == fired["started_at"]
+
+
+async def test_what_is_held_is_told_again_to_a_sink_that_forgets() -> None:
+    rule = Rule("CsatLow", "csat", "1h", below=0.7)
+    async with receiver() as it:
+        sink = SinkConfig(type="alertmanager", url=it.url, name="am", refresh="1s")
+        sink.hold("url", sink.url)
+        said = await _sent([sink], rule, 1_500)
+    assert [one["error"] for one in said] == [None, None]
+    fired, again, resolved = (json.loads(body)[0] for body in it.bodies)
+    assert again["labels"] == fired["labels"]
+    assert parse(again["endsAt"]) > parse(fired["endsAt"])
+    assert resolved["annotations"]["change_id"] == said[1]["id"]
 
 
 def test_the_summary_is_filled_in_and_a_missing_topic_is_named(tmp_path: Path) -> None:
