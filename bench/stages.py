@@ -21,7 +21,8 @@ from stream.core.active import ActiveStore
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
-from stream.core.topics import cart, signal, subscription, survey, ticket, visit
+from stream.core.topics import cart, signal, subscription, ticket, visit
+from stream.core.topics.survey.answers import Answers
 from stream.core.values import Values
 from stream.generate import company
 
@@ -43,7 +44,7 @@ STAGES: Final[dict[str, tuple[tuple[type[Any] | Any, tuple[str, ...]], ...]]] = 
     "event ids": ((dedupe.SeenIds, ("arrivals", "add")),),
     "hash tables": ((table.Index, ("find", "insert", "rebuild")),),
     "columns of visits": ((visit.Visits, ("_many_ended",)),),
-    "columns of answers": ((survey.Answers, ("_many_answered",)),),
+    "columns of answers": ((Answers, ("_many_answered",)),),
     "columns of tickets": ((ticket.Tickets, ("_many_closed",)),),
     "columns of carts": ((cart.Carts, ("_many_used", "_many_bought", "advance")),),
     "columns of subscriptions": (

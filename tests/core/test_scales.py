@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.core.topics.survey import VERDICTS, judge
+from stream.core.topics.survey.opinions import VERDICTS, judge
 
 PROMOTER = ("nps_answers", "nps_promoters")
 PASSIVE = ("nps_answers",)

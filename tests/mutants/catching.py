@@ -45,9 +45,9 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
-#: The topic whose streams are asked first about a file.
+#: The topic whose streams are asked first about a file, by how its path begins.
 _TOPIC_OF: Final = {
-    "topics/survey.py": "survey",
+    "topics/survey/": "survey",
     "topics/ticket.py": "ticket",
     "topics/cart.py": "cart",
     "topics/subscription.py": "subscription",
@@ -94,7 +94,8 @@ def catch(mistake: Mistake, copy: Path, seconds: float) -> Caught:
         compiled.unlink()
     began = time.monotonic()
     try:
-        asked = [partial(_glance, copy, _TOPIC_OF.get(mistake.file, ""), seconds)]
+        topic = next((t for start, t in _TOPIC_OF.items() if mistake.file.startswith(start)), "")
+        asked = [partial(_glance, copy, topic, seconds)]
         stages = [partial(_failing, stage, copy, seconds) for stage in STAGES]
         for ask in (*asked, *stages):
             test = ask()

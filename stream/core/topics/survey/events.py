@@ -1,0 +1,132 @@
+"""What surveys send: answers and changes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from stream.core.cells import Ints
+from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
+from stream.core.topic import MEMO
+
+SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
+
+DEFAULT_SCALES: dict[str, tuple[float, float]] = {
+    "nps": (0, 10),
+    "csat": (1, 5),
+    "css": (1, 5),
+    "ces": (1, 7),
+    "emotion": (0, 10),
+}
+
+
+class Scale(msgspec.Struct, gc=False, frozen=True):
+    """The least and the greatest score that can be given."""
+
+    min: Number
+    max: Number
+
+
+class Answer(Event):
+    """What an answer to a survey says."""
+
+    response_id: Id
+    survey: SurveyKind
+    score: Number | None = None
+    scale: Scale | None = None
+    #: Read by ``intensities``; whatever it is, it is ignored where the survey is not ``emotion``.
+    emotions: msgspec.Raw = msgspec.Raw(b"null")
+    sentiment: Sentiment | None = None
+
+    def intensities(self) -> dict[str, float]:
+        """The emotions and how strong they were, on the scale; only of ``emotion`` surveys.
+
+        Raises:
+            Refused: no object of numbers, which the decoder has ruled out.
+        """
+        try:
+            return _read_emotions(self.emotions)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise Refused("must be an object of numbers on the scale") from None
+
+    def limits(self) -> tuple[float, float]:
+        """The scale as (min, max), the survey kind's default where none was sent."""
+        return (self.scale.min, self.scale.max) if self.scale else DEFAULT_SCALES[self.survey]
+
+
+_read_emotions = msgspec.json.Decoder(dict[str, Number]).decode
+
+
+class SurveyResponded(Answer, tag="survey.responded"):
+    """A customer has answered a survey."""
+
+
+class SurveyUpdated(Answer, tag="survey.updated"):
+    """A customer has changed an answer."""
+
+
+def _check_scale(event: Any, at: int) -> str | None:
+    if event.scale is None:
+        return None
+    if event.scale.min >= event.scale.max:
+        return "is not below scale.max"
+    return "is below 0" if event.survey == "nps" and event.scale.min < 0 else None
+
+
+def _check_score(event: Any, at: int) -> str | None:
+    if event.survey == "emotion":
+        return None
+    if event.score is None:
+        return f"is required for {event.survey}"
+    low, high = event.limits()
+    return None if low <= event.score <= high else f"is not on the scale from {low:g} to {high:g}"
+
+
+def _check_emotions(event: Any, at: int) -> str | None:
+    if event.survey != "emotion":
+        return None
+    intensities = event.intensities()
+    if not intensities:
+        return "is empty, but required for emotion"
+    low, high = event.limits()
+    for name, intensity in intensities.items():
+        if not low <= intensity <= high:
+            path = f"emotions.{name[:64]}"
+            raise Refused(f"is not on the scale from {low:g} to {high:g}", path)
+    return None
+
+
+def _all_sound(events: Sequence[Any], at: Ints) -> bool:
+    for event in events:
+        said = (event.survey, event.score, event.scale)
+        if said not in _SOUND:
+            try:
+                if any(rule.check(event, 0) for rule in _RULES):
+                    return False
+            except Refused:
+                return False
+            if event.survey != "emotion" and len(_SOUND) < MEMO:
+                _SOUND.add(said)
+    return True
+
+
+#: What was found to be a score on its scale.
+_SOUND: Final[set[tuple[object, ...]]] = set()
+
+_RULES = (
+    FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
+    FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
+    FieldRule(
+        "emotions",
+        "is required for emotion: not empty, each intensity a number on the scale; else ignored",
+        _check_emotions,
+    ),
+)
+
+
+TYPES = tuple(
+    EventType(t, key="response_id", rules=_RULES, hold=_all_sound)
+    for t in (SurveyResponded, SurveyUpdated)
+)

@@ -1,0 +1,91 @@
+"""What an answer says, and what that adds to the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from stream.core.formulas import fixed
+from stream.core.settings import Settings
+from stream.core.topics.survey.events import Answer
+
+#: Surveys of a share of satisfied answers: satisfied and all answers are counted per kind.
+RATIO_KINDS = ("csat", "css", "ces")
+# On 1–5 a score of 4 is ¾ of the way, on 1–7 one of 5 is ⅔; multiplied, so nothing is rounded.
+_TOP = {"csat": (4, 3), "css": (4, 3), "ces": (3, 2)}
+
+
+#: What a score can say: the counters that it adds one to.
+VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
+    (),
+    ("nps_answers",),
+    ("nps_answers", "nps_promoters"),
+    ("nps_answers", "nps_detractors"),
+    *((f"{kind}_answers",) for kind in RATIO_KINDS),
+    *((f"{kind}_answers", f"{kind}_satisfied") for kind in RATIO_KINDS),
+)
+_NUMBER_OF: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
+#: The sentiment of an answer that carries none; none is beyond ±10⁹.
+NO_SENTIMENT: Final = -(1 << 31)
+
+
+class Opinion(NamedTuple):
+    """All that decides what an answer without emotions adds.
+
+    ``verdict``: the number of one of ``VERDICTS``; the sentiment, or ``NO_SENTIMENT``, and the
+    effort in fixed point.
+    """
+
+    verdict: int = 0
+    sentiment: int = NO_SENTIMENT
+    effort: int = 0
+
+
+def judge(survey: str, score: float, low: float, high: float) -> tuple[int, int]:
+    """The number of the verdict and the effort in fixed point that a score stands for."""
+    if survey == "nps":
+        nps: tuple[str, ...] = ("nps_answers",)
+        if 10 * score >= 9 * high:
+            nps += ("nps_promoters",)
+        elif 10 * score < 7 * high:
+            nps += ("nps_detractors",)
+        return _NUMBER_OF[nps], 0
+    of, needed = _TOP[survey]
+    said: tuple[str, ...] = (f"{survey}_answers",)
+    if of * (score - low) >= needed * (high - low):
+        said += (f"{survey}_satisfied",)
+    effort = fixed(1 + 6 * (score - low) / (high - low)) if survey == "ces" else 0
+    return _NUMBER_OF[said], effort
+
+
+def opinion_of(answer: Answer) -> Opinion:
+    """What an answer without emotions says."""
+    verdict, effort = judge(answer.survey, answer.score or 0.0, *answer.limits())
+    sentiment = NO_SENTIMENT if answer.sentiment is None else fixed(answer.sentiment)
+    return Opinion(verdict, sentiment, effort)
+
+
+def count_opinion(opinion: Opinion) -> Iterator[tuple[str, int]]:
+    """What an answer without emotions adds."""
+    if opinion.sentiment != NO_SENTIMENT:
+        yield "sentiments", 1
+        yield "sentiment_sum", opinion.sentiment
+    for name in VERDICTS[opinion.verdict]:
+        yield name, 1
+    yield "ces_sum", opinion.effort
+
+
+def count_emotions(answer: Answer, settings: Settings) -> Iterator[tuple[str, int]]:
+    """What an answer with emotions adds."""
+    if answer.sentiment is not None:
+        yield "sentiments", 1
+        yield "sentiment_sum", fixed(answer.sentiment)
+    low, high = answer.limits()
+    for name, intensity in answer.intensities().items():
+        on_ten = fixed(10 * (intensity - low) / (high - low))
+        if name.casefold() in settings.positive_emotions:
+            yield "emotions_positive", 1
+            yield "emotions_positive_sum", on_ten
+        elif name.casefold() in settings.negative_emotions:
+            yield "emotions_negative", 1
+            yield "emotions_negative_sum", on_ten
