@@ -21,8 +21,9 @@ from stream.core.active import ActiveStore
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
-from stream.core.topics import cart, signal, subscription, ticket, visit
+from stream.core.topics import cart, signal, subscription, visit
 from stream.core.topics.survey.answers import Answers
+from stream.core.topics.ticket.tickets import Tickets
 from stream.core.values import Values
 from stream.generate import company
 
@@ -45,7 +46,7 @@ STAGES: Final[dict[str, tuple[tuple[type[Any] | Any, tuple[str, ...]], ...]]] = 
     "hash tables": ((table.Index, ("find", "insert", "rebuild")),),
     "columns of visits": ((visit.Visits, ("_many_ended",)),),
     "columns of answers": ((Answers, ("_many_answered",)),),
-    "columns of tickets": ((ticket.Tickets, ("_many_closed",)),),
+    "columns of tickets": ((Tickets, ("_many_closed",)),),
     "columns of carts": ((cart.Carts, ("_many_used", "_many_bought", "advance")),),
     "columns of subscriptions": (
         (subscription.Subscriptions, ("_many_started", "_many_paid", "_many_cancelled")),

@@ -48,7 +48,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
 #: The topic whose streams are asked first about a file, by how its path begins.
 _TOPIC_OF: Final = {
     "topics/survey/": "survey",
-    "topics/ticket.py": "ticket",
+    "topics/ticket/": "ticket",
     "topics/cart.py": "cart",
     "topics/subscription.py": "subscription",
     "topics/signal.py": "customer",
