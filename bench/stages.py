@@ -21,7 +21,8 @@ from stream.core.active import ActiveStore
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
-from stream.core.topics import cart, signal, subscription, visit
+from stream.core.topics import signal, subscription, visit
+from stream.core.topics.cart.carts import Carts
 from stream.core.topics.survey.answers import Answers
 from stream.core.topics.ticket.tickets import Tickets
 from stream.core.values import Values
@@ -47,7 +48,7 @@ STAGES: Final[dict[str, tuple[tuple[type[Any] | Any, tuple[str, ...]], ...]]] = 
     "columns of visits": ((visit.Visits, ("_many_ended",)),),
     "columns of answers": ((Answers, ("_many_answered",)),),
     "columns of tickets": ((Tickets, ("_many_closed",)),),
-    "columns of carts": ((cart.Carts, ("_many_used", "_many_bought", "advance")),),
+    "columns of carts": ((Carts, ("_many_used", "_many_bought", "advance")),),
     "columns of subscriptions": (
         (subscription.Subscriptions, ("_many_started", "_many_paid", "_many_cancelled")),
     ),

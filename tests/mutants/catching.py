@@ -49,7 +49,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
 _TOPIC_OF: Final = {
     "topics/survey/": "survey",
     "topics/ticket/": "ticket",
-    "topics/cart.py": "cart",
+    "topics/cart/": "cart",
     "topics/subscription.py": "subscription",
     "topics/signal.py": "customer",
     "active.py": "subscription",

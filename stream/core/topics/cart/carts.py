@@ -1,18 +1,14 @@
-"""Carts: abandonment and recovery."""
+"""The carts that are remembered, and when each has to be abandoned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
 
 import numpy as np
 
 from stream.core.cells import Ints
-from stream.core.event import Amount, Currency, Event, EventType, Id
-from stream.core.formulas import sum_of
-from stream.core.kpi import Counter, Kpi, Move, Term
+from stream.core.event import Event
 from stream.core.labels import Labels
-from stream.core.meanings import cart as meanings
 from stream.core.memory import Memory, Record
 from stream.core.settings import MINUTE
 from stream.core.table import ABSENT, Mask, Slots
@@ -23,135 +19,20 @@ from stream.core.topic import (
     Keeper,
     RowHandler,
     Store,
-    Topic,
 )
-
-
-class CartEvent(Event):
-    """What all events of a cart carry."""
-
-    cart_id: Id
-    value: Amount | None = None
-    currency: Currency | None = None
-
-
-class CartOpened(CartEvent, tag="cart.opened"):
-    """A first item was put into a cart."""
-
-
-class CartUpdated(CartEvent, tag="cart.updated"):
-    """A cart was changed."""
-
-
-class CartPurchased(CartEvent, tag="cart.purchased"):
-    """A cart was bought."""
-
-
-NAME = "cx.cart"
-TYPES = tuple(EventType(t, key="cart_id") for t in (CartOpened, CartUpdated, CartPurchased))
-
-
-#: (time in ms, row of the labels that it counts under)
-Moment = tuple[int, int]
-#: No such moment.
-NOTHING: Final[Moment] = (0, -1)
-#: When a cart was counted as abandoned, purchased and recovered.
-Counted = tuple[Moment, Moment, Moment]
-_UNCOUNTED: Final[Counted] = (NOTHING, NOTHING, NOTHING)
-#: Unbroken activity: its first event, its last event, and the row of the last one's labels.
-Run = tuple[int, int, int]
-#: A cart with more runs, none of them bought, forgets the youngest.
-MAX_RUNS: Final = 64
-#: Before all deadlines: what is not settled by events stays open until ``advance``.
-NEVER: Final = -(1 << 60)
-
-
-class Fate(NamedTuple):
-    """What became of a cart: abandoned or purchased at a moment, and bought after all."""
-
-    abandoned: Moment = NOTHING
-    purchased: Moment = NOTHING
-    recovered: Moment = NOTHING
-    #: When the cart is abandoned if nothing else happens; 0 where its fate is settled.
-    deadline: int = 0
-
-
-def fate(runs: Sequence[Run], purchase: Moment, timeout_ms: int, at: int) -> Fate:
-    """What became of a cart by time ``at``. ``purchase`` is its earliest one, or ``NOTHING``."""
-    if not runs:
-        return Fate(purchased=purchase)
-    _, last, row = runs[0]
-    deadline = last + timeout_ms
-    if purchase != NOTHING and purchase[0] <= deadline:
-        return Fate(purchased=purchase)
-    if purchase == NOTHING and len(runs) == 1 and at < deadline:
-        return Fate(deadline=deadline)
-    return Fate(abandoned=(deadline, row), recovered=purchase)
-
-
-def with_activity(runs: Sequence[Run], moment: Moment, timeout_ms: int) -> tuple[Run, ...]:
-    """The runs with one more activity, which may join two of them."""
-    time, row = moment
-    if len(runs) == 1 and runs[0][0] <= time and runs[0][1] <= time <= runs[0][1] + timeout_ms:
-        # The usual case: a cart that is used goes on being used.
-        return ((runs[0][0], time, row),)
-    before = [r for r in runs if r[1] + timeout_ms < time]
-    after = [r for r in runs if time + timeout_ms < r[0]]
-    met = runs[len(before) : len(runs) - len(after)]
-    last = max(met, key=lambda r: r[1], default=(time, time, row))
-    first = min(time, *(r[0] for r in met)) if met else time
-    end = (time, row) if time >= last[1] else last[1:]
-    return (*before, (first, *end), *after)
-
-
-def up_to_purchase(runs: Sequence[Run], purchase: Moment) -> tuple[Run, ...]:
-    """The runs without what came after a purchase, which can't matter any more.
-
-    Of a run that goes on beyond the purchase, events before and after it stand within the time-out,
-    so it reaches up to the purchase.
-    """
-    return tuple((s, min(e, purchase[0]), row) for s, e, row in runs if s <= purchase[0])
-
-
-class Life(NamedTuple):
-    """What is known of one cart. Its id may have others, further apart than carts are remembered.
-
-    ``runs`` is its activity up to the earliest purchase; ``counted`` when it was counted as
-    abandoned, purchased and recovered.
-    """
-
-    last: int
-    runs: tuple[Run, ...] = ()
-    purchase: Moment = NOTHING
-    counted: Counted = _UNCOUNTED
-
-    @property
-    def first(self) -> int:
-        """The time of its first event."""
-        return self.runs[0][0] if self.runs else self.purchase[0]
-
-    def open_until(self, timeout_ms: int) -> int:
-        """When it has to be counted as abandoned; 0 where it was, or where events settled it."""
-        if self.counted[0] != NOTHING:
-            return 0
-        return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
-
-
-def joined(lives: Sequence[Life], occurred: int) -> Life:
-    """The one life that lives in order turn out to be, with an event at ``occurred``."""
-    if not lives:
-        return Life(occurred)
-    if len(lives) == 1:
-        return Life(max(occurred, lives[0].last), lives[0].runs, lives[0].purchase)
-    runs: tuple[Run, ...] = ()
-    purchase = NOTHING
-    for life in lives:
-        runs += life.runs
-        purchase = life.purchase
-        if purchase != NOTHING:
-            break
-    return Life(max(occurred, lives[-1].last), runs, purchase)
-
+from stream.core.topics.cart.events import CartEvent, CartOpened, CartPurchased, CartUpdated
+from stream.core.topics.cart.lives import (
+    MAX_RUNS,
+    NEVER,
+    NOTHING,
+    UNCOUNTED,
+    Counted,
+    Life,
+    fate,
+    joined,
+    up_to_purchase,
+    with_activity,
+)
 
 #: Bits of what a cart was counted as, but for abandoned, which has its time.
 PURCHASED, RECOVERED = 1, 2
@@ -281,7 +162,7 @@ class Carts(Keeper):
         """The life with what became of it counted, in the place of what was counted before."""
         outcome = fate(life.runs, life.purchase, self._timeout_ms, at)
         now = (outcome.abandoned, outcome.purchased, outcome.recovered)
-        counted = [old.counted for old in former] or [_UNCOUNTED]
+        counted = [old.counted for old in former] or [UNCOUNTED]
         if counted != [now]:
             self._count(counted, now)
         return Life(life.last, life.runs, life.purchase, now)
@@ -443,58 +324,3 @@ def _record_of(lives: Sequence[Life]) -> tuple[tuple[int, ...], tuple[Life, ...]
     if _lives_of((last, *fields, None)) == list(lives):
         return fields, None
     return (0, 0, -1, *NOTHING, NEVER, 0), tuple(lives)
-
-
-TOPIC = Topic(
-    name=NAME,
-    types=TYPES,
-    keeper=Carts,
-    counters=(
-        Counter("carts_abandoned", "Carts without an event for the time-out"),
-        Counter("carts_purchased", "Carts that were bought in time"),
-        Counter("carts_recovered", "Carts that were bought after they were abandoned"),
-    ),
-    kpis=(
-        Kpi(
-            id="cart_abandonment",
-            gauge="cx_cart_abandonment_ratio",
-            title="Cart abandonment",
-            help="Share of carts that were abandoned, by time of outcome.",
-            formula="abandoned / (abandoned + purchased)",
-            terms=(Term("abandoned", "carts_abandoned"), Term("purchased", "carts_purchased")),
-            unit="ratio",
-            source=(
-                "M. Kukar-Kinney and A. G. Close, \"The determinants of consumers' online shopping"
-                ' cart abandonment", Journal of the Academy of Marketing Science (2010).'
-            ),
-            good="down",
-            meaning=meanings.CART_ABANDONMENT,
-            numerator=sum_of("carts_abandoned"),
-            denominator=sum_of("carts_abandoned", "carts_purchased"),
-            bounds="wilson",
-            highest=1.0,
-            topic=NAME,
-            moves=(
-                Move("abandoned cart", "abandoned carts", ("carts_abandoned",)),
-                Move("purchased cart", "purchased carts", ("carts_purchased",)),
-            ),
-        ),
-        Kpi(
-            id="cart_recovered",
-            gauge="cx_cart_recovered",
-            title="Recovered carts",
-            help="Carts that were bought after they were abandoned.",
-            formula="recovered",
-            terms=(Term("recovered", "carts_recovered"),),
-            unit="carts",
-            source='AppJetty, "Recovered Abandoned Carts" (docs.appjetty.com).',
-            good="up",
-            meaning=meanings.CART_RECOVERED,
-            value=lambda c: np.where(c["carts_recovered"] > 0, c["carts_recovered"], np.nan),
-            grows_with_window=True,
-            comparable="never",
-            topic=NAME,
-            moves=(Move("recovered cart", "recovered carts", ("carts_recovered",)),),
-        ),
-    ),
-)
