@@ -10,28 +10,20 @@ limit allows, the oldest buckets go before their time, which is part of the stat
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.buckets import BEFORE_ALL, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
 from stream.core.cells import Ints
-from stream.core.settings import MINUTE
 from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots
 
-#: A last time for records that are never forgotten.
-FOREVER: Final = 1 << 60
-BUCKET_MS: Final = 10 * MINUTE
-#: A bucket that has grown to so many records goes on in a further part.
-BUCKET_RECORDS: Final = 4096
+__all__ = ["FOREVER", "LAST", "NO_LIMIT", "Memory", "Record"]
+
 #: A limit that nothing reaches.
 NO_LIMIT: Final = 1 << 31
-_PARTS: Final = 1 << 20
-_BEFORE_ALL: Final = -(1 << 62)
-#: Fewer records that have left a bucket are not worth a look.
-_FEW: Final = 64
 
 #: (last time in ms, …the keeper's fields, extra)
 Record = tuple[Any, ...]
@@ -40,25 +32,6 @@ LAST: Final = 0
 #: The block that says what was forgotten early.
 _EARLY: Final = "early"
 _KEY: Final = "key"
-_LAST: Final = "last"
-_BUCKET: Final = "bucket"
-
-
-class _Bucket:
-    """The slots of the records that were born at about one time, and some that have moved."""
-
-    __slots__ = ("left", "name", "number", "slots")
-
-    def __init__(self, name: int, number: int) -> None:
-        self.name = name
-        #: What stands for the bucket in the table.
-        self.number = number
-        self.slots = array("i")
-        #: How many of them have moved.
-        self.left = 0
-
-    def all_slots(self) -> Slots:
-        return np.array(self.slots, dtype=np.int64)
 
 
 class Memory:
@@ -83,21 +56,12 @@ class Memory:
         self._keep_ms = keep_ms
         self._limit = limit
         self._on_drop = on_drop
-        self._names = (_LAST, *fields)
-        self._table = KeyTable({_BUCKET: np.int32, _LAST: np.int64, **fields})
+        self._names = (LAST_TIME, *fields)
+        self._table = KeyTable({BUCKET: np.int32, LAST_TIME: np.int64, **fields})
         self._extras: dict[int, Any] = {}
-        self._buckets: dict[int, _Bucket] = {}
-        self._numbered: list[_Bucket] = []
-        self._free_numbers: list[int] = []
-        #: The part that takes new records, by the first part of its time.
-        self._open: dict[int, int] = {}
-        #: No bucket that can expire ends before this.
-        self._next_end = FOREVER
-        #: Buckets up to these were forgotten early: of those with a time, and of those without.
-        self._horizons = [_BEFORE_ALL, FOREVER - 1]
+        self._buckets = Buckets(self._table)
         self._changed: list[Slots] = []
         self._changed_rows: list[int] = []
-        self._touched: set[int] = set()
         self._early_is_new = False
         self._early_is_touched = False
 
@@ -107,8 +71,7 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """The bytes that the records take, less what ``extra`` holds."""
-        buckets = sum(b.slots.itemsize * len(b.slots) for b in self._buckets.values())
-        return self._table.nbytes + buckets
+        return self._table.nbytes + self._buckets.nbytes
 
     # One record ---------------------------------------------------------------------------------
 
@@ -132,10 +95,10 @@ class Memory:
         slot = table.find_one(key)
         if slot == ABSENT:
             slot = table.insert_one(key)
-            self._enter_one(slot, last)
-        elif (table.fields[_LAST].item(slot) == FOREVER) != (last == FOREVER):
+            self._buckets.enter_one(slot, last)
+        elif (table.fields[LAST_TIME].item(slot) == FOREVER) != (last == FOREVER):
             # What was never to be forgotten now is, or the other way round: another bucket.
-            self._move(np.array([slot]), np.array([last]))
+            self._buckets.move(np.array([slot]), np.array([last]))
         for name, value in zip(self._names, (last, *values), strict=True):
             table.fields[name][slot] = value
         if extra is not None:
@@ -143,7 +106,7 @@ class Memory:
         else:
             self._extras.pop(slot, None)
         self._changed_rows.append(slot)
-        self._touch(table.fields[_BUCKET].item(slot))
+        self._buckets.touch(table.fields[BUCKET].item(slot))
         return slot
 
     # Many records -------------------------------------------------------------------------------
@@ -184,111 +147,23 @@ class Memory:
         """Remember entities that are not known, no two of them the same; their slots."""
         slots = self._table.insert(keys)
         self._extras.update(zip(slots.tolist(), extras, strict=True) if extras else ())
-        self._enter(slots, last)
-        self._set(slots, {_LAST: last, **fields})
+        self._buckets.enter(slots, last)
+        self._set(slots, {LAST_TIME: last, **fields})
         return slots
 
     def update(self, slots: Slots, last: Ints, **fields: Any) -> None:
         """Change some fields of records that are known, no two of them the same."""
-        former = self._table.fields[_LAST][slots]
+        former = self._table.fields[LAST_TIME][slots]
         moved = (former == FOREVER) != (last == FOREVER)
         if moved.any():
-            self._move(slots[moved], last[moved])
-        self._set(slots, {_LAST: last, **fields})
+            self._buckets.move(slots[moved], last[moved])
+        self._set(slots, {LAST_TIME: last, **fields})
 
     def _set(self, slots: Slots, fields: Mapping[str, Any]) -> None:
         for name, values in fields.items():
             self._table.fields[name][slots] = values
         self._changed.append(slots)
-        self._touch_all(slots)
-
-    # Buckets ------------------------------------------------------------------------------------
-
-    def _touch(self, number: int) -> None:
-        self._touched.add(self._numbered[number].name)
-
-    def _touch_all(self, slots: Slots) -> None:
-        numbers = np.unique(self._table.fields[_BUCKET][slots]).tolist()
-        self._touched.update([self._numbered[number].name for number in numbers])
-
-    def _bucket(self, name: int) -> _Bucket:
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            if self._free_numbers:
-                number = self._free_numbers.pop()
-                bucket = self._numbered[number] = _Bucket(name, number)
-            else:
-                bucket = _Bucket(name, len(self._numbered))
-                self._numbered.append(bucket)
-            self._buckets[name] = bucket
-            self._next_end = min(self._next_end, _end(name))
-        return bucket
-
-    def _first_part(self, last: int) -> int:
-        """The first part of the bucket for records of a time; none that is forgotten opens anew."""
-        timed, untimed = self._horizons
-        if last >= FOREVER:
-            return max(FOREVER, untimed + 1)
-        return max((last // BUCKET_MS) * _PARTS, timed + 1)
-
-    def _open_bucket(self, first: int) -> _Bucket:
-        """The part with room for at least one record."""
-        name = self._open.get(first, first)
-        bucket = self._bucket(name)
-        while len(bucket.slots) >= BUCKET_RECORDS:
-            name += 1
-            bucket = self._bucket(name)
-        self._open[first] = name
-        return bucket
-
-    def _enter_one(self, slot: int, last: int) -> None:
-        bucket = self._open_bucket(self._first_part(last))
-        bucket.slots.append(slot)
-        self._table.fields[_BUCKET][slot] = bucket.number
-
-    def _enter(self, slots: Slots, last: Ints) -> None:
-        timed, untimed = self._horizons
-        forever = last >= FOREVER
-        firsts = np.maximum((last // BUCKET_MS) * _PARTS, timed + 1)
-        firsts[forever] = max(FOREVER, untimed + 1)
-        for first in np.unique(firsts).tolist():
-            entering = slots[firsts == first]
-            while entering.size:
-                bucket = self._open_bucket(first)
-                some = entering[: BUCKET_RECORDS - len(bucket.slots)]
-                self._fill(bucket, some)
-                entering = entering[some.size :]
-
-    def _move(self, slots: Slots, last: Ints) -> None:
-        """Put records into the buckets of other times."""
-        numbers, counts = np.unique(self._table.fields[_BUCKET][slots], return_counts=True)
-        self._touch_all(slots)
-        self._enter(slots, last)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            bucket = self._numbered[number]
-            bucket.left += count
-            if bucket.left > max(_FEW, len(bucket.slots) // 2):
-                self._close_ranks(bucket)
-
-    def _close_ranks(self, bucket: _Bucket) -> None:
-        """Let go of the slots of records that have left, so that others find room."""
-        kept = self._slots_of(bucket)
-        bucket.slots = array("i", kept.astype(np.int32).tobytes())
-        bucket.left = 0
-        if bucket.name >= FOREVER:
-            first = self._first_part(FOREVER)
-            self._open[first] = min(self._open.get(first, first), bucket.name)
-
-    def _fill(self, bucket: _Bucket, slots: Slots) -> None:
-        bucket.slots.frombytes(slots.astype(np.int32).tobytes())
-        self._table.fields[_BUCKET][slots] = bucket.number
-
-    def _slots_of(self, bucket: _Bucket) -> Slots:
-        """The slots of the records that are still in a bucket."""
-        slots = np.unique(bucket.all_slots())
-        inside: Mask = self._table.fields[_BUCKET][slots] == bucket.number
-        found: Slots = slots[inside & self.are_live(slots)]
-        return found
+        self._buckets.touch_all(slots)
 
     # The store ----------------------------------------------------------------------------------
 
@@ -303,8 +178,8 @@ class Memory:
         if changed:
             slots = np.unique(np.concatenate(changed))
             slots = slots[self._table.keys[slots] != NO_KEY]
-            numbers = self._table.fields[_BUCKET][slots]
-            names = np.array([bucket.name for bucket in self._numbered], dtype=np.int64)
+            numbers = self._table.fields[BUCKET][slots]
+            names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)
             if slots.size:
                 records = [names[numbers].tobytes(), *self._dumped(slots)]
         if records is None and not early:
@@ -312,7 +187,7 @@ class Memory:
         return [self._early() if early else None, records]
 
     def _early(self) -> Any:
-        return [*self._horizons, self.forgotten]
+        return [*self._buckets.horizons, self.forgotten]
 
     def _dumped(self, slots: Slots) -> Any:
         columns = {name: self._table.fields[name][slots].tobytes() for name in self._names}
@@ -338,21 +213,21 @@ class Memory:
         for name in np.unique(names).tolist():
             if is_newer(str(name)):
                 self._place(name, (names == name) & ~held, columns, extras)
-                self._touched.add(name)
+                self._buckets.touched.add(name)
 
     def _held_later(self, keys: Ints, is_newer: Callable[[str], bool]) -> Mask:
         """Which entities have moved since, into a bucket whose block already holds them."""
         slots = self._table.find(keys)
         held: Mask = slots != ABSENT
-        numbers = self._table.fields[_BUCKET][slots]
+        numbers = self._table.fields[BUCKET][slots]
         for number in np.unique(numbers[held]).tolist():
-            if is_newer(str(self._numbered[number].name)):
+            if is_newer(str(self._buckets.numbered[number].name)):
                 held &= numbers != number
         return held
 
     def _set_early(self, early: Any) -> None:
-        *self._horizons, self.forgotten = early
-        self._next_end = _BEFORE_ALL
+        *self._buckets.horizons, self.forgotten = early
+        self._buckets.next_end = BEFORE_ALL
 
     def _place(self, name: int, chosen: Mask | None, columns: Any, extras: Any) -> None:
         """Put dumped records in a bucket, in the place of what is known of the same entities."""
@@ -360,12 +235,12 @@ class Memory:
         keys = np.frombuffer(columns[_KEY], dtype=np.int64)
         places = np.arange(keys.size) if chosen is None else np.flatnonzero(chosen)
         keys = keys[places]
-        bucket = self._bucket(name)
+        bucket = self._buckets.bucket(name)
         slots = table.find(keys)
         new = slots == ABSENT
         slots[new] = table.insert(keys[new])
-        table.fields[_BUCKET][slots[new]] = -1
-        self._fill(bucket, slots[table.fields[_BUCKET][slots] != bucket.number])
+        table.fields[BUCKET][slots[new]] = -1
+        self._buckets.fill(bucket, slots[table.fields[BUCKET][slots] != bucket.number])
         for field in self._names:
             values = np.frombuffer(columns[field], dtype=table.fields[field].dtype)
             table.fields[field][slots] = values[places]
@@ -380,8 +255,7 @@ class Memory:
 
     def touched(self) -> set[str]:
         """The buckets that have changed since the last call."""
-        touched, self._touched = self._touched, set()
-        blocks = {str(bucket) for bucket in touched}
+        blocks = {str(bucket) for bucket in self._buckets.take_touched()}
         if self._early_is_touched:
             self._early_is_touched = False
             blocks.add(_EARLY)
@@ -391,7 +265,7 @@ class Memory:
         """The records of a bucket."""
         if block == _EARLY:
             return self._early()
-        return self._dumped(self._slots_of(self._bucket(int(block))))
+        return self._dumped(self._buckets.slots_of(self._buckets.bucket(int(block))))
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dumped bucket in place."""
@@ -407,31 +281,29 @@ class Memory:
         oldest buckets go too.
         """
         limit = at - self._keep_ms
-        if self._next_end <= limit:
-            timed, untimed = self._horizons
-            for name in list(self._buckets):
+        if self._buckets.next_end <= limit:
+            timed, untimed = self._buckets.horizons
+            for name in list(self._buckets.named):
                 if name <= timed or FOREVER <= name <= untimed:
                     # A log that was cut off before the block's end may hold it still.
-                    self._drop(name, _BEFORE_ALL, everything=True)
+                    self._drop(name, BEFORE_ALL, everything=True)
                     yield str(name)
-                elif _end(name) <= limit:
+                elif end_of(name) <= limit:
                     self._drop(name, limit)
                     yield str(name)
-            self._next_end = min(map(_end, self._buckets), default=FOREVER)
+            self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
-            name = min(self._buckets)
-            self.forgotten += self._drop(name, _BEFORE_ALL, everything=True)
-            self._horizons[name >= FOREVER] = name
+            name = min(self._buckets.named)
+            self.forgotten += self._drop(name, BEFORE_ALL, everything=True)
+            self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)
 
     def _drop(self, name: int, limit: int, *, everything: bool = False) -> int:
         """Let go of a bucket, and of its records that were not used since; how many went."""
         bucket = self._buckets.pop(name)
-        slots = self._slots_of(bucket)
-        self._touched.discard(name)
-        self._open.pop(name, None)
-        last = self._table.fields[_LAST][slots]
+        slots = self._buckets.slots_of(bucket)
+        last = self._table.fields[LAST_TIME][slots]
         used = np.zeros(slots.size, dtype=bool) if everything else last >= limit
         gone = slots[~used]
         if gone.size:
@@ -442,16 +314,11 @@ class Memory:
                 for slot in gone.tolist():
                     self._extras.pop(slot, None)
         if used.any():
-            self._enter(slots[used], last[used])
+            self._buckets.enter(slots[used], last[used])
             self._changed.append(slots[used])
-            self._touch_all(slots[used])
-        self._free_numbers.append(bucket.number)
+            self._buckets.touch_all(slots[used])
+        self._buckets.free(bucket)
         return int(gone.size)
-
-
-def _end(name: int) -> int:
-    """When the time of a bucket ends; never, for what is not forgotten."""
-    return FOREVER if name >= FOREVER else (name // _PARTS + 1) * BUCKET_MS
 
 
 def _frozen(value: Any) -> Any:

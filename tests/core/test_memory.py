@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.core.memory import BUCKET_MS, BUCKET_RECORDS, FOREVER, Memory
+from stream.core.buckets import BUCKET_MS, BUCKET_RECORDS
+from stream.core.memory import FOREVER, Memory
 from stream.core.table import digest
 
 KEEP = 6 * BUCKET_MS

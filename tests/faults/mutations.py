@@ -85,8 +85,8 @@ MUTATIONS: Final = (
     Mutation(
         "entity-forgotten",
         "entities that changed are not written as blocks",
-        "stream.core.memory:Memory._touch_all",
-        "self._touched.update(",
+        "stream.core.buckets:Buckets.touch_all",
+        "self.touched.update(",
         "set().update(",
         "log",
     ),

@@ -1,0 +1,178 @@
+"""Which records of a memory are written together: buckets by the time of their birth, in parts."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+import numpy as np
+
+from stream.core.cells import Ints
+from stream.core.settings import MINUTE
+from stream.core.table import NO_KEY, KeyTable, Mask, Slots
+
+#: A last time for records that are never forgotten.
+FOREVER: Final = 1 << 60
+BUCKET_MS: Final = 10 * MINUTE
+#: A bucket that has grown to so many records goes on in a further part.
+BUCKET_RECORDS: Final = 4096
+BEFORE_ALL: Final = -(1 << 62)
+#: Fields of the table: the last time of a record, and the number of its bucket.
+LAST_TIME: Final = "last"
+BUCKET: Final = "bucket"
+_PARTS: Final = 1 << 20
+#: Fewer records that have left a bucket are not worth a look.
+_FEW: Final = 64
+
+
+class Bucket:
+    """The slots of the records that were born at about one time, and some that have moved."""
+
+    __slots__ = ("left", "name", "number", "slots")
+
+    def __init__(self, name: int, number: int) -> None:
+        self.name = name
+        #: What stands for the bucket in the table.
+        self.number = number
+        self.slots = array("i")
+        #: How many of them have moved.
+        self.left = 0
+
+    def all_slots(self) -> Slots:
+        """Those that it ever took in and has not let go, the moved ones too."""
+        return np.array(self.slots, dtype=np.int64)
+
+
+class Buckets:
+    """The buckets of a table's records, by name, which tells their time, and by number."""
+
+    def __init__(self, table: KeyTable) -> None:
+        self._table = table
+        self.named: dict[int, Bucket] = {}
+        self.numbered: list[Bucket] = []
+        self._free_numbers: list[int] = []
+        #: The part that takes new records, by the first part of its time.
+        self._open: dict[int, int] = {}
+        #: No bucket that can expire ends before this.
+        self.next_end = FOREVER
+        #: Buckets up to these were forgotten early: of those with a time, and of those without.
+        self.horizons = [BEFORE_ALL, FOREVER - 1]
+        #: Names of those that have changed since they were taken last.
+        self.touched: set[int] = set()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the buckets take beside the table."""
+        return sum(b.slots.itemsize * len(b.slots) for b in self.named.values())
+
+    def touch(self, number: int) -> None:
+        """Note that records of a bucket have changed."""
+        self.touched.add(self.numbered[number].name)
+
+    def touch_all(self, slots: Slots) -> None:
+        """Note that these records have changed."""
+        numbers = np.unique(self._table.fields[BUCKET][slots]).tolist()
+        self.touched.update([self.numbered[number].name for number in numbers])
+
+    def bucket(self, name: int) -> Bucket:
+        """The bucket of this name; a new one where there is none."""
+        bucket = self.named.get(name)
+        if bucket is None:
+            if self._free_numbers:
+                number = self._free_numbers.pop()
+                bucket = self.numbered[number] = Bucket(name, number)
+            else:
+                bucket = Bucket(name, len(self.numbered))
+                self.numbered.append(bucket)
+            self.named[name] = bucket
+            self.next_end = min(self.next_end, end_of(name))
+        return bucket
+
+    def _first_part(self, last: int) -> int:
+        """The first part of the bucket for records of a time; none that is forgotten opens anew."""
+        timed, untimed = self.horizons
+        if last >= FOREVER:
+            return max(FOREVER, untimed + 1)
+        return max((last // BUCKET_MS) * _PARTS, timed + 1)
+
+    def _open_bucket(self, first: int) -> Bucket:
+        """The part with room for at least one record."""
+        name = self._open.get(first, first)
+        bucket = self.bucket(name)
+        while len(bucket.slots) >= BUCKET_RECORDS:
+            name += 1
+            bucket = self.bucket(name)
+        self._open[first] = name
+        return bucket
+
+    def enter_one(self, slot: int, last: int) -> None:
+        """Put a record into the bucket of its time."""
+        bucket = self._open_bucket(self._first_part(last))
+        bucket.slots.append(slot)
+        self._table.fields[BUCKET][slot] = bucket.number
+
+    def enter(self, slots: Slots, last: Ints) -> None:
+        """Put records into the buckets of their times."""
+        timed, untimed = self.horizons
+        forever = last >= FOREVER
+        firsts = np.maximum((last // BUCKET_MS) * _PARTS, timed + 1)
+        firsts[forever] = max(FOREVER, untimed + 1)
+        for first in np.unique(firsts).tolist():
+            entering = slots[firsts == first]
+            while entering.size:
+                bucket = self._open_bucket(first)
+                some = entering[: BUCKET_RECORDS - len(bucket.slots)]
+                self.fill(bucket, some)
+                entering = entering[some.size :]
+
+    def move(self, slots: Slots, last: Ints) -> None:
+        """Put records into the buckets of other times."""
+        numbers, counts = np.unique(self._table.fields[BUCKET][slots], return_counts=True)
+        self.touch_all(slots)
+        self.enter(slots, last)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            bucket = self.numbered[number]
+            bucket.left += count
+            if bucket.left > max(_FEW, len(bucket.slots) // 2):
+                self._close_ranks(bucket)
+
+    def _close_ranks(self, bucket: Bucket) -> None:
+        """Let go of the slots of records that have left, so that others find room."""
+        kept = self.slots_of(bucket)
+        bucket.slots = array("i", kept.astype(np.int32).tobytes())
+        bucket.left = 0
+        if bucket.name >= FOREVER:
+            first = self._first_part(FOREVER)
+            self._open[first] = min(self._open.get(first, first), bucket.name)
+
+    def fill(self, bucket: Bucket, slots: Slots) -> None:
+        """Put records into a bucket, whatever room it has."""
+        bucket.slots.frombytes(slots.astype(np.int32).tobytes())
+        self._table.fields[BUCKET][slots] = bucket.number
+
+    def slots_of(self, bucket: Bucket) -> Slots:
+        """The slots of the records that are still in a bucket."""
+        slots = np.unique(bucket.all_slots())
+        inside: Mask = self._table.fields[BUCKET][slots] == bucket.number
+        found: Slots = slots[inside & (self._table.keys[slots] != NO_KEY)]
+        return found
+
+    def take_touched(self) -> set[int]:
+        """The names of the buckets that have changed since the last call."""
+        touched, self.touched = self.touched, set()
+        return touched
+
+    def pop(self, name: int) -> Bucket:
+        """Take out a bucket, whose number stays its own until it is set free."""
+        self.touched.discard(name)
+        self._open.pop(name, None)
+        return self.named.pop(name)
+
+    def free(self, bucket: Bucket) -> None:
+        """Let others take the number of a bucket that was taken out."""
+        self._free_numbers.append(bucket.number)
+
+
+def end_of(name: int) -> int:
+    """When the time of a bucket ends; never, for what is not forgotten."""
+    return FOREVER if name >= FOREVER else (name // _PARTS + 1) * BUCKET_MS
