@@ -8,27 +8,25 @@ those whose outcome is certain. Of an entity that comes twice the first events c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from stream.core.batch import Batch, Kind, kinds_of
 from stream.core.cells import Ints
 from stream.core.decode import Decoded, Group
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.event import Event, Invalid, Outcome
-from stream.core.labels import Labels
 from stream.core.segments import Segments
 from stream.core.settings import MINUTE, Settings
-from stream.core.table import Mask, digest, digests, ranks
-from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic
+from stream.core.table import Mask, digest, ranks
+from stream.core.topic import Arrivals, ColumnHandler, Keeper, Topic
 
 #: Events further ahead of the clock than this are refused.
 FUTURE_MS: Final = MINUTE
 #: Before all times.
 LONG_AGO: Final = -(1 << 60)
-_id_of: Final = attrgetter("event_id")
 #: Fewer events of repeated entities than this are not worth another round of columns.
 _FEW: Final = 32
 
@@ -51,54 +49,6 @@ class Clocks(Protocol):
 
     def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
         """Count records of an outcome."""
-
-
-class _Kind(NamedTuple):
-    """How to treat an event type."""
-
-    topic: str
-    keeper: Keeper
-    struct: type[Event]
-    handle: RowHandler
-    columns: ColumnHandler | None
-    is_orphan: Callable[[int, int], bool] | None
-    never_late: bool
-    by_currency: bool
-
-
-class _Batch:
-    """Valid events of a batch in columns, and what is found out about each."""
-
-    def __init__(self, decoded: Decoded, groups: Sequence[Group], places: Ints | None) -> None:
-        events, self.occurred, labels, _ = decoded
-        self.places = places
-        self.events: Sequence[Any] = events
-        self.labels: Sequence[Labels] = labels
-        if places is not None:
-            chosen = places.tolist()
-            self.events, self.labels = [events[i] for i in chosen], [labels[i] for i in chosen]
-            self.occurred = self.occurred[places]
-        self.groups = groups
-        n = len(self.events)
-        self.ids = digests(map(_id_of, self.events), n)
-        self.keys = np.zeros(n, dtype=np.int64)
-        self.arrived = np.full(n, NEVER, dtype=np.int64)
-        self.kinds: list[_Kind] = []
-        #: By place, where there is one.
-        self.currencies: dict[int, str] = {}
-        #: Whose outcome is not certain, or whose row must be found in its turn.
-        self.in_doubt = np.zeros(n, dtype=bool)
-        #: Who goes to the handler of single events, in its turn.
-        self.one_by_one = np.zeros(n, dtype=bool)
-        self.accepted = np.ones(n, dtype=bool)
-        self.rows: Ints | None = None
-        #: Whether it was noted when the rows were accepted.
-        self.rows_seen = False
-        self.at: Ints = self.occurred
-
-    def origin(self, place: int) -> int:
-        """The place in the batch of records."""
-        return place if self.places is None else int(self.places[place])
 
 
 class Intake:
@@ -126,7 +76,7 @@ class Intake:
         self._event_time = event_time
         self._until = until
         self._columns = columns
-        self._kinds = {kind.struct: kind for kind in _kinds(topics)}
+        self._kinds = {kind.struct: kind for kind in kinds_of(topics)}
 
     # A batch ------------------------------------------------------------------------------------
 
@@ -151,7 +101,7 @@ class Intake:
             self._handle(batch, places)
         return sorted([*refusals, *refused]) if refused else refusals
 
-    def _batch(self, decoded: Decoded) -> _Batch | None:
+    def _batch(self, decoded: Decoded) -> Batch | None:
         """The valid events up to ``until``; None where there are none."""
         groups = decoded.groups
         valid = sum(len(group.events) for group in groups)
@@ -166,7 +116,7 @@ class Intake:
             is_in = np.ones(len(decoded.events), dtype=bool) if is_in is None else is_in
             is_in &= decoded.at <= self._until
         if is_in is None:
-            return _Batch(decoded, groups, None)
+            return Batch(decoded, groups, None)
         moved = np.cumsum(is_in) - 1
         kept = []
         for struct, places, events in groups:
@@ -174,9 +124,9 @@ class Intake:
             some = [events[i] for i in np.flatnonzero(inside).tolist()]
             if some:
                 kept.append(Group(struct, moved[places[inside]], some))
-        return _Batch(decoded, kept, np.flatnonzero(is_in)) if kept else None
+        return Batch(decoded, kept, np.flatnonzero(is_in)) if kept else None
 
-    def _look_at_groups(self, batch: _Batch) -> dict[str, Ints]:
+    def _look_at_groups(self, batch: Batch) -> dict[str, Ints]:
         """Note what follows from the types; the places of each topic's events, in order."""
         found: dict[str, list[Ints]] = {}
         batch.kinds = [self._kinds[group.struct] for group in batch.groups]
@@ -194,7 +144,7 @@ class Intake:
             for topic, places in found.items()
         }
 
-    def _find_rows(self, batch: _Batch) -> None:
+    def _find_rows(self, batch: Batch) -> None:
         """Look up the rows, unless one must be found in its turn: then all are."""
         until = self._progress.now
         if self._event_time:
@@ -203,7 +153,7 @@ class Intake:
         if batch.rows is None:
             batch.in_doubt[:] = True
 
-    def _find_doubts(self, batch: _Batch, by_topic: Mapping[str, Ints]) -> None:
+    def _find_doubts(self, batch: Batch, by_topic: Mapping[str, Ints]) -> None:
         """Note whose outcome depends on what comes before, and who is handled one by one."""
         now, occurred = self._progress.now, batch.occurred
         latest = max(now, int(occurred.max())) if self._event_time else now
@@ -237,7 +187,7 @@ class Intake:
 
     # One by one ---------------------------------------------------------------------------------
 
-    def _settle_doubts(self, batch: _Batch) -> list[Refusal]:
+    def _settle_doubts(self, batch: Batch) -> list[Refusal]:
         """Find the outcomes that are in doubt, in order; the refusals."""
         places = np.flatnonzero(batch.in_doubt)
         if not places.size:
@@ -291,7 +241,7 @@ class Intake:
         return refusals
 
     def refusal(
-        self, kind: _Kind, occurred: int, arrived: int, key: int, clock: int, now: int
+        self, kind: Kind, occurred: int, arrived: int, key: int, clock: int, now: int
     ) -> tuple[Outcome, str, str] | None:
         """The outcome, field path and reason of an event that is not accepted.
 
@@ -321,7 +271,7 @@ class Intake:
 
     # All together -------------------------------------------------------------------------------
 
-    def _accept(self, batch: _Batch, by_topic: Mapping[str, Ints]) -> None:
+    def _accept(self, batch: Batch, by_topic: Mapping[str, Ints]) -> None:
         """Let clocks and counts move on, and remember the ids."""
         progress = self._progress
         times = np.where(batch.accepted, batch.occurred, LONG_AGO)
@@ -348,7 +298,7 @@ class Intake:
             chosen = places[accepted]
             self._seen[topic].add(batch.ids[chosen], arrivals[accepted], batch.in_doubt[chosen])
 
-    def _handle(self, batch: _Batch, places: Ints) -> None:
+    def _handle(self, batch: Batch, places: Ints) -> None:
         """Hand a topic's accepted events to the keeper, those of one entity in their order."""
         places = places[batch.accepted[places] & ~batch.one_by_one[places]]
         if not places.size:
@@ -361,7 +311,7 @@ class Intake:
                 return
             self._handle_columns(batch, chosen)
 
-    def _handle_columns(self, batch: _Batch, places: Ints) -> None:
+    def _handle_columns(self, batch: Batch, places: Ints) -> None:
         """Events of one topic, no two of the same entity: all in columns, the unusual apart."""
         is_in = np.zeros(len(batch.events), dtype=bool)
         is_in[places] = True
@@ -376,7 +326,7 @@ class Intake:
             if unusual.any():
                 self._handle_each(batch, some[unusual])
 
-    def _arrivals(self, batch: _Batch, places: Ints) -> Arrivals:
+    def _arrivals(self, batch: Batch, places: Ints) -> Arrivals:
         assert batch.rows is not None
         events, labels = batch.events, batch.labels
         if places.size < len(events):
@@ -391,7 +341,7 @@ class Intake:
             labels,
         )
 
-    def _handle_each(self, batch: _Batch, places: Ints) -> None:
+    def _handle_each(self, batch: Batch, places: Ints) -> None:
         assert batch.rows is not None
         for place, key, occurred, at, row in zip(
             places.tolist(),
@@ -404,23 +354,6 @@ class Intake:
             event = batch.events[place]
             handle = self._kinds[type(event)].handle
             handle(event, key, occurred, at, row, batch.labels[place])
-
-
-def _kinds(topics: Sequence[tuple[Topic, Keeper]]) -> Iterator[_Kind]:
-    for topic, keeper in topics:
-        handlers, columns, orphans = keeper.handlers(), keeper.columns(), keeper.orphans()
-        for kind in topic.types:
-            struct = kind.struct
-            yield _Kind(
-                topic.name,
-                keeper,
-                struct,
-                handlers[struct],
-                columns.get(struct),
-                orphans.get(struct),
-                kind.never_late,
-                kind.by_currency,
-            )
 
 
 def _repeated(keys: Ints) -> Mask:
