@@ -11,8 +11,9 @@ from stream.config.checks import Finding
 from stream.config.errors import ConfigError, Path, Problem, key_path, shown
 from stream.config.fields import Between, Form, Number, OneLine, OneOf, Text, Whole
 from stream.config.kpis import kpi_ids
-from stream.config.model import Benchmark, Table
+from stream.config.model import Benchmark
 from stream.config.refusals import refusals
+from stream.config.table import Table
 from stream.config.toml import read_toml
 
 #: Each is a series that every worker exposes.

@@ -10,7 +10,8 @@ from stream.config import durations
 from stream.config.alerts import alert_findings
 from stream.config.errors import Path, rollup, shown
 from stream.config.fields import ADDRESS, is_address
-from stream.config.model import MOST_PANES, AlertConfig, Config, KafkaConfig, SinkConfig
+from stream.config.kafka import KafkaConfig
+from stream.config.model import MOST_PANES, AlertConfig, Config, SinkConfig
 from stream.config.sinks import contradictions
 from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import RESERVED_LABELS

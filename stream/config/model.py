@@ -1,4 +1,4 @@
-"""Every key of the configuration: its type, default and meaning.
+"""Every key of the configuration: its type, default and meaning; those of ``[kafka]`` in ``kafka``.
 
 Errors, the reference page and the JSON Schema come from these classes. Durations are milliseconds.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from stream.config import durations
 from stream.config.fields import (
@@ -21,29 +21,22 @@ from stream.config.fields import (
     OneOf,
     SnakeCase,
     Text,
-    TopicPart,
     Whole,
 )
+from stream.config.kafka import KafkaConfig
 from stream.config.kpis import kpi_ids, topic_names
+from stream.config.table import Table
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 
 #: A window has at most so many panes.
 MOST_PANES = 240
-SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 SINK_TYPES = ["log", "webhook", "slack", "alertmanager", "apprise"]
 
 _DEFAULTS = Settings()
-_BOOTSTRAP = Form(
-    r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*"
-    r"(,\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*)*",
-    'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',
-)
 _SEVERITY = Form(
     r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
     "1 to 64 printable characters on one line, no blank at either end",
 )
-_GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
 
 
 class Benchmark(NamedTuple):
@@ -54,85 +47,6 @@ class Benchmark(NamedTuple):
     value: float
     source: str
     year: int
-
-
-class Table(BaseModel):
-    """A table of a file: keys that are not known are refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=False,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-
-class KafkaConfig(Table):
-    """The brokers, the topics' names and how to log in."""
-
-    bootstrap: Annotated[Text, _BOOTSTRAP] = "127.0.0.1:9092"
-    """Brokers to ask first, `host:port`, several comma-separated."""
-    group: Annotated[Text, _GROUP] = "cxkpi"
-    """Consumer group; also the prefix of internal topics and transactional ids."""
-    topic_prefix: Annotated[Text, TopicPart] = ""
-    """Stands before every source, dead-letter and alert topic."""
-    partitions: Annotated[Whole, Between(1, 10_000)] = 4
-    """Partitions of topics that the worker has to create."""
-    replication: Annotated[Whole, Between(1, 32)] = 1
-    """Replicas of topics that the worker has to create."""
-    flush_ms: Annotated[int, Duration(10, 10 * SECOND)] = Field(250, alias="flush")
-    """How often counts, positions and dead letters are written, in one transaction each."""
-    # Kafka refuses less unless it is told otherwise, and stock brokers are not.
-    session_timeout_ms: Annotated[int, Duration(6 * SECOND, 30 * SECOND)] = Field(
-        10 * SECOND, alias="session_timeout"
-    )
-    """After so long without a heartbeat another worker takes over."""
-    transaction_timeout_ms: Annotated[int, Duration(SECOND, 15 * MINUTE)] = Field(
-        10 * SECOND, alias="transaction_timeout"
-    )
-    """After so long the broker aborts what a dead worker left open."""
-    request_timeout_ms: Annotated[int, Duration(SECOND, 10 * MINUTE)] = Field(
-        40 * SECOND, alias="request_timeout"
-    )
-    """How long an answer of the broker may take."""
-    security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
-    """How to talk to the brokers: whether encrypted (`SSL`) and with a login (`SASL`)."""
-    ssl_cafile: OneLine | None = None
-    """Certificates of authorities to trust, PEM; without it those of the system."""
-    ssl_certfile: OneLine | None = None
-    """The client's certificate, PEM."""
-    ssl_keyfile: OneLine | None = None
-    """The key of the client's certificate, PEM, if it isn't in the same file."""
-    ssl_check_hostname: Flag = True
-    """Whether the broker's certificate must be for its host name."""
-    sasl_mechanism: Annotated[Text, OneOf(lambda: SASL_MECHANISMS, "mechanism")] = "PLAIN"
-    """How to log in."""
-    sasl_username: OneLine | None = None
-    """Who logs in. The password never stands in the file: see `sasl_password_file`."""
-    sasl_password_file: OneLine | None = None
-    """File that holds the password; or set the variable `CXKPI_KAFKA__SASL_PASSWORD`."""
-
-    _sasl_password: SecretStr | None = PrivateAttr(None)
-
-    @property
-    def sasl_password(self) -> SecretStr | None:
-        """The password from the environment or ``sasl_password_file``."""
-        return self._sasl_password
-
-    def hold_password(self, password: SecretStr) -> None:
-        """Keep the password, once it was fetched."""
-        self._sasl_password = password
-
-    @property
-    def uses_tls(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.security_protocol.endswith("SSL")
-
-    @property
-    def uses_sasl(self) -> bool:
-        """Whether the client logs in by user name and password."""
-        return self.security_protocol.startswith("SASL")
 
 
 class HttpConfig(Table):

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from stream.config.checks import Finding
 from stream.config.environment import PASSWORD
-from stream.config.model import Config, KafkaConfig, SinkConfig
+from stream.config.kafka import KafkaConfig
+from stream.config.model import Config, SinkConfig
 from stream.config.sinks import has_login, refused
 from stream.config.toml import is_file
 
