@@ -1,4 +1,6 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what holds of every property."""
+
+from hypothesis import settings
 
 pytest_plugins = [
     "tests.fixtures.broker",
@@ -7,3 +9,7 @@ pytest_plugins = [
     "tests.fixtures.alertmanager",
     "tests.fixtures.proxy",
 ]
+
+# A busy machine must fail no test: how long one example takes says nothing about the product.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
