@@ -161,6 +161,45 @@ CASES = [
         [Sample("churn", "5m", (), 0.02, 0.015, 0.026, 20, 1000)],
     ),
     Case(
+        "an interval that is no longer beyond, around a value that still is",
+        replace(LOW, significant=True, for_ms=5 * SECOND),
+        [[csat(EU, 40, lower=0.309, upper=0.498)], [csat(EU, 45, lower=0.356, upper=0.548)]],
+        [
+            (
+                f"{CSAT} is 40% (95% sure: 30.9% to 49.8%, n = 100), surely below 50%; "
+                "fires if it is still so in 5 s."
+            ),
+            f"{CSAT} is 45% (95% sure: 35.6% to 54.8%, n = 100), no longer surely below 50%.",
+        ],
+    ),
+    Case(
+        "a spike of what has no bounds, so that nothing is sure",
+        Rule("ArtSpike", "art", "5m", baseline="1h", factor=2.0),
+        [
+            [
+                Sample("art", "5m", (), 930.0, None, None, 37_200, 40),
+                Sample("art", "1h", (), 300.0, None, None, 120_000, 400),
+            ]
+        ],
+        [
+            (
+                "Average resolution time over 5m is 15 min 30 s (n = 40), above 10 min "
+                f"(2 × the usual 5 min of 1h) since {BEGAN}."
+            )
+        ],
+    ),
+    Case(
+        "a share of an amount, of which the denominator is no number of samples",
+        Rule("UpsellLow", "upsell", "5m", below=0.1),
+        [[Sample("upsell", "5m", (("currency", "EUR"),), 0.05, None, None, 60, 1_200)]],
+        [
+            (
+                "Upsell share for currency EUR over 5m is 5% (of 1,200 EUR), below 10% since "
+                f"{BEGAN}."
+            )
+        ],
+    ),
+    Case(
         "seconds, steady",
         Rule("ArtHigh", "art", "5m", above=600),
         [[Sample("art", "5m", (), 930.0, None, None, 37_200, 40)]],

@@ -10,13 +10,15 @@ from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, ri
 from stream.core.alerts.measures import measure
 from stream.core.alerts.quantities import duration, printable, quantity
 from stream.core.alerts.rules import PreparedRule
-from stream.core.settings import SECOND
+from stream.core.settings import SECOND, Rule
 from stream.core.timestamps import parse
 
 #: A label's value is cut after so many characters, ...
 LONGEST_LABEL = 40
 #: ... and a sentence after so many.
 LONGEST_SENTENCE = 600
+#: The label of KPIs that add up amounts; ``currency`` is no dimension's name.
+_CURRENCY = "currency"
 #: A mix that is so much of the whole difference, against the rates, is told.
 _TELLING_PART = 0.05
 
@@ -29,7 +31,7 @@ def sentence(prepared: PreparedRule, change: Change, sample: RuleSample | None) 
     what = f"{title}{_for(change.labels)} over {change.window}"
     if sample is None or not has_data(prepared.rule, sample):
         return _bounded(f"{what} {_lack(prepared, sample)}, so the alert is {change.to}.")
-    seen = f"{what} is {_measured(prepared, sample)}, {_judged(prepared, change, sample)}"
+    seen = f"{what} is {_measured(prepared, change, sample)}, {_judged(prepared, change, sample)}"
     if change.to in {"pending", "firing"}:
         seen += _usually(prepared, change) + _going(prepared, change) + _from(prepared, change)
     return _bounded(f"{seen}.")
@@ -130,14 +132,22 @@ def _lack(prepared: PreparedRule, sample: RuleSample | None) -> str:
     return f"has no usual value over {prepared.rule.baseline}"
 
 
-def _measured(prepared: PreparedRule, sample: RuleSample) -> str:
+def _number(change: Change, denominator: float) -> str:
+    """Of how many or, where amounts are compared, of how much: ``n = 600``, ``of 600 EUR``."""
+    currency = change.labels.get(_CURRENCY)
+    if currency is None:
+        return f"n = {denominator:,.12g}"
+    return f"of {denominator:,.12g} {printable(currency)}"
+
+
+def _measured(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
     """The value and how sure it is: ``7.5% (95% sure: 5.6% to 9.9%, n = 600)``."""
     sure = []
     if sample.lower is not None and sample.upper is not None:
         lower, upper = (quantity(prepared.kpi, x) for x in (sample.lower, sample.upper))
         sure.append(f"95% sure: {lower} to {upper}")
     if sample.denominator is not None:
-        sure.append(f"n = {sample.denominator:,.12g}")
+        sure.append(_number(change, sample.denominator))
     return quantity(prepared.kpi, sample.value) + (f" ({', '.join(sure)})" if sure else "")
 
 
@@ -148,6 +158,7 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
     limit = quantity(prepared.kpi, change.threshold)
     if quantity(prepared.kpi, change.value) == limit and change.to != "inactive":
         side = f"just {side}"
+    side = _surely(rule, sample) + side
     if rule.factor is not None:
         usual = quantity(prepared.kpi, sample.usual)
         limit += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
@@ -155,8 +166,7 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
         case "pending":
             return f"{side} {limit}; fires if it is still so in {duration(rule.for_ms)}"
         case "firing":
-            surely = "surely " if rule.significant or rule.factor is not None else ""
-            return f"{surely}{side} {limit} since {moment(change.started_at)}"
+            return f"{side} {limit} since {moment(change.started_at)}"
         case "inactive":
             return f"no longer {side} {limit}"
         case "resolved":
@@ -164,6 +174,13 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
             cleared = quantity(prepared.kpi, clear_threshold(rule, sample))
             held = f" for {duration(rule.keep_firing_for_ms)}" if rule.keep_firing_for_ms else ""
             return f"{back} {cleared}{held} again, {_after(change)}"
+
+
+def _surely(rule: Rule, sample: RuleSample) -> str:
+    """Whether an interval was beyond: where there is none the value stands for it, less sure."""
+    asked = rule.significant or rule.factor is not None
+    bound = sample.lower if rises(rule) else sample.upper
+    return "surely " if asked and bound is not None else ""
 
 
 def _usually(prepared: PreparedRule, change: Change) -> str:
