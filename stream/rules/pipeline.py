@@ -9,7 +9,7 @@ from typing import Final
 from stream.config import Config
 from stream.core.settings import SECOND
 from stream.rules.document import AlertingRule
-from stream.rules.promql import MOVING, number, rose, selector, without
+from stream.rules.promql import moving, number, rose, selector, without
 
 #: The alert that hands on what workers' own rules say.
 HANDED_ON: Final = "CxAlertFiring"
@@ -230,5 +230,5 @@ WORKERS_OWN: Final = PipelineAlert(
     "A rule on a KPI fires.",
     "{{ $labels.rule }} fires; the reason is in the topic cx.alert and in the worker's log.",
     # While two workers hand over, both may say so; it is one alert.
-    lambda facts: f"{without(MOVING, facts.of('cx_alert_firing'))} == 1",
+    lambda facts: f"{without(moving(facts.config.dimensions), facts.of('cx_alert_firing'))} == 1",
 )

@@ -12,7 +12,7 @@ from stream.metrics.families import Part, gauge_of, parts_of
 
 #: Labels that say which process was scraped. At a change of owner a series goes on under another,
 #: so they are no part of an alert.
-MOVING: Final = ("instance", "pod")
+_MOVING: Final = ("instance", "pod")
 #: Labels that Prometheus sets itself: where a metric has one of the same name, it gets a prefix.
 _TARGET_LABELS: Final = frozenset({"instance", "job"})
 #: What an exported alert carries beside the labels of its series.
@@ -27,6 +27,12 @@ def number(value: float) -> str:
 def scraped(dimension: str) -> str:
     """The label under which Prometheus keeps a dimension."""
     return f"exported_{dimension}" if dimension in _TARGET_LABELS else dimension
+
+
+def moving(dimensions: Iterable[str] = ()) -> tuple[str, ...]:
+    """The labels of the process that was scraped, but for a dimension that keeps such a name."""
+    kept = {scraped(dimension) for dimension in dimensions}
+    return tuple(name for name in _MOVING if name not in kept)
 
 
 def selector(metric: str, matchers: Mapping[str, str]) -> str:
@@ -107,7 +113,7 @@ class KpiSeries:
         rest = "".join(
             f',{scraped(name)}{"!=" if name in self.by else "="}""' for name in self.dimensions
         )
-        return without((*MOVING, "window"), f"{head}{rest}}}")
+        return without((*moving(self.dimensions), "window"), f"{head}{rest}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ class InputSeries:
         """The seconds; there are no windows and no other parts."""
         del window, part
         matchers = {"job": self.job, "topic": self.topic}
-        last = without(MOVING, selector("cx_last_event_timestamp_seconds", matchers))
+        last = without(moving(), selector("cx_last_event_timestamp_seconds", matchers))
         return f"(time() - {last})"
 
 

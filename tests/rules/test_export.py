@@ -216,6 +216,22 @@ def test_a_dimension_with_a_name_of_the_scrape_has_prometheus_prefix() -> None:
     assert rule["annotations"]["summary"].startswith("Tickets of {{ $labels.exported_job }} take")
 
 
+@pytest.mark.parametrize("kpi_rules", ["prometheus", "workers"])
+def test_a_dimension_called_as_a_label_of_the_scrape_stays_part_of_the_alert(
+    kpi_rules: str,
+) -> None:
+    content = 'dimensions = ["instance", "pod"]\nrollups = [["instance", "pod"]]\n' + (
+        '[[alert]]\nname = "Low"\nkpi = "csat"\nwindow = "5m"\nby = ["instance", "pod"]\n'
+        "below = 0.5\n"
+    )
+    found = alerts("--kpi-rules", kpi_rules, content=content)
+    expr = found["Low" if kpi_rules == "prometheus" else "CxAlertFiring"]["expr"]
+    dropped = re.findall(r"max without \(([^)]*)\) \(cx_", expr)
+    assert dropped
+    assert all("instance" in names.split(", ") for names in dropped)
+    assert not any("pod" in names.split(", ") for names in dropped)
+
+
 def test_a_configuration_that_is_wrong_or_a_file_that_cannot_be_written_is_one_line() -> None:
     done = export(content=EVERY_KIND.replace('"nps"', '"npss"'))
     assert done.exit_code == 2
