@@ -144,8 +144,11 @@ def _spike(
 
 def _summary(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]:
     from stream.core.alerts.template import FIELDS, BadTemplate, fields_of
+    from stream.core.catalogue import KPIS
 
+    kpi = KPIS.get(alert.kpi or "")
     labels = sorted(name for name in alert.by if name in config.dimensions)
+    labels += () if kpi is None else kpi.labels
     own = ["topic"] if alert.topic is not None else labels
     allowed = list(dict.fromkeys([*FIELDS, *own]))
     try:

@@ -31,6 +31,15 @@ def test_sinks_without_a_name_are_named_after_their_type() -> None:
     assert [s.label for s in load(None, {}).sinks] == ["log", "log-3", "log-4", "log-2"]
 
 
+def test_a_summary_may_name_the_currency_of_a_kpi_that_has_one() -> None:
+    Path("cxkpi.toml").write_text(
+        '[[alert]]\nname = "A"\nkpi = "upsell"\nwindow = "1h"\nbelow = 0.1\n'
+        'summary = "{value} in {currency}"\n'
+    )
+    (rule,) = load(None, {}).core().rules
+    assert rule.summary == "{value} in {currency}"
+
+
 def test_every_key_of_the_core_comes_through() -> None:
     Path("cxkpi.toml").write_text("""
 dimensions = ["plan", "team"]

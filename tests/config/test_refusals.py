@@ -399,6 +399,16 @@ CASES: list[tuple[str, str, list[str]]] = [
         ],
     ),
     (
+        "a summary with the currency of a KPI that has none",
+        CHURN + 'above = 1\nsummary = "{currency}"\n',
+        [
+            (
+                '6: alert[0].summary: unknown field "currency"; allowed: rule, severity, state, '
+                "kpi, window, labels, value, lower, upper, n, threshold, baseline, since, trend"
+            )
+        ],
+    ),
+    (
         "a summary with a format",
         CHURN + 'above = 1\nby = ["region"]\nsummary = "{region} {value:.2f}"\n',
         [

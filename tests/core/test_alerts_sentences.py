@@ -192,12 +192,7 @@ CASES = [
         "a share of an amount, of which the denominator is no number of samples",
         Rule("UpsellLow", "upsell", "5m", below=0.1),
         [[Sample("upsell", "5m", (("currency", "EUR"),), 0.05, None, None, 60, 1_200)]],
-        [
-            (
-                "Upsell share for currency EUR over 5m is 5% (of 1,200 EUR), below 10% since "
-                f"{BEGAN}."
-            )
-        ],
+        [(f"Upsell share for currency EUR over 5m is 5% (of 1,200 EUR), below 10% since {BEGAN}.")],
     ),
     Case(
         "seconds, steady",
