@@ -14,7 +14,8 @@ from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.explain_output import show
 from stream.cli.replay import moment
-from stream.cli.replay_reading import ReplayFailed, opened, reading
+from stream.cli.replay_reading import ReplayFailed, opened, outcomes_said, reading
+from stream.config import durations
 from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
 from stream.core.settings import Settings, Window
@@ -62,8 +63,7 @@ def explain(
     with opened(files) as reader, reading(reader, run):
         pass
     if run.end is None:
-        said = ", ".join(f"{n} {o}" for o, n in run.outcomes().items() if n) or "no records"
-        raise ReplayFailed(f"nothing to explain: no record was accepted ({said})")
+        raise ReplayFailed(f"nothing to explain: no record was accepted ({outcomes_said(run)})")
     try:
         explanation = explained(run, settings, kpi, window, labels, run.end)
     except NoSuchSeries as error:
@@ -84,9 +84,18 @@ def _window(settings: Settings, label: str | None) -> Window:
     if label is None:
         return max(settings.windows, key=lambda window: window.size_ms)
     windows = {window.label: window for window in settings.windows}
-    if label not in windows:
+    found = windows.get(_canonical(label))
+    if found is None:
         raise ReplayFailed(_unknown("window", label, list(windows)))
-    return windows[label]
+    return found
+
+
+def _canonical(label: str) -> str:
+    """``24h`` for ``1d``: a window of that length, whatever it is called."""
+    try:
+        return durations.label(durations.parse(label))
+    except ValueError:
+        return label
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from stream.cli.replay_output import console
 from stream.core.explain import Part, Reached
+from stream.core.kpi import Kpi
 from stream.core.timestamps import format_ms
 from stream.deadletters.escape import printable
 from stream.replay.explain import Explanation, help_of
@@ -72,7 +73,8 @@ def _value(e: Explanation, value: float | None) -> str:
 def _sureness(e: Explanation) -> str:
     numbers, unit = e.numbers, e.kpi.unit
     if numbers.value is None:
-        return f"nothing to divide by in the window of {e.window}"
+        what = "nothing counted" if _is_count(e.kpi) else "nothing to divide by"
+        return f"{what} in the window of {e.window}"
     if numbers.lower is None or numbers.upper is None:
         if e.kpi.sketch and e.quantiles:
             said = (f"{100 * float(q):g}% ≤ {number(x, unit)}" for q, x in e.quantiles.items())
@@ -81,6 +83,11 @@ def _sureness(e: Explanation) -> str:
     sure = f"95% sure: {number(numbers.lower, unit)} to {number(numbers.upper, unit)}"
     few = numbers.denominator is not None and numbers.denominator < 30
     return f"{sure} (few: {plain(numbers.denominator or 0)} only)" if few else sure
+
+
+def _is_count(kpi: Kpi) -> bool:
+    """Whether its formula is one counter, which nothing divides."""
+    return len(kpi.terms) == 1
 
 
 def _worked_value(e: Explanation) -> str:
@@ -201,4 +208,6 @@ def _signed_plain(value: float) -> str:
 def _step(change: float, unit: str) -> str:
     """A small change: with enough digits to be seen."""
     factor, sign = (100, "%") if unit == "ratio" else (1, " s" if unit == "seconds" else "")
-    return f"{factor * change:+.2g}{sign}".replace("-", "−")
+    step = factor * change
+    said = f"{step:+,.0f}" if abs(step) >= 100 else f"{step:+.2g}"
+    return f"{said}{sign}".replace("-", "−")

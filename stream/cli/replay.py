@@ -15,7 +15,13 @@ from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.replay_lines import LineOptions, Lines, open_lines
 from stream.cli.replay_output import print_alerts, print_samples
-from stream.cli.replay_reading import ReplayFailed, opened, reading, refuse_overwriting
+from stream.cli.replay_reading import (
+    ReplayFailed,
+    opened,
+    outcomes_said,
+    reading,
+    refuse_overwriting,
+)
 from stream.cli.values import Duration
 from stream.core.event import Refused
 from stream.core.timestamps import parse
@@ -100,14 +106,13 @@ def replay(
 
 def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
     """Say on standard error what was read, and what was written of it."""
-    outcomes = {o: n for o, n in run.outcomes().items() if n}
     if as_json:
+        outcomes = {o: n for o, n in run.outcomes().items() if n}
         click.echo(json.dumps({"outcomes": outcomes}), err=True)
         return
     if lines is not None:
         click.echo(f"{lines.rows:,} rows at {lines.points:,} points in time", err=True)
-    said = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items()) or "no records"
-    click.echo(said, err=True)
+    click.echo(outcomes_said(run), err=True)
 
 
 def moment(text: str | None) -> int | None:

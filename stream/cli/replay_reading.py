@@ -73,6 +73,12 @@ def _said(records: int, now: int | None) -> str:
     return f"{records:,} records" + ("" if now is None else f", {format_ms(now)[:16]}")
 
 
+def outcomes_said(run: Replay) -> str:
+    """How many records had each outcome. Valid ones after ``--at`` were left out and have none."""
+    said = ", ".join(f"{n} {outcome}" for outcome, n in run.outcomes().items() if n)
+    return said or ("no records" if run.at is None else f"no records up to {format_ms(run.at)}")
+
+
 def refuse_overwriting(files: Sequence[str], written: Mapping[str, Path | None]) -> None:
     """See that no file is written that is read, or written twice; ``written`` is by option.
 

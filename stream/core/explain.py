@@ -115,8 +115,8 @@ def parts(
             for inputs in evaluator.inputs(shares, at, window, (*given, name), kpi)
             if (value := _within(inputs.sample.labels, labels, name)) is not None
         ]
-        if inside:
-            found[name] = _weighed(kpi, name, inside, whole)
+        if inside and (weighed := _weighed(kpi, name, inside, whole)):
+            found[name] = weighed
     return found
 
 

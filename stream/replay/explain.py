@@ -35,7 +35,7 @@ class NoSuchSeries(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The first change that time alone makes: when, and what the terms and the value are then."""
+    """The first edge of a pane at which time alone has changed terms, and what comes of them."""
 
     at: int
     numbers: Numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stream.core.alerts import Change, Closer
 from stream.core.decode import occurred_at
@@ -61,7 +61,8 @@ class Replay:
         self._shard = Shard(settings, Values(settings), event_time=True, until=at)
         self.evaluator = Evaluator(settings)
         self._closer = Closer(settings)
-        self._at = at
+        #: As it was asked for.
+        self.at: Final = at
         wanted = alerts and settings.rules
         self._alerts = AlertReplay(settings, watch=watch) if wanted else None
         self._line = line
@@ -169,7 +170,7 @@ class Replay:
     @property
     def end(self) -> int | None:
         """The time to evaluate for in ms; None where nothing was accepted."""
-        return self._at if self._at is not None and self.now is not None else self.now
+        return self.at if self.at is not None and self.now is not None else self.now
 
     def finish_line(self) -> None:
         """Make the rest of the time line, once all records were read.

@@ -88,6 +88,33 @@ def test_every_kpi_fits_a_terminal(kpi: str, width: int, monkeypatch: pytest.Mon
     assert not any("…" in line for line in lines), "nothing is cut"
 
 
+def test_a_window_is_known_by_its_length() -> None:
+    said = _explain("nps", "all.jsonl", "--window", "60m").stdout
+    assert said == _explain("nps", "all.jsonl", "--window", "1h").stdout
+    assert "total · 1h ·" in said
+
+
+def test_what_has_no_value_says_why_and_shows_no_table_without_rows() -> None:
+    opened = {"event_id": "o", "type": "cart.opened", "occurred_at": "2026-03-02T12:00:00Z",
+              "cart_id": "c", "labels": {"channel": "web"}}  # fmt: skip
+    Path("cart.jsonl").write_text(json.dumps(opened))
+    for kpi, said in (
+        ("cart_recovered", "  no value  nothing counted in the window of 7d"),
+        ("cart_abandonment", "  no value  nothing to divide by in the window of 7d"),
+    ):
+        done = _explain(kpi, "cart.jsonl")
+        assert said in done.stdout.splitlines()
+        assert "By channel" not in done.stdout
+        assert json.loads(_explain(kpi, "cart.jsonl", "--json").stdout)["segments"] == {}
+
+
+def test_a_step_of_any_size_is_written_out() -> None:
+    paid = {"event_id": "s", "type": "subscription.started", "subscription_id": "s", "amount": 0.1,
+            "occurred_at": "2026-03-02T12:00:00Z", "currency": "EUR"}  # fmt: skip
+    Path("paid.jsonl").write_text(json.dumps(paid))
+    assert "  1 more in upsell +1,000%" in _explain("upsell", "paid.jsonl").stdout.splitlines()
+
+
 def test_as_json_it_has_the_numbers_of_replay() -> None:
     data = json.loads(_explain("nps", "all.jsonl", "--window", "1h", "--json").stdout)
     rows = json.loads(CliRunner().invoke(cli, ["replay", "all.jsonl", "--json"]).stdout)
@@ -118,6 +145,10 @@ def test_labels_lead_to_a_series_whatever_they_hold() -> None:
         ("nps all.jsonl --at noon", "--at 'noon' is not an RFC 3339 date-time"),
         ("nps missing.jsonl", "missing.jsonl: no such file or directory"),
         ("nps empty.jsonl", "nothing to explain: no record was accepted (no records)"),
+        (
+            "nps all.jsonl --at 2020-01-01T00:00:00Z",
+            "nothing to explain: no record was accepted (no records up to 2020-01-01T00:00:00",
+        ),
         ("nps bad.jsonl", "nothing to explain: no record was accepted (1 invalid)"),
         ("nps all.jsonl --config missing.toml", "missing.toml: no such file or directory"),
     ],

@@ -220,7 +220,8 @@ def test_a_dimension_with_a_name_of_the_scrape_has_prometheus_prefix() -> None:
 def test_a_dimension_called_as_a_label_of_the_scrape_stays_part_of_the_alert(
     kpi_rules: str,
 ) -> None:
-    content = 'dimensions = ["instance", "pod"]\nrollups = [["instance", "pod"]]\n' + (
+    content = (
+        'dimensions = ["instance", "pod"]\nrollups = [["instance", "pod"]]\n'
         '[[alert]]\nname = "Low"\nkpi = "csat"\nwindow = "5m"\nby = ["instance", "pod"]\n'
         "below = 0.5\n"
     )
