@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from stream import __version__
 from stream.cli.lazy import Lazy
+
+#: A disk that has no room, or that fails, which a traceback says nothing of.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 #: Subcommands in the order of the help, with the line that it shows.
 COMMANDS = {
@@ -43,4 +49,12 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> Any:
     """Run the command line; exits with 0 (fine), 1 (findings) or 2 (unusable input)."""
     run: Callable[..., Any] = cli.main
-    return run(args=argv, prog_name="cxkpi")
+    try:
+        return run(args=argv, prog_name="cxkpi")
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        click.echo(f"Error: can't write: {os.strerror(error.errno).lower()}", err=True)
+        # What is still held back for standard output can't be written either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(2)

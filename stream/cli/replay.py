@@ -23,6 +23,7 @@ from stream.cli.replay_reading import (
     refuse_overwriting,
 )
 from stream.cli.values import Duration
+from stream.cli.written import opened_for_writing
 from stream.core.event import Refused
 from stream.core.timestamps import parse
 from stream.replay.rows import FORMATS, Format
@@ -129,11 +130,7 @@ def moment(text: str | None) -> int | None:
 
 @contextmanager
 def _rejects(path: Path) -> Iterator[Callable[[Reject], None]]:
-    try:
-        file = path.open("wb")
-    except OSError as error:
-        raise ReplayFailed(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    with file:
+    with opened_for_writing(path) as file:
         yield lambda reject: _write(file.write, reject)
 
 

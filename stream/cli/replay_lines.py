@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 import click
 
 from stream.cli.replay_reading import ReplayFailed
+from stream.cli.written import opened_for_writing
 from stream.core.series import Evaluation, Sample
 from stream.replay.backfill import OpenMetrics
 from stream.replay.rows import SUFFIXES, ExtraMissing, Format, RowWriter, format_of, writer
@@ -117,7 +118,8 @@ def open_lines(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Line
     is complete, so that nobody takes a part for the whole.
 
     Raises:
-        ReplayFailed: a file can't be written, or a library is missing.
+        ReplayFailed: a library is missing.
+        WritingFailed: a file can't be written.
     """
     with ExitStack() as stack:
         writers: list[RowWriter] = []
@@ -145,10 +147,7 @@ def _open(name: str | None, *, at_once: bool) -> Iterator[BinaryIO]:
     # A pipe or a device can't be put in place of another.
     at_once = at_once or (path.exists() and not path.is_file())
     written = path if at_once else path.with_name(f"{path.name}.part")
-    try:
-        file = written.open("wb")
-    except OSError as error:
-        raise ReplayFailed(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    file = opened_for_writing(written, path)
     try:
         with file:
             yield file

@@ -215,3 +215,32 @@ def test_rows_come_out_of_a_pipe_while_records_go_in() -> None:
 def test_labels_are_no_markup_and_steer_no_terminal() -> None:
     data = visit(1, "2026-03-02T10:00:00Z", "[red]a\x1b[0m")
     assert r"channel=[red]a\x1b[0m" in _replay("-", stdin=data).stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--every", "1h", "--format", "jsonl", "--output"),
+        ("--every", "1h", "--format", "csv", "--output"),
+        ("--every", "1h", "--format", "parquet", "--output"),
+        ("--every", "1h", "--openmetrics"),
+        ("--rejects",),
+    ],
+)
+def test_a_full_disk_is_one_line_that_names_the_file(options: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, ["replay", "bad.jsonl", *options, "/dev/full"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "Error: /dev/full: no space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from stream.cli import main; main()", "replay", "day.jsonl"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "Error: can't write: no space left on device"
+    assert "Traceback" not in done.stderr

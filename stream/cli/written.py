@@ -1,0 +1,53 @@
+"""Files that a command writes: a disk that is full is one line that names the file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import click
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class WritingFailed(click.ClickException):
+    """A file can't be written; one line, exit code 2."""
+
+    exit_code = 2
+
+
+class _Named(io.FileIO):
+    """A file that says its name where it can't be written."""
+
+    def __init__(self, path: Path, shown: Path) -> None:
+        self._shown = shown
+        super().__init__(path, "wb")
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write, or say what is in the way."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise  # Whoever read it has enough.
+        except OSError as error:
+            raise WritingFailed(failed(self._shown, error)) from error
+
+
+def failed(path: Path, error: OSError) -> str:
+    """The file, and why it can't be written."""
+    return f"{path}: {(error.strerror or str(error)).lower()}"
+
+
+def opened_for_writing(path: Path, shown: Path | None = None) -> BinaryIO:
+    """The file, emptied; ``shown`` is what people call it, where that is another name.
+
+    Raises:
+        WritingFailed: it can't be opened; and later, it can't be written.
+    """
+    shown = shown or path
+    try:
+        return cast("BinaryIO", io.BufferedWriter(_Named(path, shown)))
+    except OSError as error:
+        raise WritingFailed(failed(shown, error)) from error
