@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,8 @@ from stream.core.settings import Rule, Window
 _MOST: Final = 10**9
 #: Values so near to each other are the same but for rounding.
 _ROUNDING: Final = 1e-9
+#: So much of the largest of some numbers is what rounding them can come to.
+_PRECISION: Final = 1e-12
 #: By the unit, how far apart the values are that people tell from each other; else 1.
 STEPS: Final[Mapping[str, float]] = {"ratio": 0.01}
 
@@ -131,7 +134,7 @@ def _weighed(
     named: list[tuple[str | None, Mapping[str, float]]] = [(v, i.columns) for v, i in inside]
     if not _overlaps(kpi):
         rest = _minus(whole.columns, *(columns for _, columns in named))
-        if any(abs(rest[t.column]) > _ROUNDING for t in kpi.terms if t.column not in CONSTANT):
+        if any(rest[t.column] for t in kpi.terms if t.column not in CONSTANT):
             named.append((None, rest))
     made = [_part(kpi, label, name, columns, whole.columns) for name, columns in named]
     # A segment without a value still adds where it has a numerator alone, as in churn.
@@ -165,9 +168,18 @@ def _overlaps(kpi: Kpi) -> bool:
 
 def _minus(whole: Mapping[str, float], *taken: Mapping[str, float]) -> dict[str, float]:
     return {
-        name: x if name in CONSTANT else x - sum(columns[name] for columns in taken)
+        name: x if name in CONSTANT else _left(x, [columns[name] for columns in taken])
         for name, x in whole.items()
     }
+
+
+def _left(whole: float, taken: Sequence[float]) -> float:
+    """What is left of a sum; 0 where it is no more than rounding: exact sums of large amounts have
+    no exact floats.
+    """
+    left = math.fsum([whole, *(-x for x in taken)])
+    noise = max(_ROUNDING, _PRECISION * max(map(abs, (whole, *taken))))
+    return left if abs(left) > noise else 0.0
 
 
 def one_more(kpi: Kpi, columns: Mapping[str, float]) -> list[OneMore]:

@@ -252,6 +252,21 @@ def test_records_without_the_label_stand_apart() -> None:
     assert found.segments.keys() == {"channel"}, "nobody carries a region"
 
 
+def test_rounding_of_large_amounts_is_no_segment() -> None:
+    paid = {"type": "subscription.renewed", "occurred_at": text(NOON), "currency": "EUR"}
+    records = [
+        json.dumps(
+            {**paid, "event_id": f"p{i}", "subscription_id": f"s{i}", "amount": 123_456_789.37 + i / 3,
+             "labels": {"channel": "abc"[i % 3]}}
+        ).encode()
+        for i in range(100)
+    ]  # fmt: skip
+    found = explained(SETTINGS, records, "upsell")
+    amounts = [part.numbers.denominator or 0 for part in found.segments["channel"]]
+    assert found.numbers.denominator != sum(amounts), "else there is nothing to round"
+    assert {part.name for part in found.segments["channel"]} == set("abc")
+
+
 def test_a_segment_that_lost_more_than_it_had_still_adds() -> None:
     base = {"event_id": "b", "type": "subscription.base", "occurred_at": text(NOON - 2 * DAY)}
     lost = {"event_id": "c", "type": "subscription.cancelled", "occurred_at": text(NOON)}
