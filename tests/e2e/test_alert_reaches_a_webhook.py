@@ -24,13 +24,13 @@ RULES = """\
 evaluate = "1s"
 
 [[window]]
-size = "1m"
+size = "4m"
 pane = "1s"
 
 [[alert]]
 name = "csat low"
 kpi = "csat"
-window = "1m"
+window = "4m"
 by = ["region"]
 below = 0.5
 clear = 0.6
@@ -162,11 +162,11 @@ def test_an_alert_fires_at_the_webhook_and_is_resolved_there(
         "region": "emea",
         "rule": "csat low",
         "severity": "critical",
-        "window": "1m",
+        "window": "4m",
     }
     assert fired["annotations"] == {
         "summary": "Too few customers are satisfied.",
-        "description": "Customer satisfaction for region emea over 1m is 0%; it was surely below"
+        "description": "Customer satisfaction for region emea over 4m is 0%; it was surely below"
         " 50%.",
         "runbook_url": "https://wiki.example/csat",
     }
