@@ -172,7 +172,7 @@ def _changes(e: Explanation) -> Iterator[str]:
     if value is not None and e.one_more:
         said = (f"one more {m.move.one} {_step(m.value - value, unit)}" for m in e.one_more)
         yield ", ".join(said)
-    elif value is not None and e.per_unit is not None:
+    elif value is not None and e.per_unit is not None and _can_be(e.kpi, value + e.per_unit):
         yield f"1 more in {e.kpi.terms[0].words} {_step(e.per_unit, unit)}"
     for target in e.reached:
         yield _reached(e, target)
@@ -184,6 +184,11 @@ def _changes(e: Explanation) -> Iterator[str]:
             if n != e.terms[words]
         )
         yield f"at {when} UTC without new events: {_value(e, e.next.numbers.value)} ({moved})"
+
+
+def _can_be(kpi: Kpi, value: float) -> bool:
+    """Whether the KPI can have a value: no more upsell is paid than is paid at all."""
+    return kpi.highest is None or value <= kpi.highest
 
 
 def _reached(e: Explanation, found: Reached) -> str:
@@ -208,6 +213,4 @@ def _signed_plain(value: float) -> str:
 def _step(change: float, unit: str) -> str:
     """A small change: with enough digits to be seen."""
     factor, sign = (100, "%") if unit == "ratio" else (1, " s" if unit == "seconds" else "")
-    step = factor * change
-    said = f"{step:+,.0f}" if abs(step) >= 100 else f"{step:+.2g}"
-    return f"{said}{sign}".replace("-", "−")
+    return f"{factor * change:+.2g}{sign}".replace("-", "−")
