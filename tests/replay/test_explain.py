@@ -141,7 +141,7 @@ def channel_of(record: bytes) -> str | None:
 def test_an_explanation_has_the_numbers_of_replay_and_its_next_change_comes(
     config: Config, records: list[bytes], kpi: str
 ) -> None:
-    core = settings_of({**config, "rollups": [[], ["channel"]]})
+    core = settings_of({**config, "rollups": [[], *([name] for name in config["dimensions"])]})
     run = run_over(core, records)
     assume(run.end is not None)
     assert run.end is not None
