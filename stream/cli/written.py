@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import click
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 class WritingFailed(click.ClickException):
@@ -25,7 +22,7 @@ class _Named(io.FileIO):
         self._shown = shown
         super().__init__(path, "wb")
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write, or say what is in the way."""
         try:
             return super().write(data)
