@@ -50,7 +50,7 @@ _TOPIC_OF: Final = {
     "topics/survey/": "survey",
     "topics/ticket/": "ticket",
     "topics/cart/": "cart",
-    "topics/subscription.py": "subscription",
+    "topics/subscription/": "subscription",
     "topics/signal.py": "customer",
     "active.py": "subscription",
     "formulas.py": "subscription",

@@ -1,20 +1,17 @@
-"""Subscriptions: churn, retention, upsell and customer lifetime value."""
+"""The subscriptions that are remembered: who is active since when, and who has cancelled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from stream.core.cells import Ints
-from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
-from stream.core.formulas import FIXED, divided, fixed, fixed_columns, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term
+from stream.core.event import Event
+from stream.core.formulas import fixed, fixed_columns
+from stream.core.kpi import Column
 from stream.core.labels import Labels
-from stream.core.meanings import subscription as meanings
 from stream.core.memory import FOREVER, Memory
-from stream.core.settings import DAY
 from stream.core.table import ABSENT, Mask, Slots
 from stream.core.timestamps import parse
 from stream.core.topic import (
@@ -24,118 +21,20 @@ from stream.core.topic import (
     Keeper,
     RowHandler,
     Store,
-    Topic,
     numbers,
+)
+from stream.core.topics.subscription.events import (
+    Payment,
+    SubscriptionBase,
+    SubscriptionCancelled,
+    SubscriptionDowngraded,
+    SubscriptionRenewed,
+    SubscriptionStarted,
+    SubscriptionUpgraded,
 )
 
 #: No time: the start of a subscription that was not seen.
 UNKNOWN: Final = 1 << 60
-
-
-class SubscriptionBase(Event, tag="subscription.base"):
-    """How many subscriptions are active with exactly these labels."""
-
-    active: Count
-
-
-class Payment(Event):
-    """What the paying events of a subscription carry."""
-
-    subscription_id: Id
-    amount: Amount | None = None
-    upsell_amount: Amount | None = None
-    currency: Currency | None = None
-    plan: str | None = None
-
-
-class SubscriptionStarted(Payment, tag="subscription.started"):
-    """A subscription has begun."""
-
-
-class SubscriptionRenewed(Payment, tag="subscription.renewed"):
-    """A subscription goes on for another period."""
-
-
-class SubscriptionUpgraded(Payment, tag="subscription.upgraded"):
-    """A subscription was changed to a larger plan."""
-
-
-class SubscriptionDowngraded(Payment, tag="subscription.downgraded"):
-    """A subscription was changed to a smaller plan."""
-
-
-class SubscriptionCancelled(Event, tag="subscription.cancelled"):
-    """A subscription has ended."""
-
-    subscription_id: Id
-    started_at: Timestamp | None = None
-    reason: str | None = None
-
-
-def _check_currency(event: Any, at: int) -> str | None:
-    if event.amount is not None and event.currency is None:
-        return "is required with amount"
-    return None
-
-
-def _check_upsell(event: Any, at: int) -> str | None:
-    if event.upsell_amount is None:
-        return None
-    if event.amount is None:
-        return "needs amount"
-    return "is more than amount" if event.upsell_amount > event.amount else None
-
-
-def _check_started_at(event: Any, at: int) -> str | None:
-    if event.started_at is not None and parse(event.started_at) > at:
-        return "is later than occurred_at"
-    return None
-
-
-_PAYMENT_RULES = (
-    FieldRule("currency", "is required with amount", _check_currency),
-    FieldRule("upsell_amount", "needs amount and is not more than it", _check_upsell),
-)
-
-
-def _are_sound(events: Sequence[Any], at: Ints) -> bool:
-    return all(
-        event.upsell_amount is None
-        if event.amount is None
-        else event.currency is not None
-        and (event.upsell_amount is None or event.upsell_amount <= event.amount)
-        for event in events
-    )
-
-
-def _payment(struct: type[Event], *, never_late: bool = False) -> EventType:
-    return EventType(
-        struct,
-        key="subscription_id",
-        rules=_PAYMENT_RULES,
-        never_late=never_late,
-        by_currency=True,
-        hold=_are_sound,
-    )
-
-
-NAME = "cx.subscription"
-TYPES = (
-    # The key of a base is its labels, which tell one base from another.
-    EventType(SubscriptionBase, key="labels", never_late=True),
-    _payment(SubscriptionStarted, never_late=True),
-    _payment(SubscriptionRenewed),
-    _payment(SubscriptionUpgraded),
-    _payment(SubscriptionDowngraded),
-    EventType(
-        SubscriptionCancelled,
-        key="subscription_id",
-        rules=(FieldRule("started_at", "is not later than occurred_at", _check_started_at),),
-        never_late=True,
-    ),
-)
-
-
 #: The greatest amount whose fixed point is sure to fit into 64 bits.
 _MOST: Final = float(1 << 32)
 
@@ -366,128 +265,3 @@ class Subscriptions(Keeper):
             event=occurred[new],
         )
         return ~usual
-
-
-def _retained(c: Columns) -> Column:
-    return c["active"] - (c["cancelled"] - c["cancelled_since"])
-
-
-def _clv(c: Columns) -> Column:
-    # A currency that was once paid in has no value in a window without payments.
-    amount = np.where(c["payments"] > 0, c["amount"], np.nan)
-    revenue = divided(amount, c["active"]) / c["window_days"]
-    return revenue * divided(c["lifetime"], c["lifetimes"])
-
-
-TOPIC = Topic(
-    name=NAME,
-    types=TYPES,
-    keeper=Subscriptions,
-    counters=(
-        Counter("cancelled", "Subscriptions cancelled"),
-        # Counted at the time of the start: what started in the window was not active at its start.
-        Counter("cancelled_since", "Cancelled subscriptions, counted at the time of their start"),
-        Counter("lifetimes", "Cancelled subscriptions with a known start"),
-        Counter(
-            "lifetime",
-            "Lifetimes of cancelled subscriptions in days, added up",
-            scale=DAY,
-            wide=True,
-        ),
-        Counter("payments", "Events with an amount", labels=("currency",)),
-        Counter("amount", "Amounts paid", scale=FIXED, wide=True, labels=("currency",)),
-        Counter("upsell", "Amounts paid for upsells", scale=FIXED, wide=True, labels=("currency",)),
-    ),
-    kpis=(
-        Kpi(
-            id="churn",
-            gauge="cx_churn_ratio",
-            title="Churn",
-            help="Cancelled in the window over active at its start.",
-            formula="cancelled / active at start",
-            terms=(Term("cancelled", "cancelled"), Term("active at start", "active")),
-            unit="ratio",
-            source=(
-                'F. F. Reichheld and W. E. Sasser, "Zero Defections: Quality Comes to Services",'
-                " Harvard Business Review (September 1990): the defection rate."
-            ),
-            good="down",
-            meaning=meanings.CHURN,
-            numerator=sum_of("cancelled"),
-            denominator=sum_of("active"),
-            bounds="wilson",
-            grows_with_window=True,
-            comparable="same window",
-            topic=NAME,
-            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
-        ),
-        Kpi(
-            id="retention",
-            gauge="cx_retention_ratio",
-            title="Retention",
-            help="Share of those active at the window's start who have not cancelled since.",
-            formula="(active at start − (cancelled − new and cancelled)) / active at start",
-            terms=(
-                Term("active at start", "active"),
-                Term("cancelled", "cancelled"),
-                Term("new and cancelled", "cancelled_since"),
-            ),
-            unit="ratio",
-            source='Piwik PRO, "Customer retention rate" (piwik.pro/glossary).',
-            good="up",
-            meaning=meanings.RETENTION,
-            numerator=_retained,
-            denominator=sum_of("active"),
-            bounds="wilson",
-            # Times that contradict each other can make one subscription count as two lost ones.
-            lowest=None,
-            highest=1.0,
-            compares_across_windows=False,
-            comparable="same window",
-            topic=NAME,
-            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
-        ),
-        Kpi(
-            id="upsell",
-            gauge="cx_upsell_ratio",
-            title="Upsell share",
-            help="Share of the amounts paid that is upsell.",
-            formula="upsell / amount",
-            terms=(Term("upsell", "upsell"), Term("amount", "amount")),
-            unit="ratio",
-            source='KPI Zone, "Expansion Revenue Rate" (library.kpi.zone).',
-            good="up",
-            meaning=meanings.UPSELL,
-            numerator=sum_of("upsell"),
-            denominator=sum_of("amount"),
-            labels=("currency",),
-            highest=1.0,
-            topic=NAME,
-        ),
-        Kpi(
-            id="clv",
-            gauge="cx_clv",
-            title="Customer lifetime value",
-            help="Amount per active subscription and day, times the mean lifetime in days.",
-            formula="amount / active at start / window days · lifetime / lifetimes",
-            terms=(
-                Term("amount", "amount"),
-                Term("active at start", "active"),
-                Term("window days", "window_days"),
-                Term("lifetime", "lifetime"),
-                Term("lifetimes", "lifetimes"),
-            ),
-            unit="currency",
-            source=(
-                'S. Gupta and D. R. Lehmann, "Customers as Assets", Journal of Interactive'
-                " Marketing (2003), here undiscounted, of revenue, with the lifetimes seen."
-            ),
-            good="up",
-            meaning=meanings.CLV,
-            value=_clv,
-            labels=("currency",),
-            comparable="never",
-            topic=NAME,
-        ),
-    ),
-)

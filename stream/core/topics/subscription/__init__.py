@@ -1,0 +1,142 @@
+"""Subscriptions: churn, retention, upsell and customer lifetime value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from stream.core.formulas import FIXED, divided, sum_of
+from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term
+from stream.core.meanings import subscription as meanings
+from stream.core.settings import DAY
+from stream.core.topic import Topic
+from stream.core.topics.subscription.events import TYPES
+from stream.core.topics.subscription.subscriptions import Subscriptions
+
+NAME: Final = "cx.subscription"
+
+
+def _retained(c: Columns) -> Column:
+    return c["active"] - (c["cancelled"] - c["cancelled_since"])
+
+
+def _clv(c: Columns) -> Column:
+    # A currency that was once paid in has no value in a window without payments.
+    amount = np.where(c["payments"] > 0, c["amount"], np.nan)
+    revenue = divided(amount, c["active"]) / c["window_days"]
+    return revenue * divided(c["lifetime"], c["lifetimes"])
+
+
+TOPIC = Topic(
+    name=NAME,
+    types=TYPES,
+    keeper=Subscriptions,
+    counters=(
+        Counter("cancelled", "Subscriptions cancelled"),
+        # Counted at the time of the start: what started in the window was not active at its start.
+        Counter("cancelled_since", "Cancelled subscriptions, counted at the time of their start"),
+        Counter("lifetimes", "Cancelled subscriptions with a known start"),
+        Counter(
+            "lifetime",
+            "Lifetimes of cancelled subscriptions in days, added up",
+            scale=DAY,
+            wide=True,
+        ),
+        Counter("payments", "Events with an amount", labels=("currency",)),
+        Counter("amount", "Amounts paid", scale=FIXED, wide=True, labels=("currency",)),
+        Counter("upsell", "Amounts paid for upsells", scale=FIXED, wide=True, labels=("currency",)),
+    ),
+    kpis=(
+        Kpi(
+            id="churn",
+            gauge="cx_churn_ratio",
+            title="Churn",
+            help="Cancelled in the window over active at its start.",
+            formula="cancelled / active at start",
+            terms=(Term("cancelled", "cancelled"), Term("active at start", "active")),
+            unit="ratio",
+            source=(
+                'F. F. Reichheld and W. E. Sasser, "Zero Defections: Quality Comes to Services",'
+                " Harvard Business Review (September 1990): the defection rate."
+            ),
+            good="down",
+            meaning=meanings.CHURN,
+            numerator=sum_of("cancelled"),
+            denominator=sum_of("active"),
+            bounds="wilson",
+            grows_with_window=True,
+            comparable="same window",
+            topic=NAME,
+            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
+        ),
+        Kpi(
+            id="retention",
+            gauge="cx_retention_ratio",
+            title="Retention",
+            help="Share of those active at the window's start who have not cancelled since.",
+            formula="(active at start − (cancelled − new and cancelled)) / active at start",
+            terms=(
+                Term("active at start", "active"),
+                Term("cancelled", "cancelled"),
+                Term("new and cancelled", "cancelled_since"),
+            ),
+            unit="ratio",
+            source='Piwik PRO, "Customer retention rate" (piwik.pro/glossary).',
+            good="up",
+            meaning=meanings.RETENTION,
+            numerator=_retained,
+            denominator=sum_of("active"),
+            bounds="wilson",
+            # Times that contradict each other can make one subscription count as two lost ones.
+            lowest=None,
+            highest=1.0,
+            compares_across_windows=False,
+            comparable="same window",
+            topic=NAME,
+            moves=(Move("cancellation", "cancellations", ("cancelled",)),),
+        ),
+        Kpi(
+            id="upsell",
+            gauge="cx_upsell_ratio",
+            title="Upsell share",
+            help="Share of the amounts paid that is upsell.",
+            formula="upsell / amount",
+            terms=(Term("upsell", "upsell"), Term("amount", "amount")),
+            unit="ratio",
+            source='KPI Zone, "Expansion Revenue Rate" (library.kpi.zone).',
+            good="up",
+            meaning=meanings.UPSELL,
+            numerator=sum_of("upsell"),
+            denominator=sum_of("amount"),
+            labels=("currency",),
+            highest=1.0,
+            topic=NAME,
+        ),
+        Kpi(
+            id="clv",
+            gauge="cx_clv",
+            title="Customer lifetime value",
+            help="Amount per active subscription and day, times the mean lifetime in days.",
+            formula="amount / active at start / window days · lifetime / lifetimes",
+            terms=(
+                Term("amount", "amount"),
+                Term("active at start", "active"),
+                Term("window days", "window_days"),
+                Term("lifetime", "lifetime"),
+                Term("lifetimes", "lifetimes"),
+            ),
+            unit="currency",
+            source=(
+                'S. Gupta and D. R. Lehmann, "Customers as Assets", Journal of Interactive'
+                " Marketing (2003), here undiscounted, of revenue, with the lifetimes seen."
+            ),
+            good="up",
+            meaning=meanings.CLV,
+            value=_clv,
+            labels=("currency",),
+            comparable="never",
+            topic=NAME,
+        ),
+    ),
+)
