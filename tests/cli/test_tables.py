@@ -1,0 +1,69 @@
+"""Tables of ``cxkpi replay``: what gives way where a terminal is narrow, and what never does."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from stream.cli.replay_output import number, print_table
+
+ROWS = [
+    {"KPI": "cart_abandonment", "labels": "", "value": "0.681492", "denominator": "697"},
+    {"KPI": "art_quantile", "labels": "channel=app,quantile=0.99,region=us", "value": "95,111.7",
+     "denominator": ""},
+]  # fmt: skip
+
+
+def _printed(width: int) -> list[str]:
+    file = io.StringIO()
+    screen = Console(file=file, width=width)
+    print_table(ROWS, screen, right=("value", "denominator"), spare=("denominator",))
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_with_room_a_row_is_a_line() -> None:
+    assert _printed(200) == [
+        "KPI               labels                                  value  denominator",
+        "cart_abandonment                                       0.681492          697",
+        "art_quantile      channel=app,quantile=0.99,region=us  95,111.7",
+    ]
+
+
+def test_without_room_labels_break_at_commas_before_a_column_is_left_out() -> None:
+    assert _printed(60) == [
+        "KPI               labels             value  denominator",
+        "cart_abandonment                  0.681492          697",
+        "art_quantile      channel=app,    95,111.7",
+        "                  quantile=0.99,",
+        "                  region=us",
+    ]
+
+
+@pytest.mark.parametrize("width", [42, 50])
+def test_a_column_that_can_be_spared_is_left_out_before_a_name_or_a_number_is_cut(
+    width: int,
+) -> None:
+    assert _printed(width) == [
+        "KPI               labels             value",
+        "cart_abandonment                  0.681492",
+        "art_quantile      channel=app,    95,111.7",
+        "                  quantile=0.99,",
+        "                  region=us",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, ""),
+        (0.0065, "0.0065"),
+        (58220.0, "58,220"),
+        (6385836.295, "6,385,836"),
+        (-2160000.0, "-2,160,000"),
+        (1e15, "1e+15"),
+    ],
+)
+def test_numbers_have_six_digits_or_all_before_the_point(value: float | None, said: str) -> None:
+    assert number(value) == said
