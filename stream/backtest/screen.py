@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -37,16 +38,21 @@ from stream.core.alerts.quantities import printable, quantity
 HEIGHT: Final = 9
 _MARGIN: Final = 12
 _WIDEST: Final = 120
+_GAP: Final = 3
+_WORD: Final = 16
+#: Columns that a narrow terminal is not shown, the first one first, and those that hold times.
+_SPARE: Final = ("threshold", "until", "to", "severity", "held back", "at worst", "series")
+_TIMES: Final = frozenset({"fired at", "until", "from", "to"})
 _STYLES: Final = {"•": "bold cyan", "─": "red", "░": "cyan", "█": "bold red", "▒": "magenta"}
 
 
 def show(report: Report, console: Console) -> None:
     """Print the whole report."""
-    for part in _parts(report, min(console.width, _WIDEST)):
+    for part in _parts(report, min(console.width, _WIDEST), console.width):
         console.print(part)
 
 
-def _parts(report: Report, width: int) -> Iterator[RenderableType]:
+def _parts(report: Report, width: int, screen: int) -> Iterator[RenderableType]:
     yield Text(summary(report), style="bold")
     for of_rule in report.rules:
         for labels in shown_series(of_rule, 1):
@@ -62,7 +68,7 @@ def _parts(report: Report, width: int) -> Iterator[RenderableType]:
     for table in tables:
         if table.rows:
             yield Text()
-            yield _table(table)
+            yield _table(_fitting(table, screen), screen)
     told = [suggestion_words(r, r.suggestion) for r in report.rules if r.suggestion]
     if told:
         yield Text()
@@ -138,12 +144,39 @@ def _line(text: Text, label: str, cells: str) -> None:
     text.append("\n")
 
 
-def _table(table: Table) -> RichTable:
+def _fitting(table: Table, width: int) -> Table:
+    """The table without columns that can be spared, as far as there is no room for them."""
+    for name in _SPARE:
+        least = sum(_least(table, place) for place in range(len(table.columns)))
+        if least + _GAP * len(table.columns) <= width:
+            break
+        if name in table.columns[1:]:
+            table = table.without(name)
+    return table
+
+
+def _least(table: Table, place: int) -> int:
+    """How narrow a column can be without a break within a number, a time or a common word."""
+    cells = [row[place] for row in table.rows]
+    if not _is_whole(table, place):
+        cells = [word[:_WORD] for cell in cells for word in cell.split()]
+    return max(map(cell_len, [*table.columns[place].rsplit(" ", 1), *cells]), default=0)
+
+
+def _is_whole(table: Table, place: int) -> bool:
+    return place in table.numbers or table.columns[place] in _TIMES
+
+
+def _table(table: Table, width: int) -> RichTable:
+    widest = (max(map(cell_len, cells)) for cells in zip(table.columns, *table.rows, strict=True))
+    narrow = sum(widest) + _GAP * len(table.columns) > width
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(table.title),
                      title_justify="left", title_style="bold", caption=table.note or None,
                      caption_justify="left")  # fmt: skip
     for place, name in enumerate(table.columns):
-        made.add_column(Text(name), justify="right" if place in table.numbers else "left",
+        whole = narrow and _is_whole(table, place)
+        made.add_column(Text("\n".join(name.rsplit(" ", 1)) if whole else name), no_wrap=whole,
+                        justify="right" if place in table.numbers else "left",
                         overflow="fold")  # fmt: skip
     for place, row in enumerate(table.rows):
         style = "bold" if place in table.marked else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,17 @@ class Table:
     numbers: frozenset[int] = frozenset()
     marked: frozenset[int] = field(default_factory=frozenset)
     note: str = ""
+
+    def without(self, column: str) -> Table:
+        """The table without the column of this name."""
+        gone = self.columns.index(column)
+        kept = [place for place in range(len(self.columns)) if place != gone]
+        return replace(
+            self,
+            columns=[self.columns[place] for place in kept],
+            rows=[[row[place] for place in kept] for row in self.rows],
+            numbers=frozenset(i for i, place in enumerate(kept) if place in self.numbers),
+        )
 
 
 def summary(report: Report) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from stream.backtest.curves import curve
+from stream.backtest.incidents import Incident
 from stream.backtest.judge import judge
 from stream.backtest.recording import Track
-from stream.backtest.report import Report, RuleReport
+from stream.backtest.report import Detection, Report, RuleReport
 from stream.backtest.rerun import rerun
 from stream.backtest.screen import plot as text_plot
 from stream.backtest.screen import show
@@ -69,3 +72,18 @@ def test_everything_can_be_drawn(columns: list[tuple[float, ...]]) -> None:
     lines = text_plot(report, rule, track, 60).plain.splitlines()
     assert max(map(len, lines[2:])) <= 60
     show(report, Console(width=80, quiet=True))
+
+
+@pytest.mark.parametrize(("width", "has_until"), [(80, False), (200, True)])
+def test_a_narrow_terminal_is_shown_fewer_columns_and_no_broken_time(
+    width: int, has_until: bool
+) -> None:
+    rule = of_rule([(0.3, 0.2, 0.4, 9.0), (0.9, 0.8, 1.0, 9.0)] * 3)
+    incident = Incident("support outage", 0, 10 * SECOND, "csat", {"region": "eu"})
+    report = Report((0, 30 * SECOND), 6, [rule], [Detection(incident, [], True, True)])
+    file = io.StringIO()
+    show(report, Console(file=file, width=width))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith(" 1970-01-01 00:00:") for line in lines) == 3
+    assert ("until" in file.getvalue()) == has_until
