@@ -22,7 +22,7 @@ COMMANDS = {
     "worker": "Take in events from Kafka, keep the KPIs, fire alerts.",
     "top": "Watch a worker's KPIs in the terminal.",
     "check": "Check a configuration.",
-    "alerts": "Try out alerts: send a test to the sinks.",
+    "alerts": "Try out alerts: a test to the sinks, rules on recorded events.",
     "state": "Show a group's state, or make it anew.",
     "send": "Write recorded events to their topics.",
     "dlq": "Look at refused records, and send them again.",

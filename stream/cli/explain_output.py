@@ -64,7 +64,7 @@ def _value(e: Explanation, value: float | None) -> str:
     """A value with its unit, as people say it."""
     if value is None:
         return "no value"
-    said = number(value, e.kpi.unit)
+    said = number(value, e.kpi.unit).replace("-", "−")
     if e.kpi.unit == "currency":
         return f"{said} {printable(e.labels.get('currency', ''))}".strip()
     return said if e.kpi.unit in ("ratio", "seconds") else f"{said} {e.kpi.unit}"
@@ -80,7 +80,8 @@ def _sureness(e: Explanation) -> str:
             said = (f"{100 * float(q):g}% ≤ {number(x, unit)}" for q, x in e.quantiles.items())
             return "; ".join(said)
         return "no bounds are defined for it" if e.kpi.bounds == "none" else "no bounds"
-    sure = f"95% sure: {number(numbers.lower, unit)} to {number(numbers.upper, unit)}"
+    lower, upper = (number(x, unit).replace("-", "−") for x in (numbers.lower, numbers.upper))
+    sure = f"95% sure: {lower} to {upper}"
     few = numbers.denominator is not None and numbers.denominator < 30
     return f"{sure} (few: {plain(numbers.denominator or 0)} only)" if few else sure
 
@@ -147,9 +148,9 @@ def _by(e: Explanation, label: str, found: Sequence[Part]) -> Table:
     for part in found[:_SEGMENTS]:
         cells = {
             "share": "–" if part.share is None else number(part.share, "ratio"),
-            "value": number(part.numbers.value, e.kpi.unit),
+            "value": number(part.numbers.value, e.kpi.unit).replace("-", "−"),
             "adds": _signed(part.adds, e.kpi.unit),
-            "without it": number(part.without, e.kpi.unit),
+            "without it": number(part.without, e.kpi.unit).replace("-", "−"),
             "moves it by": _signed(part.effect, e.kpi.unit),
         }
         name = f"(no {label})" if part.name is None else printable(part.name)

@@ -75,7 +75,7 @@ def _said(records: int, now: int | None) -> str:
 
 def outcomes_said(run: Replay) -> str:
     """How many records had each outcome. Valid ones after ``--at`` were left out and have none."""
-    said = ", ".join(f"{n} {outcome}" for outcome, n in run.outcomes().items() if n)
+    said = ", ".join(f"{n:,} {outcome}" for outcome, n in run.outcomes().items() if n)
     return said or ("no records" if run.at is None else f"no records up to {format_ms(run.at)}")
 
 

@@ -27,7 +27,7 @@ def rules() -> None:
     """Write the alert rules for Prometheus, as YAML or with --json."""
 
 
-@rules.command()
+@rules.command(short_help="Write Prometheus alerting rules.")
 @config_option
 @click.option(
     "--output",

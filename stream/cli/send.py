@@ -235,4 +235,5 @@ def _tell(report: _Report, as_json: bool) -> None:
         click.echo(f"and {report.unsendable_count - _NAMED} more that can't be sent", err=True)
     sent = report.sent.total()
     rate = sent / report.seconds if report.seconds else 0.0
-    click.echo(f"{sent} events sent in {report.seconds:.1f} s ({rate:.0f}/s)", err=True)
+    events = "1 event" if sent == 1 else f"{sent:,} events"
+    click.echo(f"{events} sent in {report.seconds:.1f} s ({rate:,.0f}/s)", err=True)

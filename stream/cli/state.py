@@ -38,7 +38,7 @@ def state() -> None:
     """Show a group's state (also with --json), or make it anew."""
 
 
-@state.command()
+@state.command(short_help="Show positions, lag, sizes, what is remembered.")
 @config_option
 @_json
 @click.pass_context
@@ -54,7 +54,7 @@ def show(context: click.Context, config_path: Path | None, as_json: bool) -> Non
         context.exit(1)
 
 
-@state.command()
+@state.command(short_help="Destroy all state; counting begins at the present end.")
 @config_option
 @_yes
 @_json
@@ -63,7 +63,7 @@ def reset(config_path: Path | None, yes: bool, as_json: bool) -> None:
     _renew(configuration(config_path, needs=("kafka",)), "reset", yes, as_json)
 
 
-@state.command()
+@state.command(short_help="Destroy what was counted; count anew from the earliest.")
 @config_option
 @_yes
 @_json

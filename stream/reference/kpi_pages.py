@@ -128,7 +128,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
 
 def _example(kpi: Kpi, example: Example) -> str:
     value, lower, upper = worked(kpi, example.columns)
-    text = kpi.formula_with(lambda term: f"{example.columns.get(term.column, 0):,g}")
+    text = kpi.formula_with(lambda term: f"{example.columns.get(term.column, 0):,.12g}")
     bounds = "" if lower is None or upper is None else f"{_shown(lower)} to {_shown(upper)}"
     return f"| {example.told} | {text} | {'' if value is None else _shown(value)} | {bounds} |"
 

@@ -45,7 +45,7 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise Unsendable(f"not JSON: {error}") from None
+        raise Unsendable(f"not JSON: {error.msg} (column {error.colno})") from None
     kind = event.get("type") if isinstance(event, dict) else None
     topic = TOPIC_OF_TYPE.get(kind) if isinstance(kind, str) else None
     if topic is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,12 @@ def test_what_can_not_be_explained_is_one_line(line: str, said: str) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.removeprefix("Error: ").startswith(said)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_minus_is_a_minus_in_all_columns() -> None:
+    done = _explain("nps", "company.jsonl")
+    Path("low.jsonl").write_bytes(b"\n".join(answers(20, 30, 50)) + b"\n")
+    low = _explain("nps", "low.jsonl").stdout
+    assert "  −30.0 points  95% sure: −" in low
+    assert not re.search(r"-\d", low.partition("UTC")[2].partition("What would")[0])
+    assert not re.search(r" -\d", done.stdout)
