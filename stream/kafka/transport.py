@@ -188,6 +188,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher  # noqa: SLF001
         if consumer._closed or fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
+        await self._polled()
         chunks = self._drain(fetcher, live)
         if not chunks:
             waiter = fetcher._create_fetch_waiter()  # noqa: SLF001
@@ -196,6 +197,19 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             chunks = self._drain(fetcher, live)
         self._note_progress(fetcher, live)
         return chunks
+
+    async def idle(self) -> None:
+        """Stay a member of the group although there is nothing to take."""
+        await self.call_thread(self._polled)
+
+    async def _polled(self) -> None:
+        """Say that somebody fetches.
+
+        aiokafka leaves the group, for good, when nobody has done so for a while (1000 s are Faust's
+        default), and only its own ``getmany`` and ``getone`` would tell it.
+        """
+        with self._ensure_consumer()._subscription.fetch_context():  # noqa: SLF001
+            pass
 
     def _drain(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> list[Chunk]:
         """Take and label records; nothing may be awaited in between.
@@ -347,6 +361,7 @@ class ChunkConsumer(stock.Consumer):
             await self.wait(cast("Any", self.can_resume_flow))
         live = self.source.live()
         if not live or self.should_stop:
+            await self.thread.idle()
             await self.sleep(_IDLE_SECONDS)
             return
         for chunk in await self.thread.take(live, min(timeout, FETCH_WAIT_MS / 1000)):

@@ -73,6 +73,7 @@ class Reading:
         self.consumer = SimpleNamespace(
             _fetcher=self.fetcher,
             _closed=False,
+            _subscription=self.subscriptions,
             seek=self.seek,
             assignment=lambda: set(self.subscriptions.assigned_partitions()),
         )

@@ -31,6 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_isolation_level",
         "_fetch_max_bytes",
         "_fetch_max_wait_ms",
+        "_subscription.fetch_context",
     ),
     "coordinator": ("_do_heartbeat",),
     "fetcher": (

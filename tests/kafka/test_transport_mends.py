@@ -118,6 +118,9 @@ class FakeThread:
         self.chunks = chunks
         self.asked: list[object] = []
 
+    async def idle(self) -> None:
+        """Nothing is asked for."""
+
     async def take(self, live: object, seconds: float) -> list[Chunk]:
         self.asked.append(live)
         return self.chunks
@@ -454,3 +457,23 @@ async def test_a_producer_whose_broker_is_stopped_waits_and_does_not_spin(
         await writing
     said = [record for record in caplog.records if record.name.startswith("aiokafka")]
     assert len(said) < 100
+
+
+# A member that fetches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [{TP: 1}, {}])
+async def test_a_worker_that_looks_for_records_is_no_idle_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: dict[TopicPartition, int]
+) -> None:
+    consumer = consumer_of(new_app(tmp_path, FakeSource(live)))
+    reading = Reading(consumer.thread)
+
+    async def here(coroutine: Callable[..., Awaitable[object]], *arguments: object) -> object:
+        return await coroutine(*arguments)
+
+    monkeypatch.setattr(consumer.thread, "call_thread", here)
+    reading.subscriptions._last_fetch_ended -= 5000
+    assert reading.subscriptions.fetcher_idle_time >= 5000
+    assert [message async for message in consumer.getmany(0.01)] == []
+    assert reading.subscriptions.fetcher_idle_time < 100
