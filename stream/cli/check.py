@@ -11,8 +11,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from stream.cli.configured import config_option, unusable
-from stream.config import AlertConfig, Benchmark, Config, ConfigError, SinkConfig, durations, load
+from stream.cli.configured import config_option, file_read, unusable
+from stream.config import (
+    DEFAULT_FILE,
+    AlertConfig,
+    Benchmark,
+    Config,
+    ConfigError,
+    SinkConfig,
+    durations,
+    load,
+)
 from stream.config.alerts import warnings
 from stream.config.loading import Need
 
@@ -52,13 +61,14 @@ def check(
     except ConfigError as error:
         _report(error, as_json)
         context.exit(2 if error.unreadable else 1)
+    read = file_read(config_path)
     becomes = _state(config) if with_state else None
     if as_json:
         more = {} if becomes is None else {"state": becomes}
         ok = becomes is None or becomes["ok"]
-        click.echo(json.dumps({"ok": ok, **_summary(config), **more}))
+        click.echo(json.dumps({"ok": ok, "file": read and str(read), **_summary(config), **more}))
     else:
-        click.echo(_text(config, becomes))
+        click.echo(_text(config, read, becomes))
     context.exit(0 if becomes is None or becomes["ok"] else 1)
 
 
@@ -125,11 +135,12 @@ def _summary(config: Config) -> dict[str, Any]:
     }
 
 
-def _text(config: Config, becomes: dict[str, Any] | None) -> str:
+def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> str:
     kafka = config.kafka
     prefix = f', topics "{kafka.topic_prefix}…"' if kafka.topic_prefix else ""
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     lines = [
+        ("file", str(read) if read else f"none; there is no {DEFAULT_FILE} here"),
         ("dimensions", ", ".join(config.dimensions) or "none"),
         ("rollups", " ".join(f"[{', '.join(r)}]" for r in config.rollups)),
         ("windows", ", ".join(f"{w.label}/{durations.label(w.pane_ms)}" for w in config.windows)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
@@ -54,7 +56,7 @@ class Poster:
         except TimeoutError:
             raise Retry(f"no answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Retry(f"no answer ({type(error).__name__})") from None
+            raise Retry(f"no answer ({_cause(error)})") from None
 
     async def _word(self, answer: aiohttp.ClientResponse) -> str:
         """What an answer says, if it is one of the words that may be repeated."""
@@ -77,6 +79,14 @@ class Poster:
                 headers={"User-Agent": f"cxkpi/{__version__}"},
             )
         return self._session
+
+
+def _cause(error: Exception) -> str:
+    """Why there is no answer, without the words of the error, which hold the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None or number not in errno.errorcode:
+        return type(error).__name__
+    return os.strerror(number).lower()
 
 
 def refused_for_good(status: int) -> bool:

@@ -70,6 +70,7 @@ def test_a_good_configuration_is_printed_in_short() -> None:
     assert (
         result.stdout
         == """\
+file        cxkpi.toml
 dimensions  channel, region
 rollups     [] [channel] [region] [channel, region]
 windows     1h/1m, 7d/1h
@@ -90,6 +91,7 @@ def test_json_says_the_same() -> None:
     result = _check(GOOD, "--json")
     said = json.loads(result.stdout)
     assert (result.exit_code, said["ok"]) == (0, True)
+    assert said["file"] == "cxkpi.toml"
     assert said["windows"] == [{"size": "1h", "pane": "1m"}, {"size": "7d", "pane": "1h"}]
     assert [s["to"] for s in said["sinks"]] == [
         "standard error",
@@ -108,7 +110,10 @@ def test_a_rule_that_is_always_on_is_warned_of() -> None:
 
 
 def test_no_file_at_all_is_fine() -> None:
-    assert _check(None).stdout.endswith("\nok\n")
+    result = _check(None)
+    assert result.stdout.splitlines()[0] == "file        none; there is no cxkpi.toml here"
+    assert result.stdout.endswith("\nok\n")
+    assert json.loads(_check(None, "--json").stdout)["file"] is None
 
 
 def test_problems_go_to_standard_error_and_the_exit_code_is_1() -> None:
