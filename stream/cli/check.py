@@ -22,7 +22,7 @@ from stream.config import (
     durations,
     load,
 )
-from stream.config.alerts import warnings
+from stream.config.alerts import warned_of
 from stream.config.loading import Need
 
 
@@ -130,7 +130,7 @@ def _summary(config: Config) -> dict[str, Any]:
         "alerts": [
             {"name": a.name, "severity": a.severity, "rule": _rule(a)} for a in config.alerts
         ],
-        "warnings": _warnings(config),
+        "warnings": warned_of(config),
         "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
     }
 
@@ -150,19 +150,10 @@ def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> 
         *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
-    lines += [("warning", warning) for warning in _warnings(config)]
+    lines += [("warning", warning) for warning in warned_of(config)]
     lines += [("state", line) for line in _state_lines(becomes)]
     verdict = ["ok"] if becomes is None or becomes["ok"] else []
     return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), *verdict])
-
-
-def _warnings(config: Config) -> list[str]:
-    """What is allowed but can hardly be meant."""
-    return [
-        f"alert[{number}].{key}: {words}"
-        for number, alert in enumerate(config.alerts)
-        for key, words in warnings(alert)
-    ]
 
 
 def _state_lines(becomes: dict[str, Any] | None) -> list[str]:

@@ -15,10 +15,13 @@ import click
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.config import Config
+from stream.config.alerts import warned_of
 from stream.kafka.repeats import SparseRepeats
 
 #: How long closing connections may take, in seconds.
 _GOODBYE_SECONDS = 1.5
+
+log = logging.getLogger(__name__)
 
 
 class WorkerFailed(click.ClickException):
@@ -40,6 +43,8 @@ def worker(config_path: Path | None, verbose: bool) -> None:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(SparseRepeats("aiokafka", "faust", "mode"))
+    for warning in warned_of(config):
+        log.warning("%s", warning)
     asyncio.run(_run(config))
 
 

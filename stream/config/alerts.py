@@ -46,8 +46,17 @@ def alert_findings(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]
     yield from _condition(alert, sizes)
 
 
-def warnings(alert: AlertConfig) -> Iterator[AlertFinding]:
-    """Yield what is allowed but can hardly be meant."""
+def warned_of(config: Config) -> list[str]:
+    """What rules say that is allowed but can hardly be meant, a line each."""
+    return [
+        f"alert[{number}].{key}: {words}"
+        for number, alert in enumerate(config.alerts)
+        for key, words in _warnings(alert)
+    ]
+
+
+def _warnings(alert: AlertConfig) -> Iterator[AlertFinding]:
+    yield from _unreachable(alert)
     lowest, highest, _ = _range(alert)
     if alert.below is not None and highest is not None and alert.below > highest:
         yield "below", f"{alert.below:g} is above all values, so the alert is always on"
@@ -73,8 +82,7 @@ def _condition(alert: AlertConfig, sizes: dict[int, str]) -> Iterator[AlertFindi
         found = "both are there" if thresholds else "none is there"
         yield "", f"needs exactly one of above, below, or baseline with factor; {found}"
     else:
-        contradiction = list(_clear(alert))
-        yield from contradiction or _reachable(alert)
+        yield from _clear(alert)
 
 
 def _clear(alert: AlertConfig) -> Iterator[AlertFinding]:
@@ -86,8 +94,8 @@ def _clear(alert: AlertConfig) -> Iterator[AlertFinding]:
         yield "clear", f"must be at least below ({alert.below:g}), not {alert.clear:g}"
 
 
-def _reachable(alert: AlertConfig) -> Iterator[AlertFinding]:
-    """A rule can fire and be resolved: its numbers lie in what the KPI can be."""
+def _unreachable(alert: AlertConfig) -> Iterator[AlertFinding]:
+    """A rule that can't fire or be resolved, as its numbers lie beyond what the KPI can be."""
     lowest, highest, words = _range(alert)
     if alert.above is not None and highest is not None and alert.above >= highest:
         yield "above", f"{alert.kpi} is {words}, so it is never above {alert.above:g}"

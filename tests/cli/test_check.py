@@ -100,9 +100,36 @@ def test_json_says_the_same() -> None:
     ]
 
 
-def test_a_rule_that_is_always_on_is_warned_of() -> None:
-    content = '[[alert]]\nname = "A"\nkpi = "csat"\nwindow = "1h"\nbelow = 70\n'
-    words = "alert[0].below: 70 is above all values, so the alert is always on"
+SHARE = "(a share, not a percentage)"
+
+
+@pytest.mark.parametrize(
+    ("kpi", "keys", "words"),
+    [
+        ("csat", "below = 70", "below: 70 is above all values, so the alert is always on"),
+        ("csat", "above = 75", f"above: csat is 0 to 1 {SHARE}, so it is never above 75"),
+        ("nps", "above = 100", "above: nps is -100 to 100, so it is never above 100"),
+        ("churn", "below = 0", f"below: churn is at least 0 {SHARE}, so it is never below 0"),
+        (
+            "retention",
+            "above = 1",
+            f"above: retention is at most 1 {SHARE}, so it is never above 1",
+        ),
+        (
+            "csat",
+            "above = 0.5\nclear = -0.1",
+            f"clear: csat is 0 to 1 {SHARE}, so an alert would never be resolved at -0.1",
+        ),
+        (
+            "csat",
+            "below = 0.5\nclear = 60",
+            f"clear: csat is 0 to 1 {SHARE}, so an alert would never be resolved at 60",
+        ),
+    ],
+)
+def test_what_can_hardly_be_meant_is_warned_of(kpi: str, keys: str, words: str) -> None:
+    content = f'[[alert]]\nname = "A"\nkpi = "{kpi}"\nwindow = "1h"\n{keys}\n'
+    words = f"alert[0].{words}"
     result = _check(content)
     assert result.exit_code == 0
     assert f"warning     {words}" in result.stdout.splitlines()

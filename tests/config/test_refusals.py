@@ -248,56 +248,6 @@ CASES: list[tuple[str, str, list[str]]] = [
         ["6: alert[0].clear: must be at least below (0.05), not 0.04"],
     ),
     (
-        "a percentage for a share",
-        CSAT + "above = 75\n",
-        ["5: alert[0].above: csat is 0 to 1 (a share, not a percentage), so it is never above 75"],
-    ),
-    (
-        "a threshold that is the highest value",
-        CSAT.replace("csat", "nps") + "above = 100\n",
-        ["5: alert[0].above: nps is -100 to 100, so it is never above 100"],
-    ),
-    (
-        "a threshold that is the lowest value",
-        CHURN + "below = 0\n",
-        [
-            (
-                "5: alert[0].below: churn is at least 0 (a share, not a percentage), so it is "
-                "never below 0"
-            )
-        ],
-    ),
-    (
-        "a threshold beyond the only limit",
-        CSAT.replace("csat", "retention") + "above = 1\n",
-        [
-            (
-                "5: alert[0].above: retention is at most 1 (a share, not a percentage), so it is "
-                "never above 1"
-            )
-        ],
-    ),
-    (
-        "a clear below all values",
-        CSAT + "above = 0.5\nclear = -0.1\n",
-        [
-            (
-                "6: alert[0].clear: csat is 0 to 1 (a share, not a percentage), so an alert would "
-                "never be resolved at -0.1"
-            )
-        ],
-    ),
-    (
-        "a clear above all values",
-        CSAT + "below = 0.5\nclear = 60\n",
-        [
-            (
-                "6: alert[0].clear: csat is 0 to 1 (a share, not a percentage), so an alert would "
-                "never be resolved at 60"
-            )
-        ],
-    ),
-    (
         "a factor of 0",
         CHURN + 'baseline = "7d"\nfactor = 0\n',
         ["6: alert[0].factor: must be 0.001 to 1000, not 0"],
