@@ -35,6 +35,7 @@ class Site:
 
     def _start(self) -> None:
         values, given = Values(self.core), self._scenario
+        self._values = values
         self.shards = [
             Shard(
                 self.core,
@@ -89,6 +90,8 @@ class Site:
                 # A clock may be set back, but not while nobody looks.
                 shard.ingest(None, [], clock)
             self._sharing[number] = Sharing(shard, number, f"{next(_lives)}")
+        # Each shard gives back what had no place at its own time; workers ask the registry instead.
+        self._values.free_unused(clock)
 
     def samples(self, at: int) -> list[Sample]:
         """Every series at a time."""
