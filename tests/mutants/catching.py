@@ -32,6 +32,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
         "tests/core/test_labels.py",
         "tests/core/test_quantiles.py",
         "tests/core/test_values.py",
+        "tests/core/test_deltas.py",
         "tests/core/test_found_by_the_reference.py",
     ),
     (
