@@ -90,8 +90,9 @@ class Site:
                 # A clock may be set back, but not while nobody looks.
                 shard.ingest(None, [], clock)
             self._sharing[number] = Sharing(shard, number, f"{next(_lives)}")
-        # Each shard gives back what had no place at its own time; workers ask the registry instead.
-        self._values.free_unused(clock)
+        if self._scenario.shards:
+            # Each has given back places at a time of its own; workers ask the registry instead.
+            self._values.free_unused(clock)
 
     def samples(self, at: int) -> list[Sample]:
         """Every series at a time."""
