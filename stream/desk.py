@@ -103,7 +103,9 @@ class Desk:
         """Evaluate the rules at one time; False where the outcome could not be written."""
         shares = self.family.shares(at)
         evaluation = self._evaluator.evaluate(shares, at, self._for_rules, self._kept_for_rules)
-        evaluation = with_input(evaluation, self._own_rules, *self._events())
+        latest = self.family.latest()
+        events = {} if latest is None else {self.topic: latest}
+        evaluation = with_input(evaluation, self._own_rules, events, self.family.first())
         look = self._closer.at(shares, at)
         states, changes = evaluate(self._rules, self.states, evaluation, at, look)
         if changes or states.alerts != self.states.alerts:
@@ -115,13 +117,6 @@ class Desk:
                 return False
         self.states = states
         return True
-
-    def _events(self) -> tuple[dict[str, int], int | None]:
-        """When the family's topic had its latest event, and any topic its first (ms)."""
-        beats = self.family.beats()
-        clocks = [beat.clock for beat in beats if beat.clock is not None]
-        firsts = [beat.first for beat in beats if beat.first is not None]
-        return {self.topic: max(clocks)} if clocks else {}, min(firsts, default=None)
 
     async def _take_over(self, now: int) -> AlertLog | None:
         """Take over the alerts' state; None where that is not possible yet."""

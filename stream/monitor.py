@@ -231,10 +231,10 @@ class Monitor:
         desk = next((d for d in shown if d.topic == FAMILIES[0]), None)
         if desk is None or desk.evaluation is None:
             return {}
-        firsts = [beat.first for beat in desk.family.beats() if beat.first is not None]
-        if not firsts:
+        first = desk.family.first()
+        if first is None:
             return {}
-        age = desk.evaluation.at - min(firsts)
+        age = desk.evaluation.at - first
         return {w.label: min(1.0, max(0.0, age / w.size_ms)) for w in self.settings.windows}
 
     def _alerts(self, shown: list[Desk]) -> tuple[AlertState, ...]:
@@ -280,8 +280,4 @@ def _outcomes(shown: list[Desk]) -> dict[tuple[str, str], int]:
 
 
 def _last_events(shown: list[Desk]) -> dict[str, int]:
-    return {
-        desk.topic: max(clocks)
-        for desk in shown
-        if (clocks := [beat.clock for beat in desk.family.beats() if beat.clock is not None])
-    }
+    return {desk.topic: latest for desk in shown if (latest := desk.family.latest()) is not None}

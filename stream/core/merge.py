@@ -240,6 +240,14 @@ class Family:
             if voice.current is not None and voice.current.beat is not None:
                 yield voice.current.beat
 
+    def latest(self) -> int | None:
+        """The greatest ``occurred_at`` (ms) of the family's topic; None before its first event."""
+        return max((b.clock for b in self._beats() if b.clock is not None), default=None)
+
+    def first(self) -> int | None:
+        """The earliest ``occurred_at`` (ms) ever accepted, of any topic; None before that."""
+        return min((b.first for b in self._beats() if b.first is not None), default=None)
+
     def complete_to(self) -> int:
         """The latest time such that all that the sources held then is in the sum; 0: never."""
         if len(self.beats()) < len(self._voices):
