@@ -147,10 +147,14 @@ class Decoder:
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
                 events.append(_explain(values[len(events)], error, self._topic))
         _refuse_other_encodings(values, events)
+        groups = _by_type(events)
         at = np.zeros(len(events), dtype=np.int64)
         labels = [NO_LABELS] * len(events)
-        groups = _by_type(events)
-        refused = self._read_common(events, at, labels)
+        if sum(len(group.events) for group in groups) == len(events):
+            refused = self._read_common(events, range(len(events)), at, labels)
+        else:
+            valid = [i for i, event in enumerate(events) if event.__class__ is not Invalid]
+            refused = self._read_common([events[i] for i in valid], valid, at, labels)
         for group in groups:
             kind = _KINDS[_NUMBERS[group.struct]]
             if not kind.breaks_none(group.events, at[group.places]):
@@ -161,25 +165,25 @@ class Decoder:
             groups = _by_type(events)
         return Decoded(events, at, labels, groups)
 
-    def _read_common(self, events: list[Any], at: Ints, labels: list[Labels]) -> dict[int, Invalid]:
-        """Fill in times and labels; the events that are refused for them, by place."""
-        valid = [i for i, event in enumerate(events) if event.__class__ is not Invalid]
-        if len(valid) < len(events):
-            events = [events[i] for i in valid]
+    def _read_common(
+        self, events: list[Any], places: Sequence[int], at: Ints, labels: list[Labels]
+    ) -> dict[int, Invalid]:
+        """Fill in times and labels at the events' places; those refused for them, by place."""
         try:
-            at[valid] = parse_all([event.occurred_at for event in events])
+            times = parse_all([event.occurred_at for event in events])
             read = self._labels.read_all([event.labels for event in events])
         except Refused:
-            return self._read_each(events, valid, at, labels)
-        if len(valid) == len(labels):
-            labels[:] = read
-        else:
-            for place, found in zip(valid, read, strict=True):
-                labels[place] = found
+            return self._read_each(events, places, at, labels)
+        if len(events) == len(labels):
+            at[:], labels[:] = times, read
+            return {}
+        at[places] = times
+        for place, found in zip(places, read, strict=True):
+            labels[place] = found
         return {}
 
     def _read_each(
-        self, events: list[Any], places: list[int], at: Ints, labels: list[Labels]
+        self, events: list[Any], places: Sequence[int], at: Ints, labels: list[Labels]
     ) -> dict[int, Invalid]:
         """The same where some can't be read."""
         refused: dict[int, Invalid] = {}
@@ -235,7 +239,7 @@ def _apply(rules: tuple[FieldRule, ...], event: Event, at: int) -> None:
 
 def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
     """JSON is UTF-8, also in the fields that the decoder skips without a look."""
-    if None not in values and b"".join(cast("Sequence[bytes]", values)).isascii():
+    if None not in values and all(map(bytes.isascii, cast("Sequence[bytes]", values))):
         return
     for index, value in enumerate(values):
         if value is not None and not value.isascii():

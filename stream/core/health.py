@@ -59,15 +59,14 @@ class LocalHealth:
 
 def summed_scores(series: Ints, scores: Column) -> HealthSums:
     """Sums of customers' scores, one entry per customer and series, by series."""
-    found, which = np.unique(series, return_inverse=True)
+    customers = np.bincount(series)
     # Sums in fixed point are the same in whatever order the customers stand.
     fixed = np.rint(scores * FIXED).astype(np.int64)
-    totals = np.zeros(found.size, dtype=np.int64)
-    np.add.at(totals, which, fixed)
-    at_risk = (fixed < AT_RISK_BELOW * FIXED).astype(np.int64)
-    risks = np.zeros(found.size, dtype=np.int64)
-    np.add.at(risks, which, at_risk)
-    return HealthSums(found, totals, np.bincount(which, minlength=found.size), risks)
+    totals = np.zeros(customers.size, dtype=np.int64)
+    np.add.at(totals, series, fixed)
+    risks = np.bincount(series[fixed < AT_RISK_BELOW * FIXED], minlength=customers.size)
+    found = np.flatnonzero(customers)
+    return HealthSums(found, totals[found], customers[found], risks[found])
 
 
 def health_columns(parts: list[HealthSums], n: int) -> dict[str, Column]:

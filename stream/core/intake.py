@@ -77,6 +77,7 @@ class Intake:
         self._until = until
         self._columns = columns
         self._kinds = {kind.struct: kind for kind in kinds_of(topics)}
+        self._late = LONG_AGO, LONG_AGO
 
     # A batch ------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Intake:
         """Note whose outcome depends on what comes before, and who is handled one by one."""
         now, occurred = self._progress.now, batch.occurred
         latest = max(now, int(occurred.max())) if self._event_time else now
-        late_before = self._settings.late_before(latest)
+        late_before = self._late_before(latest)
         if not self._columns or (not self._event_time and len(by_topic) > 1):
             batch.one_by_one[:] = True
         if not self._event_time:
@@ -252,11 +253,17 @@ class Intake:
             return "duplicate", "event_id", "an event with this id was accepted before"
         if not self._event_time and occurred > now + FUTURE_MS:
             return "future", "occurred_at", "is more than 60 s ahead of the clock"
-        if not kind.never_late and occurred < self._settings.late_before(now):
+        if not kind.never_late and occurred < self._late_before(now):
             return "late", "occurred_at", "is older than every window and than 7 days"
         if kind.is_orphan is not None and kind.is_orphan(key, occurred):
             return "orphan", "type", "what this event refers to is not remembered"
         return None
+
+    def _late_before(self, now: int) -> int:
+        """What is late at ``now``, which is mostly the time of the question before."""
+        if self._late[0] != now:
+            self._late = now, self._settings.late_before(now)
+        return self._late[1]
 
     def refusal_now(self, event: Event, occurred: int) -> tuple[Outcome, str, str] | None:
         """``refusal`` of an event that would come next."""

@@ -7,7 +7,7 @@ latest value of each customer and signal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -21,13 +21,19 @@ from stream.core.table import ABSENT, KeyTable, Slots, digest, grown
 AT_RISK_BELOW: Final = 40
 
 
-class LatestSignals(NamedTuple):
-    """The latest signals in a window, one entry per customer and signal."""
+class LatestSignals:
+    """The latest signals in a window: parallel arrays, one entry per customer and signal.
 
-    segments: Ints
-    customers: Ints
-    weights: Column
-    weighted: Column
+    ``customers`` are small numbers, from 0.
+    """
+
+    def __init__(self, segments: Ints, customers: Ints, weights: Column, weighted: Column) -> None:
+        self._segments = segments
+        self._customers = customers
+        self._weights = weights
+        self._weighted = weighted
+        #: Of all signals of each customer, in whatever series they are.
+        self._scores = weighted_means(customers, weights, weighted)
 
     def scores(self, series: Ints) -> tuple[Ints, Column]:
         """The series and score of every customer; ``series`` has the one of each segment, or −1.
@@ -35,12 +41,35 @@ class LatestSignals(NamedTuple):
         A customer has a score in each series that holds one of the latest signals, made of these
         alone.
         """
-        numbers = series[self.segments]
-        inside = numbers >= 0
-        keys = (numbers[inside] << 32) | self.customers[inside]
+        numbers = series[self._segments]
+        # Nearly all customers have all their signals in one series, so nothing need be sorted.
+        only = np.full(self._scores.size, -1, dtype=np.int64)
+        only[self._customers] = numbers
+        elsewhere = only[self._customers] != numbers
+        if elsewhere.any():
+            is_split = np.zeros(only.size, dtype=bool)
+            is_split[self._customers[elsewhere]] = True
+            only[is_split] = -1
+            chosen = np.flatnonzero(is_split[self._customers] & (numbers >= 0))
+            found, scores = self._by_series(numbers, chosen)
+        else:
+            found, scores = _NONE, _NO_NUMBERS
+        whole = np.flatnonzero(only >= 0)
+        return np.concatenate((only[whole], found)), np.concatenate((self._scores[whole], scores))
+
+    def _by_series(self, numbers: Ints, chosen: Ints) -> tuple[Ints, Column]:
+        """Series and scores of customers whose signals are in several series."""
+        keys = (numbers[chosen] << 32) | self._customers[chosen]
         found, which = np.unique(keys, return_inverse=True)
-        sums = np.bincount(which, self.weights[inside], found.size)
-        return found >> 32, np.bincount(which, self.weighted[inside], found.size) / sums
+        return found >> 32, weighted_means(which, self._weights[chosen], self._weighted[chosen])
+
+
+def weighted_means(which: Ints, weights: Column, weighted: Column) -> Column:
+    """The mean of each number in ``which``; NaN where it has no entry."""
+    sums, totals = np.bincount(which, weights), np.bincount(which, weighted)
+    means = np.full(sums.size, np.nan)
+    np.divide(totals, sums, out=means, where=sums != 0)
+    return means
 
 
 class SignalTable:

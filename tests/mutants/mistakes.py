@@ -493,8 +493,8 @@ _HEALTH: Final = (
     Mistake(
         "at-risk-up-to-forty",
         "health.py",
-        "at_risk = (fixed < AT_RISK_BELOW * FIXED)",
-        "at_risk = (fixed <= AT_RISK_BELOW * FIXED)",
+        "series[fixed < AT_RISK_BELOW * FIXED]",
+        "series[fixed <= AT_RISK_BELOW * FIXED]",
         "a score of exactly 40 is at risk",
     ),
     Mistake(
