@@ -19,8 +19,9 @@ from stream.kafka.shares import ShareReader, SharesUnread
 from stream.kafka.topics import Names
 from stream.metrics.view import AlertState, Timing, WorkerView
 
-#: Gauges are evaluated when all shards have told more, or after this time (seconds).
-GAUGES_SECONDS: Final = 1.0
+#: Gauges are evaluated when all shards have told more, or after this time (seconds): somewhat more
+#: than shards take to tell, so that nothing is evaluated twice where one tells a little later.
+GAUGES_SECONDS: Final = 1.5
 #: An evaluation that takes long is followed by so many times as long for other work, so that
 #: events are taken in and written however many series there are.
 REST: Final = 3.0
@@ -107,7 +108,7 @@ class Monitor:
             self._retired.append(self._desks.pop(number))
 
     def _evaluate_gauges(self) -> None:
-        """Evaluate all families for the same time, once all have heard more, or after a second."""
+        """Evaluate all families for the same time, once all have heard more or time has passed."""
         heard = [d for n, d in self._desks.items() if self._reader.is_caught_up(n)]
         since = time.monotonic() - self._evaluated_at
         if not heard or not is_time(since, self._evaluated.last, all(d.is_due for d in heard)):

@@ -44,7 +44,7 @@ class KafkaConfig(Table):
     """Partitions of topics that the worker has to create."""
     replication: Annotated[Whole, Between(1, 32)] = 1
     """Replicas of topics that the worker has to create."""
-    flush_ms: Annotated[int, Duration(10, 10 * SECOND)] = Field(250, alias="flush")
+    flush_ms: Annotated[int, Duration(10, SECOND)] = Field(SECOND, alias="flush")
     """How often counts, positions and dead letters are written, in one transaction each."""
     # Kafka refuses less unless it is told otherwise, and stock brokers are not.
     session_timeout_ms: Annotated[int, Duration(6 * SECOND, 30 * SECOND)] = Field(

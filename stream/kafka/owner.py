@@ -76,7 +76,8 @@ class ShardOwner:
         self._tell_at = 0.0
         #: Shards whose positions the group knows of.
         self._told: set[int] = set()
-        self._share_at = 0.0
+        #: The second, by the wall clock, in which the owners of families were told last.
+        self._shared = -1
         self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         self.thread: ChunkThread | None = None
 
@@ -268,15 +269,17 @@ class ShardOwner:
 
     async def flush_forever(self) -> None:
         """Flush all live shards at the configured interval, and at once where one is overfull."""
+        every = self._kafka.flush_ms / 1000
         while True:
+            # At multiples of the interval, so that the shares of all workers come together and
+            # wait for each other as little as can be.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._flush_now.wait(), self._kafka.flush_ms / 1000)
+                await asyncio.wait_for(self._flush_now.wait(), every - time.time() % every)
             self._flush_now.clear()
-            now = time.monotonic()
-            share = now >= self._share_at
-            if share:
-                self._share_at = now - now % SHARE_SECONDS + SHARE_SECONDS
+            second = int(time.time() // SHARE_SECONDS)
+            share, self._shared = second != self._shared, second
             await self._flush_all(share=share)
+            now = time.monotonic()
             durable = self._durable()
             if now > self._tell_at or not durable <= self._told:
                 self._tell_at = now + _TELL_SECONDS

@@ -82,7 +82,7 @@ class Sites:
         file.write_text(
             f"{head}\n"
             f'[kafka]\nbootstrap = "{bootstrap}"\ngroup = "{group}"\ntopic_prefix = "{prefix}"\n'
-            f'session_timeout = "6s"\n{kafka}\n'
+            f'session_timeout = "6s"\nflush = "250ms"\n{kafka}\n'
             f"[http]\nport = 0\n{windows}\n{more}\n"
         )
         config = load(file, {})
