@@ -37,6 +37,9 @@ _BLOCK: Final = b"block/"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 512 * 1024
+#: After a delta of more bytes than this, so many times as many bytes of blocks are written, so that
+#: the deltas that no block covers yet come to at most half of the blocks at any rate.
+_LARGE_DELTA: Final = BLOCK_BUDGET // 2
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
@@ -144,6 +147,7 @@ class StateLog:
         self._header_is_due = True
         self._is_migrated = False
         self._expire_at = 0
+        self._delta_size = 0
 
     def flush(self, at: int) -> list[LogRecord]:
         """The records that make the state at time ``at`` durable; none where nothing changed."""
@@ -172,8 +176,9 @@ class StateLog:
         records += [(_delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
         self._covered = max(self._covered, covered)
         now = shard.progress.now
-        delta = (_delta_key(self.sequence), _pack([self.sequence, self._covered, now, changes]))
-        return [*records, delta]
+        delta = _pack([self.sequence, self._covered, now, changes])
+        self._delta_size = len(delta)
+        return [*records, (_delta_key(self.sequence), delta)]
 
     def _header_record(self) -> list[LogRecord]:
         if not self._header_is_due:
@@ -194,11 +199,11 @@ class StateLog:
     def _blocks(self) -> list[LogRecord]:
         due, self._is_migrated = SHAPED if self._is_migrated else (), False
         records: list[LogRecord] = []
-        size = 0
+        size, budget = 0, BLOCK_BUDGET * max(1, self._delta_size / _LARGE_DELTA)
         for name, block in list(self._dirty):
-            if size >= BLOCK_BUDGET and not due:
+            if size >= budget and not due:
                 break
-            if size >= BLOCK_BUDGET and name not in due:
+            if size >= budget and name not in due:
                 continue
             dumped = self._stores[name].dump(block)
             value = _pack([self.sequence, dumped])
