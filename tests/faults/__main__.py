@@ -5,64 +5,74 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
-from tests.faults import alerting, merging
+from tests.faults import alerting, damage, merging
 from tests.faults.alerting import FAULTS, Alerting, Fault
-from tests.faults.cluster import Cluster, Verdict, site_for
+from tests.faults.cluster import Cluster, site_for
 from tests.faults.crashes import LIVES, run
-from tests.faults.floods import KINDS, flood
-from tests.faults.mutations import MUTATIONS, Mutation, made
+from tests.faults.floods import FEWER, KINDS, flood
+from tests.faults.mutations import MUTATIONS, Mutation, made, named
 from tests.faults.report import crash_row, row, table
 from tests.faults.schedule import CASES, NETWORK, Schedule, at_random, outage, rolling, scaled
+from tests.faults.verdict import Verdict
 from tests.fixtures.broker import QUICK
 from tests.fixtures.proxy import Proxy, listeners
 from tests.kafka import same_as_replay
 from tests.kafka.conftest import Sites
+from tests.kafka.workers import Stuck
 
 
 def main() -> int:
     """Run what was asked for; 1 where anything was found that should not be, or was not found."""
     given = _arguments()
-    rows, wrong = [], list[str]()
-    for life, parts in LIVES.items():
-        crashes = [run(parts, seed) for seed in range(given.seed, given.seed + given.rounds)]
-        rows.append(crash_row(life, crashes))
-        wrong += [f"{life}: {f}" for c in crashes for f in c.findings]
-    for schedule in _schedules(given):
-        if given.only and not schedule.name.startswith(given.only):
-            continue
-        verdict = _verdict(schedule)
-        wrong += [f"{schedule.name}: {finding}" for finding in verdict.findings]
-        rows.append(row(verdict))
-        _say(f"{schedule.name}: {len(verdict.findings)} differences in {verdict.seconds:.0f} s")
-    for kind in KINDS:
-        if not given.only or f"flood-{kind}".startswith(given.only):
-            verdict = _flooded(kind, given.flood // (2_000 if kind == "large" else 1))
-            wrong += [f"{verdict.schedule}: {finding}" for finding in verdict.findings]
-            rows.append(row(verdict))
-            _say(f"{verdict.schedule}: {len(verdict.findings)} differences")
-    if not given.only or "alerts".startswith(given.only):
-        verdict = _alerting(FAULTS * max(1, given.rounds // 2), seed=given.seed)
-        wrong += [f"alerts: {finding}" for finding in verdict.findings]
-        rows.append(row(verdict))
-        _say(f"alerts: {len(verdict.findings)} differences in {verdict.seconds:.0f} s")
-    _say("\n" + table(rows) + "\n")
-    caught = []
-    if not given.only or given.only == "mutations":
-        for mutation in MUTATIONS:
-            findings = _findings(mutation)
-            caught.append((mutation.name, mutation.harm, mutation.case, (findings or ["NOT"])[0]))
-            wrong += [] if findings else [f"{mutation.name} is not found by {mutation.case}"]
-            _say(f"{mutation.name}: {'found' if findings else 'NOT FOUND'} by {mutation.case}")
-        _say("\n" + table(caught, ("mistake", "what goes wrong", "case", "first finding")) + "\n")
+    wrong = [] if given.mutation else _run_all(given)
+    if given.mutation or not given.only or given.only == "mutations":
+        wrong += _run_mutations(given.mutation or [m.name for m in MUTATIONS])
     for line in wrong:
         _say(line)
     return 1 if wrong else 0
+
+
+def _run_all(given: argparse.Namespace) -> list[str]:
+    """Run what nobody has made a mistake in; what was wrong."""
+    rows, wrong = [], list[str]()
+    if not given.only or "in process".startswith(given.only):
+        for life, parts in LIVES.items():
+            crashes = [run(parts, seed) for seed in range(given.seed, given.seed + given.rounds)]
+            rows.append(crash_row(life, crashes))
+            wrong += [f"{life}: {f}" for c in crashes for f in c.findings]
+    for name, judged in _runs(given):
+        if name.startswith(given.only):
+            verdict = judged()
+            rows.append(row(verdict))
+            wrong += [f"{name}: {w}" for w in verdict.wrong]
+            _say(f"{name}: {len(verdict.wrong)} differences in {verdict.seconds:.0f} s")
+            for line in verdict.wrong:
+                _say(f"  {line}")
+    _say("\n" + table(rows) + "\n")
+    return wrong
+
+
+def _run_mutations(names: Sequence[str]) -> list[str]:
+    """Make mistakes, one after the other; those that were not found."""
+    caught, wrong = [], list[str]()
+    for mutation in map(named, names):
+        verdict = _mutated(mutation)
+        found = verdict.of(mutation)
+        first = (found or [f"NOT; {w}" for w in verdict.wrong] or ["NOT"])[0]
+        caught.append((mutation.name, mutation.harm, mutation.case, first.replace("\n", " ")))
+        if not found:
+            wrong.append(f"{mutation.name} is not found by {mutation.case}")
+        _say(f"{mutation.name}: {'found' if found else 'NOT FOUND'} by {mutation.case}: {first}")
+    _say("\n" + table(caught, ("mistake", "what goes wrong", "case", "first finding")) + "\n")
+    return wrong
 
 
 def _arguments() -> argparse.Namespace:
@@ -72,7 +82,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the first seed [1]")
     parser.add_argument("--flood", type=int, default=1_000_000, help="records [1000000]")
     parser.add_argument("--only", default="", help="schedules that begin so, or 'mutations'")
+    parser.add_argument(
+        "--mutation",
+        action="append",
+        choices=[m.name for m in MUTATIONS],
+        metavar="NAME",
+        help="only this mistake; may be given several times",
+    )
     return parser.parse_args()
+
+
+def _runs(given: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Verdict]]]:
+    """All runs on real brokers, by their names."""
+    for schedule in _schedules(given):
+        yield schedule.name, partial(_verdict, schedule)
+    for kind in KINDS:
+        yield f"flood-{kind}", partial(_flooded, kind, given.flood // FEWER.get(kind, 1))
+    faults = FAULTS * max(1, given.rounds // 2)
+    yield "alerts", partial(_alerting, faults, seed=given.seed)
 
 
 def _schedules(given: argparse.Namespace) -> Iterator[Schedule]:
@@ -86,41 +113,50 @@ def _schedules(given: argparse.Namespace) -> Iterator[Schedule]:
     yield from NETWORK.values()
 
 
-def _findings(mutation: Mutation) -> list[str]:
-    """What the mutation's case finds; a state that falls apart is a finding too."""
+def _mutated(mutation: Mutation) -> Verdict:
+    """What the mutation's case makes of it."""
     if mutation.case in CASES:
-        return _verdict(CASES[mutation.case], mutation.name).findings
+        return _verdict(CASES[mutation.case], mutation.name)
     if mutation.case == "alerts":
-        return _alerting(("committed", "zombie"), mutation.name).findings
+        return _alerting(("committed", "zombie"), mutation.name)
     if mutation.case == "replay":
         return _not_as_replay(mutation.name)
-    if mutation.case == "merge":
-        with made(mutation):
-            return merging.findings((1, 2))
-    if mutation.case == "damage":
-        return ["tests/faults/test_damage.py"]
     with made(mutation):
-        for seed in range(1, 11):
-            for life in LIVES.values():
-                try:
-                    found = run(life, seed).findings
-                except (IndexError, KeyError, ValueError) as error:
-                    found = [repr(error)]
-                if found:
-                    return found
+        return Verdict(mutation.case, findings=_IN_PROCESS[mutation.case]())
+
+
+def _crashed() -> list[str]:
+    """What crashes in process bring to light; a state that falls apart is a finding too."""
+    for seed in range(1, 11):
+        for life in LIVES.values():
+            try:
+                found = run(life, seed).findings
+            except (IndexError, KeyError, ValueError) as error:
+                found = [repr(error)]
+            if found:
+                return found
     return []
 
 
-def _not_as_replay(mutation: str) -> list[str]:
-    module = ("tests.faults.inject", "--mutation", mutation)
+#: Cases without a broker.
+_IN_PROCESS: Final[Mapping[str, Callable[[], list[str]]]] = {
+    "log": _crashed,
+    "merge": lambda: merging.findings((1, 2)),
+    "damage": damage.findings,
+}
+
+
+def _not_as_replay(mutation: str) -> Verdict:
+    module, verdict = ("tests.faults.inject", "--mutation", mutation), Verdict("replay")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
         sites = Sites(Path(folder), stack)
         with Broker(Path(folder) / "broker", overrides=QUICK) as broker:
             site = same_as_replay.site_for(sites, broker.bootstrap)
             try:
-                return same_as_replay.findings(site, module)
-            except AssertionError as error:
-                return [str(error)]
+                verdict.findings += same_as_replay.findings(site, module)
+            except Stuck as error:
+                verdict.stuck.append(str(error))
+    return verdict
 
 
 def _alerting(faults: Sequence[Fault], mutation: str = "", seed: int = 1) -> Verdict:

@@ -22,12 +22,13 @@ from stream.core.timestamps import format_ms, parse
 from stream.kafka.producer import EventProducer
 from stream.replay.recorded import address
 from tests.faults import recording
-from tests.faults.cluster import Verdict
 from tests.faults.compare import Message
+from tests.faults.outside import await_transactions
 from tests.faults.recording import changes_of, committed_states, keep_all_states
+from tests.faults.verdict import Verdict
 from tests.faults.watch import asleep
 from tests.kafka.conftest import Site, Sites
-from tests.kafka.workers import WorkerProcess
+from tests.kafka.workers import Stuck, WorkerProcess
 
 #: What is done to the owner of all alerts, before or while another takes them over.
 Fault = Literal["moment", "commit", "committed", "zombie", "terminate", "overlap"]
@@ -159,13 +160,16 @@ class Alerting:
             swinging.stop()
             self._workers[self._owner].terminate()
         except AssertionError as error:
-            verdict.findings.append(str(error)[:600])
+            verdict.stuck.append(str(error)[:600])
         finally:
             if swinging is not None:
                 swinging.stop()
             for worker in self._workers:
                 worker.kill()
-        self._judge()
+        try:
+            self._judge()
+        except Stuck as error:
+            verdict.stuck.append(str(error))
         verdict.workers = len(self._workers)
         verdict.seconds = time.monotonic() - began
         return verdict
@@ -263,6 +267,7 @@ class Alerting:
 
     def _judge(self) -> None:
         site, verdict = self._site, self._verdict
+        await_transactions(site.bootstrap, [f"{site.group}-alerts", f"{site.prefix}cx.alert"])
         changes = changes_of(site.bootstrap, site.prefix)
         seen = recording.read(self._records)
         told = recording.retell(

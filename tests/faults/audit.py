@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from stream.core.event import DEAD_LETTER_OUTCOMES
@@ -19,38 +20,78 @@ _DELTA = b"delta/"
 _LISTED = 5
 
 
+@dataclass
+class Audit:
+    """What a state log says, and what lies in the dead letters, beside what was read."""
+
+    wrong: list[str] = field(default_factory=list)
+    #: Records that no shard has read; they say nothing of those that were read.
+    unread: list[str] = field(default_factory=list)
+
+
 def audit(
     log: Iterable[Read],
+    letters: Sequence[Read],
     source: Sequence[Read],
     prefix: str,
     settings: Settings,
-    truth: Truth,
     at: int,
-    probes: Sequence[tuple[int, Message]] = (),
-) -> list[str]:
-    """What is wrong with the committed records of a state log; ``probes`` with their partitions.
+    probes: Callable[[Sequence[Read]], Sequence[tuple[int, Message]]] = lambda _: (),
+) -> Audit:
+    """Compare committed records with the truth of what the state says was read, and no more.
 
     Each shard's records are folded as a worker would, and the outcome is compared with the truth's
-    shard, before and after both have taken in the probes.
+    shard, before and after both have taken in the ``probes`` of what was read, with partitions.
     """
     by_partition: dict[int, list[Read]] = {}
     for record in log:
         by_partition.setdefault(record.partition, []).append(record)
-    values, wrong = Values(settings), list[str]()
-    for partition, wanted in sorted(truth.shards.items()):
+    found, shards, values = Audit(), dict[int, Shard](), Values(settings)
+    for partition in sorted({r.partition for r in source}):
         records = by_partition.get(partition, [])
-        where = f"shard {partition}: "
-        wrong += [where + w for w in numbering(records)]
         shard = Shard(settings, values)
+        found.wrong += [f"shard {partition}: {w}" for w in numbering(records)]
         try:
             StateLog(shard).recover(folded(records))
         except StateRefused as error:
-            wrong.append(f"{where}refused: {error}")
-            continue
-        wrong += [where + w for w in _positions(shard, partition, source, prefix)]
-        mine = [message for home, message in probes if home == partition]
-        wrong += [where + w for w in shard_differences(shard, wanted, at, mine)]
-    return wrong
+            found.wrong.append(f"shard {partition}: refused: {error}")
+        except (IndexError, KeyError, ValueError) as error:
+            found.wrong.append(f"shard {partition}: the state falls apart: {error!r}")
+        else:
+            shards[partition] = shard
+    read, found.unread = _read(shards, source, prefix)
+    truth, probing = Truth(settings, prefix, read), list(probes(read))
+    found.wrong += letter_differences(letters, truth)
+    for partition, shard in shards.items():
+        wanted = truth.shards.get(partition) or Shard(settings, Values(settings))
+        mine = [message for home, message in probing if home == partition]
+        found.wrong += [
+            f"shard {partition}: {w}" for w in shard_differences(shard, wanted, at, mine)
+        ]
+    return found
+
+
+def _read(
+    shards: Mapping[int, Shard], source: Sequence[Read], prefix: str
+) -> tuple[list[Read], list[str]]:
+    """The records that lie before the shards' positions, and where others begin.
+
+    Of a shard that can't be read, all count as read.
+    """
+    read, ends = list[Read](), dict[tuple[int, str], int]()
+    for record in source:
+        topic = record.topic.removeprefix(prefix)
+        shard = shards.get(record.partition)
+        if shard is None or record.offset < shard.progress.positions.get(topic, 0):
+            read.append(record)
+        else:
+            ends[record.partition, topic] = record.offset + 1
+    unread = [
+        f"shard {partition}: {topic} is read up to"
+        f" {shards[partition].progress.positions.get(topic)}, not {end}"
+        for (partition, topic), end in sorted(ends.items())
+    ]
+    return read, unread
 
 
 def folded(records: Iterable[Read]) -> dict[bytes, bytes]:
@@ -85,19 +126,6 @@ def numbering(records: Iterable[Read]) -> list[str]:
         if after <= before or not between <= deleted:
             wrong.append(f"delta {before} is followed by {after}")
     return wrong[:_LISTED]
-
-
-def _positions(shard: Shard, partition: int, source: Sequence[Read], prefix: str) -> list[str]:
-    ends: dict[str, int] = {}
-    for record in source:
-        if record.partition == partition:
-            ends[record.topic.removeprefix(prefix)] = record.offset + 1
-    found = shard.progress.positions
-    return [
-        f"{topic} is read up to {found.get(topic)}, not {end}"
-        for topic, end in ends.items()
-        if found.get(topic, 0) < end
-    ]
 
 
 def letter_differences(letters: Sequence[Read], truth: Truth) -> list[str]:

@@ -1,48 +1,40 @@
-"""Runs a schedule of faults against real workers, and judges what they made of it."""
+"""Runs a schedule of faults against real workers, and has it judged what they made of it."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream.broker import Broker
-from stream.core.catalogue import KPIS, TOPICS
-from stream.kafka.partitions import partitions
-from stream.metrics.exposition import Scraped
-from stream.metrics.families import kpi_families
-from tests.faults.audit import audit, letter_differences
-from tests.faults.compare import differing, probes
+from stream.core.catalogue import TOPICS
+from stream.core.state import REMEDY
+from tests.faults.judging import Judge
 from tests.faults.outside import grow, rebuild, set_offsets_back
 from tests.faults.schedule import Schedule, Step
 from tests.faults.traffic import CART_TIMEOUT, Sending, records_up_to, write_and_abort
+from tests.faults.verdict import Verdict
 from tests.faults.watch import Watch, asleep
 from tests.fixtures.proxy import WRITES, Proxy, Way
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_trouble import create
-from tests.kafka.topics import Read, records
-from tests.kafka.truth import Key, Truth, kpi_series, outcomes
-from tests.kafka.workers import WorkerProcess
+from tests.kafka.workers import Stuck, WorkerProcess
 
 #: Configuration of the sites that schedules run on.
 MORE: Final = f'[cart]\ntimeout = "{CART_TIMEOUT // 60_000}m"\n'
 KAFKA: Final = 'transaction_timeout = "20s"'
-_FAMILIES: Final = {f.name: f.sample.removesuffix("_quantile") for f in kpi_families(KPIS)}
-#: Corrections and last words of each kind.
-_PROBES: Final = 150
 #: A worker with a mistake that counts nothing for so long has counted all it will, in seconds.
 _QUIET_SECONDS: Final = 4.0
 #: How a worker may have ended: not, in good order, or killed, which SIGTERM does before it works.
 _ENDS: Final = (None, 0, -9, -15)
 #: Findings of a run beyond these say nothing new.
 _LISTED: Final = 12
-#: How long after the last record all series have to be right, in seconds.
-_AT_REST_SECONDS: Final = 15.0
+#: What says that a run can't go on, which tells nothing of what is there.
+_STUCK: Final = (AssertionError, OSError, KafkaError)
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
     "segment.ms": "1000",
@@ -50,27 +42,6 @@ _COMPACTED: Final = {
     "max.compaction.lag.ms": "1000",
     "max.message.bytes": str(16 * 1024 * 1024),
 }
-
-
-@dataclass
-class Verdict:
-    """What a schedule did, what was compared, and what was wrong."""
-
-    schedule: str
-    faults: Counter[str] = field(default_factory=Counter)
-    workers: int = 0
-    events: int = 0
-    series: int = 0
-    letters: int = 0
-    scrapes: int = 0
-    step_back: float = 0.0
-    recoveries: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-    findings: list[str] = field(default_factory=list)
-
-
-class Stuck(Exception):
-    """A step's condition did not come true."""
 
 
 class Cluster:
@@ -98,6 +69,7 @@ class Cluster:
         self._partitions = schedule.partitions
         #: Past the proxy, where there is one.
         self._bootstrap = broker.bootstrap if broker is not None else site.bootstrap
+        self._judge = Judge(site, self._bootstrap, self._workers, self._watch, self._verdict)
 
     def run(self) -> Verdict:
         """Run the schedule to its end, correct what was sent, and judge."""
@@ -108,13 +80,14 @@ class Cluster:
             for step in self._schedule.steps:
                 _DO[step.do](self, step)
             self._end()
-        except (Stuck, AssertionError, TimeoutError, IndexError, KeyError) as error:
-            # Of a state that falls apart, too, there is something to say.
-            verdict.findings.append(f"{type(error).__name__}: {str(error)[:600]}")
+        except _STUCK as error:
+            verdict.stuck.append(_told(error))
         finally:
             self._watch.stop()
+            self._verdict.findings += self._refusals()
             for worker in self._workers.values():
                 worker.kill()
+        self._audit()
         verdict.findings = verdict.findings[:_LISTED]
         verdict.workers = len(self._workers)
         verdict.findings += self._watch.findings[:5]
@@ -143,16 +116,29 @@ class Cluster:
     def _end(self) -> None:
         assert self._sending is not None
         self._sending.join(self._schedule.seconds + 60)
-        source = self._sources()
         if self._mutation:
             # The log and the dead letters say all; what is shown may never be whole.
-            self._quiet(len(source))
+            self._quiet(len(self._judge.sources()))
         else:
-            source = self._corrected(source)
+            self._judge.compare_corrected(self._settled)
         for worker in self._workers.values():
             if worker.exit_code is None:
                 worker.terminate()
-        self._audit(source, f"{self._site.config.kafka.group}-state")
+
+    def _audit(self) -> None:
+        """Judge what is there, whether or not the run came to its end; nobody writes any more."""
+        if self._sending is None:
+            return
+        try:
+            self._sending.join(self._schedule.seconds + 60)
+            self._judge.audit(self._partitions)
+        except _STUCK as error:
+            self._verdict.stuck.append(_told(error))
+
+    def _refusals(self) -> list[str]:
+        """What workers say that have read their state and refuse to go on with it."""
+        ended = [(n, w.log().strip()) for n, w in self._workers.items() if w.exit_code == 2]
+        return [f"{n} refuses: {log.splitlines()[-1]}" for n, log in ended if REMEDY in log]
 
     def _quiet(self, count: int) -> None:
         """Wait until nothing more is counted, or everything is."""
@@ -166,92 +152,10 @@ class Cluster:
             if any(w.exit_code not in _ENDS for w in self._workers.values()):
                 return
 
-    def _corrected(self, source: Sequence[Read]) -> list[Read]:
-        """Compare, send corrections, compare once more; all records that were sent."""
-        self._settled(len(source))
-        self._compare_series(source)
-        self._watch.only_adding = False
-        now = time.time_ns() // 1_000_000
-        prefix = self._site.prefix
-        said = [(r.topic.removeprefix(prefix), r.value) for r in source]
-        self._site.send(*probes(said, now, _PROBES))
-        corrected = self._sources()
-        self._settled(len(corrected))
-        self._compare_series(corrected)
-        return corrected
-
-    def _sources(self) -> list[Read]:
-        return records(self._bootstrap, [self._site.source(t) for t in TOPICS])
-
     def _settled(self, count: int) -> None:
         self._until(
             lambda: self._watch.complete and self._watch.counted >= count,
             lambda: f"{self._watch.counted:.0f} of {count} records are counted",
-        )
-
-    def _living(self) -> list[WorkerProcess]:
-        return [w for w in self._workers.values() if w.exit_code is None and not asleep(w)]
-
-    def _compare_series(self, source: Sequence[Read]) -> None:
-        """Every series of all living workers, each at the time that it stands for.
-
-        A cart is abandoned once its shard has seen that nothing came, so that may take a moment.
-        """
-        truth = Truth(self._site.config.core(), self._site.prefix, source)
-        deadline = time.monotonic() + _AT_REST_SECONDS
-        wrong, count = self._wrong_series(truth)
-        while wrong and time.monotonic() < deadline:
-            time.sleep(0.5)
-            wrong, count = self._wrong_series(truth)
-        self._verdict.series += count
-        self._verdict.events = len(source)
-        self._verdict.findings += wrong
-
-    def _wrong_series(self, truth: Truth) -> tuple[list[str], int]:
-        scraped = self._scraped_at_rest()
-        times = {
-            s.labels["kpi"]: round(s.value * 1000)
-            for s in scraped
-            if s.name == "cx_evaluated_timestamp_seconds"
-        }
-        found, wanted = kpi_series(scraped), dict[Key, float]()
-        for at in sorted(set(times.values())):
-            mine = {kpi for kpi, t in times.items() if t == at}
-            wanted.update({k: v for k, v in truth.series(at).items() if _FAMILIES[k[0]] in mine})
-        missing = sorted(set(TOPICS) - {KPIS[kpi].topic for kpi in times})
-        return [
-            *([f"no series of the KPIs of {', '.join(missing)}"] if missing else []),
-            *differing("events", outcomes(scraped), truth.outcomes()),
-            *differing("series", found, wanted),
-        ], len(wanted)
-
-    def _scraped_at_rest(self) -> list[Scraped]:
-        """One scrape of every living worker; none while a KPI is not shown."""
-        for _ in range(50):
-            scraped = [series for worker in self._living() for series in worker.scrape()]
-            if {s.labels["kpi"] for s in scraped if s.name == "cx_evaluated_timestamp_seconds"}:
-                return scraped
-            time.sleep(0.1)
-        raise Stuck("no worker shows series")
-
-    def _audit(self, source: Sequence[Read], state: str) -> None:
-        settings, prefix = self._site.config.core(), self._site.prefix
-        at = time.time_ns() // 1_000_000
-        truth = Truth(settings, prefix, source)
-        letters = records(self._bootstrap, [f"{prefix}{t}.dlq" for t in TOPICS])
-        said = [(r.topic.removeprefix(prefix), r.value) for r in source]
-        last = probes(said, at, _PROBES)
-        homes = partitions([key or b"" for _, key, _ in last], self._partitions).tolist()
-        self._verdict.letters = len(letters)
-        self._verdict.findings += letter_differences(letters, truth)
-        self._verdict.findings += audit(
-            records(self._bootstrap, [state]),
-            source,
-            prefix,
-            settings,
-            truth,
-            at,
-            list(zip(homes, last, strict=True)),
         )
 
     # Steps -------------------------------------------------------------------------------------
@@ -413,6 +317,10 @@ class Cluster:
         self._fault("aborted source records")
         topic = self._site.source("cx.visit")
         write_and_abort(self._site.config.kafka, topic, self._schedule.partitions, step.records)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:600]}"
 
 
 _DO: Final[dict[str, Callable[[Cluster, Step], None]]] = {

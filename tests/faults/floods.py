@@ -13,13 +13,15 @@ import xxhash
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.kafka.producer import EventProducer
-from tests.faults.cluster import Verdict
 from tests.faults.compare import Message
 from tests.faults.traffic import visit
+from tests.faults.verdict import Verdict
 from tests.kafka.conftest import Site
 from tests.kafka.truth import outcomes
 
 KINDS: Final = ("duplicates", "garbage", "large")
+#: Large ones are fewer by this factor.
+FEWER: Final = {"large": 2_000}
 _MEGABYTE: Final = 1_000_000
 #: So many different events are repeated.
 _REPEATED: Final = 1_000

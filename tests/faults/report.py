@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tests.faults.cluster import Verdict
 from tests.faults.crashes import Crashes
+from tests.faults.verdict import Verdict
 
 _HEAD = (
     "schedule", "workers", "faults", "events", "series", "dead letters", "scrapes",
@@ -25,7 +25,7 @@ def row(verdict: Verdict) -> tuple[str, ...]:
         f"{verdict.series:,}",
         f"{verdict.letters:,}",
         f"{verdict.scrapes:,}",
-        str(len(verdict.findings)),
+        str(len(verdict.wrong)),
         recovery,
         f"{verdict.seconds:.0f}",
     )

@@ -17,5 +17,5 @@ def test_a_change_is_written_once_though_its_owner_is_killed_or_sleeps(
 ) -> None:
     verdict = Alerting(site_for(sites, broker.bootstrap)).run(("committed", "zombie"))
     print(table([row(verdict)]))  # noqa: T201 - the figures are the point of these tests.
-    assert verdict.findings == []
+    assert verdict.wrong == []
     assert verdict.events > 10

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from stream.broker import Broker
-from tests.faults.cluster import Cluster, Verdict, site_for
+from tests.faults.cluster import Cluster, site_for
 from tests.faults.mutations import named
 from tests.faults.report import row, table
 from tests.faults.schedule import CASES, at_random, outage
+from tests.faults.verdict import Verdict
 from tests.kafka.conftest import Sites
 
 pytestmark = pytest.mark.timeout(300)
@@ -30,9 +31,9 @@ TRIES = 3
 
 
 def told(verdict: Verdict) -> list[str]:
-    """Print the row of the table; what was found."""
+    """Print the row of the table; what was wrong."""
     print(table([row(verdict)]))  # noqa: T201 - the figures are the point of these tests.
-    return verdict.findings
+    return verdict.wrong
 
 
 @pytest.mark.parametrize("case", PLAIN)
@@ -59,7 +60,8 @@ def test_a_mistake_in_the_protocol_is_found(sites: Sites, broker: Broker, name: 
 
     def findings() -> list[str]:
         site = site_for(sites, broker.bootstrap)
-        return Cluster(site, CASES[mutation.case], mutation.name, patience=20.0).run().findings
+        run = Cluster(site, CASES[mutation.case], mutation.name, patience=20.0).run()
+        return run.of(mutation)
 
     # What it does harm to depends on what the flush held that it hit, so it is made up to thrice.
     assert any(findings() for _ in range(TRIES))

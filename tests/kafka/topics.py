@@ -36,6 +36,15 @@ def records(bootstrap: str, topics: Sequence[str]) -> list[Read]:
     return asyncio.run(_records(bootstrap, topics))
 
 
+async def places(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    """The partitions of those topics that exist."""
+    return [
+        TopicPartition(topic, partition)
+        for topic, count in (await _counts(bootstrap, topics)).items()
+        for partition in range(count)
+    ]
+
+
 async def _counts(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -56,11 +65,7 @@ async def _records(bootstrap: str, topics: Sequence[str]) -> list[Read]:
     )
     await consumer.start()
     try:
-        parts = [
-            TopicPartition(topic, partition)
-            for topic, count in (await _counts(bootstrap, topics)).items()
-            for partition in range(count)
-        ]
+        parts = await places(bootstrap, topics)
         consumer.assign(parts)
         found: list[Read] = []
         for part, end in (await consumer.end_offsets(parts)).items():

@@ -21,6 +21,10 @@ from stream.metrics.exposition import Scraped, parse
 PATIENCE = 60.0
 
 
+class Stuck(AssertionError):
+    """What was waited for did not come true in time, or can't any more."""
+
+
 class WorkerProcess:
     """One ``cxkpi worker``. As a context manager it is gone after the block, whatever happened."""
 
@@ -73,12 +77,17 @@ class WorkerProcess:
         """Send SIGTERM; how many seconds it took to end."""
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(seconds)
+        self.wait(seconds)
         return time.monotonic() - began
 
     def wait(self, seconds: float = PATIENCE) -> int:
-        """Wait for it to end by itself; its exit code."""
-        return self._process.wait(seconds)
+        """Wait for it to end; its exit code."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Stuck(
+                f"the worker has not ended in {seconds:.0f} s:\n{self.log()[-5000:]}"
+            ) from None
 
     def log(self) -> str:
         """All that it wrote."""
@@ -123,11 +132,9 @@ class WorkerProcess:
         deadline = time.monotonic() + seconds
         while not condition():
             if self.exit_code is not None:
-                raise AssertionError(f"the worker ended ({self.exit_code}):\n{self.log()[-5000:]}")
+                raise Stuck(f"the worker ended ({self.exit_code}):\n{self.log()[-5000:]}")
             if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"the worker has not {what} in {seconds:.0f} s:\n{self.log()[-5000:]}"
-                )
+                raise Stuck(f"the worker has not {what} in {seconds:.0f} s:\n{self.log()[-5000:]}")
             time.sleep(0.05)
         return time.monotonic() - self.started
 

@@ -1,0 +1,91 @@
+"""State logs that are damaged or cut off, each in a way of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from unittest import mock
+
+from stream.core import state
+from stream.core.shard import Shard
+from stream.core.state import StateLog, StateRefused
+from stream.core.values import Values
+from tests.faults.crashes import LIVES, START, history, settings
+
+Log = dict[bytes, bytes]
+
+
+def written() -> Log:
+    """A log of several flushes, whose blocks wait."""
+    with mock.patch.object(state, "BLOCK_BUDGET", 1):
+        return _written()
+
+
+def _written() -> Log:
+    shard = Shard(settings(), Values(settings()))
+    log = StateLog(shard)
+    found: dict[bytes, bytes | None] = {}
+    records = history(LIVES["hours"], 1)
+    for number, first in enumerate(range(0, 1_000, 100)):
+        for at, topic, _, value in records[first : first + 100]:
+            shard.ingest(topic, [value], at)
+        found.update(log.flush(START + number * 60_000))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def deltas(log: Log) -> list[bytes]:
+    return sorted((k for k in log if k.startswith(b"delta/")), key=lambda k: int(k[6:]))
+
+
+def without_header(log: Log) -> None:
+    del log[b"header"]
+
+
+def without_the_deltas(log: Log) -> None:
+    for key in deltas(log):
+        del log[key]
+
+
+def without_a_delta(log: Log) -> None:
+    del log[deltas(log)[-2]]
+
+
+def with_a_record_cut_off(log: Log) -> None:
+    log[deltas(log)[-1]] = log[deltas(log)[-1]][:20]
+
+
+def with_a_block_of_noise(log: Log) -> None:
+    key = next(k for k in log if k.startswith(b"block/panes"))
+    log[key] = b"\x00" * 50
+
+
+def of_another_format(log: Log) -> None:
+    number, *rest = state._unpack(log[b"header"])
+    log[b"header"] = state._pack([number + 1, *rest])
+
+
+DAMAGES: Final = (
+    of_another_format,
+    without_header,
+    without_the_deltas,
+    without_a_delta,
+    with_a_record_cut_off,
+    with_a_block_of_noise,
+)
+
+
+def is_refused(damage: Callable[[Log], None]) -> bool:
+    """Whether a log that is damaged so is refused."""
+    log = written()
+    damage(log)
+    try:
+        StateLog(Shard(settings(), Values(settings()))).recover(log)
+    except StateRefused:
+        return True
+    return False
+
+
+def findings() -> list[str]:
+    """The damages that are taken for a whole log."""
+    taken = [d.__name__.replace("_", " ") for d in DAMAGES if not is_refused(d)]
+    return [f"a log {damage} is taken for whole" for damage in taken]
