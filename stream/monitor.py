@@ -63,6 +63,8 @@ class Monitor:
         self._evaluated = Timing()
         self._evaluated_at = 0.0
         self._skipped = 0
+        #: Records that desks which are not ours any more could not read, by topic.
+        self._damaged: Counter[str] = Counter()
         self._now = 0
 
     def _clock(self) -> int:
@@ -105,7 +107,9 @@ class Monitor:
 
     def _retire(self, kept: frozenset[int]) -> None:
         for number in self._desks.keys() - kept:
-            self._retired.append(self._desks.pop(number))
+            desk = self._desks.pop(number)
+            self._damaged[desk.topic] += desk.family.damaged
+            self._retired.append(desk)
 
     def _evaluate_gauges(self) -> None:
         """Evaluate all families for the same time, once all have heard more or time has passed."""
@@ -180,6 +184,8 @@ class Monitor:
             remembered=dict(remembered),
             forgotten=dict(forgotten),
             gaps=self._gaps(),
+            damaged_shares=self._damaged_shares(),
+            refused_bases=health.refused_bases,
             notifications=dict(self.notifications),
         )
 
@@ -261,6 +267,13 @@ class Monitor:
         for owned in self._owner.shards.values():
             gaps.update(owned.shard.progress.skipped)
         return dict(gaps)
+
+    def _damaged_shares(self) -> dict[str, int]:
+        return {
+            topic: self._damaged[topic]
+            + sum(d.family.damaged for d in self._desks.values() if d.topic == topic)
+            for topic in {*self._damaged, *(d.topic for d in self._desks.values())}
+        }
 
 
 def _together(shown: list[Desk]) -> Evaluation | None:

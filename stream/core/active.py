@@ -230,7 +230,8 @@ class ActiveStore:
         self._values = values
         self._generation = values.generation
         self.sets: dict[bytes, LabelSet] = {}
-        #: Bases that found no room among ``max_segments`` label sets.
+        #: Bases that found no room among ``max_segments`` label sets, since whoever tells of them
+        #: last set this to 0.
         self.refused_bases = 0
         #: Label sets that have changed since a reader last emptied this.
         self.renewed: set[bytes] = set()

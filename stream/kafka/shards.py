@@ -60,6 +60,8 @@ class Health:
     flush_failures: int = 0
     recovery: Timing = field(default_factory=Timing)
     dead_letters: dict[str, int] = field(default_factory=dict)
+    #: Bases of subscriptions that found no room.
+    refused_bases: int = 0
 
 
 class OwnedShard:
@@ -204,6 +206,8 @@ class OwnedShard:
             return
         names = self._topics.names
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
+        active = self.shard.active
+        refused_bases, active.refused_bases = active.refused_bases, 0
         self.in_doubt = True
         await self._writer.write([*letters, *records, *shares])
         self.in_doubt = False
@@ -211,6 +215,7 @@ class OwnedShard:
         for letter in letters:
             topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")
             health.dead_letters[topic] = health.dead_letters.get(topic, 0) + 1
+        health.refused_bases += refused_bases
 
     def _shares(self, now: int, complete_to: int | None) -> list[Outgoing]:
         """Bring the shard up to date and put into words what the owners of families must know."""

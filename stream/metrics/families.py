@@ -302,6 +302,20 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         lambda view: _by("topic", view.gaps),
     ),
     WorkerFamily(
+        "cx_worker_damaged_shares_total",
+        "counter",
+        "Records of what shards tell each other that could not be read, by the topic of the KPIs.",
+        ("topic",),
+        lambda view: _by("topic", view.damaged_shares),
+    ),
+    WorkerFamily(
+        "cx_worker_refused_bases_total",
+        "counter",
+        "Bases of active subscriptions that were not taken since label sets are at max_segments.",
+        (),
+        lambda view: _one(view.refused_bases),
+    ),
+    WorkerFamily(
         "cx_worker_notifications_total",
         "counter",
         "Notifications of alert changes, by sink and result.",

@@ -86,6 +86,10 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: Mapping[str, int] = {}
     #: Source records that were deleted before they could be read, by topic.
     gaps: Mapping[str, int] = {}
+    #: Records of what shards tell that could not be read, by the topic whose KPIs they are of.
+    damaged_shares: Mapping[str, int] = {}
+    #: Bases of subscriptions that found no room among the label sets.
+    refused_bases: int = 0
     #: Notifications by (sink, result): ``sent``, ``retried``, ``dropped``; where it is told again
     #: what fires also ``refreshed`` and ``unrefreshed``.
     notifications: Mapping[tuple[str, str], int] = {}

@@ -28,9 +28,9 @@ class Facts:
         """A metric of the workers."""
         return selector(metric, {"job": self.job, **matchers})
 
-    def rose(self, counter: str, by: str, **matchers: str) -> str:
-        """By how much a counter rose within an hour."""
-        return rose(counter, {"job": self.job, **matchers}, [by], "1h")
+    def rose(self, counter: str, *by: str, **matchers: str) -> str:
+        """By how much a counter rose within an hour, in all workers together."""
+        return rose(counter, {"job": self.job, **matchers}, by, "1h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +219,24 @@ PIPELINE: Final = (
         "Within an hour {{ $value | humanize }} {{ $labels.kind }} entries were forgotten for want"
         " of room; what refers to them is an orphan or counts anew.",
         lambda facts: f"{facts.rose('cx_worker_forgotten_total', 'kind')} > 0",
+    ),
+    PipelineAlert(
+        "CxSharesDamaged",
+        "critical",
+        None,
+        "What shards tell of their counters can't be read.",
+        "{{ $value | humanize }} records that shards wrote for the KPIs of {{ $labels.topic }}"
+        " could not be read within an hour; these KPIs may lack what they held.",
+        lambda facts: f"{facts.rose('cx_worker_damaged_shares_total', 'topic')} > 0",
+    ),
+    PipelineAlert(
+        "CxBasesRefused",
+        "warning",
+        None,
+        "Bases of active subscriptions find no room.",
+        "Within an hour {{ $value | humanize }} bases were not taken since max_segments label sets"
+        " are there already; churn, retention and lifetime value go without them.",
+        lambda facts: f"{facts.rose('cx_worker_refused_bases_total')} > 0",
     ),
 )
 

@@ -106,5 +106,7 @@ def view(
         remembered={"ticket": 1000, "cart": 20},
         forgotten={"ticket": 0},
         gaps={"cx.visit": 0},
+        damaged_shares={"cx.visit": 0},
+        refused_bases=2,
         notifications={("log", "sent"): 3, ("webhook", "retried"): 1},
     )

@@ -1,0 +1,46 @@
+"""What a worker shows of itself where something is wrong that no KPI tells."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+
+from stream.broker import Broker
+from stream.core.timestamps import format_ms
+from tests.kafka.conftest import Sites
+from tests.kafka.topics import send
+from tests.kafka.workers import WorkerProcess
+
+
+def base(number: int) -> tuple[str, bytes, bytes]:
+    """The active subscriptions of a plan of its own."""
+    labels = {"plan": f"plan-{number}"}
+    event = {"event_id": f"base-{number}", "type": "subscription.base", "active": 100}
+    event |= {"occurred_at": format_ms(time.time_ns() // 10**6), "labels": labels}
+    return "cx.subscription", b"the same for all", orjson.dumps(event)
+
+
+def shown(worker: WorkerProcess, name: str) -> dict[str, float]:
+    return {s.labels.get("topic", ""): s.value for s in worker.scrape() if s.name == name}
+
+
+def test_it_counts_bases_without_room_and_shares_that_it_can_t_read(
+    sites: Sites, broker: Broker
+) -> None:
+    site = sites(broker.bootstrap, head="max_segments = 2", kafka="partitions = 1")
+    worker = site.worker()
+    worker.until_ready()
+    assert shown(worker, "cx_worker_refused_bases_total") == {"": 0}
+    assert set(shown(worker, "cx_worker_damaged_shares_total").values()) == {0}
+    site.send(*map(base, range(5)))
+    worker.until(
+        lambda: shown(worker, "cx_worker_refused_bases_total") == {"": 3}, "counted the bases"
+    )
+    unprefixed = site.config.kafka.model_copy(update={"topic_prefix": ""})
+    send(unprefixed, [(f"{site.group}-share", b"beat/0", b"no share")])
+    worker.until(
+        lambda: sum(shown(worker, "cx_worker_damaged_shares_total").values()) == 1,
+        "counted what it could not read",
+    )
+    assert worker.ready()
