@@ -14,7 +14,15 @@ from grafana_foundation_sdk.models import dashboard as models
 from stream.core.kpi import Kpi
 from stream.dashboards import panels
 from stream.dashboards.panels import DATASOURCE, GREEN, RED, YELLOW, limits, lines, number
-from stream.dashboards.queries import ABSENT, WINDOW, Query, mean_duration, named, rate
+from stream.dashboards.queries import (
+    ABSENT,
+    WINDOW,
+    Query,
+    mean_duration,
+    named,
+    rate,
+    within_an_hour,
+)
 
 UID = "cxkpi-overview"
 TITLE = "Customer experience"
@@ -186,6 +194,13 @@ def _worker() -> list[PanelBuilder]:
                  named("", ["sink", "result"]))  # fmt: skip
     shards = Query("sum by (state) (cx_worker_shards)", named("", ["state"]))
     recovery = Query("max by (instance) (cx_worker_last_recovery_seconds)", "{{instance}}")
+    lacking = (
+        ("gap_records", "records deleted unread"),
+        ("forgotten", "entities forgotten early"),
+        ("refused_bases", "bases without room"),
+        ("damaged_shares", "shares not readable"),
+    )
+    lacks = [Query(within_an_hour(f"cx_worker_{name}_total"), text) for name, text in lacking]
     cpu = "rate(process_cpu_seconds_total[$__rate_interval]) and on (instance) cx_worker_ready"
     memory = "process_resident_memory_bytes and on (instance) cx_worker_ready"
     made = [
@@ -204,6 +219,7 @@ def _worker() -> list[PanelBuilder]:
         lines("Recovery", "Time that the latest recovery took.", [recovery], "s"),
         lines("CPU", "Cores in use.", [Query(cpu, "{{instance}}")], "none"),
         lines("Memory", "Resident memory.", [Query(memory, "{{instance}}")], "bytes"),
+        lines("What KPIs lack", "Within an hour; runbooks tell what to do.", lacks, "short"),
     ]  # fmt: skip
     return [panel.span(8).height(7) for panel in made]
 

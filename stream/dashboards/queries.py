@@ -58,6 +58,11 @@ def rate(counter: str, by: str) -> str:
     return f"sum by ({by}) (rate({counter}[$__rate_interval]))"
 
 
+def within_an_hour(counter: str) -> str:
+    """By how much a counter rose within an hour, in all workers together."""
+    return f"sum(increase({counter}[1h]))"
+
+
 def mean_duration(summary: str) -> str:
     """The mean duration in seconds, by worker, of what a summary without quantiles times."""
     rates = (f"sum by (instance) (rate({summary}_{part}[$__rate_interval]))" for part in _PARTS)
