@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,17 +25,17 @@ from tests.faults.compare import Message
 from tests.faults.outside import await_transactions
 from tests.faults.recording import changes_of, committed_states, keep_all_states
 from tests.faults.verdict import Verdict
-from tests.faults.watch import asleep
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.workers import Stuck, WorkerProcess
 
 #: What is done to the owner of all alerts, before or while another takes them over.
-Fault = Literal["moment", "commit", "committed", "zombie", "terminate", "overlap"]
+Fault = Literal["moment", "commit", "committed", "zombie", "linger", "terminate", "overlap"]
 FAULTS: Final[tuple[Fault, ...]] = (
     "moment",  # Killed at some moment.
     "commit",  # Killed between acknowledgement and commit.
     "committed",  # Killed when a change was committed, before anybody knew.
     "zombie",  # Asleep with a change that it has not begun to write until another has all.
+    "linger",  # The same, awake, and it never learns that it is out of the group.
     "terminate",  # Ended in good order.
     "overlap",  # Killed while another takes over a part.
 )
@@ -206,8 +205,8 @@ class Alerting:
     def _do(self, fault: Fault) -> None:
         self._verdict.faults[fault] += 1
         worker, began = self._workers[self._owner], time.monotonic()
-        if fault == "zombie":
-            worker = self._sleep()
+        if fault in ("zombie", "linger"):
+            worker = self._hold("freeze" if fault == "zombie" else "linger")
             began = time.monotonic()
         elif fault == "overlap":
             self._start()
@@ -215,9 +214,7 @@ class Alerting:
             worker.kill()
         else:
             if fault in ("commit", "committed"):
-                is_dead = self._hit(
-                    f"alerts.{fault}", "kill", lambda: worker.exit_code == -9, _PATIENCE
-                )
+                is_dead = self._hit(f"alerts.{fault}", "kill", _PATIENCE)
                 assert is_dead, "nobody writes alerts"
             elif fault == "terminate":
                 worker.terminate()
@@ -226,16 +223,16 @@ class Alerting:
             self._start()
         self._until(self._is_at_it, "taken over all alerts")
         self._verdict.recoveries.append(time.monotonic() - began)
-        if fault == "zombie":
+        if fault in ("zombie", "linger"):
             time.sleep(0.5)
-            worker.thaw()
+            self._let_go(worker, fault)
             time.sleep(1.5)
             worker.kill()
 
-    def _sleep(self) -> WorkerProcess:
-        """Have the owner sleep while another that stands by takes over; the one that sleeps.
+    def _hold(self, action: Literal["freeze", "linger"]) -> WorkerProcess:
+        """Have the owner stop where it is while another that stands by takes over; who stopped.
 
-        So it wakes before a write takes longer than one may.
+        So it goes on before a write takes longer than one may.
         """
         former = self._owner
         self._start()
@@ -245,25 +242,40 @@ class Alerting:
         while True:
             # Which of the two has all alerts is the group's choice, and may change.
             self._owner = max((former, len(self._workers) - 1), key=self._latest)
-            sleeping = self._workers[self._owner]
-            if self._hit("alerts.begin", "freeze", partial(asleep, sleeping), _SOON):
+            held = self._workers[self._owner]
+            if self._hit("alerts.begin", action, _SOON):
                 break
             assert time.monotonic() < deadline, "nobody writes alerts"
         self._owner = former if self._owner != former else len(self._workers) - 1
-        return sleeping
+        return held
 
-    def _hit(self, point: str, action: str, done: Callable[[], bool], patience: float) -> bool:
+    def _let_go(self, worker: WorkerProcess, fault: Fault) -> None:
+        """Have a worker that was held go on."""
+        if fault == "zombie":
+            worker.thaw()
+        else:
+            self._order(self._workers.index(worker), "lingering repeat 0 1")
+
+    def _order(self, number: int, order: str) -> None:
+        file = self._orders[number]
+        draft = file.with_suffix(".new")
+        draft.write_text(order)
+        draft.rename(file)
+
+    def _hit(self, point: str, action: str, patience: float) -> bool:
         """Have the owner hit at a point; whether it was."""
         order = self._orders[self._owner]
-        draft = order.with_suffix(".new")
-        draft.write_text(f"{point} {action} 0 {self._rng.randint(1, 3)}")
-        draft.rename(order)
+        self._order(self._owner, f"{point} {action} 0 {self._rng.randint(1, 3)}")
         deadline = time.monotonic() + patience
-        while not done() and time.monotonic() < deadline:
+        while order.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        order.unlink(missing_ok=True)
-        time.sleep(0.1)
-        return done()
+        # Whoever carries an order out takes it away.
+        try:
+            order.rename(order.with_suffix(".withdrawn"))
+        except FileNotFoundError:
+            time.sleep(0.1)
+            return True
+        return False
 
     def _judge(self) -> None:
         site, verdict = self._site, self._verdict

@@ -36,9 +36,10 @@ POINTS: Final = (
     "alerts.commit",  # They were acknowledged, nothing is committed.
     "alerts.committed",  # The broker has committed them, which nobody was told yet.
 )
-#: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "begin":
-#: the group hears no more of the process, which waits for an order at "lingering", makes its
-#: transaction, and dies if it could. So it is evicted and neither knows of it nor comes back.
+#: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "begin" and
+#: "alerts.begin": the group hears no more of the process, which waits for an order at "lingering",
+#: makes its transaction, and dies if it could. So it is evicted and neither knows of it nor comes
+#: back. At "alerts.begin" it writes nothing else meanwhile either, or it would take shards back.
 Action = Literal["kill", "freeze", "refuse", "drop", "repeat", "linger"]
 
 
@@ -164,8 +165,7 @@ def _around_transactions(control: Control) -> None:
         if _of_shard(producer) and control.passing("begin") == "linger":
             _leave_the_group()
             lingered.add(id(producer))
-            while control.passing("lingering") is None:  # noqa: ASYNC110 - a file sets no event.
-                await asyncio.sleep(0.02)
+            await _linger(control)
         await begin(producer)
 
     async def sending(producer: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
@@ -217,20 +217,33 @@ def _around_alerts(control: Control) -> None:
 
     begin, commit = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.commit_transaction
 
+    lingering: list[Any] = []
+
     async def beginning(producer: Any) -> None:
-        if _of_alerts(producer):
-            control.passing("alerts.begin")
+        if _of_alerts(producer) and control.passing("alerts.begin") == "linger":
+            _leave_the_group()
+            lingering.append(producer)
+            await _linger(control)
+        elif lingering:
+            await asyncio.sleep(3600)
         await begin(producer)
 
     async def committing(producer: Any) -> None:
         if _of_alerts(producer):
             control.passing("alerts.commit")
         await commit(producer)
+        if producer in lingering:
+            os.kill(os.getpid(), signal.SIGKILL)
         if _of_alerts(producer):
             control.passing("alerts.committed")
 
     AIOKafkaProducer.begin_transaction = beginning
     AIOKafkaProducer.commit_transaction = committing
+
+
+async def _linger(control: Control) -> None:
+    while control.passing("lingering") is None:  # noqa: ASYNC110 - a file sets no event.
+        await asyncio.sleep(0.02)
 
 
 def _leave_the_group() -> None:
