@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def number(value: float | None, unit: str) -> str:
-    """A value in its unit; nothing to tell is a dash."""
+def number(value: float | None, unit: str, width: int | None = None) -> str:
+    """A value in its unit; nothing to tell is a dash.
+
+    Where there is no room for it in a column of ``width``, decimals go, then thousands.
+    """
     if value is None:
         return "–"
     if unit == "ratio":
         return f"{100 * value:.{_decimals(100 * value)}f}%"
     if unit == "seconds":
         return duration(value)
-    if float(value).is_integer() and unit not in {"points", "currency"}:
-        return f"{value:,.0f}"
-    return f"{value:,.{_decimals(value)}f}"
+    is_whole = float(value).is_integer() and unit not in {"points", "currency"}
+    return _fitting(value, 0 if is_whole else _decimals(value), width)
 
 
 def interval(lower: float | None, upper: float | None, unit: str, width: int = 13) -> str:
@@ -46,11 +49,14 @@ def duration(seconds: float) -> str:
         return f"{seconds // _MINUTE}m {seconds % _MINUTE:02}s"
     if seconds < 2 * _DAY:
         return f"{seconds // _HOUR}h {seconds % _HOUR // _MINUTE:02}m"
-    return f"{seconds / _DAY:.1f} d"
+    days = seconds / _DAY
+    return f"{days:.1f} d" if days < 999.95 else f"{days:,.0f} d"
 
 
-def count(value: float) -> str:
-    """A whole number, the larger the shorter."""
+def count(value: float, width: int | None = None) -> str:
+    """A whole number, the larger the shorter; one that fits a column of ``width``."""
+    if width is not None:
+        return _fitting(value, 0, width)
     for limit, factor, suffix in ((1e12, 1e9, "G"), (1e9, 1e6, "M"), (1e7, 1e3, "k")):
         if abs(value) >= limit:
             return f"{value / factor:,.0f}{suffix}"
@@ -60,6 +66,17 @@ def count(value: float) -> str:
 def rate(value: float) -> str:
     """A rate per second."""
     return f"{value:,.0f}/s" if value >= 10 or value == 0 else f"{value:.1f}/s"
+
+
+def _fitting(value: float, decimals: int, width: int | None) -> str:
+    """The number, the more precise the better as far as there is room."""
+    texts = [f"{value:,.{n}f}" for n in range(decimals, -1, -1)]
+    # From 999.5 thousand on it is a million, or it would be rounded up to 1,000k.
+    scale = next(((f, suffix) for f, suffix in _LARGE if abs(value) >= 0.9995 * f), None)
+    if scale is not None:
+        factor, suffix = scale
+        texts += [f"{value / factor:,.{n}f}{suffix}" for n in (2, 1, 0)]
+    return next((t for t in texts if width is None or len(t) <= width), texts[-1])
 
 
 def _decimals(value: float) -> int:

@@ -177,9 +177,9 @@ class _Drawing:
         extra = " ".join(safe(value) for _, value in sample.labels)
         cells = (
             f"{name} {extra}".rstrip(),
-            number(sample.value, kpi.unit),
+            number(sample.value, kpi.unit, widths[1]),
             interval(sample.lower, sample.upper, kpi.unit, widths[2]),
-            "" if sample.denominator is None else count(sample.denominator),
+            "" if sample.denominator is None else count(sample.denominator, widths[3]),
             self._spark(sample, widths[-1]),
         )
         line = _row(cells, widths, _KPI_ALIGNED, "dim" if sample.value is None else "")
@@ -233,9 +233,9 @@ class _Drawing:
             cells = (
                 labels_text(sample.labels),
                 kpi.id,
-                number(sample.value, kpi.unit),
+                number(sample.value, kpi.unit, widths[2]),
                 interval(sample.lower, sample.upper, kpi.unit, widths[3]),
-                number(segment.total.value, kpi.unit),
+                number(segment.total.value, kpi.unit, widths[4]),
                 self._spark(sample, widths[-1]),
             )
             line = _row(cells, widths, _SEGMENT_ALIGNED, "" if segment.worse >= 1 else "dim")
@@ -257,10 +257,14 @@ def _trend_name(widths: Sequence[int]) -> str:
 
 
 def _segment_widths(width: int) -> tuple[int, ...]:
-    """Columns: labels, KPI, value, interval, the total's value, trend."""
-    fixed = 16 + 7 + 9 + 7 + 5
+    """Columns: labels, KPI, value, interval, the total's value, trend.
+
+    Narrow blocks have no interval, so that the total is not cut.
+    """
+    bounds = 9 if width >= _ROOMY else 0
+    fixed = 16 + 7 + bounds + 7 + (5 if bounds else 4)
     labels = max(14, min(30, width - fixed - 6))
-    return (labels, 16, 7, 9, 7, max(0, width - labels - fixed))
+    return (labels, 16, 7, bounds, 7, max(0, width - labels - fixed))
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], aligned: str, style: str = "") -> Text:

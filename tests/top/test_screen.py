@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,6 +132,43 @@ def test_values_are_told_in_their_unit(value: float | None, unit: str, shown: st
 
 
 @pytest.mark.parametrize(
+    ("value", "width", "shown"),
+    [
+        (1_234.5, 7, "1,234.5"),
+        (123_456.7, 9, "123,456.7"),
+        (123_456.7, 7, "123,457"),
+        (999_950.0, 7, "999,950"),
+        (1_234_567.8, 9, "1,234,568"),
+        (1_234_567.8, 7, "1.23M"),
+        (999_999_999.0, 7, "1.00G"),
+        (-1_234_567.8, 7, "-1.23M"),
+        (987_654_321_000.0, 5, "988G"),
+    ],
+)
+def test_an_amount_grows_shorter_rather_than_being_cut(
+    value: float, width: int, shown: str
+) -> None:
+    assert number(value, "currency", width) == shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_amount_is_cut(width: int) -> None:
+    large = view(KPIS)
+    assert large.evaluation is not None
+    samples = tuple(
+        msgspec.structs.replace(s, value=98_765_432.1, denominator=98_765_432)
+        if s.kpi == "clv"
+        else s
+        for s in large.evaluation.samples
+    )
+    evaluation = msgspec.structs.replace(large.evaluation, samples=samples)
+    shown = text(screen(msgspec.structs.replace(large, evaluation=evaluation)), width, None)
+    (line, *_) = [row for row in shown.splitlines() if KPIS["clv"].title in row]
+    assert "98.77M" in line.split()
+    assert "…" not in line
+
+
+@pytest.mark.parametrize(
     ("lower", "upper", "unit", "width", "shown"),
     [
         (0.685, 0.822, "ratio", 13, "68.5…82.2"),
@@ -162,6 +200,7 @@ def test_bounds_lose_decimals_before_they_lose_digits(
         (3599.6, "1h 00m"),
         (7199.0, "1h 59m"),
         (200_000.0, "2.3 d"),
+        (999.96 * 86_400, "1,000 d"),
     ],
 )
 def test_durations_have_two_units_that_never_reach_the_next(seconds: float, shown: str) -> None:
@@ -170,3 +209,4 @@ def test_durations_have_two_units_that_never_reach_the_next(seconds: float, show
 
 def test_counts_grow_shorter_as_they_grow() -> None:
     assert [count(n) for n in (999, 1_234_567, 12_345_678)] == ["999", "1,234,567", "12,346k"]
+    assert [count(n, 7) for n in (999, 123_456, 1_234_567)] == ["999", "123,456", "1.23M"]
