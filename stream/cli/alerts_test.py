@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from stream.sinks.sink import Sink
 
 
+class NothingToTest(click.ClickException):
+    """There is no such rule or sink; one line, exit code 2."""
+
+    exit_code = 2
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--sink", "sinks", multiple=True, help="Only this sink; repeatable.")
 @click.option(
     "--hold",
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def test(
     context: click.Context,
-    name: str,
+    name: str | None,
     sinks: tuple[str, ...],
     hold_ms: int,
     config_path: Path | None,
@@ -46,12 +52,14 @@ def test(
 ) -> None:
     """Send a test alert of the rule NAME to the sinks: firing, then resolved.
 
+    Without NAME it says which rules there are.
+
     It is marked as a test, in its sentence and by the label `test`. Each sink is tried once, and
     what it said is printed. Exit code 1: a sink did not take it.
     """
     config = configuration(config_path, needs=("sinks",))
-    chosen = _chosen(config, sinks)
-    said = asyncio.run(_sent(chosen, _rule(config, name), hold_ms))
+    rule, chosen = _rule(config, name), _chosen(config, sinks)
+    said = asyncio.run(_sent(chosen, rule, hold_ms))
     click.echo(json.dumps(said) if as_json else "\n".join(map(_line, said)))
     if any(one["error"] for one in said):
         context.exit(1)
@@ -60,18 +68,22 @@ def test(
 def _chosen(config: Config, names: tuple[str, ...]) -> list[SinkConfig]:
     there = {sink.label: sink for sink in config.sinks}
     if not there:
-        raise click.UsageError("the configuration has no [[sink]]")
+        raise NothingToTest("the configuration has no [[sink]]")
     for name in names:
         if name not in there:
-            raise click.UsageError(f'there is no sink "{name}"; there are: {", ".join(there)}')
+            raise NothingToTest(f'there is no sink "{name}"; there are: {", ".join(there)}')
     return [sink for label, sink in there.items() if not names or label in names]
 
 
-def _rule(config: Config, name: str) -> Rule:
+def _rule(config: Config, name: str | None) -> Rule:
     rules = {rule.name: rule for rule in config.core().rules}
+    if not rules:
+        raise NothingToTest("the configuration has no [[alert]]")
+    there = ", ".join(rules)
+    if name is None:
+        raise NothingToTest(f"name the rule to test; there are: {there}")
     if name not in rules:
-        there = ", ".join(rules) or "none"
-        raise click.UsageError(f'there is no rule "{name}"; there are: {there}')
+        raise NothingToTest(f'there is no rule "{name}"; there are: {there}')
     return rules[name]
 
 

@@ -53,6 +53,7 @@ def test_a_test_alert_fires_and_is_resolved(tmp_path: Path) -> None:
     ("line", "sinks", "said"),
     [
         ("Other", '[[sink]]\ntype = "log"\n', 'there is no rule "Other"; there are: CsatLow'),
+        ("", "", "name the rule to test; there are: CsatLow"),
         ("CsatLow", "", "the configuration has no [[sink]]"),
         (
             "CsatLow --sink ops",
@@ -65,8 +66,15 @@ def test_what_is_not_there_is_said_in_a_line(
     tmp_path: Path, line: str, sinks: str, said: str
 ) -> None:
     result = run(tmp_path, line, sinks)
-    assert result.exit_code == 2
-    assert said in result.stderr
+    assert (result.exit_code, result.stderr) == (2, f"Error: {said}\n")
+
+
+def test_without_rules_there_is_nothing_to_test(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[[sink]]\ntype = "log"\n')
+    arguments = ["alerts", "test", "--config", str(tmp_path / "c.toml")]
+    result = CliRunner().invoke(cli, arguments)
+    said = "Error: the configuration has no [[alert]]\n"
+    assert (result.exit_code, result.stderr) == (2, said)
 
 
 def hook(port: int, path: str = "hook") -> str:
