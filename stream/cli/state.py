@@ -102,8 +102,9 @@ def _told(kafka: KafkaConfig, planned: Plan) -> list[str]:
     topics = ", ".join(planned.doomed) or "no topic, since there is none"
     lines.append(f"This destroys the state of group {kafka.group}: {topics}.")
     where = "the present end of the sources" if planned.how == "reset" else "the earliest records"
-    reading = f", {planned.to_read:,} records" if planned.how == "rebuild" else ""
-    lines.append(f"Counting begins at {where}{reading}, in {planned.shards} partitions.")
+    reading = f", {_counted(planned.to_read, 'record')}" if planned.how == "rebuild" else ""
+    partitions = _counted(planned.shards, "partition")
+    lines.append(f"Counting begins at {where}{reading}, in {partitions}.")
     return lines
 
 
@@ -186,7 +187,7 @@ def _time(ms: int | None) -> str | None:
 
 def _text(found: dict[str, Any]) -> str:
     lines = [f"group    {found['group']}, topic {found['topic']}"]
-    lines += [f"member   {member}" for member in found["members"]]
+    lines += [f"worker   {member}" for member in found["members"]]
     if found["unfinished"]:
         lines.append(f"a {found['unfinished']} was begun and not finished: run it again")
     if not found["shards"]:
@@ -197,8 +198,7 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _shard_text(shard: dict[str, Any]) -> list[str]:
-    size = f"{shard['size']['records']:,} records, {shard['size']['bytes']:,} bytes"
-    head = f"\npartition {shard['partition']}: {size}"
+    head = f"\npartition {shard['partition']}: {_size_text(shard['size'])}"
     if shard["refused"]:
         return [head, f"  can't be used: {shard['refused']}"]
     if shard["version"] is None:
@@ -213,11 +213,19 @@ def _shard_text(shard: dict[str, Any]) -> list[str]:
             for topic, position in shard["positions"].items()
         ),
         *(
-            (name, f"{part['records']:,} records, {part['bytes']:,} bytes")
+            (name, _size_text(part))
             for name, part in {"deltas": shard["deltas"], **shard["blocks"]}.items()
         ),
     ]
     return [head, *(f"  {name:<20} {value}" for name, value in rows)]
+
+
+def _size_text(size: Mapping[str, int]) -> str:
+    return f"{_counted(size['records'], 'record')}, {_counted(size['bytes'], 'byte')}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _span(first: str | None, last: str | None) -> str:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
-from stream.kafka.connection import BrokerUnreachable, calm, client_options
+from stream.kafka.connection import BrokerUnreachable, calm
 from stream.kafka.log import FlushFailed, read_log
-from stream.kafka.refusal import client_is_quiet, unreachable
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
 from stream.kafka.topics import USUAL_LIMIT, Names, largest_batch
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
 _SILENCE: Final = 30.0
-_GOODBYE_SECONDS: Final = 5.0
 _LEDGER_CONFIG: Final = {"cleanup.policy": "compact", "max.message.bytes": str(USUAL_LIMIT)}
 
 
@@ -80,10 +77,7 @@ class LetterReader:
             BrokerUnreachable: no broker answers, or it does not let us in.
             LettersUnusable: none of the dead-letter topics exists.
         """
-        try:
-            options = client_options(self._kafka)
-        except (OSError, ssl.SSLError) as error:
-            raise BrokerUnreachable(f"a certificate can't be read: {error}") from error
+        options = readable_options(self._kafka)
         self._admin = AIOKafkaAdminClient(**options)
         self._consumer = AIOKafkaConsumer(
             **options,
@@ -94,20 +88,11 @@ class LetterReader:
             max_partition_fetch_bytes=8 * 1024 * 1024,
         )
         calm(self._consumer._client)  # noqa: SLF001
-        try:
+        async with connecting(self._kafka, self._stop):
             with client_is_quiet():
                 await self._admin.start()
                 await self._consumer.start()
             await self._look()
-        except KafkaConnectionError as error:
-            await self._stop()
-            raise await unreachable(self._kafka) from error
-        except KafkaError as error:
-            await self._stop()
-            raise self._unreachable(repr(error)) from error
-        except BaseException:
-            await self._stop()
-            raise
         return self
 
     async def __aexit__(
@@ -120,14 +105,7 @@ class LetterReader:
         await self._stop()
 
     async def _stop(self) -> None:
-        for client, closing in (
-            (self._consumer, self._consumer.stop),
-            (self._admin, self._admin.close),
-        ):
-            if client is not None:
-                # A client that can't even end is of no more use.
-                with suppress(KafkaError, TimeoutError):
-                    await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
+        await say_goodbye(self._consumer.stop, self._admin.close)
 
     def _unreachable(self, reason: str) -> BrokerUnreachable:
         return BrokerUnreachable(f"Kafka at {self._kafka.bootstrap}: {reason}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import cycle
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
@@ -13,12 +11,12 @@ from typing import Any, ClassVar, Final, Literal, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.codec import has_lz4
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
-from stream.kafka.connection import BrokerUnreachable, calm, client_options
+from stream.kafka.connection import calm
 from stream.kafka.partitions import partitions
-from stream.kafka.refusal import client_is_quiet, unreachable
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
 from stream.kafka.topics import largest_batch
 
 #: Topic (without the prefix), key (None: any partition), value.
@@ -27,7 +25,6 @@ Message = tuple[str, bytes | None, bytes]
 _BATCH_BYTES: Final = 256 * 1024
 #: What a record batch needs around a record's key and value, generously.
 _OVERHEAD: Final = 128
-_GOODBYE_SECONDS: Final = 5
 
 
 class NotDelivered(Exception):
@@ -84,10 +81,7 @@ class EventProducer:
         Raises:
             BrokerUnreachable: no broker answers.
         """
-        try:
-            options = client_options(self._kafka)
-        except (OSError, ssl.SSLError) as error:
-            raise BrokerUnreachable(f"a certificate can't be read: {error}") from error
+        options = readable_options(self._kafka)
         self._producer = AIOKafkaProducer(
             **options,
             enable_idempotence=True,
@@ -96,19 +90,10 @@ class EventProducer:
         )
         calm(self._producer.client)
         self._admin = AIOKafkaAdminClient(**options)
-        try:
+        async with connecting(self._kafka, self._stop):
             with client_is_quiet():
                 await self._producer.start()
                 await self._admin.start()
-        except KafkaConnectionError as error:
-            await self._stop()
-            raise await unreachable(self._kafka) from error
-        except KafkaError as error:
-            await self._stop()
-            raise BrokerUnreachable(f"Kafka at {self._kafka.bootstrap}: {error!r}") from error
-        except BaseException:
-            await self._stop()
-            raise
         return self
 
     async def __aexit__(
@@ -241,10 +226,5 @@ class EventProducer:
         return NotDelivered(f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}")
 
     async def _stop(self) -> None:
-        for client in (self._admin, self._producer):
-            if client is None:
-                continue
-            closing = client.close if client is self._admin else client.stop
-            # A client that can't even end is of no more use; what counts was raised before.
-            with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
+        # What counts was raised before.
+        await say_goodbye(self._admin.close, self._producer.stop)

@@ -5,17 +5,60 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, client_options
 
-_SECONDS = 10.0
+_SECONDS: Final = 10.0
+_GOODBYE_SECONDS: Final = 5.0
+
+
+def readable_options(kafka: KafkaConfig) -> dict[str, Any]:
+    """As ``client_options``; a certificate that can't be read keeps us out, too.
+
+    Raises:
+        BrokerUnreachable: it can't.
+    """
+    try:
+        return client_options(kafka)
+    except (OSError, ssl.SSLError) as error:
+        raise BrokerUnreachable(f"a certificate can't be read: {error}") from error
+
+
+@asynccontextmanager
+async def connecting(
+    kafka: KafkaConfig, hang_up: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Connect within the block; where that fails, ``hang_up`` and say what keeps us out.
+
+    Raises:
+        BrokerUnreachable: no broker answers, or it does not let us in.
+    """
+    try:
+        yield
+    except KafkaConnectionError as error:
+        await hang_up()
+        raise await unreachable(kafka) from error
+    except KafkaError as error:
+        await hang_up()
+        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+    except BaseException:
+        await hang_up()
+        raise
+
+
+async def say_goodbye(*closings: Callable[[], Awaitable[Any]]) -> None:
+    """End clients one after the other; one that can't even end is of no more use."""
+    for closing in closings:
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
 
 
 async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:

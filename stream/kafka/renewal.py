@@ -198,7 +198,7 @@ async def _refuse_members(admin: AIOKafkaAdminClient, group: str) -> None:
     live = await members(admin, group)
     if live:
         raise NotRenewed(
-            f"group {group} has {len(live)} live members, stop them first: {', '.join(live)}"
+            f"workers of group {group} are running, stop them first: {', '.join(live)}"
         )
 
 

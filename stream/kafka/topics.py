@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
@@ -23,7 +22,7 @@ from stream.core.state import REMEDY
 from stream.deadletters.letter import ALERT_TOPIC
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.group import refuse_unfinished
-from stream.kafka.refusal import client_is_quiet, unreachable
+from stream.kafka.refusal import client_is_quiet, connecting, say_goodbye
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
@@ -173,23 +172,12 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClien
         BrokerUnreachable: no broker answers, or one refuses what is asked.
     """
     admin = AIOKafkaAdminClient(**client_options(kafka))
-    try:
+    hang_up = partial(say_goodbye, admin.close)
+    async with connecting(kafka, hang_up):
         with client_is_quiet():
             await admin.start()
         yield admin
-    except KafkaConnectionError as error:
-        raise await unreachable(kafka) from error
-    except KafkaError as error:
-        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
-    finally:
-        await _close(admin)
-
-
-async def _close(admin: AIOKafkaAdminClient) -> None:
-    try:
-        await asyncio.wait_for(admin.close(), 5)
-    except (KafkaError, TimeoutError):
-        return  # It is of no more use.
+    await hang_up()
 
 
 def _remedy(gone: str) -> str:

@@ -39,15 +39,22 @@ def test_a_state_that_has_counted_nothing_and_one_that_is_refused_are_told_apart
         "version": None,
         "size": {"records": 0, "bytes": 0},
     }
-    refused = {**empty, "partition": 1, "refused": "it is damaged"}
-    found = {"group": "g", "topic": "g-state", "members": [], "unfinished": "reset"}
+    one = {"records": 1, "bytes": 1_000}
+    refused = {**empty, "partition": 1, "refused": "it is damaged", "size": one}
+    found = {
+        "group": "g",
+        "topic": "g-state",
+        "members": ["cxkpi-worker-a-1 at 10.0.0.1"],
+        "unfinished": "reset",
+    }
     assert _text({**found, "shards": [empty, refused]}) == (
         "group    g, topic g-state\n"
+        "worker   cxkpi-worker-a-1 at 10.0.0.1\n"
         "a reset was begun and not finished: run it again\n"
         "\n"
         "partition 0: 0 records, 0 bytes\n"
         "  empty\n"
         "\n"
-        "partition 1: 0 records, 0 bytes\n"
+        "partition 1: 1 record, 1,000 bytes\n"
         "  can't be used: it is damaged"
     )
