@@ -38,7 +38,9 @@ from stream.core.alerts.quantities import printable, quantity
 HEIGHT: Final = 9
 _MARGIN: Final = 12
 _WIDEST: Final = 120
+#: Between columns, and where there is little room.
 _GAP: Final = 3
+_NARROW_GAP: Final = 2
 _WORD: Final = 16
 #: Columns that a narrow terminal is not shown, the first one first, and those that hold times.
 _SPARE: Final = ("threshold", "until", "to", "severity", "held back", "at worst", "series")
@@ -147,12 +149,17 @@ def _line(text: Text, label: str, cells: str) -> None:
 def _fitting(table: Table, width: int) -> Table:
     """The table without columns that can be spared, as far as there is no room for them."""
     for name in _SPARE:
-        least = sum(_least(table, place) for place in range(len(table.columns)))
-        if least + _GAP * len(table.columns) <= width:
+        if _has_room(table, width):
             break
         if name in table.columns[1:]:
             table = table.without(name)
     return table
+
+
+def _has_room(table: Table, width: int) -> bool:
+    """Whether all columns fit without a break within a word."""
+    least = sum(_least(table, place) for place in range(len(table.columns)))
+    return least + _NARROW_GAP * len(table.columns) <= width
 
 
 def _least(table: Table, place: int) -> int:
@@ -170,13 +177,15 @@ def _is_whole(table: Table, place: int) -> bool:
 def _table(table: Table, width: int) -> RichTable:
     widest = (max(map(cell_len, cells)) for cells in zip(table.columns, *table.rows, strict=True))
     narrow = sum(widest) + _GAP * len(table.columns) > width
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(table.title),
-                     title_justify="left", title_style="bold", caption=table.note or None,
-                     caption_justify="left")  # fmt: skip
+    keeps_words = narrow and _has_room(table, width)
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=narrow,
+                     title=Text(table.title), title_justify="left", title_style="bold",
+                     caption=table.note or None, caption_justify="left")  # fmt: skip
     for place, name in enumerate(table.columns):
         whole = narrow and _is_whole(table, place)
         made.add_column(Text("\n".join(name.rsplit(" ", 1)) if whole else name), no_wrap=whole,
                         justify="right" if place in table.numbers else "left",
+                        min_width=_least(table, place) if keeps_words else None,
                         overflow="fold")  # fmt: skip
     for place, row in enumerate(table.rows):
         style = "bold" if place in table.marked else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from stream.backtest.curves import curve
 from stream.backtest.incidents import Incident
-from stream.backtest.judge import judge
+from stream.backtest.judge import Found, judge
 from stream.backtest.recording import Track
 from stream.backtest.report import Detection, Report, RuleReport
 from stream.backtest.rerun import rerun
@@ -74,7 +75,7 @@ def test_everything_can_be_drawn(columns: list[tuple[float, ...]]) -> None:
     show(report, Console(width=80, quiet=True))
 
 
-@pytest.mark.parametrize(("width", "has_until"), [(80, False), (200, True)])
+@pytest.mark.parametrize(("width", "has_until"), [(70, False), (200, True)])
 def test_a_narrow_terminal_is_shown_fewer_columns_and_no_broken_time(
     width: int, has_until: bool
 ) -> None:
@@ -87,3 +88,17 @@ def test_a_narrow_terminal_is_shown_fewer_columns_and_no_broken_time(
     assert max(map(len, lines)) <= width
     assert sum(line.startswith(" 1970-01-01 00:00:") for line in lines) == 3
     assert ("until" in file.getvalue()) == has_until
+
+
+def test_eighty_columns_break_no_name_of_a_kpi() -> None:
+    rule = of_rule([(0.3, 0.2, 0.4, 9.0), (0.9, 0.8, 1.0, 9.0)] * 3)
+    incidents = [Incident("cancellations", 0, 10 * SECOND, kpi, {"region": "eu"}) for kpi in KPIS]
+    alert = replace(rule.verdict.alerts[0], rule="CheckoutBroken")
+    found = [Detection(i, [Found(i, alert, 32 * MINUTE)], True, True) for i in incidents]
+    report = Report((0, 30 * SECOND), 6, [rule], found)
+    file = io.StringIO()
+    show(report, Console(file=file, width=80))
+    shown = file.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    for kpi in KPIS:
+        assert re.search(rf"\b{kpi}\b", shown)
