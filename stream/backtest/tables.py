@@ -15,7 +15,8 @@ from stream.backtest.rerun import Alert
 from stream.backtest.sweep import Suggestion, configured, with_threshold
 from stream.config import durations
 from stream.core.alerts.machine import rises
-from stream.core.alerts.quantities import duration, printable, quantity
+from stream.core.alerts.quantities import as_written, duration, printable, quantity
+from stream.core.catalogue import KPIS
 from stream.core.series import Labels
 from stream.core.settings import SECOND, Rule
 
@@ -154,11 +155,11 @@ def described(rule: Rule) -> str:
         side = "above" if rule.factor > 1 else "below"
         parts.append(f"{side} {rule.factor:g} × that of {rule.baseline}")
     elif (value := configured(rule)) is not None:
-        parts.append(f"{_key(rule)} {value:g}")
+        parts.append(f"{_key(rule)} {as_written(KPIS.get(rule.kpi), value)}")
     if rule.significant:
         parts.append("significantly")
     if rule.clear is not None:
-        parts.append(f"cleared at {rule.clear:g}")
+        parts.append(f"cleared at {as_written(KPIS.get(rule.kpi), rule.clear)}")
     if rule.for_ms:
         parts.append(f"for {durations.label(rule.for_ms)}")
     if rule.keep_firing_for_ms:

@@ -24,6 +24,8 @@ from stream.config import (
 )
 from stream.config.alerts import warned_of
 from stream.config.loading import Need
+from stream.core.alerts.quantities import as_written
+from stream.core.catalogue import KPIS
 
 
 @click.command()
@@ -176,12 +178,13 @@ def _rule(alert: AlertConfig) -> str:
         absent, waits = (durations.label(ms or 0) for ms in (alert.absent_for_ms, alert.for_ms))
         return f"no event of {alert.topic} for {absent}" + (f" for {waits}" if alert.for_ms else "")
     parts = [alert.kpi or "", durations.label(alert.window_ms or 0)]
+    watched = KPIS.get(alert.kpi or "")
     if alert.by:
         parts.append(f"by {', '.join(alert.by)}")
     if alert.above is not None:
-        parts.append(f"above {alert.above:g}")
+        parts.append(f"above {as_written(watched, alert.above)}")
     if alert.below is not None:
-        parts.append(f"below {alert.below:g}")
+        parts.append(f"below {as_written(watched, alert.below)}")
     if alert.factor is not None and alert.baseline_ms is not None:
         over = "above" if alert.factor > 1 else "below"
         parts.append(f"{over} {alert.factor:g} × that of {durations.label(alert.baseline_ms)}")

@@ -109,7 +109,7 @@ def _annotations(rule: Rule, series: Series, runbook: str) -> dict[str, str]:
     seen = f"{{{{ if eq $value $value }}}}is {shown_value(series.watched.unit)}"
     lacking = "{{ else }}has no data{{ end }}"
     return {
-        "summary": summary(rule, series, limit) or f"{title} is {side} its limit.",
+        "summary": summary(rule, series, limit) or f"{title} is {surely}{side} {limit}.",
         "description": f"{title}{where(series.labels)}{over} {seen}{lacking};"
         f" it was {surely}{side} {limit}.",
         "runbook_url": literal(rule.runbook_url) or runbook,

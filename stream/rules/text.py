@@ -40,6 +40,8 @@ def shown_value(unit: str) -> str:
             return "{{ $value | humanizePercentage }}"
         case "seconds":
             return "{{ $value | humanizeDuration }}"
+        case "currency":
+            return "{{ $value | humanize }}"
         case _:
             return '{{ $value | printf "%.4g" }}'
 

@@ -212,7 +212,7 @@ def test_a_short_recording_suggests_nothing_and_says_why() -> None:
     tried = rehearsal(RULE, track(SAW), span=(0, DAY))
     found = suggest(tried, sweep(tried), 2)
     assert found.tried is None
-    assert found.note == "the recording is too short, a single alert in 1 d is 7 a week"
+    assert found.note == "the recording is too short, a single alert in 1 day is 7 a week"
 
 
 def test_what_fires_before_the_time_that_counts_is_left_out() -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
 #: Units of durations, the longest first.
-UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
+UNITS = ((DAY, "day"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"))
 
 
 class HasUnit(Protocol):
@@ -29,8 +29,16 @@ def quantity(kpi: HasUnit | None, value: float | None) -> str:
     return _rounded(value)
 
 
+def as_written(kpi: HasUnit | None, value: float) -> str:
+    """A limit as a configuration has it; of seconds also as people read them."""
+    plain = f"{value:.12g}"
+    if kpi is None or kpi.unit != "seconds":
+        return plain
+    return f"{plain} s" + (f" ({duration(round(value * SECOND))})" if abs(value) >= 60 else "")
+
+
 def duration(ms: int) -> str:
-    """A duration by its two longest units: ``1 h 30 min``, ``45 s``, ``250 ms``."""
+    """A duration by its two longest units: ``2 days 3 h``, ``1 h 30 min``, ``45 s``, ``250 ms``."""
     if abs(ms) < SECOND:
         return f"{ms} ms"
     parts: list[str] = []
@@ -40,7 +48,7 @@ def duration(ms: int) -> str:
         if count or parts:
             rest = left
             if count:
-                parts.append(f"{count} {name}")
+                parts.append(f"{count} {name}{'s' if name == 'day' and count > 1 else ''}")
             if len(parts) == 2:
                 break
     return ("-" if ms < 0 else "") + " ".join(parts)
