@@ -14,7 +14,7 @@ import click
 from stream.cli.replay_reading import ReplayFailed
 from stream.cli.written import opened_for_writing
 from stream.core.series import Evaluation, Sample
-from stream.replay.backfill import OpenMetrics
+from stream.replay.backfill import NoScratch, OpenMetrics
 from stream.replay.rows import SUFFIXES, ExtraMissing, Format, RowWriter, format_of, writer
 from stream.replay.timeline import has_data
 
@@ -110,6 +110,12 @@ class Lines:
         self.write(evaluation.at, [s for s in evaluation.samples if has_data(s)])
 
 
+class OutOfScratch(click.ClickException):
+    """There is no room for what has to be kept until the end; one line, exit code 1."""
+
+    exit_code = 1
+
+
 @contextmanager
 def open_lines(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Lines]:
     """Open what the options name; at the end, unless something was raised, it is complete.
@@ -120,7 +126,17 @@ def open_lines(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Line
     Raises:
         ReplayFailed: a library is missing.
         WritingFailed: a file can't be written.
+        OutOfScratch: what has to be kept until the end can't be.
     """
+    try:
+        with _opened(options, dimensions) as lines:
+            yield lines
+    except NoScratch as error:
+        raise OutOfScratch(str(error)) from error
+
+
+@contextmanager
+def _opened(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Lines]:
     with ExitStack() as stack:
         writers: list[RowWriter] = []
         if options.rows:

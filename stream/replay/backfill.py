@@ -6,9 +6,12 @@ order of time. But points come time by time, so they lie in a temporary database
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, Final
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Final
 
 from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
@@ -21,6 +24,37 @@ _CACHE_KIB: Final = 16_384
 _QUANTILE: Final = "quantile"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _LINES_AT_ONCE: Final = 10_000
+#: Where SQLite looks for a folder of its own, after the environment.
+_FOLDERS: Final = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - it chooses, we only say.
+
+
+class NoScratch(Exception):
+    """Points can't be kept meanwhile; the message names the folder and how to choose another."""
+
+    decision: ClassVar[str] = "stop"
+
+
+def scratch_folder() -> str:
+    """Where SQLite keeps what does not fit into memory: the first folder that it may write to."""
+    asked = (os.environ.get(name) for name in ("SQLITE_TMPDIR", "TMPDIR"))
+    folders = [folder for folder in (*asked, *_FOLDERS) if folder]
+    return next((f for f in folders if Path(f).is_dir() and os.access(f, os.W_OK | os.X_OK)), ".")
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Say where the database lies that can't be written.
+
+    Raises:
+        NoScratch: it can't.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise NoScratch(
+            f"{scratch_folder()}: {error}: points of --openmetrics lie there meanwhile;"
+            " TMPDIR chooses another folder"
+        ) from error
 
 
 class OpenMetrics:
@@ -36,6 +70,10 @@ class OpenMetrics:
         self._series: dict[tuple[str, Labels], int] = {}
         # With no name SQLite keeps it in a file of its own that nobody else sees.
         self._points = sqlite3.connect("", isolation_level=None)
+        with _keeping():
+            self._create()
+
+    def _create(self) -> None:
         for pragma in ("journal_mode=OFF", "temp_store=FILE", f"cache_size=-{_CACHE_KIB}"):
             self._points.execute(f"PRAGMA {pragma}")
         for sample in dict.fromkeys(family.sample for family in self._families):
@@ -45,7 +83,11 @@ class OpenMetrics:
             )
 
     def write(self, at: int, samples: Sequence[Sample]) -> None:
-        """Add the series at a time in ms."""
+        """Add the series at a time in ms.
+
+        Raises:
+            NoScratch: there is no room for it.
+        """
         rows: dict[str, list[tuple[object, ...]]] = {}
         for sample in samples:
             quantile = next((v for name, v in sample.labels if name == _QUANTILE), None)
@@ -53,19 +95,28 @@ class OpenMetrics:
             series = self._series.setdefault((sample.window, labels), len(self._series))
             rows.setdefault(sample.kpi, []).append((series, at, quantile, *numbers_of(sample)))
         places = ", ".join("?" * (3 + len(NUMBERS)))
-        self._points.execute("BEGIN")
-        for kpi, points in rows.items():
-            self._points.executemany(f"INSERT INTO {kpi} VALUES ({places})", points)  # noqa: S608
-        self._points.execute("COMMIT")
+        with _keeping():
+            self._points.execute("BEGIN")
+            for kpi, points in rows.items():
+                self._points.executemany(
+                    f"INSERT INTO {kpi} VALUES ({places})",  # noqa: S608
+                    points,
+                )
+            self._points.execute("COMMIT")
 
     def close(self) -> None:
-        """Write the text, and forget the points."""
+        """Write the text, and forget the points.
+
+        Raises:
+            NoScratch: there is no room to sort them.
+        """
         lines: list[str] = []
-        for line in self._lines():
-            lines.append(line)
-            if len(lines) == _LINES_AT_ONCE:
-                self._file.write("".join(lines).encode())
-                lines = []
+        with _keeping():
+            for line in self._lines():
+                lines.append(line)
+                if len(lines) == _LINES_AT_ONCE:
+                    self._file.write("".join(lines).encode())
+                    lines = []
         self._file.write("".join(lines).encode())
         self._file.flush()
         self._points.close()

@@ -16,7 +16,7 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from stream.cli import cli
-from stream.replay import timeline
+from stream.replay import backfill, timeline
 
 _ROOT = str(Path(__file__).parents[2])
 
@@ -244,3 +244,37 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "Error: can't write: no space left on device"
     assert "Traceback" not in done.stderr
+
+
+def test_a_temporary_folder_without_room_is_one_line_that_names_it(tmp_path: Path) -> None:
+    # Files can't grow, as on a disk that is full, and little memory is left for points.
+    limited = """
+import resource
+from stream.cli import main
+from stream.replay import backfill
+vars(backfill)["_CACHE_KIB"] = 64
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+main()
+"""
+    (tmp_path / "scratch").mkdir()
+    options = ["--every", "1m", "--openmetrics", "a.om"]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "replay", "day.jsonl", *options],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: {tmp_path / 'scratch'}: ")
+    assert line.endswith("TMPDIR chooses another folder")
+    assert not list(tmp_path.glob("a.om*"))
+
+
+def test_where_sqlite_has_no_folder_of_its_own_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SQLITE_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert backfill.scratch_folder() == str(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    assert backfill.scratch_folder() in {"/var/tmp", "/usr/tmp", "/tmp", "."}
