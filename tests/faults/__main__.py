@@ -18,7 +18,8 @@ from tests.faults.alerting import FAULTS, Alerting, Fault
 from tests.faults.cluster import Cluster, site_for
 from tests.faults.crashes import LIVES, run
 from tests.faults.floods import FEWER, KINDS, flood
-from tests.faults.mutations import MUTATIONS, Mutation, made, named
+from tests.faults.mutating import made
+from tests.faults.mutations import MUTATIONS, Mutation, named
 from tests.faults.report import crash_row, row, table
 from tests.faults.schedule import CASES, NETWORK, Schedule, at_random, outage, rolling, scaled
 from tests.faults.verdict import Verdict

@@ -23,9 +23,9 @@ def main() -> None:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if given.mutation:
-        from tests.faults import mutations
+        from tests.faults import mutating, mutations
 
-        mutations.apply(mutations.named(given.mutation))
+        mutating.apply(mutations.named(given.mutation))
     if given.control:
         from tests.faults import points
 

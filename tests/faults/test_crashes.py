@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.crashes import LIVES, run
-from tests.faults.mutations import MUTATIONS, Mutation, made
+from tests.faults.mutating import made
+from tests.faults.mutations import MUTATIONS, Mutation
 
 OF_THE_LOG = [m for m in MUTATIONS if m.case == "log"]
 #: (life, seed): seeds differ in where crashes fall and in how many blocks go with a flush.

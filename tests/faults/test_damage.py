@@ -11,7 +11,8 @@ from stream.core.state import StateLog
 from stream.core.values import Values
 from tests.faults.crashes import settings
 from tests.faults.damage import DAMAGES, Log, deltas, findings, is_refused, written
-from tests.faults.mutations import MUTATIONS, Mutation, made
+from tests.faults.mutating import made
+from tests.faults.mutations import MUTATIONS, Mutation
 
 
 def test_a_log_that_is_whole_is_not_refused() -> None:

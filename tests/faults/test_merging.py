@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.merging import findings
-from tests.faults.mutations import MUTATIONS, Mutation, made
+from tests.faults.mutating import made
+from tests.faults.mutations import MUTATIONS, Mutation
 
 SEEDS = (1, 2)
 

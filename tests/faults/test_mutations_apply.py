@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.mutations import MUTATIONS, Mutation, apply, made
+from tests.faults.mutating import apply, made
+from tests.faults.mutations import MUTATIONS, Mutation
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
