@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from stream.kafka.renewal import Plan
 
 T = TypeVar("T")
+
+#: For what stands behind a name, in columns.
+_ROOM: Final = 57
 
 _yes = click.option("--yes", is_flag=True, help="Don't ask.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -217,7 +221,13 @@ def _shard_text(shard: dict[str, Any]) -> list[str]:
             for name, part in {"deltas": shard["deltas"], **shard["blocks"]}.items()
         ),
     ]
-    return [head, *(f"  {name:<20} {value}" for name, value in rows)]
+    return [head, *(line for name, value in rows for line in _row(name, value))]
+
+
+def _row(name: str, value: str) -> list[str]:
+    """A name and what it is, within 80 columns."""
+    first, *more = textwrap.wrap(value, _ROOM, break_on_hyphens=False) or [""]
+    return [f"  {name:<20} {first}", *(f"{'':<23}{line}" for line in more)]
 
 
 def _size_text(size: Mapping[str, int]) -> str:

@@ -58,3 +58,29 @@ def test_a_state_that_has_counted_nothing_and_one_that_is_refused_are_told_apart
         "partition 1: 1 record, 1,000 bytes\n"
         "  can't be used: it is damaged"
     )
+
+
+def test_what_is_remembered_fits_eighty_columns() -> None:
+    size = {"records": 3, "bytes": 5}
+    kinds = ("event_ids", "answers", "tickets", "carts", "subscriptions", "customers")
+    shard = {
+        "partition": 0,
+        "refused": None,
+        "version": "0.1.0",
+        "flushes": 2,
+        "at": "2026-03-02T10:00:00.000Z",
+        "first_event": "2026-03-02T09:00:00.000Z",
+        "last_event": "2026-03-02T10:00:00.000Z",
+        "segments": 2,
+        "remembered": dict.fromkeys(kinds, 12_345_678),
+        "positions": {"cx.subscription": 1},
+        "lag": {},
+        "size": size,
+        "deltas": size,
+        "blocks": {"ids/cx.subscription": size},
+    }
+    found = {"group": "g", "topic": "g-state", "members": [], "unfinished": None}
+    shown = _text({**found, "shards": [shard]})
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "12,345,678 event ids, 12,345,678 answers," in shown
+    assert "12,345,678 customers" in shown
