@@ -79,7 +79,7 @@ def test_what_is_remembered_fits_eighty_columns() -> None:
         "deltas": size,
         "blocks": {"ids/cx.subscription": size},
     }
-    found = {"group": "g", "topic": "g-state", "members": [], "unfinished": None}
+    found: dict[str, object] = {"group": "g", "topic": "g-state", "members": [], "unfinished": None}
     shown = _text({**found, "shards": [shard]})
     assert max(map(len, shown.splitlines())) <= 80
     assert "12,345,678 event ids, 12,345,678 answers," in shown

@@ -29,6 +29,9 @@ from tests.kafka import same_as_replay
 from tests.kafka.conftest import Sites
 from tests.kafka.workers import Stuck
 
+#: Longer than a transaction that nobody ends may stay open, in seconds.
+_PATIENCE: Final = 60.0
+
 
 def main() -> int:
     """Run what was asked for; 1 where anything was found that should not be, or was not found."""
@@ -181,8 +184,7 @@ def _verdict(schedule: Schedule, mutation: str = "") -> Verdict:
         with _broker(Path(folder) / "broker") as (broker, proxy):
             bootstrap = proxy.bootstrap if schedule.behind_proxy else broker.bootstrap
             site = site_for(sites, bootstrap, all_rollups=not mutation)
-            patience = 20.0 if mutation else 60.0
-            return Cluster(site, schedule, mutation, broker, proxy, patience).run()
+            return Cluster(site, schedule, mutation, broker, proxy, _PATIENCE).run()
 
 
 @contextmanager
