@@ -174,7 +174,10 @@ def _flooded(kind: str, count: int) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
         sites = Sites(Path(folder), stack)
         with _broker(Path(folder) / "broker") as (broker, _):
-            return flood(site_for(sites, broker.bootstrap), kind, count)
+            try:
+                return flood(site_for(sites, broker.bootstrap), kind, count)
+            except Stuck as error:
+                return Verdict(f"{count:,} {kind}", stuck=[str(error)])
 
 
 def _verdict(schedule: Schedule, mutation: str = "") -> Verdict:
