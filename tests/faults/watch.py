@@ -21,6 +21,9 @@ _PATIENCE: Final = 2.0
 _FAMILIES: Final = {f.name: f.sample.removesuffix("_quantile") for f in kpi_families(KPIS)}
 #: Corrections may take so much of a total back; a shard that is missing takes more.
 _MOSTLY: Final = 0.9
+#: The carts sent are old, so an open one counts as abandoned as soon as a worker has caught up, and
+#: no more when it is behind again: of four shards one that is missing still takes more.
+_MOSTLY_OF: Final = {"cx_cart_abandonment": 0.8}
 _MANY: Final = 200
 #: These say how many there were at the window's start, which goes up and down.
 _LIVE: Final = 'cx_worker_shards{state="owned"}'
@@ -156,10 +159,15 @@ class Watch:
             most = self._most.get(series, 0.0)
             if value < most:
                 self.step_back = max(self.step_back, 1 - value / most)
-                mostly = 1.0 if series.startswith(_ONLY_GROW) else _MOSTLY
+                mostly = 1.0 if series.startswith(_ONLY_GROW) else _mostly(series)
                 if mostly == 1.0 or (most > _MANY and value < mostly * most):
                     self.findings.append(f"partial: {series} is {value:.0f} after {most:.0f}")
             self._most[series] = max(most, value)
+
+
+def _mostly(series: str) -> float:
+    found = (share for name, share in _MOSTLY_OF.items() if series.startswith(name))
+    return next(found, _MOSTLY)
 
 
 def _shown_twice(pages: Mapping[str, Page]) -> set[str]:
