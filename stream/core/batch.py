@@ -57,9 +57,8 @@ class Batch:
         #: Who goes to the handler of single events, in its turn.
         self.one_by_one = np.zeros(n, dtype=bool)
         self.accepted = np.ones(n, dtype=bool)
-        self.rows: Ints | None = None
-        #: Whether it was noted when the rows were accepted.
-        self.rows_seen = False
+        #: The segments' rows, −1 where it is to be found in its turn.
+        self.rows = np.full(n, -1, dtype=np.int64)
         self.at: Ints = self.occurred
 
     def origin(self, place: int) -> int:

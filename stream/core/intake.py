@@ -146,13 +146,13 @@ class Intake:
         }
 
     def _find_rows(self, batch: Batch) -> None:
-        """Look up the rows, unless one must be found in its turn: then all are."""
-        until = self._progress.now
-        if self._event_time:
-            until = max(until, int(batch.occurred.max()))
-        batch.rows = self._segments.known_rows(batch.labels, batch.currencies, until)
-        if batch.rows is None:
-            batch.in_doubt[:] = True
+        """Look up the rows that need not be found in their turn."""
+        if self._columns:
+            until = self._progress.now
+            if self._event_time:
+                until = max(until, int(batch.occurred.max()))
+            batch.rows = self._segments.known_rows(batch.labels, batch.currencies, until)
+        batch.in_doubt |= batch.rows < 0
 
     def _find_doubts(self, batch: Batch, by_topic: Mapping[str, Ints]) -> None:
         """Note whose outcome depends on what comes before, and who is handled one by one."""
@@ -198,7 +198,6 @@ class Intake:
         before = np.concatenate(([LONG_AGO], np.maximum.accumulate(certain)[:-1]))
         now, clocks = self._progress.now, dict(self._progress.clocks)
         arrivals: dict[tuple[str, int], int] = {}
-        rows = np.zeros(len(batch.events), dtype=np.int64) if batch.rows is None else batch.rows
         refusals = []
         for place, latest, occurred, key, identity, arrived, alone in zip(
             places.tolist(),
@@ -232,13 +231,10 @@ class Intake:
             clock = clocks[topic] = arrivals[topic, identity] = max(clock, occurred)
             if self._event_time:
                 now = clock
-            if batch.rows is None:
-                rows[place] = self._segments.row(labels, batch.currencies.get(place), now)
+            if batch.rows[place] < 0:
+                batch.rows[place] = self._segments.row(labels, batch.currencies.get(place), now)
             if alone:
-                kind.handle(event, key, occurred, now, int(rows[place]), labels)
-        if batch.rows is None:
-            batch.rows = rows
-            batch.rows_seen = True
+                kind.handle(event, key, occurred, now, int(batch.rows[place]), labels)
         return refusals
 
     def refusal(
@@ -287,8 +283,7 @@ class Intake:
             progress.now = int(batch.at[-1])
         else:
             batch.at = np.full(times.size, progress.now, dtype=np.int64)
-        if not batch.rows_seen and batch.rows is not None:
-            self._segments.saw(batch.rows[batch.accepted], batch.at[batch.accepted])
+        self._segments.saw(batch.rows[batch.accepted], batch.at[batch.accepted])
         for topic, places in by_topic.items():
             accepted = batch.accepted[places]
             n = int(np.count_nonzero(accepted))
@@ -334,7 +329,6 @@ class Intake:
                 self._handle_each(batch, some[unusual])
 
     def _arrivals(self, batch: Batch, places: Ints) -> Arrivals:
-        assert batch.rows is not None
         events, labels = batch.events, batch.labels
         if places.size < len(events):
             chosen = places.tolist()
@@ -349,7 +343,6 @@ class Intake:
         )
 
     def _handle_each(self, batch: Batch, places: Ints) -> None:
-        assert batch.rows is not None
         for place, key, occurred, at, row in zip(
             places.tolist(),
             batch.keys[places].tolist(),

@@ -8,7 +8,7 @@ over several of them mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from stream.core.labels import Labels
 from stream.core.settings import DAY, Settings
 from stream.core.values import OTHER, Segment, Sighting, Values
 
+#: After all times.
+_NEVER: Final = 1 << 60
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
 
@@ -47,8 +49,10 @@ class Segments:
         self._free: list[int] = []
         self._index: dict[Segment, int] = {}
         self._cache: dict[_Key, int] = {}
-        #: The same for labels with values that found no place, as long as none becomes free.
+        #: The same for labels whose values or whose combination found no place, for a time.
         self._folded: dict[_Key, int] = {}
+        #: Places may become free, or have to be asked for again, after this (ms).
+        self._folded_until = _NEVER
         self._recoveries = values.recoveries
         self._generation = values.generation
         self._changed: set[int] = set()
@@ -71,7 +75,10 @@ class Segments:
         """The row of an event accepted at time ``at``."""
         if self._generation != self._values.generation:
             self.settle()
-        row = self._cache.get(_key(labels, currency))
+        key = _key(labels, currency)
+        row = self._cache.get(key)
+        if row is None and self._folded and self._folded_holds(at):
+            row = self._folded.get(key)
         if row is None or at - self._seen[row] > self._stale_ms:
             row = self._find(labels, currency, at)
         self._seen[row] = at
@@ -87,7 +94,7 @@ class Segments:
             return
         self._generation = self._values.generation
         self._cache.clear()
-        self._folded.clear()
+        self._forget_folded()
         if self._values.shared:
             for row in self._changed:
                 segment = self.rows[row]
@@ -96,32 +103,36 @@ class Segments:
 
     def known_rows(
         self, labels: Sequence[Labels], currencies: Mapping[int, str], until: int
-    ) -> Ints | None:
+    ) -> Ints:
         """The rows of many events, up to time ``until``; ``currencies`` by place.
 
-        None where any is to be found by ``row``, in its turn.
+        −1 for those that are to be found by ``row``, in their turn.
         """
         if self._generation != self._values.generation:
-            return None
+            return np.full(len(labels), -1)
         keys: list[_Key] = list(labels)
         for place, currency in currencies.items():
             keys[place] = labels[place], currency
         rows = list(map(self._cache.get, keys))
-        values = self._values
-        if (
-            None in rows
-            and self._folded
-            and self._recoveries == values.recoveries
-            and until <= values.full_until
-        ):
+        if None in rows and self._folded and self._folded_holds(until):
             folded = self._folded
-            rows = [
+            both = [
                 folded.get(key) if row is None else row for key, row in zip(keys, rows, strict=True)
             ]
+            # What is found for the first time may take a place away that a folded value had.
+            rows = rows if None in both else both
         distinct = set(rows)
-        if any(row is None or until - self._seen[row] > self._stale_ms for row in distinct):
-            return None
+        lost = {row for row in distinct if row is None or until - self._seen[row] > self._stale_ms}
+        if lost:
+            rows = [-1 if row in lost else row for row in rows]
         return np.array(rows, dtype=np.int64)
+
+    def _folded_holds(self, until: int) -> bool:
+        """Whether what was remembered of folded labels holds; it is forgotten where it does not."""
+        if until > self._folded_until or self._recoveries != self._values.recoveries:
+            self._forget_folded()
+            return False
+        return True
 
     def saw(self, rows: Ints, at: Ints) -> None:
         """Note that events of ``known_rows`` were accepted at times that only move on."""
@@ -142,14 +153,26 @@ class Segments:
         if row is None:
             row = self._allot()
             self._rename(row, segment)
-        # A folded value may find a place later, so only what stands as sent is remembered.
-        if self._recoveries != self._values.recoveries:
-            self._recoveries = self._values.recoveries
-            self._folded.clear()
-        cache = self._cache if segment == given else self._folded
+        if segment == given:
+            self._remember(self._cache, labels, currency, row)
+        elif at <= (until := self._values.stands_until(given)):
+            # A folded value may find a place later, so this is not remembered for good.
+            if self._recoveries != self._values.recoveries:
+                self._forget_folded()
+            self._remember(self._folded, labels, currency, row)
+            self._folded_until = min(self._folded_until, until)
+        return row
+
+    def _remember(
+        self, cache: dict[_Key, int], labels: Labels, currency: str | None, row: int
+    ) -> None:
         if len(cache) < 4 * self._limit:
             cache[_key(labels, currency)] = row
-        return row
+
+    def _forget_folded(self) -> None:
+        self._folded.clear()
+        self._folded_until = _NEVER
+        self._recoveries = self._values.recoveries
 
     def _allot(self) -> int:
         return self._free.pop() if self._free else self._grow()
@@ -216,6 +239,6 @@ class Segments:
                 self._free.append(row)
                 self._touched = True
                 self._cache.clear()
-                self._folded.clear()
+                self._forget_folded()
                 self._changed.discard(row)
         return iter(())

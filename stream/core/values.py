@@ -122,19 +122,28 @@ class Values:
         )
         return (*folded, *segment[len(self.dimensions) :])
 
-    @property
-    def full_until(self) -> int:
-        """No place of a dimension that is full becomes free before this, unless all look again."""
-        return min(
-            (
-                recheck
-                for kept, undecided, recheck in zip(
-                    self._kept, self.undecided, self._recheck_at, strict=True
-                )
-                if self._is_full(kept, undecided)
-            ),
-            default=_NEVER,
+    def stands_until(self, segment: Segment) -> int:
+        """Until when (ms) ``fold`` says the same again of a segment that it has just folded.
+
+        ``generation`` or ``recoveries`` grow where that ends before.
+        """
+        dimensions = range(len(self.dimensions))
+        ends = (
+            self._value_stands_until(i, value)
+            for i, value in zip(dimensions, segment, strict=False)
+            if value is not None and value != OTHER
         )
+        return min(ends, default=_NEVER)
+
+    def _value_stands_until(self, dimension: int, value: str) -> int:
+        kept, undecided = self._kept[dimension], self.undecided[dimension]
+        if self._is_known(dimension, value):
+            if not self.shared:
+                return _NEVER
+            since = kept[value] if value in kept else undecided[value]
+            return since + self._memory_ms
+        # Where the proposals are too many there may be room as soon as they are decided.
+        return self._recheck_at[dimension] if len(kept) >= self._limit else 0
 
     def _is_known(self, dimension: int, value: str) -> bool:
         return value in self._kept[dimension] or value in self.undecided[dimension]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -37,6 +38,8 @@ MANY = settings(
         HealthCheck.function_scoped_fixture,
     ],
 )
+#: Of segments, so that few, some or all have a row of their own.
+BUDGETS = st.sampled_from([10_000, 3, 1])
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -128,7 +131,8 @@ class Pair:
 def test_columns_and_rows_say_the_same_of_any_stream(
     config: Config, records: list[bytes], data: st.DataObject
 ) -> None:
-    pair = Pair(settings_of(config), event_time=True)
+    core = replace(settings_of(config), max_segments=data.draw(BUDGETS))
+    pair = Pair(core, event_time=True)
     while records:
         size = data.draw(st.integers(1, 40))
         batch, records = records[:size], records[size:]
@@ -151,7 +155,8 @@ def test_columns_and_rows_say_the_same_of_any_stream(
 def test_columns_and_rows_say_the_same_of_a_topic_with_the_clock_running(
     config: Config, records: list[bytes], data: st.DataObject
 ) -> None:
-    pair = Pair(settings_of(config), event_time=False)
+    core = replace(settings_of(config), max_segments=data.draw(BUDGETS))
+    pair = Pair(core, event_time=False)
     now = NOON
     while records:
         size = data.draw(st.integers(1, 40))

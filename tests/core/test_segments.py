@@ -72,6 +72,45 @@ def test_segments_beyond_the_budget_share_one() -> None:
     assert channels(segments, "a", "b", "c") == ["a", OTHER, OTHER]
 
 
+def test_one_new_segment_leaves_the_others_known() -> None:
+    segments = Segments(TWO, Values(TWO))
+    row = segments.row(labels(channel="a"), None, NOON)
+    found = [labels(channel=name) for name in "aba"]
+    assert segments.known_rows(found, {}, NOON).tolist() == [row, -1, row]
+
+
+@pytest.mark.parametrize("limit", [9, 3])
+def test_segments_beyond_the_budget_are_known_once_they_were_found(limit: int) -> None:
+    """Also where a dimension has exactly as many values as find a place."""
+    core = replace(TWO, max_segments=1, max_values_per_dimension=limit)
+    segments = Segments(core, Values(core))
+    found = [labels(channel=name) for name in "abc"]
+    rows = [segments.row(each, None, NOON) for each in found]
+    assert segments.known_rows(found, {}, NOON + DAY).tolist() == rows
+
+
+def test_values_without_a_place_are_known_until_one_may_be_free() -> None:
+    segments = Segments(TWO, Values(TWO))
+    channels(segments, "a", "b", "c")
+    found, until = [labels(channel="c")], NOON + 7 * DAY
+    assert segments.known_rows(found, {}, until).tolist() != [-1]
+    assert segments.known_rows(found, {}, until + 1).tolist() == [-1]
+    assert segments.known_rows(found, {}, until).tolist() == [-1], "it was forgotten"
+
+
+def test_a_value_beyond_the_budget_is_asked_for_again_after_long_silence() -> None:
+    core = replace(TWO, max_segments=1)
+    values = Values(core, shared=True)
+    segments = Segments(core, values)
+    found = [labels(channel="b")]
+    channels(segments, "a", "b")
+    values.decide(values.propose([{}]), values.asked())
+    assert segments.known_rows(found, {}, NOON + 7 * DAY).tolist() != [-1]
+    assert segments.known_rows(found, {}, NOON + 7 * DAY + 1).tolist() == [-1]
+    segments.row(found[0], None, NOON + 7 * DAY + 1)
+    assert values.undecided == [{"b": NOON + 7 * DAY + 1}]
+
+
 def test_currencies_never_fold() -> None:
     core = replace(TWO, max_values_per_dimension=1)
     segments = Segments(core, Values(core))
