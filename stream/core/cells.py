@@ -79,6 +79,19 @@ def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
     return starts, np.add.reduceat(values, starts)
 
 
+def add_at(sums: Ints, places: Ints, values: Ints) -> None:
+    """Add values at places of ``sums``, which were zero there; a place may be named repeatedly.
+
+    Raises:
+        CounterOverflow: a sum is beyond ±2⁶².
+    """
+    sizes = np.abs(values.astype(np.float64))
+    # As long as all together are within the range, so is each sum.
+    if sizes.sum() >= SUM_LIMIT and np.bincount(places, sizes).max() >= SUM_LIMIT:
+        raise CounterOverflow("a counter's sum is beyond ±2^62")
+    np.add.at(sums, places, values)
+
+
 class Cells:
     """Sorted counters, slot by slot, so that a change costs as much as the slots that it touches.
 

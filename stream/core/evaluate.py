@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from itertools import chain, pairwise, repeat
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from stream.core import bounds, quantiles
 from stream.core.active import ActiveSums, LabelSet
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, summed
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at, summed
 from stream.core.formulas import divided
-from stream.core.groups import Groups, Rollup
-from stream.core.health import Health, health_columns
+from stream.core.groups import Groups, Rollup, SeriesColumn
+from stream.core.health import Health, HealthSums, health_columns
 from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
@@ -24,6 +25,8 @@ from stream.core.settings import DAY, Settings, Window
 from stream.core.tally import Tally
 from stream.core.topics import signal
 from stream.core.values import Segment
+
+_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 class Panes(Protocol):
@@ -53,6 +56,10 @@ class Wanted:
     kpis: frozenset[str] = frozenset(KPIS)
     rollups: frozenset[Rollup] | None = None
 
+    def allows(self, rollup: Rollup) -> bool:
+        """Whether a rollup is wanted."""
+        return self.rollups is None or rollup in self.rollups
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -65,16 +72,21 @@ class Inputs:
 class _Picture:
     """The segments of all shares at an evaluation, and which series they add to."""
 
-    def __init__(self, settings: Settings, shares: Sequence[Share]) -> None:
+    def __init__(
+        self, settings: Settings, shares: Sequence[Share], active: Sequence[Mapping[Segment, int]]
+    ) -> None:
         self.settings = settings
         self.shares = shares
-        index: dict[Segment, int] = {}
+        #: The number of each segment.
+        self.index: dict[Segment, int] = {}
         #: For each share the number of the segment of each of its rows (−1: no segment).
         self.maps: list[Ints] = []
+        index = self.index
         for share in shares:
             numbers = [-1 if s is None else index.setdefault(s, len(index)) for s in share.rows]
             self.maps.append(np.array(numbers, dtype=np.int64))
-        self._segments = list(index)
+        for segment in chain.from_iterable(active):
+            index.setdefault(segment, len(index))
         self._groups: dict[tuple[Rollup, Rollup], tuple[Groups, Ints]] = {}
 
     def groups(self, rollup: Rollup, extra: Rollup) -> tuple[Groups, Ints]:
@@ -82,15 +94,14 @@ class _Picture:
         found = self._groups.get((rollup, extra))
         if found is None:
             groups = Groups(self.settings.dimensions, rollup, extra)
-            found = groups, np.append(groups.numbers(self._segments), -1)
+            found = groups, np.append(groups.numbers(self.index), -1)
             self._groups[rollup, extra] = found
         return found
 
-    def sums(self, window: Window, at: int) -> tuple[Ints, Ints]:
-        """(segment, counter) cells summed over the window's panes and over all shares."""
+    def cells(self, window: Window, at: int) -> tuple[Ints, Ints]:
+        """(segment, counter) cells of the window's panes in all shares, unsummed."""
         first, last = window.first_pane(at), at // window.pane_ms
-        keys: list[Ints] = [np.empty(0, dtype=np.int64)]
-        values: list[Ints] = [np.empty(0, dtype=np.int64)]
+        keys, values = [_NONE], [_NONE]
         for share, numbers in zip(self.shares, self.maps, strict=True):
             k, v = share.panes.between(window.label, first, last)
             if k.size:
@@ -98,7 +109,7 @@ class _Picture:
                     (numbers[(k >> COUNTER_BITS) & ROW_MASK] << COUNTER_BITS) | (k & COUNTER_MASK)
                 )
                 values.append(v)
-        return summed(np.concatenate(keys), np.concatenate(values))
+        return np.concatenate(keys), np.concatenate(values)
 
 
 class Evaluator:
@@ -126,17 +137,24 @@ class Evaluator:
         Raises:
             CounterOverflow: a sum has left the range of 64-bit integers.
         """
-        picture = _Picture(self.settings, shares)
         sums, sets = kept or self.active_sums(), _label_sets(shares)
-        samples: list[Sample] = []
+        windows: dict[Wanted, list[Window]] = {}
         for window in self.settings.windows:
             want = Wanted() if wanted is None else wanted.get(window.label)
-            if want is None:
-                continue
-            view = _view(picture, window, at, sums.at_start(window, at, sets), want.kpis)
-            for rollup in self.settings.rollups:
-                if want.rollups is None or rollup in want.rollups:
-                    samples += _Totals(view, rollup).samples(want.kpis)
+            if want is not None:
+                windows.setdefault(want, []).append(window)
+        active = {
+            window.label: sums.at_start(window, at, sets)
+            for window in chain.from_iterable(windows.values())
+        }
+        picture = _Picture(self.settings, shares, list(active.values()))
+        found: dict[str, list[Sample]] = {}
+        for want, some in windows.items():
+            rollups = [r for r in self.settings.rollups if want.allows(r)]
+            if rollups:
+                totals = _Totals(picture, at, some, rollups, want.kpis, active)
+                found |= totals.samples(want.kpis)
+        samples = chain.from_iterable(found.get(w.label, ()) for w in self.settings.windows)
         return Evaluation(at, tuple(samples))
 
     def inputs(
@@ -149,11 +167,13 @@ class Evaluator:
         Raises:
             CounterOverflow: a sum has left the range of 64-bit integers.
         """
-        active: Mapping[Segment, int] = {}
+        active: dict[str, dict[Segment, int]] = {window.label: {}}
         if any(term.column == "active" for term in kpi.terms):
-            active = self.active_sums().at_start(window, at, _label_sets(shares))
-        view = _view(_Picture(self.settings, shares), window, at, active, frozenset({kpi.id}))
-        return _Totals(view, rollup).inputs(kpi)
+            sums = self.active_sums()
+            active[window.label] = sums.at_start(window, at, _label_sets(shares))
+        picture = _Picture(self.settings, shares, list(active.values()))
+        totals = _Totals(picture, at, [window], [rollup], frozenset({kpi.id}), active)
+        return totals.inputs(kpi)
 
 
 def _label_sets(shares: Sequence[Share]) -> dict[bytes, list[LabelSet]]:
@@ -165,167 +185,213 @@ def _label_sets(shares: Sequence[Share]) -> dict[bytes, list[LabelSet]]:
     return sets
 
 
-@dataclass(frozen=True)
-class _WindowView:
-    """A window at a moment: the cells summed over shards, and what is no sum of cells."""
-
-    picture: _Picture
-    window: Window
-    at: int
-    #: (segment, counter) cells.
-    keys: Ints
-    values: Ints
-    active: Mapping[Segment, int]
-    #: The counters that the wanted KPIs can ask for.
-    counters: Mapping[str, Counter]
-
-
-def _view(
-    picture: _Picture, window: Window, at: int, active: Mapping[Segment, int], kpis: frozenset[str]
-) -> _WindowView:
-    keys, values = picture.sums(window, at)
-    return _WindowView(picture, window, at, keys, values, active, _counters_of(kpis))
-
-
 @cache
-def _counters_of(kpis: frozenset[str]) -> Mapping[str, Counter]:
+def _counters_of(kpis: frozenset[str]) -> tuple[Counter, ...]:
     """The counters of the topics that feed some KPIs."""
     topics = {KPIS[kpi].topic for kpi in kpis}
-    return {c.name: c for name, topic in TOPICS.items() if name in topics for c in topic.counters}
+    return tuple(c for name, topic in TOPICS.items() if name in topics for c in topic.counters)
 
 
 class _Totals:
-    """The sums of one window and rollup, and the samples that follow from them."""
+    """The sums of some windows and rollups, and the samples that follow from them.
 
-    def __init__(self, view: _WindowView, rollup: Rollup) -> None:
-        self._view = view
-        self._rollup = rollup
-        self._by_extra: dict[Rollup, tuple[Groups, dict[str, Column], Ints, Ints]] = {}
-        self._health: dict[str, Column] | None = None
+    All series stand in one column, so that a KPI's formula is worked out once.
+    """
 
-    def _sums(self, extra: Rollup) -> tuple[Groups, dict[str, Column], Ints, Ints]:
-        """Series, columns, and the sorted (series, counter) cells of this rollup and ``extra``."""
+    def __init__(
+        self,
+        picture: _Picture,
+        at: int,
+        windows: Sequence[Window],
+        rollups: Sequence[Rollup],
+        kpis: frozenset[str],
+        active: Mapping[str, Mapping[Segment, int]],
+    ) -> None:
+        self._picture = picture
+        self._at = at
+        self._windows = windows
+        self._rollups = rollups
+        self._active = [active[window.label] for window in windows]
+        #: The counters that the wanted KPIs can ask for.
+        self._counters = _counters_of(kpis)
+        #: (segment, counter) cells by window.
+        self._cells = [picture.cells(window, at) for window in windows]
+        self._by_extra: dict[Rollup, tuple[SeriesColumn, dict[str, Column]]] = {}
+        self._health: tuple[SeriesColumn, dict[str, Column]] | None = None
+
+    def _series(self, extra: Rollup) -> SeriesColumn:
+        found = [self._picture.groups(rollup, extra) for rollup in self._rollups]
+        return SeriesColumn(self._windows, *zip(*found, strict=True))
+
+    def _sums(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Column]]:
+        """Series and columns of the rollups and ``extra``."""
         found = self._by_extra.get(extra)
         if found is None:
             found = self._by_extra[extra] = self._add_up(extra)
         return found
 
-    def _add_up(self, extra: Rollup) -> tuple[Groups, dict[str, Column], Ints, Ints]:
-        view = self._view
-        groups, numbers = view.picture.groups(self._rollup, extra)
-        keys, values = view.keys, view.values
-        if keys.size:
-            series = numbers[keys >> COUNTER_BITS]
-            kept = series >= 0
-            keys, values = summed(
-                (series[kept] << COUNTER_BITS) | (keys[kept] & COUNTER_MASK), values[kept]
-            )
-        # Whatever is met first here gets its number before columns are made.
-        active = [(groups.of(segment), n) for segment, n in view.active.items() if not extra]
+    def _add_up(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Column]]:
+        series = self._series(extra)
         columns: dict[str, Column] = {}
         if not extra:
-            columns["active"] = _added_up(active, len(groups))
-        plain = _matrix(keys, values, len(groups))
-        for name, counter in view.counters.items():
-            position = LAYOUT.positions[name]
-            column = plain[:, position].astype(np.float64)
+            columns["active"] = self._active_column(series)
+        # Counters without the extra label are those of the rollup's own series.
+        own = [c for c in self._counters if not extra or c.labels]
+        plain = self._added_up(series)
+        for counter in own:
+            position = LAYOUT.positions[counter.name]
+            column = plain[position].astype(np.float64)
             if counter.wide:
-                column = column * WIDE + plain[:, position + 1]
-            columns[name] = column / counter.scale if counter.scale != 1 else column
+                column = column * WIDE + plain[position + 1]
+            columns[counter.name] = column / counter.scale if counter.scale != 1 else column
         if extra:
-            self._take_from_parents(groups, columns)
-        columns["window_days"] = np.full(len(groups), view.window.size_ms / DAY)
-        return groups, columns, keys, values
+            parents, of_parents = self._sums(())
+            places = self._places_of_parents(series, parents)
+            columns = {name: column[places] for name, column in of_parents.items()} | columns
+        else:
+            days = np.array([window.size_ms / DAY for window in self._windows])
+            columns["window_days"] = np.repeat(days, series.height)
+        return series, columns
 
-    def _take_from_parents(self, groups: Groups, columns: dict[str, Column]) -> None:
-        """Counters without the extra label are those of the rollup's own series."""
-        parents, parent_columns, _, _ = self._sums(())
-        own = np.array([parents.find(key[: len(self._rollup)]) for key in groups.keys], np.int64)
-        for name, column in parent_columns.items():
-            if name not in LAYOUT.counters or not LAYOUT.counters[name].labels:
-                columns[name] = column[own]
+    def _added_up(self, series: SeriesColumn) -> NDArray[np.int64]:
+        """The sums of the plain counters: a row per counter, a column per series."""
+        height = series.height + 1
+        sums = np.zeros((len(self._windows), LAYOUT.width, height), dtype=np.int64)
+        for of_window, (keys, values) in zip(sums, self._cells, strict=True):
+            counters = keys & COUNTER_MASK
+            plain = counters < LAYOUT.width
+            segments, counters, values = keys[plain] >> COUNTER_BITS, counters[plain], values[plain]
+            for places in series.of_segments:
+                add_at(of_window.reshape(-1), places[segments] + counters * height, values)
+        # What belongs to no series stands behind the others.
+        return sums[:, :, :-1].transpose(1, 0, 2).reshape(LAYOUT.width, -1)
 
-    def _of_customers(self) -> tuple[Groups, dict[str, Column]]:
+    def _active_column(self, series: SeriesColumn) -> Column:
+        column = np.zeros((len(self._windows), series.height + 1))
+        for of_window, active in zip(column, self._active, strict=True):
+            segments = np.array([self._picture.index[s] for s in active], dtype=np.int64)
+            amounts = np.array(list(active.values()), dtype=np.float64)
+            for places in series.of_segments:
+                np.add.at(of_window, places[segments], amounts)
+        return column[:, :-1].reshape(-1)
+
+    def _places_of_parents(self, series: SeriesColumn, parents: SeriesColumn) -> Ints:
+        """For each series that of the same rollup without the extra label."""
+        places = [
+            start + of_parent.find(key[: len(rollup)])
+            for rollup, groups, of_parent, start in zip(
+                self._rollups, series.groups, parents.groups, parents.starts[:-1], strict=True
+            )
+            for key in groups.keys
+        ]
+        firsts = np.arange(len(self._windows)) * parents.height
+        return (firsts[:, None] + np.array(places, dtype=np.int64)).reshape(-1)
+
+    def _of_customers(self) -> tuple[SeriesColumn, dict[str, Column]]:
         """Series and columns of the health scores."""
-        picture = self._view.picture
-        groups, numbers = picture.groups(self._rollup, ())
         if self._health is None:
-            window, at = self._view.window, self._view.at
-            parts = [
-                share.health.sums(window, at, self._rollup, groups.find, numbers[of_rows])
-                for share, of_rows in zip(picture.shares, picture.maps, strict=True)
+            found = list(self._health_sums())
+            # They may have found series that no row has.
+            series = self._series(())
+            moved = [
+                sums._replace(series=sums.series + number * series.height + series.starts[place])
+                for number, place, sums in found
             ]
-            self._health = health_columns(parts, len(groups))
-        return groups, self._health
+            self._health = series, health_columns(moved, len(series))
+        return self._health
 
-    def samples(self, kpis: frozenset[str]) -> Iterator[Sample]:
-        """The samples of the named KPIs."""
-        for kpi in KPIS.values():
-            if kpi.id in kpis:
-                yield from self._samples_of(kpi)
+    def _health_sums(self) -> Iterator[tuple[int, int, HealthSums]]:
+        """The sums of all shares, with the places of their window and rollup."""
+        picture = self._picture
+        for number, window in enumerate(self._windows):
+            for place, rollup in enumerate(self._rollups):
+                groups, numbers = picture.groups(rollup, ())
+                for share, rows in zip(picture.shares, picture.maps, strict=True):
+                    health = share.health
+                    sums = health.sums(window, self._at, rollup, groups.find, numbers[rows])
+                    yield number, place, sums
 
-    def _columns_of(self, kpi: Kpi) -> tuple[Groups, dict[str, Column], Ints, Ints]:
-        """Series, columns and cells that a KPI is made of."""
-        if kpi.topic == signal.NAME:
-            none = np.empty(0, dtype=np.int64)
-            return *self._of_customers(), none, none
-        return self._sums(kpi.labels)
+    def _of(self, kpi: Kpi) -> tuple[SeriesColumn, dict[str, Column]]:
+        """Series and columns that a KPI is made of."""
+        return self._of_customers() if kpi.topic == signal.NAME else self._sums(kpi.labels)
 
-    def _samples_of(self, kpi: Kpi) -> Iterator[Sample]:
-        groups, columns, keys, values = self._columns_of(kpi)
-        yield from self._of_columns(kpi, groups, columns)
-        if kpi.sketch:
-            yield from self._quantiles(kpi, groups, keys, values)
+    def samples(self, kpis: frozenset[str]) -> dict[str, list[Sample]]:
+        """The samples of the named KPIs by window."""
+        of_kpis = [
+            part
+            for kpi in KPIS.values()
+            if kpi.id in kpis
+            for part in (self._values(kpi), *self._quantiles(kpi))
+        ]
+        return {
+            window.label: [
+                sample
+                for rollup in zip(*(part[number] for part in of_kpis), strict=True)
+                for sample in chain.from_iterable(rollup)
+            ]
+            for number, window in enumerate(self._windows)
+        }
 
-    def _of_columns(
-        self, kpi: Kpi, groups: Groups, columns: Mapping[str, Column]
-    ) -> Iterator[Sample]:
-        value, lower, upper, numerator, denominator = evaluated(kpi, columns)
-        n = len(next(iter(columns.values())))
-        parts = (_cells(c, n) for c in (value, lower, upper, numerator, denominator))
-        for labels, v, lo, hi, num, den in zip(groups.labels[:n], *parts, strict=True):
-            yield Sample(kpi.id, self._view.window.label, labels, v, lo, hi, num, den)
+    def _values(self, kpi: Kpi) -> list[list[list[Sample]]]:
+        """The samples of a KPI, by window and rollup."""
+        series, columns = self._of(kpi)
+        samples = _samples(kpi, series, columns)
+        return [series.split(samples, number) for number in range(len(self._windows))]
 
     def inputs(self, kpi: Kpi) -> list[Inputs]:
         """The series of a KPI, with the sums of the columns."""
-        groups, columns, _, _ = self._columns_of(kpi)
+        series, columns = self._of(kpi)
         return [
             Inputs(sample, {name: float(column[number]) for name, column in columns.items()})
-            for number, sample in enumerate(self._of_columns(kpi, groups, columns))
+            for number, sample in enumerate(_samples(kpi, series, columns))
         ]
 
-    def _quantiles(self, kpi: Kpi, groups: Groups, keys: Ints, values: Ints) -> Iterator[Sample]:
-        base = LAYOUT.sketches[kpi.sketch or ""]
+    def _quantiles(self, kpi: Kpi) -> Iterator[list[list[list[Sample]]]]:
+        """The samples of each quantile of a KPI, by window and rollup."""
+        if not kpi.sketch:
+            return
+        series, _ = self._sums(kpi.labels)
+        sketches = [self._sketches(kpi.sketch, series, *cells) for cells in self._cells]
+        for q in quantiles.QUANTILES:
+            name, text = f"{kpi.id}_quantile", str(q)
+            labels = [
+                tuple(sorted((*each, ("quantile", text))))
+                for each in series.labels[: series.height]
+            ]
+            found = []
+            for window, sketch in zip(self._windows, sketches, strict=True):
+                places, values = quantiles.quantiles(*sketch, q)
+                samples = [
+                    Sample(name, window.label, labels[place], value / kpi.sketch_scale)
+                    for place, value in zip(places.tolist(), values.tolist(), strict=True)
+                ]
+                bounds = np.searchsorted(places, series.starts).tolist()
+                found.append([samples[a:b] for a, b in pairwise(bounds)])
+            yield found
+
+    def _sketches(
+        self, sketch: str, series: SeriesColumn, keys: Ints, values: Ints
+    ) -> tuple[Ints, Ints, Ints]:
+        """Series of a window, buckets and counts, sorted."""
+        base = LAYOUT.sketches[sketch]
         counters = keys & COUNTER_MASK
         kept = (counters >= base) & (counters < base + quantiles.BUCKETS)
-        series, buckets, counts = keys[kept] >> COUNTER_BITS, counters[kept] - base, values[kept]
-        for q in quantiles.QUANTILES:
-            found = quantiles.quantiles(series, buckets, counts, q)
-            for number, value in zip(*(column.tolist() for column in found), strict=True):
-                named = tuple(sorted((*groups.labels[number], ("quantile", str(q)))))
-                yield Sample(
-                    f"{kpi.id}_quantile",
-                    self._view.window.label,
-                    named,
-                    value / kpi.sketch_scale,
-                )
+        keys, values = summed(keys[kept], values[kept])
+        segments, buckets = keys >> COUNTER_BITS, (keys & COUNTER_MASK) - base
+        found = []
+        for of_segments in series.of_segments:
+            places = of_segments[segments]
+            inside = places < series.height
+            of_rollup = (places[inside] << COUNTER_BITS) | buckets[inside]
+            found.append(summed(of_rollup, values[inside]))
+        keys, values = (np.concatenate(part) for part in zip(*found, strict=True))
+        return keys >> COUNTER_BITS, keys & COUNTER_MASK, values
 
 
-def _added_up(numbers: Sequence[tuple[int, int]], n: int) -> Column:
-    column = np.zeros(n)
-    for number, amount in numbers:
-        if number >= 0:
-            column[number] += amount
-    return column
-
-
-def _matrix(keys: Ints, values: Ints, height: int) -> NDArray[np.int64]:
-    """The plain counters as a table, a row per series."""
-    matrix = np.zeros((height, LAYOUT.width), dtype=np.int64)
-    counters = keys & COUNTER_MASK
-    plain = counters < LAYOUT.width
-    matrix[keys[plain] >> COUNTER_BITS, counters[plain]] = values[plain]
-    return matrix
+def _samples(kpi: Kpi, series: SeriesColumn, columns: Mapping[str, Column]) -> list[Sample]:
+    n = len(series)
+    parts = (_cells(column, n) for column in evaluated(kpi, columns))
+    return list(map(Sample, repeat(kpi.id), series.windows, series.labels, *parts))
 
 
 def worked(kpi: Kpi, columns: Mapping[str, float]) -> tuple[float | None, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from stream.core.cells import Ints
-from stream.core.series import Labels
+from stream.core.series import Labels, Sample
+from stream.core.settings import Window
 from stream.core.values import Segment
 
 Rollup = tuple[str, ...]
@@ -57,3 +59,37 @@ class Groups:
     def numbers(self, segments: Iterable[Segment | None]) -> Ints:
         """The series of each segment, −1 where there is none."""
         return np.array([-1 if s is None else self.of(s) for s in segments], dtype=np.int64)
+
+
+class SeriesColumn:
+    """The series of some rollups in some windows, one after another as a column has them.
+
+    A column holds window after window, and of each window rollup after rollup. ``numbers`` has for
+    each rollup the series of each segment, −1 where there is none.
+    """
+
+    def __init__(
+        self, windows: Sequence[Window], groups: Sequence[Groups], numbers: Sequence[Ints]
+    ) -> None:
+        self.groups = groups
+        #: Where the rollups begin within a window, and where the last one ends.
+        self.starts = [0, *accumulate(map(len, groups))]
+        #: How many series a window has.
+        self.height = self.starts[-1]
+        #: For each rollup the place of each segment within a window, ``height`` for none.
+        self.of_segments = [
+            np.where(series < 0, self.height, series + start)
+            for series, start in zip(numbers, self.starts[:-1], strict=True)
+        ]
+        labels = [each for some in groups for each in some.labels]
+        #: The labels and the window of each series.
+        self.labels = labels * len(windows)
+        self.windows = [w.label for w in windows for _ in labels]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def split(self, samples: list[Sample], window: int) -> list[list[Sample]]:
+        """The samples of each rollup in a window, of one sample for each series."""
+        first = window * self.height
+        return [samples[first + a : first + b] for a, b in pairwise(self.starts)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.core.cells import SUM_LIMIT, Cells, CounterOverflow, Ints, pack, summed
+from stream.core.cells import SUM_LIMIT, Cells, CounterOverflow, Ints, add_at, pack, summed
 
 
 def ints(*values: int) -> Ints:
@@ -65,3 +65,18 @@ def test_a_sum_that_leaves_the_range_raises_and_never_wraps(parts: tuple[int, in
     cells.add(ints(1), ints(1), ints(parts[0]))
     with pytest.raises(CounterOverflow):
         cells.add(ints(1), ints(1), ints(parts[1]))
+
+
+def test_values_add_up_at_places_named_repeatedly() -> None:
+    sums = ints(0, 0, 0)
+    add_at(sums, ints(2, 0, 2), ints(3, -1, 4))
+    assert sums.tolist() == [-1, 0, 7]
+
+
+def test_a_sum_at_a_place_raises_where_it_leaves_the_range() -> None:
+    half = SUM_LIMIT // 2
+    sums = ints(0, 0, 0)
+    add_at(sums, ints(0, 1, 2), ints(half, half, -half))
+    assert sums.tolist() == [half, half, -half], "each is within the range"
+    with pytest.raises(CounterOverflow):
+        add_at(ints(0, 0), ints(1, 1), ints(half, half))
