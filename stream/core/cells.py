@@ -25,6 +25,9 @@ ROW_MASK = MAX_ROWS - 1
 #: Sums beyond this raise: one more addition of two such sums still fits in 64 bits.
 SUM_LIMIT = 1 << 62
 
+#: Times less than so many units apart can be packed with the rest of the key.
+_MOST_UNITS = 1 << (63 - LOW_BITS)
+
 _EMPTY = np.empty(0, dtype=np.int64)
 
 
@@ -62,7 +65,12 @@ def summed_by_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, In
     """
     if not units.size:
         return _EMPTY, _EMPTY, _EMPTY
-    order = np.lexsort((low, units))
+    first = units.min()
+    if units.max() - first < _MOST_UNITS:
+        # One sort of packed keys takes half the time of two.
+        order = np.argsort(((units - first) << LOW_BITS) | low, kind="stable")
+    else:
+        order = np.lexsort((low, units))
     units, low, values = units[order], low[order], values[order]
     is_new = (units[1:] != units[:-1]) | (low[1:] != low[:-1])
     starts, totals = _added_up(np.concatenate(([True], is_new)), values)
@@ -112,19 +120,23 @@ class Cells:
         """The bytes that the cells take."""
         return sum(low.nbytes + values.nbytes for low, values in self._slots.values())
 
-    def add(self, slots: Ints, low: Ints, values: Ints) -> None:
+    def add(self, slots: Ints, low: Ints, values: Ints) -> list[int]:
         """Add values to the cells of ``slots`` and ``low`` (see ``pack``), in any order.
+
+        Returns the slots that have changed.
 
         Raises:
             CounterOverflow: a sum is beyond ±2⁶².
         """
         slots, low, values = summed_by_time(slots, low, values)
         if not slots.size:
-            return
+            return []
         starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
         ends = [*starts[1:].tolist(), slots.size]
-        for slot, start, end in zip(slots[starts].tolist(), starts.tolist(), ends, strict=True):
+        changed: list[int] = slots[starts].tolist()
+        for slot, start, end in zip(changed, starts.tolist(), ends, strict=True):
             self._add(slot, low[start:end], values[start:end])
+        return changed
 
     def _add(self, slot: int, low: Ints, values: Ints) -> None:
         known = self._slots.get(slot)

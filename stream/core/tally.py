@@ -36,6 +36,8 @@ class Tally:
         self._added = _Gathered()
         self._taken = _Gathered()
         self._columns: list[Facts] = []
+        #: Those of one window alone.
+        self._of_windows: list[Facts] = []
 
     def add_columns(self, times: Ints, rows: Ints, parts: Parts) -> None:
         """Count facts that happened at ``times`` (ms) in segments' rows.
@@ -72,21 +74,30 @@ class Tally:
         unit = pane * window.pane_ms // self.unit_ms + (self._places[window.label] << _UNIT_BITS)
         for position, value in zip(contribution[0::2], contribution[1::2], strict=True):
             low = (row << COUNTER_BITS) | position
-            self._columns.append((np.array([unit]), np.array([low]), np.array([n * value])))
+            self._of_windows.append((np.array([unit]), np.array([low]), np.array([n * value])))
 
     def drain(self) -> Facts:
         """The sums since the last call, in order of time."""
         added, self._added = self._added, _Gathered()
         taken, self._taken = self._taken, _Gathered()
         facts, self._columns = self._columns, []
+        of_windows, self._of_windows = self._of_windows, []
         if added.times:
             facts.append(added.counters(self.unit_ms))
         if taken.times:
             units, low, values = taken.counters(self.unit_ms)
             facts.append((units, low, -values))
-        if not facts:
-            return _NO_FACTS
-        return summed_by_time(*(np.concatenate(part) for part in zip(*facts, strict=True)))
+        # Their units are so far from the others' that all together would take longer to sort.
+        return _joined([_summed(facts), _summed(of_windows)])
+
+
+def _joined(facts: Sequence[Facts]) -> Facts:
+    units, low, values = (np.concatenate(part) for part in zip(*facts, strict=True))
+    return units, low, values
+
+
+def _summed(facts: Sequence[Facts]) -> Facts:
+    return summed_by_time(*_joined(facts)) if facts else _NO_FACTS
 
 
 class _Gathered:
@@ -156,8 +167,8 @@ class WindowStore:
                 for pane in np.unique(panes[kept]).tolist():
                     if not is_newer(f"{window.label}/{pane}"):
                         kept &= panes != pane
-            self.cells[window.label].add(panes[kept], low[kept], values[kept])
-            changed = [f"{window.label}/{p}" for p in np.unique(panes[kept]).tolist()]
+            slots = self.cells[window.label].add(panes[kept], low[kept], values[kept])
+            changed = [f"{window.label}/{pane}" for pane in slots]
             self._touched.update(changed)
             self.renewed.update(changed)
 
@@ -165,9 +176,9 @@ class WindowStore:
         """Everything folded since the last call, as bytes of times, keys and values."""
         if not self._pending:
             return None
-        parts = [np.concatenate(part) for part in zip(*self._pending, strict=True)]
-        self._pending = []
-        return [part.tobytes() for part in summed_by_time(*parts)]
+        pending, self._pending = self._pending, []
+        facts = pending[0] if len(pending) == 1 else _summed(pending)
+        return [part.tobytes() for part in facts]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for panes whose block already holds it."""
