@@ -167,8 +167,9 @@ class Intake:
             places = group.places
             if not kind.never_late:
                 batch.in_doubt[places] |= occurred[places] < late_before
-            labels = (batch.labels[place] for place in places.tolist())
-            if kind.columns is None or kind.keeper.need_order(group.struct, labels):
+            labels = [batch.labels[place] for place in places.tolist()]
+            batch.one_by_one[places] |= kind.keeper.need_order(group.struct, labels)
+            if kind.columns is None:
                 batch.one_by_one[places] = True
             elif kind.is_orphan is not None:
                 keys = batch.keys[places]

@@ -129,8 +129,8 @@ class Keeper:
             return None
         return digests(map(attrgetter(self.entity), events), len(events))
 
-    def need_order(self, struct: type[Event], labels: Iterable[Labels]) -> bool:
-        """Whether events of a type must come in their order among all, for the labels' sake."""
+    def need_order(self, struct: type[Event], labels: Sequence[Labels]) -> Sequence[bool] | bool:
+        """Which events of a type must come in their order among all, for their labels' sake."""
         return False
 
     def stores(self) -> Sequence[Store]:

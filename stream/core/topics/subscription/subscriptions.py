@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -77,11 +77,12 @@ class Subscriptions(Keeper):
             SubscriptionCancelled: self._many_cancelled,
         }
 
-    def need_order(self, struct: type[Event], labels: Iterable[Labels]) -> bool:
+    def need_order(self, struct: type[Event], labels: Sequence[Labels]) -> Sequence[bool] | bool:
         """Where active ones count is said by whichever event brings a set of labels first."""
         if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
             return False
-        return not all(found.key in self.active.sets for found in labels)
+        sets = self.active.sets
+        return [found.key not in sets for found in labels]
 
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
