@@ -37,7 +37,7 @@ class LabelSet:
     which ``segment`` it counts in.
     """
 
-    __slots__ = ("_sums", "_units", "bases", "net", "segment", "since")
+    __slots__ = ("_coarse", "_sums", "_units", "bases", "net", "segment", "since")
 
     def __init__(self, segment: Segment, since: int = 0) -> None:
         self.segment = segment
@@ -48,6 +48,8 @@ class LabelSet:
         self.bases: dict[int, Base] = {}
         self._units: list[int] | None = None
         self._sums: list[int] = []
+        #: How many entries were left when it was made coarser.
+        self._coarse = 0
 
     def __len__(self) -> int:
         return len(self.net) + len(self.bases)
@@ -87,6 +89,11 @@ class LabelSet:
         self._units = None
         return bool(old_bases or old_units)
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether it is worth making coarser: by an eighth, that costs little for each entry."""
+        return len(self) > max(_FEW, self._coarse + self._coarse // 8)
+
     def coarsen(self, needed: Needed, unit_ms: int) -> bool:
         """Join units that no window tells apart any more; whether there were any."""
         steps, points = needed
@@ -105,6 +112,7 @@ class LabelSet:
             bases[joined(unit)] = max(base, bases.get(joined(unit), base))
         changed = (net, bases) != (self.net, self.bases)
         self.net, self.bases, self._units = net, bases, None
+        self._coarse = len(self)
         return changed
 
     def is_over(self, before: int, unit_ms: int) -> bool:
@@ -350,7 +358,7 @@ class ActiveStore:
             if len(found) > 1 and found.forget_before(oldest, self._unit_ms, windows):
                 self._touched.add(key)
                 self.renewed.add(key)
-            if len(found) > _FEW:
+            if found.has_grown:
                 steps = coarser(found, windows, settled)
                 if found.coarsen(steps, self._unit_ms):
                     self._touched.add(key)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.active import ActiveStore, LabelSet, active_at, coarser
+from stream.core.active import ActiveStore, LabelSet, Needed, active_at, coarser
 from stream.core.labels import NO_LABELS
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.values import Values
@@ -100,6 +100,30 @@ def test_a_busy_label_set_without_a_base_stays_small() -> None:
     list(store.expire(30 * DAY))
     assert len(found) < 900
     assert sum(found.net.values()) == 30 * 24 * 6
+
+
+def test_a_busy_label_set_is_gone_through_again_only_once_it_has_grown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All its entries, of which there may be a day's of the finest, at each look would cost more
+    than all else."""
+    looks: list[int] = []
+    coarsen = LabelSet.coarsen
+
+    def counted(found: LabelSet, needed: Needed, unit_ms: int) -> bool:
+        looks.append(len(found))
+        return coarsen(found, needed, unit_ms)
+
+    monkeypatch.setattr(LabelSet, "coarsen", counted)
+    core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    for at in range(0, 4 * DAY, MINUTE):
+        store.count(NO_LABELS, at, 1, at)
+        list(store.expire(at))
+    assert len(looks) < 40
+    assert max(looks) < 2000, "a day by the minute, older panes, and an eighth of both"
+    (found,) = store.sets.values()
+    assert sum(found.net.values()) == 4 * 24 * 60
 
 
 def test_a_busy_label_set_stays_small_after_a_base_that_is_old() -> None:
