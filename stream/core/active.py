@@ -92,7 +92,8 @@ class LabelSet:
     @property
     def has_grown(self) -> bool:
         """Whether it is worth making coarser: by an eighth, that costs little for each entry."""
-        return len(self) > max(_FEW, self._coarse + self._coarse // 8)
+        n = len(self.net) + len(self.bases)
+        return n > _FEW and n > self._coarse + self._coarse // 8
 
     def coarsen(self, needed: Needed, unit_ms: int) -> bool:
         """Join units that no window tells apart any more; whether there were any."""
@@ -355,7 +356,11 @@ class ActiveStore:
         is_crowded = len(self.sets) > self._settings.max_segments // 2
         over = []
         for key, found in self.sets.items():
-            if len(found) > 1 and found.forget_before(oldest, self._unit_ms, windows):
+            if (
+                found.bases
+                and len(found) > 1
+                and found.forget_before(oldest, self._unit_ms, windows)
+            ):
                 self._touched.add(key)
                 self.renewed.add(key)
             if found.has_grown:

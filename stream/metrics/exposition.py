@@ -28,6 +28,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Label sets whose text is kept between scrapes; beyond that all are written anew.
 _MOST_LABEL_SETS = 100_000
+#: The library writes smaller numbers as Python does.
+_EXPONENT_FROM = 1e6
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -114,7 +116,11 @@ def _lines(family: KpiFamily, labelled: list[tuple[str, Sample]]) -> list[str]:
     lines = []
     for labels, sample in labelled:
         value = getattr(sample, part)
-        if value is not None and math.isfinite(value):
+        if value is None:
+            continue
+        if -_EXPONENT_FROM < value < _EXPONENT_FROM:
+            lines.append(f"{name}{labels} {float(value)!r}\n")
+        elif math.isfinite(value):
             number = floatToGoString(value)  # type: ignore[no-untyped-call]
             lines.append(f"{name}{labels} {number}\n")
     if lines:

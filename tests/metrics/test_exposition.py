@@ -200,7 +200,8 @@ class _Oracle(Collector):
 _LABELS = st.lists(st.text(min_size=1, max_size=6), min_size=0, max_size=2).map(
     lambda values: tuple(zip(("channel", "zone"), values, strict=False))
 )
-_NUMBER = st.none() | st.floats(-1e9, 1e9) | st.integers(-1000, 1000).map(float)
+_EDGES = st.sampled_from([1e6, 999_999.9999999999, -1e6, 1e-7])
+_NUMBER = st.none() | st.floats(-1e9, 1e9) | st.integers(-1000, 1000).map(float) | _EDGES
 _SAMPLE: st.SearchStrategy[Any] = st.builds(
     Sample,
     st.sampled_from([*KPIS, "art_quantile"]),
