@@ -57,6 +57,7 @@ class Desk:
         self._kept_for_gauges = self._evaluator.active_sums()
         self._kept_for_rules = self._evaluator.active_sums()
         self._evaluated_beats = -1
+        self._evaluated_state: tuple[int, ...] = ()
         self._alert_log: AlertLog | None = None
         self._next_rules = 0
 
@@ -74,9 +75,14 @@ class Desk:
             self.evaluation = None
             return
         self._evaluated_beats = self._oldest_beat()
-        self.evaluation = self._evaluator.evaluate(
-            self.family.shares(now), now, self._for_gauges, self._kept_for_gauges
-        )
+        state = self.family.state(now)
+        if self.evaluation is not None and state == self._evaluated_state:
+            self.evaluation = Evaluation(now, self.evaluation.samples)
+        else:
+            self.evaluation = self._evaluator.evaluate(
+                self.family.shares(now), now, self._for_gauges, self._kept_for_gauges
+            )
+        self._evaluated_state = state
         self.evaluated_at = time.monotonic()
 
     # Alerts ------------------------------------------------------------------------------------

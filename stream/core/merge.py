@@ -163,7 +163,7 @@ class Family:
         self._settings = settings
         self._fingerprint = fingerprint(settings)
         self._voices = [_Voice() for _ in range(shards)]
-        #: Grows with every share that was taken in.
+        #: Grows with every share that said more than how far its shard has come.
         self.version = 0
         #: Records that could not be read.
         self.damaged = 0
@@ -212,14 +212,16 @@ class Family:
         """Take in a share, at once; what is missing of it was told again later."""
         for part, kind, place, data in voice.share:
             part.take(kind, place, data)
+        if voice.share:
+            self.version += 1
         voice.share = []
         if voice.beat is None:
             return
         part, part.beat = voice.beat
         voice.beat, voice.heard = None, now
-        self.version += 1
         if part is voice.coming and part.beat.whole:
             voice.current, voice.coming = part, None
+            self.version += 1
 
     def missing(self, now: int) -> str | None:
         """Why the sum over the shards is no total at ``now`` (ms); None where it is one."""
@@ -254,6 +256,10 @@ class Family:
             return 0
         heard = min(voice.heard for voice in self._voices)
         return min(heard, *(beat.complete_to for beat in self._beats()))
+
+    def state(self, at: int) -> tuple[int, ...]:
+        """What the sum at ``at`` depends on: as long as this is the same, so is the sum."""
+        return (self.version, *(at // window.pane_ms for window in self._settings.windows))
 
     def shares(self, at: int) -> list[Share]:
         """What the shards contribute; what no window needs at ``at`` is forgotten."""

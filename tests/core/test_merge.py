@@ -133,6 +133,33 @@ def test_the_sum_of_what_was_told_is_the_sum_of_what_is_held(
 
 
 @settings(max_examples=20, deadline=None)
+@given(configs, streams(most=20), st.integers(0, 2**32))
+def test_as_long_as_its_state_is_the_same_so_is_the_sum(
+    config: Config, records: list[bytes], seed: int
+) -> None:
+    core = settings_of(config)
+    site, rolls, now = Site(core, 2), Random(seed), NOON
+    families = {topic: Family(core, 2) for topic in FAMILIES}
+    seen: dict[str, tuple[tuple[int, ...], list[Sample]]] = {}
+    for record in records:
+        now = max(now, time_of(record))
+        site.ingest(record, now)
+        for step in (0, 0, 1, rolls.choice([1, SECOND, MINUTE, DAY])):
+            now += step
+            if rolls.random() < 0.1:
+                site.take_over(rolls.randrange(2))
+            site.logs = {topic: [] for topic in FAMILIES}
+            site.share(now)
+            for topic, family in families.items():
+                for key, value in site.logs[topic]:
+                    family.take(key, value)
+                state, found = family.state(now), totals(core, {topic: family}, now)
+                if topic in seen and state == seen[topic][0]:
+                    assert found == seen[topic][1]
+                seen[topic] = state, found
+
+
+@settings(max_examples=20, deadline=None)
 @given(streams(), st.integers(0, 2**32))
 def test_a_share_is_taken_in_as_a_whole(records: list[bytes], seed: int) -> None:
     core = Settings()

@@ -12,6 +12,7 @@ import pytest
 from stream import desk
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertStates, Change
+from stream.core.series import Evaluation
 from stream.core.settings import MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
@@ -96,6 +97,32 @@ async def test_no_rule_is_evaluated_before_all_shards_have_told_all_up_to_then(
     assert not FailsOnce.changes
     await tell(start + 8000, start + 8000, start + 8000)
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
+
+
+def test_gauges_stand_for_the_moment_also_where_nothing_has_changed() -> None:
+    settings = Settings()
+    shard = Shard(settings, Values(settings))
+    told = Sharing(shard, 0, "life")
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    start = (time.time_ns() // 10**6 // (5 * SECOND) + 1) * 5 * SECOND
+
+    def evaluated(now: int) -> Evaluation:
+        shard.fold(now)
+        for key, value in told.collect(now, now)["cx.survey"]:
+            watched.family.take(key, value)
+        watched.evaluate(now)
+        assert watched.evaluation is not None
+        assert watched.evaluation.at == now
+        return watched.evaluation
+
+    shard.ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    first = evaluated(start)
+    again = evaluated(start + SECOND)
+    assert again.samples is first.samples, "nothing has changed, no pane has turned"
+    assert evaluated(start + 5 * SECOND).samples is not first.samples, "a pane has turned"
+    shard.ingest("cx.survey", [v for _, _, v in answers(50, 60)], start + 6 * SECOND)
+    more = evaluated(start + 6 * SECOND)
+    assert {s.denominator for s in more.samples} != {s.denominator for s in first.samples}
 
 
 def ratings(start: int) -> list[tuple[int, bytes]]:
