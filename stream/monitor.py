@@ -263,7 +263,8 @@ class Monitor:
         return lag
 
     def _gaps(self) -> dict[str, int]:
-        gaps: Counter[str] = Counter()
+        # From zero on, since Prometheus sees no increase where a series begins.
+        gaps = Counter(dict.fromkeys(FAMILIES, 0))
         for owned in self._owner.shards.values():
             gaps.update(owned.shard.progress.skipped)
         return dict(gaps)
