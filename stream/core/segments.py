@@ -123,6 +123,8 @@ class Segments:
             rows = rows if None in both else both
         distinct = set(rows)
         lost = {row for row in distinct if row is None or until - self._seen[row] > self._stale_ms}
+        if lost and self._values.may_free(until):
+            return np.full(len(labels), -1)
         if lost:
             rows = [-1 if row in lost else row for row in rows]
         return np.array(rows, dtype=np.int64)

@@ -122,6 +122,16 @@ class Values:
         )
         return (*folded, *segment[len(self.dimensions) :])
 
+    def may_free(self, until: int) -> bool:
+        """Whether a place may become free by ``until`` (ms) for a value that finds none now.
+
+        Which one goes depends on when each was accepted last.
+        """
+        return any(
+            len(kept) >= self._limit and until > recheck
+            for kept, recheck in zip(self._kept, self._recheck_at, strict=True)
+        )
+
     def stands_until(self, segment: Segment) -> int:
         """Until when (ms) ``fold`` says the same again of a segment that it has just folded.
 

@@ -31,6 +31,9 @@ _TELL_SECONDS: Final = 5.0
 
 #: How often the owners of the KPI families are told what has changed, in seconds.
 SHARE_SECONDS: Final = 1.0
+#: So long after a whole second of the clock that happens: rules are evaluated at whole seconds, and
+#: what the sources hold until then has been fetched by now.
+_PHASE_SECONDS: Final = 0.3
 #: How often the registry is told which values are still in use, in seconds.
 _REFRESH_SECONDS: Final = 60.0
 
@@ -77,7 +80,7 @@ class ShardOwner:
         #: Shards whose positions the group knows of.
         self._told: set[int] = set()
         #: The second, by the wall clock, in which the owners of families were told last.
-        self._shared = -1
+        self._shared_second = -1
         self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         self.thread: ChunkThread | None = None
 
@@ -271,13 +274,14 @@ class ShardOwner:
         """Flush all live shards at the configured interval, and at once where one is overfull."""
         every = self._kafka.flush_ms / 1000
         while True:
-            # At multiples of the interval, so that the shares of all workers come together and
-            # wait for each other as little as can be.
+            # By the wall clock, so that the shares of all workers come together and wait for each
+            # other as little as can be.
+            wait = every - (time.time() - _PHASE_SECONDS) % every
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._flush_now.wait(), every - time.time() % every)
+                await asyncio.wait_for(self._flush_now.wait(), wait)
             self._flush_now.clear()
-            second = int(time.time() // SHARE_SECONDS)
-            share, self._shared = second != self._shared, second
+            second = int((time.time() - _PHASE_SECONDS) // SHARE_SECONDS)
+            share, self._shared_second = second != self._shared_second, second
             await self._flush_all(share=share)
             now = time.monotonic()
             durable = self._durable()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from stream.core.decode import Decoder
 from stream.core.labels import Labels
 from stream.core.segments import Segments
-from stream.core.settings import DAY, Settings
+from stream.core.settings import DAY, MINUTE, Settings
 from stream.core.values import OTHER, Values
 from tests.reference.streams import NOON, text
 
@@ -147,3 +148,29 @@ def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recover
     recovered.apply(change, later, lambda _: True)
     list(recovered.expire(later))
     assert channels(recovered, "a", "b", "c", at=later) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in their turn"])
+def test_the_place_that_becomes_free_is_the_same_however_rows_are_found(at_once: bool) -> None:
+    core = replace(Settings(), dimensions=("channel",), max_values_per_dimension=2, max_segments=1)
+    values = Values(core)
+    segments = Segments(core, values)
+    # One has a place but no row of its own, so only the first looks used.
+    for batch in (
+        [("one", NOON)],
+        [("two", NOON + MINUTE)],
+        [("one", NOON + 6 * DAY), ("three", NOON + 6 * DAY + 1)],
+        [("four", NOON + 6 * DAY + 2)],
+        [("one", NOON + 7 * DAY), ("five", NOON + 7 * DAY + 1), ("three", NOON + 7 * DAY + 2)],
+    ):
+        found = [labels(channel=name) for name, _ in batch]
+        times = np.array([at for _, at in batch])
+        rows = np.full(len(batch), -1)
+        if at_once:
+            rows = segments.known_rows(found, {}, int(times[-1]))
+        for place in np.flatnonzero(rows < 0).tolist():
+            rows[place] = segments.row(found[place], None, int(times[place]))
+        segments.saw(rows, times)
+    at = NOON + 7 * DAY + 3
+    folded = [values.fold((name,), at)[0] for name in ("one", "three", "five")]
+    assert folded == ["one", "three", OTHER]
