@@ -186,7 +186,7 @@ def _verdict(schedule: Schedule, mutation: str = "") -> Verdict:
         sites = Sites(Path(folder), stack)
         with _broker(Path(folder) / "broker") as (broker, proxy):
             bootstrap = proxy.bootstrap if schedule.behind_proxy else broker.bootstrap
-            site = site_for(sites, bootstrap, all_rollups=not mutation)
+            site = site_for(sites, bootstrap, all_rollups=not mutation, flush=schedule.flush)
             return Cluster(site, schedule, mutation, broker, proxy, _PATIENCE).run()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tests.faults.points import Action
+from tests.kafka.conftest import FLUSH
 
 Do = Literal[
     "start",  # a worker, waiting for nothing
@@ -17,7 +18,7 @@ Do = Literal[
     "order",  # tell a worker to be hit at a point
     "obeyed",  # wait until it was: carried out, frozen or dead
     "wait",  # some seconds
-    "joined",  # wait until all living workers have shards, all of them together
+    "joined",  # wait until the living workers share all shards, and none has more than its part
     "ready",  # wait until a worker is ready, if only to stand by
     "shown",  # wait until all series are shown
     "progress",  # wait until so many more records are counted
@@ -64,6 +65,8 @@ class Schedule:
     partitions: int = 4
     #: Whether workers reach the broker through a proxy.
     behind_proxy: bool = False
+    #: How often workers flush. Fast, more happens in a run; the default is slower.
+    flush: str = FLUSH
     #: The session time-out in ms; stock brokers take no less than 6,000.
     session_ms: int = 3_000
     seed: int = 1
@@ -362,5 +365,6 @@ def at_random(seed: int, kills: int) -> Schedule:
         seconds=4.5 * kills,
         block_budget=budget,
         compacted=True,
+        flush=rng.choice([FLUSH, "1s"]),
         seed=seed,
     )

@@ -42,7 +42,8 @@ def test_nothing_is_lost_doubled_or_forgotten(sites: Sites, broker: Broker, case
 
 
 def test_nor_at_random_moments(sites: Sites, broker: Broker) -> None:
-    verdict = Cluster(site_for(sites, broker.bootstrap), at_random(seed=20, kills=4)).run()
+    site = site_for(sites, broker.bootstrap, flush="1s")
+    verdict = Cluster(site, at_random(seed=20, kills=4)).run()
     assert told(verdict) == []
     assert sum(n for kind, n in verdict.faults.items() if kind.startswith("kill")) >= 4
 
