@@ -24,8 +24,13 @@ Base = tuple[int, int, int]
 Needed = tuple[Sequence[tuple[int, int]], Sequence[int]]
 
 _OPEN_END: Final = 1 << 60
-#: A label set with fewer entries is not worth making coarser.
+#: A label set with fewer entries is not worth making coarser before a day has passed.
 _FEW: Final = 512
+#: One with no more entries than this never is.
+_HANDFUL: Final = 8
+#: How many entries of such label sets are gone through at a look at most, so that a look after a
+#: restart, when all of them are due, takes no longer than others.
+_ENTRIES_AT_ONCE: Final = 20_000
 #: Bases that come later than this (ms, in event time) may be off by what happened in a pane.
 LATE_BASE_MS: Final = DAY
 
@@ -37,7 +42,7 @@ class LabelSet:
     which ``segment`` it counts in.
     """
 
-    __slots__ = ("_coarse", "_sums", "_units", "bases", "net", "segment", "since")
+    __slots__ = ("_coarse", "_coarse_day", "_sums", "_units", "bases", "net", "segment", "since")
 
     def __init__(self, segment: Segment, since: int = 0) -> None:
         self.segment = segment
@@ -50,6 +55,8 @@ class LabelSet:
         self._sums: list[int] = []
         #: How many entries were left when it was made coarser.
         self._coarse = 0
+        #: The day on which that was; not kept in dumps.
+        self._coarse_day = -_OPEN_END
 
     def __len__(self) -> int:
         return len(self.net) + len(self.bases)
@@ -95,8 +102,15 @@ class LabelSet:
         n = len(self.net) + len(self.bases)
         return n > _FEW and n > self._coarse + self._coarse // 8
 
-    def coarsen(self, needed: Needed, unit_ms: int) -> bool:
-        """Join units that no window tells apart any more; whether there were any."""
+    def is_due(self, at: int) -> bool:
+        """Whether it is to be made coarser at ``at`` (ms) even if it has not grown: once a day.
+
+        Not on its first day, so that what is read of a long time at once may be in any order.
+        """
+        return len(self) > _HANDFUL and at >= self.since + DAY and at // DAY > self._coarse_day
+
+    def coarsen(self, needed: Needed, unit_ms: int, at: int = 0) -> bool:
+        """Join units that no window tells apart any more, at ``at`` (ms); whether any were."""
         steps, points = needed
 
         def joined(unit: int) -> int:
@@ -113,7 +127,7 @@ class LabelSet:
             bases[joined(unit)] = max(base, bases.get(joined(unit), base))
         changed = (net, bases) != (self.net, self.bases)
         self.net, self.bases, self._units = net, bases, None
-        self._coarse = len(self)
+        self._coarse, self._coarse_day = len(self), at // DAY
         return changed
 
     def is_over(self, before: int, unit_ms: int) -> bool:
@@ -351,10 +365,12 @@ class ActiveStore:
         windows = self._settings.windows
         oldest = min(w.start(at) for w in windows)
         settled = min(at, self._latest) - LATE_BASE_MS
+        settled_today = min(at // DAY * DAY, self._latest) - LATE_BASE_MS
         forgotten = at - 2 * self._settings.memory_ms
         # What cancels out here may still tell what came before a base of another shard, and after.
         is_crowded = len(self.sets) > self._settings.max_segments // 2
         over = []
+        entries = _ENTRIES_AT_ONCE
         for key, found in self.sets.items():
             if (
                 found.bases
@@ -363,9 +379,12 @@ class ActiveStore:
             ):
                 self._touched.add(key)
                 self.renewed.add(key)
-            if found.has_grown:
-                steps = coarser(found, windows, settled)
-                if found.coarsen(steps, self._unit_ms):
+            is_due = entries > 0 and found.is_due(at)
+            if is_due or found.has_grown:
+                entries -= len(found) if is_due else 0
+                # Once a day, what was settled when it began: the same whenever that is noticed.
+                until = settled if found.has_grown else settled_today
+                if found.coarsen(coarser(found, windows, until), self._unit_ms, at):
                     self._touched.add(key)
                     self.renewed.add(key)
             if is_crowded and key not in self._pending and found.is_over(forgotten, self._unit_ms):

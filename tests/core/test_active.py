@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.active import ActiveStore, LabelSet, Needed, active_at, coarser
-from stream.core.labels import NO_LABELS
+from stream.core.labels import NO_LABELS, intern
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.values import Values
 
@@ -110,9 +110,9 @@ def test_a_busy_label_set_is_gone_through_again_only_once_it_has_grown(
     looks: list[int] = []
     coarsen = LabelSet.coarsen
 
-    def counted(found: LabelSet, needed: Needed, unit_ms: int) -> bool:
+    def counted(found: LabelSet, needed: Needed, unit_ms: int, at: int) -> bool:
         looks.append(len(found))
-        return coarsen(found, needed, unit_ms)
+        return coarsen(found, needed, unit_ms, at)
 
     monkeypatch.setattr(LabelSet, "coarsen", counted)
     core = Settings()
@@ -124,6 +124,71 @@ def test_a_busy_label_set_is_gone_through_again_only_once_it_has_grown(
     assert max(looks) < 2000, "a day by the minute, older panes, and an eighth of both"
     (found,) = store.sets.values()
     assert sum(found.net.values()) == 4 * 24 * 60
+
+
+def _campaigns(days: int) -> ActiveStore:
+    """A new label set each day, with 400 starts on that day and nothing after it."""
+    core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    for at in range(0, days * DAY, DAY // 400):
+        labels = intern({"channel": f"campaign-{at // DAY}"})
+        store.count(labels, at, 1, at)
+        if at % HOUR < DAY // 400:
+            list(store.expire(at))
+    return store
+
+
+def test_a_label_set_that_does_not_grow_any_more_gets_coarse_with_time() -> None:
+    store = _campaigns(20)
+    of_age = [len(found) for found in store.sets.values()]
+    assert of_age[-1] == 400, "a base may still come up to a day late"
+    assert max(of_age[:-10]) <= 2, "no window tells its times apart any more"
+    assert all(sum(found.net.values()) == 400 for found in store.sets.values())
+
+
+def test_a_label_set_gets_coarse_whether_or_not_the_shard_was_restarted() -> None:
+    store = _campaigns(20)
+    core = Settings()
+    restarted = ActiveStore(core, 5 * SECOND, Values(core))
+    for key in store.sets:
+        restarted.load(key.hex(), store.dump(key.hex()))
+    for days in (20, 21, 40):
+        for one in (store, restarted):
+            one.count(NO_LABELS, days * DAY, 1, days * DAY)
+            list(one.expire(days * DAY))
+        assert [s.dump() for s in store.sets.values()] == [
+            s.dump() for s in restarted.sets.values()
+        ]
+    assert max(len(found) for found in store.sets.values()) <= 3
+
+
+def test_what_is_read_at_once_of_a_long_time_is_exact_in_whatever_order_bases_come() -> None:
+    core, now = Settings(), 100 * DAY
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    for at in range(now - 10 * DAY, now, HOUR // 2):
+        store.count(NO_LABELS, at, 1, now)
+    list(store.expire(now + HOUR))
+    store.set_base(NO_LABELS, now - 9 * DAY + 100 * SECOND, 1000, now + HOUR)
+    (found,) = store.sets.values()
+    hour = core.windows[1]
+    start = hour.start(now)
+    counted = (start - (now - 9 * DAY + MINUTE)) // (HOUR // 2)
+    assert active_at(start, hour.pane_ms, 5 * SECOND, [found]) == 1000 + counted
+
+
+def test_after_a_restart_label_sets_are_made_coarser_a_few_at_a_look() -> None:
+    core = Settings()
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    for n in range(100):
+        net = [(5 * i, 1) for i in range(400)]
+        key = f"{n}".encode()
+        store.load(key.hex(), [key, (None, None, None), 0, net, []])
+    store.count(NO_LABELS, 40 * DAY, 1, 40 * DAY)
+    left = [100]
+    while left[-1]:
+        list(store.expire(40 * DAY))
+        left.append(sum(len(found) > 2 for found in store.sets.values()))
+    assert left == [100, 50, 0]
 
 
 def test_a_busy_label_set_stays_small_after_a_base_that_is_old() -> None:
