@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, Final
 
 from stream.core.labels import Labels
+from stream.core.net import Net
 from stream.core.settings import DAY, Settings, Window
 from stream.core.tally import GRACE_MS
 from stream.core.values import OTHER, Segment, Values
@@ -42,17 +42,23 @@ class LabelSet:
     which ``segment`` it counts in.
     """
 
-    __slots__ = ("_coarse", "_coarse_day", "_sums", "_units", "bases", "net", "segment", "since")
+    __slots__ = ("_coarse", "_coarse_day", "bases", "net", "rebased", "segment", "since")
 
-    def __init__(self, segment: Segment, since: int = 0) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        since: int = 0,
+        net: Net | None = None,
+        bases: dict[int, Base] | None = None,
+    ) -> None:
         self.segment = segment
         self.since = since
         #: Started minus cancelled, by unit of time.
-        self.net: dict[int, int] = {}
+        self.net = net or Net()
         #: The latest base of each unit of time.
-        self.bases: dict[int, Base] = {}
-        self._units: list[int] | None = None
-        self._sums: list[int] = []
+        self.bases = bases if bases is not None else {}
+        #: Whether bases have changed since a reader last set this to False.
+        self.rebased = True
         #: How many entries were left when it was made coarser.
         self._coarse = 0
         #: The day on which that was; not kept in dumps.
@@ -63,22 +69,17 @@ class LabelSet:
 
     def count(self, unit: int, n: int) -> None:
         """Add n starts (or −n cancellations) in a unit of time."""
-        self.net[unit] = self.net.get(unit, 0) + n
-        self._units = None
+        self.net.count(unit, n)
 
     def set_base(self, unit: int, base: Base) -> None:
         """Take a base, unless the unit holds a later one."""
         if base[:2] > self.bases.get(unit, (-_OPEN_END, 0))[:2]:
             self.bases[unit] = base
+            self.rebased = True
 
     def between(self, first: int, end: int) -> int:
         """Started minus cancelled in the units from ``first`` to before ``end``."""
-        if self._units is None:
-            self._units = sorted(self.net)
-            self._sums = [0, *accumulate(self.net[u] for u in self._units)]
-        return (
-            self._sums[bisect_left(self._units, end)] - self._sums[bisect_left(self._units, first)]
-        )
+        return self.net.between(first, end)
 
     def forget_before(self, at: int, unit_ms: int, windows: Iterable[Window]) -> bool:
         """Drop what no window that starts at ``at`` or later can need; whether there was any."""
@@ -88,18 +89,15 @@ class LabelSet:
         base = max(settled)
         first = min(base[0] // w.pane_ms * w.pane_ms for w in windows) // unit_ms
         old_bases = [u for u, b in self.bases.items() if b < base]
-        old_units = [u for u in self.net if u < first]
         for unit in old_bases:
             del self.bases[unit]
-        for unit in old_units:
-            del self.net[unit]
-        self._units = None
-        return bool(old_bases or old_units)
+        self.rebased = self.rebased or bool(old_bases)
+        return self.net.forget_before(first) or bool(old_bases)
 
     @property
     def has_grown(self) -> bool:
         """Whether it is worth making coarser: by an eighth, that costs little for each entry."""
-        n = len(self.net) + len(self.bases)
+        n = len(self)
         return n > _FEW and n > self._coarse + self._coarse // 8
 
     def is_due(self, at: int) -> bool:
@@ -118,38 +116,35 @@ class LabelSet:
             step = next((ms for before, ms in steps if at < before), unit_ms)
             return max(at // step * step, *(p for p in points if p <= at), -_OPEN_END) // unit_ms
 
-        net: dict[int, int] = {}
-        for unit, n in self.net.items():
-            net[joined(unit)] = net.get(joined(unit), 0) + n
-        net = {unit: n for unit, n in net.items() if n}
+        # From the start of the shortest window on, a unit is needed as it is.
+        changed = self.net.join(joined, -(-max(at for at, _ in steps) // unit_ms))
         bases: dict[int, Base] = {}
         for unit, base in self.bases.items():
             bases[joined(unit)] = max(base, bases.get(joined(unit), base))
-        changed = (net, bases) != (self.net, self.bases)
-        self.net, self.bases, self._units = net, bases, None
+        if bases != self.bases:
+            self.bases, self.rebased, changed = bases, True, True
         self._coarse, self._coarse_day = len(self), at // DAY
         return changed
 
     def is_over(self, before: int, unit_ms: int) -> bool:
         """Whether nothing is active and nothing has happened since ``before`` (ms)."""
-        if any(u * unit_ms >= before for u in self.net):
+        latest = self.net.latest
+        if latest is not None and latest * unit_ms >= before:
             return False
         last = max(self.bases.values(), default=None)
         if last is None:
-            return not sum(self.net.values())
-        return last[0] < before and not last[2] and not self.net
+            return not self.net.total
+        return last[0] < before and not last[2] and latest is None
 
     def dump(self) -> Any:
         """As plain data."""
-        return [self.segment, self.since, list(self.net.items()), list(self.bases.values())]
+        return [self.segment, self.since, self.net.items(), list(self.bases.values())]
 
     @classmethod
     def load(cls, dumped: Any, unit_ms: int) -> LabelSet:
         """What ``dump`` gave."""
         segment, since, net, bases = dumped
-        found = cls(tuple(segment), since)
-        for unit, n in net:
-            found.count(unit, n)
+        found = cls(tuple(segment), since, Net.of(net))
         for base in bases:
             found.set_base(base[0] // unit_ms, tuple(base))
         return found
@@ -336,13 +331,16 @@ class ActiveStore:
                     found.count(unit, n)
                 for base in bases:
                     found.set_base(base[0] // self._unit_ms, tuple(base))
-                self._note(found)
+                self._note((unit for unit, _ in counts), bases)
                 self._touched.add(key)
 
-    def _note(self, found: LabelSet) -> None:
-        self._arrivals = max(self._arrivals, *(b[1] for b in found.bases.values()), 0)
-        units = max((*found.net, *found.bases), default=self._latest // self._unit_ms)
-        self._latest = max(self._latest, units * self._unit_ms)
+    def _note(self, units: Iterable[int], bases: Iterable[Base]) -> None:
+        """What was counted and which bases there are, up to when and how many so far."""
+        times = [unit * self._unit_ms for unit in units]
+        for occurred, arrival, _ in bases:
+            self._arrivals = max(self._arrivals, arrival)
+            times.append(occurred // self._unit_ms * self._unit_ms)
+        self._latest = max(self._latest, *times, self._latest)
 
     def touched(self) -> set[str]:
         """The label sets that have changed since the last call."""
@@ -358,7 +356,8 @@ class ActiveStore:
         """Put a dumped label set in place."""
         key, *rest = dumped
         found = self.sets[key] = LabelSet.load(rest, self._unit_ms)
-        self._note(found)
+        latest = found.net.latest
+        self._note([] if latest is None else [latest], found.bases.values())
 
     def expire(self, at: int) -> Iterator[str]:
         """Forget what no window needs any more; yields the label sets of which nothing is left."""
