@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 import zstandard
 
-from stream.core.active import LabelSet
+from stream.core.active import Base, LabelSet
 from stream.core.cells import Ints, summed
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
+from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
@@ -59,6 +60,22 @@ class PaneSums:
         return self._sum
 
 
+class _Told:
+    """What was told of a label set: the set without its counts, and pieces of those by number."""
+
+    def __init__(self) -> None:
+        self.head: tuple[bytes, Segment, int, dict[int, Base]] | None = None
+        self.pieces: dict[int, Piece] = {}
+
+    def label_set(self) -> tuple[bytes, LabelSet] | None:
+        """A new one each time, since none may change; pieces that are the same are shared."""
+        if self.head is None:
+            return None
+        key, segment, since, bases = self.head
+        net = Net(sorted(self.pieces.values(), key=lambda piece: piece.start))
+        return key, LabelSet(segment, since, net, bases)
+
+
 class Part:
     """What one life of a shard has told of a family."""
 
@@ -66,7 +83,10 @@ class Part:
         self.life = life
         self.beat: Beat | None = None
         self.rows: list[Segment | None] = []
-        self.active: dict[bytes, LabelSet] = {}
+        self._active: dict[bytes, LabelSet] = {}
+        self._told: dict[str, _Told] = {}
+        #: Of which label sets something was told since the sum was last asked for.
+        self._renewed: set[str] = set()
         #: By window and slot: the pane, and for each rollup its series.
         self._health: dict[tuple[str, str], tuple[int, list[Any]]] = {}
         self._settings = settings
@@ -78,7 +98,10 @@ class Part:
 
     def share(self) -> Share:
         """What it contributes to the totals."""
-        return Share(self, self.rows, self.active, self)
+        for name in self._renewed:
+            self._renew(name)
+        self._renewed.clear()
+        return Share(self, self.rows, self._active, self)
 
     def between(self, window: str, first: int, last: int) -> tuple[Ints, Ints]:
         """(row, counter) keys and values of a window's panes ``first`` to ``last``."""
@@ -104,7 +127,9 @@ class Part:
         elif kind == "pane" and place[0] in self._panes:
             self._take_pane(place[0], place[1], data)
         elif kind == "active":
-            self._take_active(place[0], data)
+            self._take_head(place[0], data)
+        elif kind == "piece":
+            self._take_piece(place[0], int(place[1]), data)
         elif kind == "health" and place[0] in self._panes and data is not None:
             self._health[place[0], place[1]] = (data[0], data[1])
 
@@ -124,14 +149,34 @@ class Part:
             panes[pane] = keys, np.frombuffer(values, dtype=np.int64)
             self._slots[label, slot] = pane
 
-    def _take_active(self, place: str, data: Any) -> None:
-        former = self._labels.pop(place, None)
-        if former is not None:
-            self.active.pop(former, None)
+    def _take_head(self, name: str, data: Any) -> None:
+        told = self._told.setdefault(name, _Told())
+        told.head = None
         if data is not None:
-            key, *rest = data
-            self.active[key] = LabelSet.load(rest, self._unit_ms)
-            self._labels[place] = key
+            key, segment, since, bases = data
+            by_unit = {base[0] // self._unit_ms: tuple(base) for base in bases}
+            told.head = key, tuple(segment), since, by_unit
+        self._renewed.add(name)
+
+    def _take_piece(self, name: str, number: int, data: Any) -> None:
+        pieces = self._told.setdefault(name, _Told()).pieces
+        if data is None:
+            pieces.pop(number, None)
+        else:
+            pieces[number] = Piece.load(data)
+        self._renewed.add(name)
+
+    def _renew(self, name: str) -> None:
+        """Put a label set as it was told last in the place of what it was before."""
+        told = self._told[name]
+        former = self._labels.pop(name, None)
+        if former is not None:
+            self._active.pop(former, None)
+        found = told.label_set()
+        if found is not None:
+            self._labels[name], self._active[found[0]] = found[0], found[1]
+        elif not told.pieces:
+            del self._told[name]
 
     def expire(self, at: int) -> None:
         """Forget the panes that no window needs at ``at``."""

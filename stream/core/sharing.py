@@ -1,9 +1,9 @@
 """What a shard tells the owners of the KPI families, so that they can add up all shards.
 
-A share is absolute: whole panes, whole label sets, written again when they have changed. So it may
-be read twice, from any point, and its volume depends on how much has changed in a second, not on
-the rate of events. Each share begins with a beat, which says how far the shard has come and how
-many records follow.
+A share is absolute: whole panes, whole pieces of label sets, written again when they have changed.
+So it may be read twice, from any point, and its volume depends on how much has changed in a second,
+not on the rate of events, nor on how much is remembered. Each share begins with a beat, which says
+how far the shard has come and how many records follow.
 
 Whoever takes over a shard begins a new life of it and tells everything anew, a part with each
 flush. Until that is complete, readers go on with what the life before has said.
@@ -27,6 +27,7 @@ from stream.core.settings import MINUTE, SECOND, Settings, Window
 from stream.core.shard import FUTURE_MS, Shard
 from stream.core.tally import GRACE_MS
 from stream.core.topics import signal, subscription
+from stream.core.values import Segment
 
 #: How many cells a share may hold beyond what has changed, so that a new life is told in parts.
 CELLS_AT_ONCE: Final = 400_000
@@ -41,6 +42,10 @@ _LINGER_MS: Final = MINUTE
 
 #: Key and value of a record; no value: there is nothing (any more).
 ShareRecord = tuple[bytes, bytes | None]
+
+#: Changes whenever records are written that other versions would misread. Versions that had none
+#: wrote label sets whole.
+_PROTOCOL: Final = 2
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
@@ -67,8 +72,13 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
 
 
 def fingerprint(settings: Settings) -> str:
-    """What must be the same for two workers to understand each other's shares."""
+    """What must be the same for two workers to understand each other's shares.
+
+    That is which counters there are, what the settings say, and how records are written: a worker
+    of a version that writes others passes over these, as over those of another configuration.
+    """
     shape = (
+        _PROTOCOL,
         LAYOUT.places,
         settings.dimensions,
         settings.rollups,
@@ -119,6 +129,8 @@ class Sharing:
         #: The pane that readers have of each family, by window and slot of the ring.
         self._told: list[dict[tuple[str, int], int]] = [{} for _ in FAMILIES]
         self._told_health: dict[tuple[str, int], tuple[int, int]] = {}
+        #: The segment of each label set that readers have, and the number of its pieces.
+        self._told_active: dict[bytes, tuple[Segment, int]] = {}
         shard.windows.renewed.clear()
         shard.segments.renamed = set(range(len(shard.segments.rows)))
         shard.active.renewed = set(shard.active.sets)
@@ -212,12 +224,27 @@ class Sharing:
                 yield family, (key, None)
 
     def _active(self) -> Iterator[ShareRecord]:
+        """Records of label sets: one without the counts, and those of pieces, by their number."""
         active = self._shard.active
         renewed, active.renewed = active.renewed, set()
         for key in renewed:
-            found = active.sets.get(key)
-            value = None if found is None else pack(self._life, [key, *found.dump()])
-            yield self._key("active", f"{hash_of(key):016x}"), value
+            found, name = active.sets.get(key), f"{hash_of(key):016x}"
+            told = self._told_active.pop(key, None)
+            pieces = [] if found is None else found.net.pieces
+            if found is None:
+                yield self._key("active", name), None
+            else:
+                self._told_active[key] = found.segment, len(pieces)
+                if told is None or told[0] != found.segment or found.rebased:
+                    data = [key, found.segment, found.since, list(found.bases.values())]
+                    yield self._key("active", name), pack(self._life, data)
+                    found.rebased = False
+            for number, piece in enumerate(pieces):
+                if told is None or piece.renewed:
+                    yield self._key("piece", name, number), pack(self._life, piece.dump())
+                    piece.renewed = False
+            for number in range(len(pieces), told[1] if told is not None else 0):
+                yield self._key("piece", name, number), None
 
     def _of_customers(self, at: int) -> Iterator[ShareRecord]:
         """Health in the windows' present panes, and in those that begin in a moment."""

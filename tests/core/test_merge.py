@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from random import Random
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core import sharing
+from stream.core import net, sharing
+from stream.core.active import LabelSet
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOPICS
 from stream.core.evaluate import Evaluator, Wanted
+from stream.core.labels import NO_LABELS, intern
 from stream.core.merge import SILENCE_MS, Family, PaneSums
 from stream.core.series import Sample
-from stream.core.settings import Settings, Window
+from stream.core.settings import HOUR, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import ShareRecord, Sharing, ring
 from stream.core.state import StateLog
+from stream.core.topics import subscription
 from stream.core.values import Values
 from tests.core.running import samples, settings_of
 from tests.reference.config import DAY, MINUTE, SECOND, Config
@@ -27,6 +32,13 @@ from tests.reference.streams import NOON, configs, streams
 
 _lives = count(1)
 Logs = dict[str, list[ShareRecord]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pieces() -> Iterator[None]:
+    """Few events are enough for several pieces of a label set."""
+    with mock.patch.object(net, "FULL", 2):
+        yield
 
 
 def home_of(record: bytes) -> int:
@@ -355,3 +367,93 @@ def test_panes_that_left_and_joined_are_taken_out_of_and_into_the_sum() -> None:
                     wanted[key] = wanted.get(key, 0) + value
         found = dict(zip(keys.tolist(), values.tolist(), strict=True))
         assert found == {k: v for k, v in wanted.items() if v}
+
+
+def subscribed(site: Site, channel: str, times: Sequence[int], n: int = 1) -> None:
+    """Starts (−n: cancellations) in the first shard."""
+    for at in times:
+        site.shards[0].active.count(intern({"channel": channel}), at, n, at)
+
+
+def shared(site: Site, now: int) -> dict[bytes, bytes | None]:
+    """The records of label sets in the next share."""
+    log = site.logs[subscription.NAME]
+    first = len(log)
+    site.share(now)
+    return {key: value for key, value in log[first:] if key.startswith((b"active/", b"piece/"))}
+
+
+def test_of_a_label_set_the_piece_that_has_changed_is_told_alone() -> None:
+    site = Site(Settings(), 1)
+    for channel in ("web", "app"):
+        subscribed(site, channel, range(NOON, NOON + HOUR, 5 * SECOND))
+    assert len(shared(site, NOON + HOUR)) == 2 * (1 + 720 // net.FULL)
+    subscribed(site, "web", [NOON + HOUR - 1, NOON + HOUR - 1])
+    (key,) = shared(site, NOON + HOUR)
+    assert key.startswith(b"piece/0/")
+    assert key.endswith(b"/%d" % (720 // net.FULL - 1))
+    assert not shared(site, NOON + HOUR), "nothing has changed"
+    subscribed(site, "web", [NOON + HOUR, NOON + 30 * MINUTE])
+    assert len(shared(site, NOON + HOUR)) == 2, "a new piece, and an old one"
+
+
+def test_a_base_tells_no_piece() -> None:
+    site = Site(Settings(), 1)
+    subscribed(site, "web", range(NOON, NOON + HOUR, 5 * SECOND))
+    shared(site, NOON + HOUR)
+    site.shards[0].active.set_base(intern({"channel": "web"}), NOON, 5, NOON)
+    (key,) = shared(site, NOON + HOUR)
+    assert key.startswith(b"active/0/")
+
+
+def test_pieces_that_are_gone_are_told_to_be() -> None:
+    core = replace(Settings(), max_segments=1)
+    site = Site(core, 1)
+    subscribed(site, "web", range(NOON, NOON + HOUR, 5 * SECOND))
+    subscribed(site, "web", range(NOON, NOON + HOUR, 5 * SECOND), -1)
+    told = shared(site, NOON + HOUR)
+    later = NOON + 40 * DAY
+    site.shards[0].active.changes()
+    site.shards[0].active.count(NO_LABELS, later, 1, later)
+    for _ in site.shards[0].active.expire(later):
+        continue
+    gone = {key for key, value in shared(site, later).items() if value is None}
+    assert gone == set(told)
+    (share,) = site.read()[subscription.NAME].shares(later)
+    assert [found.net.total for found in share.active.values()] == [1]
+
+
+def test_a_reader_keeps_what_has_not_changed_and_replaces_what_has() -> None:
+    site = Site(Settings(), 1)
+    family, read = Family(site.core, 1), 0
+
+    def label_sets() -> tuple[LabelSet, LabelSet]:
+        nonlocal read
+        log = site.logs[subscription.NAME]
+        for key, value in log[read:]:
+            family.take(key, value)
+        read = len(log)
+        (share,) = family.shares(NOON)
+        web, app = (share.active[intern({"channel": c}).key] for c in ("web", "app"))
+        return web, app
+
+    for channel in ("web", "app"):
+        subscribed(site, channel, range(NOON, NOON + HOUR, 5 * SECOND))
+    site.share(NOON)
+    web, app = label_sets()
+    former = web.net.total
+    subscribed(site, "web", [NOON + HOUR - 1])
+    site.share(NOON)
+    new_web, new_app = label_sets()
+    assert new_app is app
+    assert new_web is not web
+    assert (web.net.total, new_web.net.total) == (former, former + 1)
+    assert new_web.net.pieces[:-1] == web.net.pieces[:-1], "they are shared, with what is known"
+
+
+def test_workers_that_write_records_otherwise_pass_over_each_other_s() -> None:
+    site = Site(Settings(), 1)
+    with mock.patch.object(sharing, "_PROTOCOL", 1):
+        site.take_over(0)
+    site.share(NOON)
+    assert site.read()["cx.subscription"].missing(NOON) == "shard 0 has not told its part yet"

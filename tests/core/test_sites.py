@@ -6,12 +6,16 @@ logs are lists. What the workers do with them is what ``stream.kafka`` does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from random import Random
+from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core import net
 from stream.core.active import ActiveSums
 from stream.core.catalogue import FAMILIES, KPIS
 from stream.core.evaluate import Evaluator, Wanted
@@ -29,6 +33,13 @@ from tests.reference.config import DAY, Config
 from tests.reference.streams import NOON, configs, streams
 
 _lives = count(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pieces() -> Iterator[None]:
+    """Few events are enough for several pieces of a label set."""
+    with mock.patch.object(net, "FULL", 2):
+        yield
 
 
 class Workplace:
