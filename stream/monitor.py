@@ -7,12 +7,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.series import Evaluation
 from stream.core.settings import Settings
+from stream.core.sharing import ShareRecord
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shares import ShareReader, SharesUnread
@@ -29,6 +31,8 @@ REST: Final = 3.0
 STALE_SECONDS: Final = 15.0
 _TICK_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
+#: So many keys of records that can't be read are told at once.
+_LISTED: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +67,6 @@ class Monitor:
         self._evaluated = Timing()
         self._evaluated_at = 0.0
         self._skipped = 0
-        #: Records that desks which are not ours any more could not read, by topic.
-        self._damaged: Counter[str] = Counter()
         self._now = 0
 
     def _clock(self) -> int:
@@ -86,11 +88,23 @@ class Monitor:
                 continue
             heard = self._clock()
             for number, records in told.items():
-                for key, value in records:
-                    self._desks[number].family.take(key, value, heard)
+                self._take(number, records, heard)
             self._evaluate_gauges()
             if not self._desks:
                 await asyncio.sleep(_TICK_SECONDS)
+
+    def _take(self, number: int, records: list[ShareRecord], heard: int) -> None:
+        family = self._desks[number].family
+        known = frozenset(family.damaged)
+        for key, value in records:
+            family.take(key, value, heard)
+        if new := family.damaged - known:
+            log.warning(
+                "partition %d of %s has records that can't be read, with the keys %s",
+                number,
+                self._names.shares,
+                ", ".join(f"{key!r}" for key in islice(new, _LISTED)),
+            )
 
     async def _follow(self) -> None:
         """Open desks for the families that the group's assignment gives to us, close the others."""
@@ -107,9 +121,7 @@ class Monitor:
 
     def _retire(self, kept: frozenset[int]) -> None:
         for number in self._desks.keys() - kept:
-            desk = self._desks.pop(number)
-            self._damaged[desk.topic] += desk.family.damaged
-            self._retired.append(desk)
+            self._retired.append(self._desks.pop(number))
 
     def _evaluate_gauges(self) -> None:
         """Evaluate all families for the same time, once all have heard more or time has passed."""
@@ -184,7 +196,7 @@ class Monitor:
             remembered=dict(remembered),
             forgotten=dict(forgotten),
             gaps=self._gaps(),
-            damaged_shares=self._damaged_shares(),
+            damaged_shares={d.topic: len(d.family.damaged) for d in self._desks.values()},
             refused_bases=health.refused_bases,
             notifications=dict(self.notifications),
         )
@@ -268,13 +280,6 @@ class Monitor:
         for owned in self._owner.shards.values():
             gaps.update(owned.shard.progress.skipped)
         return dict(gaps)
-
-    def _damaged_shares(self) -> dict[str, int]:
-        return {
-            topic: self._damaged[topic]
-            + sum(d.family.damaged for d in self._desks.values() if d.topic == topic)
-            for topic in {*self._damaged, *(d.topic for d in self._desks.values())}
-        }
 
 
 def _together(shown: list[Desk]) -> Evaluation | None:

@@ -210,20 +210,22 @@ class Family:
         self._voices = [_Voice() for _ in range(shards)]
         #: Grows with every share that said more than how far its shard has come.
         self.version = 0
-        #: Records that could not be read.
-        self.damaged = 0
+        #: Keys whose latest record could not be read.
+        self.damaged: set[bytes | None] = set()
 
     def take(self, key: bytes | None, value: bytes | None, now: int = _NEVER) -> None:
         """Take in a record of the family's log; ``now`` is the reader's clock.
 
         A worker whose clock is ahead is not taken to have spoken later than it was heard.
         """
+        self.damaged.discard(key)
         try:
             kind, number, *place = (key or b"").decode().split("/")
             if int(number) < len(self._voices):
                 self._take(self._voices[int(number)], kind, place, value, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
-            self.damaged += 1
+            if value is not None:
+                self.damaged.add(key)
 
     def _take(
         self, voice: _Voice, kind: str, place: Sequence[str], value: bytes | None, now: int

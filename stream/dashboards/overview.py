@@ -198,9 +198,9 @@ def _worker() -> list[PanelBuilder]:
         ("gap_records", "records deleted unread"),
         ("forgotten", "entities forgotten early"),
         ("refused_bases", "bases without room"),
-        ("damaged_shares", "shares not readable"),
     )
     lacks = [Query(within_an_hour(f"cx_worker_{name}_total"), text) for name, text in lacking]
+    lacks.append(Query("sum(cx_worker_damaged_shares)", "shares not readable now"))
     cpu = "rate(process_cpu_seconds_total[$__rate_interval]) and on (instance) cx_worker_ready"
     memory = "process_resident_memory_bytes and on (instance) cx_worker_ready"
     made = [

@@ -302,9 +302,9 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         lambda view: _by("topic", view.gaps),
     ),
     WorkerFamily(
-        "cx_worker_damaged_shares_total",
-        "counter",
-        "Records of what shards tell each other that could not be read, by the topic of the KPIs.",
+        "cx_worker_damaged_shares",
+        "gauge",
+        "Records of what shards tell each other that can't be read now, by the topic of the KPIs.",
         ("topic",),
         lambda view: _by("topic", view.damaged_shares),
     ),

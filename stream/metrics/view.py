@@ -86,7 +86,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     forgotten: Mapping[str, int] = {}
     #: Source records that were deleted before they could be read, by topic.
     gaps: Mapping[str, int] = {}
-    #: Records of what shards tell that could not be read, by the topic whose KPIs they are of.
+    #: Records of what shards tell that can't be read, by the topic of those KPIs that are ours.
     damaged_shares: Mapping[str, int] = {}
     #: Bases of subscriptions that found no room among the label sets.
     refused_bases: int = 0

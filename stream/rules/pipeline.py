@@ -222,12 +222,12 @@ PIPELINE: Final = (
     ),
     PipelineAlert(
         "CxSharesDamaged",
-        "critical",
-        None,
+        "warning",
+        "5m",
         "What shards tell of their counters can't be read.",
         "{{ $value | humanize }} records that shards wrote for the KPIs of {{ $labels.topic }}"
-        " could not be read within an hour; these KPIs may lack what they held.",
-        lambda facts: f"{facts.rose('cx_worker_damaged_shares_total', 'topic')} > 0",
+        " can't be read; these KPIs may lack what they held.",
+        lambda facts: f"max by (topic) ({facts.of('cx_worker_damaged_shares')}) > 0",
     ),
     PipelineAlert(
         "CxBasesRefused",

@@ -310,15 +310,31 @@ def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() 
         (b"pane/0/1h/3", b"garbage"),
         (b"pane", b""),
         (None, b"{}"),
-        (b"\xff/0", None),
-        (b"beat/zero", None),
+        (b"\xff/0", b"{}"),
+        (b"beat/zero", b"{}"),
         (b"beat/0", sharing.pack(sharing.fingerprint(Settings()), [1, "no beat"])),
     ],
 )
-def test_a_damaged_record_is_counted_and_passed_over(key: bytes | None, value: bytes) -> None:
+def test_a_damaged_record_is_known_until_its_key_is_deleted(
+    key: bytes | None, value: bytes
+) -> None:
     family = Family(Settings(), 1)
     family.take(key, value)
-    assert family.damaged == 1
+    family.take(key, value)
+    assert family.damaged == {key}
+    family.take(key, None)
+    assert not family.damaged
+
+
+def test_a_damaged_record_is_forgotten_once_its_key_is_written_anew() -> None:
+    site = Site(Settings(), 1)
+    family = Family(Settings(), 1)
+    for key in (b"beat/0", b"pane/0/1h/3"):
+        family.take(key, b"garbage")
+    site.share(NOON)
+    for record in site.logs["cx.visit"]:
+        family.take(*record)
+    assert family.damaged == {b"pane/0/1h/3"}
 
 
 def test_shards_beyond_the_present_number_are_left_out() -> None:

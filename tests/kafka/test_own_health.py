@@ -9,7 +9,7 @@ import orjson
 from stream.broker import Broker
 from stream.core.timestamps import format_ms
 from tests.kafka.conftest import Sites
-from tests.kafka.topics import send
+from tests.kafka.topics import delete, send
 from tests.kafka.workers import WorkerProcess
 
 
@@ -25,22 +25,27 @@ def shown(worker: WorkerProcess, name: str) -> dict[str, float]:
     return {s.labels.get("topic", ""): s.value for s in worker.scrape() if s.name == name}
 
 
-def test_it_counts_bases_without_room_and_shares_that_it_can_t_read(
+def test_it_shows_bases_without_room_and_shares_that_it_can_t_read_now(
     sites: Sites, broker: Broker
 ) -> None:
     site = sites(broker.bootstrap, head="max_segments = 2", kafka="partitions = 1")
     worker = site.worker()
     worker.until_ready()
     assert shown(worker, "cx_worker_refused_bases_total") == {"": 0}
-    assert set(shown(worker, "cx_worker_damaged_shares_total").values()) == {0}
+    assert set(shown(worker, "cx_worker_damaged_shares").values()) == {0}
     site.send(*map(base, range(5)))
     worker.until(
         lambda: shown(worker, "cx_worker_refused_bases_total") == {"": 3}, "counted the bases"
     )
     unprefixed = site.config.kafka.model_copy(update={"topic_prefix": ""})
-    send(unprefixed, [(f"{site.group}-share", b"beat/0", b"no share")])
-    worker.until(
-        lambda: sum(shown(worker, "cx_worker_damaged_shares_total").values()) == 1,
-        "counted what it could not read",
-    )
+
+    def damaged() -> float:
+        return sum(shown(worker, "cx_worker_damaged_shares").values())
+
+    # One that the next share writes anew, and one that nobody writes.
+    for key in (b"beat/0", b"nobody's"):
+        send(unprefixed, [(f"{site.group}-share", key, b"no share")])
+    worker.until(lambda: damaged() == 1, "shown what it can't read and nobody mends")
     assert worker.ready()
+    delete(site.bootstrap, f"{site.group}-share", b"nobody's")
+    worker.until(lambda: damaged() == 0, "seen that it was deleted")

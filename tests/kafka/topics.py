@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.config import KafkaConfig
@@ -88,6 +88,16 @@ def send(kafka: KafkaConfig, messages: Sequence[Message]) -> None:
             await producer.write(messages)
 
     asyncio.run(sending())
+
+
+def delete(bootstrap: str, topic: str, key: bytes) -> None:
+    """Delete a key of a compacted topic."""
+
+    async def deleting() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+            await producer.send_and_wait(topic, key=key)
+
+    asyncio.run(deleting())
 
 
 def administer(bootstrap: str, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> None:

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "runbooks"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 each_page = pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 #: Programs that pages may use beside the product's.
-OTHERS = {"curl", "docker"}
+OTHERS = {"curl", "docker", "kcat"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
