@@ -110,7 +110,11 @@ def _kafka(kafka: KafkaConfig) -> Iterator[Finding]:
     if kafka.uses_sasl and kafka.sasl_username is None:
         yield ("kafka", "sasl_username"), f"is missing; {protocol} needs it"
     if kafka.flush_ms * 2 > kafka.transaction_timeout_ms:
-        yield ("kafka", "flush"), "must be at most half of transaction_timeout"
+        if "flush_ms" in kafka.model_fields_set:
+            yield ("kafka", "flush"), "must be at most half of transaction_timeout"
+        else:
+            least = f"must be at least twice flush ({durations.label(kafka.flush_ms)})"
+            yield ("kafka", "transaction_timeout"), least
 
 
 def _dashboard(url: str) -> Iterator[Finding]:

@@ -51,6 +51,11 @@ CASES: list[Case] = [
         ["2: kafka.flush: must be at most half of transaction_timeout"],
     ),
     (
+        "a transaction that is shorter than two flushes of the usual length",
+        '[kafka]\ntransaction_timeout = "1500ms"\n',
+        ["2: kafka.transaction_timeout: must be at least twice flush (1s)"],
+    ),
+    (
         "a type of sink that isn't there",
         '[[sink]]\ntype = "slak"\n',
         [
