@@ -111,9 +111,9 @@ class Lines:
 
 
 class OutOfScratch(click.ClickException):
-    """There is no room for what has to be kept until the end; one line, exit code 1."""
+    """There is no room for what has to be kept until the end; one line, exit code 2."""
 
-    exit_code = 1
+    exit_code = 2
 
 
 @contextmanager

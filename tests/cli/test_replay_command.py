@@ -263,7 +263,7 @@ main()
         capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: {tmp_path / 'scratch'}: ")
     assert line.endswith("TMPDIR chooses another folder")
