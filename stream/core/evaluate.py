@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, pairwise, repeat
+from itertools import chain, repeat
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core import bounds, quantiles
+from stream.core import bounds
 from stream.core.active import ActiveSums, LabelSet
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at, summed
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup, SeriesColumn
 from stream.core.health import Health, HealthSums, health_columns
@@ -22,6 +22,7 @@ from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, Settings, Window
+from stream.core.sketches import quantile_samples, sketched
 from stream.core.tally import Tally
 from stream.core.topics import signal
 from stream.core.values import Segment
@@ -351,41 +352,8 @@ class _Totals:
         if not kpi.sketch:
             return
         series, _ = self._sums(kpi.labels)
-        sketches = [self._sketches(kpi.sketch, series, *cells) for cells in self._cells]
-        for q in quantiles.QUANTILES:
-            name, text = f"{kpi.id}_quantile", str(q)
-            labels = [
-                tuple(sorted((*each, ("quantile", text))))
-                for each in series.labels[: series.height]
-            ]
-            found = []
-            for window, sketch in zip(self._windows, sketches, strict=True):
-                places, values = quantiles.quantiles(*sketch, q)
-                samples = [
-                    Sample(name, window.label, labels[place], value / kpi.sketch_scale)
-                    for place, value in zip(places.tolist(), values.tolist(), strict=True)
-                ]
-                bounds = np.searchsorted(places, series.starts).tolist()
-                found.append([samples[a:b] for a, b in pairwise(bounds)])
-            yield found
-
-    def _sketches(
-        self, sketch: str, series: SeriesColumn, keys: Ints, values: Ints
-    ) -> tuple[Ints, Ints, Ints]:
-        """Series of a window, buckets and counts, sorted."""
-        base = LAYOUT.sketches[sketch]
-        counters = keys & COUNTER_MASK
-        kept = (counters >= base) & (counters < base + quantiles.BUCKETS)
-        keys, values = summed(keys[kept], values[kept])
-        segments, buckets = keys >> COUNTER_BITS, (keys & COUNTER_MASK) - base
-        found = []
-        for of_segments in series.of_segments:
-            places = of_segments[segments]
-            inside = places < series.height
-            of_rollup = (places[inside] << COUNTER_BITS) | buckets[inside]
-            found.append(summed(of_rollup, values[inside]))
-        keys, values = (np.concatenate(part) for part in zip(*found, strict=True))
-        return keys >> COUNTER_BITS, keys & COUNTER_MASK, values
+        sketches = [sketched(kpi.sketch, series, *cells) for cells in self._cells]
+        yield from quantile_samples(kpi, series, self._windows, sketches)
 
 
 def _samples(kpi: Kpi, series: SeriesColumn, columns: Mapping[str, Column]) -> list[Sample]:
