@@ -69,7 +69,7 @@ def _run_mutations(names: Sequence[str]) -> list[str]:
     caught, wrong = [], list[str]()
     for mutation in map(named, names):
         verdict = _mutated(mutation)
-        found = verdict.of(mutation)
+        found = verdict.findings
         first = (found or [f"NOT; {w}" for w in verdict.wrong] or ["NOT"])[0]
         caught.append((mutation.name, mutation.harm, mutation.case, first.replace("\n", " ")))
         if not found:

@@ -22,8 +22,6 @@ class Mutation:
     #: The case that catches it: in process a crash ("log"), a reader ("merge") or "damage"; on the
     #: real broker a schedule's name, "alerts" or "replay".
     case: str
-    #: Why a worker that stands still is the harm itself, where it is; else it finds nothing.
-    stands_still: str = ""
 
 
 MUTATIONS: Final = (

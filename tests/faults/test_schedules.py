@@ -61,7 +61,7 @@ def test_a_mistake_in_the_protocol_is_found(sites: Sites, broker: Broker, name: 
 
     def findings() -> list[str]:
         site = site_for(sites, broker.bootstrap)
-        return Cluster(site, CASES[mutation.case], mutation.name).run().of(mutation)
+        return Cluster(site, CASES[mutation.case], mutation.name).run().findings
 
     # What it does harm to depends on what the flush held that it hit, so it is made up to thrice.
     assert any(findings() for _ in range(TRIES))

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import pytest
 
+from tests.faults import __main__ as faults
 from tests.faults.mutations import MUTATIONS
 from tests.faults.verdict import Verdict
 
-PLAIN = replace(MUTATIONS[0], stands_still="")
+NAME = MUTATIONS[0].name
+STUCK = ["A is not ready after 20 s"]
+FOUND = ["events are 3, not 4"]
 
 
-def test_a_run_that_got_stuck_is_wrong_and_finds_no_mistake() -> None:
-    verdict = Verdict("case", stuck=["A is not ready after 20 s"])
-    assert verdict.of(PLAIN) == []
-    assert verdict.wrong == ["stuck: A is not ready after 20 s"]
+@pytest.mark.parametrize(
+    ("findings", "stuck", "is_found"),
+    [([], [], False), ([], STUCK, False), (FOUND, [], True), (FOUND, STUCK, True)],
+)
+def test_a_mistake_is_found_by_what_differs_whether_or_not_the_run_got_stuck(
+    findings: list[str], stuck: list[str], is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict = Verdict("case", findings=findings, stuck=stuck)
+    monkeypatch.setattr(faults, "_mutated", lambda _: verdict)
+    assert (faults._run_mutations([NAME]) == []) is is_found
 
 
-def test_it_finds_one_whose_harm_is_that_a_worker_stands_still() -> None:
-    verdict = Verdict("case", stuck=["A is not ready after 20 s"])
-    harm = replace(PLAIN, stands_still="a worker waits for ever")
-    assert verdict.of(harm) == ["A is not ready after 20 s"]
-
-
-def test_what_differs_finds_a_mistake_whether_or_not_the_run_got_stuck() -> None:
-    verdict = Verdict("case", findings=["events are 3, not 4"], stuck=["A is not ready"])
-    assert verdict.of(PLAIN) == ["events are 3, not 4"]
-    assert len(verdict.wrong) == 2
+def test_without_a_mistake_a_run_that_got_stuck_is_wrong() -> None:
+    verdict = Verdict("case", findings=FOUND, stuck=STUCK)
+    assert verdict.wrong == [*FOUND, f"stuck: {STUCK[0]}"]

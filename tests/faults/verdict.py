@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.faults.mutations import Mutation
-
 
 @dataclass
 class Verdict:
@@ -25,14 +23,11 @@ class Verdict:
     #: What is there and should not be, or the other way round: totals, series, dead letters,
     #: changes, a state that can't be read.
     findings: list[str] = field(default_factory=list)
-    #: What did not come true as long as one waited. It says nothing of what is there.
+    #: What did not come true as long as one waited. It says nothing of what is there, so it is no
+    #: proof that a mistake is found.
     stuck: list[str] = field(default_factory=list)
 
     @property
     def wrong(self) -> list[str]:
         """All that must not be where nobody makes a mistake."""
         return [*self.findings, *(f"stuck: {s}" for s in self.stuck)]
-
-    def of(self, mutation: Mutation) -> list[str]:
-        """What finds a mistake: that a run got stuck says nothing, unless the harm is just that."""
-        return [*self.findings, *(self.stuck if mutation.stands_still else ())]
