@@ -22,12 +22,11 @@ from tests.faults.mutating import made
 from tests.faults.mutations import MUTATIONS, Mutation, named
 from tests.faults.report import crash_row, row, table
 from tests.faults.schedule import CASES, NETWORK, Schedule, at_random, outage, rolling, scaled
-from tests.faults.verdict import Verdict
+from tests.faults.verdict import FALLEN_APART, STUCK, Verdict, told
 from tests.fixtures.broker import QUICK
 from tests.fixtures.proxy import Proxy, listeners
 from tests.kafka import same_as_replay
 from tests.kafka.conftest import Sites
-from tests.kafka.workers import Stuck
 
 #: Longer than a transaction that nobody ends may stay open, in seconds.
 _PATIENCE: Final = 60.0
@@ -54,7 +53,7 @@ def _run_all(given: argparse.Namespace) -> list[str]:
             wrong += [f"{life}: {f}" for c in crashes for f in c.findings]
     for name, judged in _runs(given):
         if name.startswith(given.only):
-            verdict = judged()
+            verdict = _come_to_an_end(name, judged)
             rows.append(row(verdict))
             wrong += [f"{name}: {w}" for w in verdict.wrong]
             _say(f"{name}: {len(verdict.wrong)} differences in {verdict.seconds:.0f} s")
@@ -68,7 +67,7 @@ def _run_mutations(names: Sequence[str]) -> list[str]:
     """Make mistakes, one after the other; those that were not found."""
     caught, wrong = [], list[str]()
     for mutation in map(named, names):
-        verdict = _mutated(mutation)
+        verdict = _come_to_an_end(mutation.case, partial(_mutated, mutation))
         found = verdict.findings
         first = (found or [f"NOT; {w}" for w in verdict.wrong] or ["NOT"])[0]
         caught.append((mutation.name, mutation.harm, mutation.case, first.replace("\n", " ")))
@@ -77,6 +76,14 @@ def _run_mutations(names: Sequence[str]) -> list[str]:
         _say(f"{mutation.name}: {'found' if found else 'NOT FOUND'} by {mutation.case}: {first}")
     _say("\n" + table(caught, ("mistake", "what goes wrong", "case", "first finding")) + "\n")
     return wrong
+
+
+def _come_to_an_end(name: str, run: Callable[[], Verdict]) -> Verdict:
+    """What a run says, or that it can't go on, so that the others come to theirs."""
+    try:
+        return run()
+    except STUCK as error:
+        return Verdict(name, stuck=[told(error)])
 
 
 def _arguments() -> argparse.Namespace:
@@ -126,20 +133,17 @@ def _mutated(mutation: Mutation) -> Verdict:
     if mutation.case == "replay":
         return _not_as_replay(mutation.name)
     with made(mutation):
-        return Verdict(mutation.case, findings=_IN_PROCESS[mutation.case]())
+        try:
+            found = _IN_PROCESS[mutation.case]()
+        except FALLEN_APART as error:
+            found = [f"the state falls apart: {error!r}"]
+        return Verdict(mutation.case, findings=found)
 
 
 def _crashed() -> list[str]:
-    """What crashes in process bring to light; a state that falls apart is a finding too."""
-    for seed in range(1, 11):
-        for life in LIVES.values():
-            try:
-                found = run(life, seed).findings
-            except (IndexError, KeyError, ValueError) as error:
-                found = [repr(error)]
-            if found:
-                return found
-    return []
+    """What crashes in process bring to light."""
+    runs = ((life, seed) for seed in range(1, 11) for life in LIVES.values())
+    return next((found for each in runs if (found := run(*each).findings)), [])
 
 
 #: Cases without a broker.
@@ -151,16 +155,12 @@ _IN_PROCESS: Final[Mapping[str, Callable[[], list[str]]]] = {
 
 
 def _not_as_replay(mutation: str) -> Verdict:
-    module, verdict = ("tests.faults.inject", "--mutation", mutation), Verdict("replay")
+    module = ("tests.faults.inject", "--mutation", mutation)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
         sites = Sites(Path(folder), stack)
         with Broker(Path(folder) / "broker", overrides=QUICK) as broker:
             site = same_as_replay.site_for(sites, broker.bootstrap)
-            try:
-                verdict.findings += same_as_replay.findings(site, module)
-            except Stuck as error:
-                verdict.stuck.append(str(error))
-    return verdict
+            return Verdict("replay", findings=same_as_replay.findings(site, module))
 
 
 def _alerting(faults: Sequence[Fault], mutation: str = "", seed: int = 1) -> Verdict:
@@ -174,10 +174,7 @@ def _flooded(kind: str, count: int) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as stack:
         sites = Sites(Path(folder), stack)
         with _broker(Path(folder) / "broker") as (broker, _):
-            try:
-                return flood(site_for(sites, broker.bootstrap), kind, count)
-            except Stuck as error:
-                return Verdict(f"{count:,} {kind}", stuck=[str(error)])
+            return flood(site_for(sites, broker.bootstrap), kind, count)
 
 
 def _verdict(schedule: Schedule, mutation: str = "") -> Verdict:

@@ -24,9 +24,9 @@ from tests.faults import recording
 from tests.faults.compare import Message
 from tests.faults.outside import await_transactions
 from tests.faults.recording import changes_of, committed_states, keep_all_states
-from tests.faults.verdict import Verdict
+from tests.faults.verdict import STUCK, Verdict, told
 from tests.kafka.conftest import Site, Sites
-from tests.kafka.workers import Stuck, WorkerProcess
+from tests.kafka.workers import WorkerProcess
 
 #: What is done to the owner of all alerts, before or while another takes them over.
 Fault = Literal["moment", "commit", "committed", "zombie", "linger", "terminate", "overlap"]
@@ -158,8 +158,8 @@ class Alerting:
             self._changes()
             swinging.stop()
             self._workers[self._owner].terminate()
-        except AssertionError as error:
-            verdict.stuck.append(str(error)[:600])
+        except STUCK as error:
+            verdict.stuck.append(told(error))
         finally:
             if swinging is not None:
                 swinging.stop()
@@ -167,8 +167,8 @@ class Alerting:
                 worker.kill()
         try:
             self._judge()
-        except Stuck as error:
-            verdict.stuck.append(str(error))
+        except STUCK as error:
+            verdict.stuck.append(told(error))
         verdict.workers = len(self._workers)
         verdict.seconds = time.monotonic() - began
         return verdict

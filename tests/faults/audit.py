@@ -13,6 +13,7 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog, StateRefused
 from stream.core.values import Values
 from tests.faults.compare import Message, shard_differences
+from tests.faults.verdict import FALLEN_APART
 from tests.kafka.topics import Read
 from tests.kafka.truth import Truth
 
@@ -55,7 +56,7 @@ def audit(
             StateLog(shard).recover(folded(records))
         except StateRefused as error:
             found.wrong.append(f"shard {partition}: refused: {error}")
-        except (IndexError, KeyError, ValueError) as error:
+        except FALLEN_APART as error:
             found.wrong.append(f"shard {partition}: the state falls apart: {error!r}")
         else:
             shards[partition] = shard

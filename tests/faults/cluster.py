@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from stream.broker import Broker
 from stream.core.catalogue import TOPICS
@@ -18,7 +17,7 @@ from tests.faults.judging import Judge
 from tests.faults.outside import grow, rebuild, set_offsets_back
 from tests.faults.schedule import Schedule, Step
 from tests.faults.traffic import CART_TIMEOUT, Sending, records_up_to, write_and_abort
-from tests.faults.verdict import Verdict
+from tests.faults.verdict import STUCK, Verdict, told
 from tests.faults.watch import Watch, asleep
 from tests.fixtures.proxy import WRITES, Proxy, Way
 from tests.kafka.conftest import FLUSH, Site, Sites
@@ -34,8 +33,6 @@ _QUIET_SECONDS: Final = 4.0
 _ENDS: Final = (None, 0, -9, -15)
 #: Findings of a run beyond these say nothing new.
 _LISTED: Final = 12
-#: What says that a run can't go on, which tells nothing of what is there.
-_STUCK: Final = (AssertionError, OSError, KafkaError)
 _COMPACTED: Final = {
     "cleanup.policy": "compact",
     "segment.ms": "1000",
@@ -81,8 +78,8 @@ class Cluster:
             for step in self._schedule.steps:
                 _DO[step.do](self, step)
             self._end()
-        except _STUCK as error:
-            verdict.stuck.append(_told(error))
+        except STUCK as error:
+            verdict.stuck.append(told(error))
         finally:
             self._watch.stop()
             self._verdict.findings += self._refusals()
@@ -133,8 +130,8 @@ class Cluster:
         try:
             self._sending.join(self._schedule.seconds + 60)
             self._judge.audit(self._partitions)
-        except _STUCK as error:
-            self._verdict.stuck.append(_told(error))
+        except STUCK as error:
+            self._verdict.stuck.append(told(error))
 
     def _refusals(self) -> list[str]:
         """What workers say that have read their state and refuse to go on with it."""
@@ -320,10 +317,6 @@ class Cluster:
         self._fault("aborted source records")
         topic = self._site.source("cx.visit")
         write_and_abort(self._site.config.kafka, topic, self._schedule.partitions, step.records)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:600]}"
 
 
 _DO: Final[dict[str, Callable[[Cluster, Step], None]]] = {

@@ -22,6 +22,7 @@ from stream.core.values import Values
 from stream.generate.company import events
 from stream.generate.noise import Noise, noisy
 from tests.faults.compare import probes, shard_differences
+from tests.faults.verdict import FALLEN_APART
 
 #: When it is sent, topic, key and value.
 Sent = tuple[int, str, bytes | None, bytes]
@@ -104,10 +105,13 @@ def run(life: Life, seed: int, crash: float = 0.2) -> Crashes:
     rng = random.Random(seed)
     records = history(life, seed % HISTORIES)
     found.records = len(records)
-    with mock.patch.object(state, "BLOCK_BUDGET", rng.choice([1, 500, 3_000, 20_000])):
-        log = _live(life, records, rng, crash, found)
-    if log is not None:
-        _judge(life, records, log, found)
+    try:
+        with mock.patch.object(state, "BLOCK_BUDGET", rng.choice([1, 500, 3_000, 20_000])):
+            log = _live(life, records, rng, crash, found)
+        if log is not None:
+            _judge(life, records, log, found)
+    except FALLEN_APART as error:
+        found.findings.append(f"the state falls apart: {error!r}")
     return found
 
 

@@ -11,6 +11,7 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog, StateRefused
 from stream.core.values import Values
 from tests.faults.crashes import LIVES, START, history, settings
+from tests.faults.verdict import FALLEN_APART
 
 Log = dict[bytes, bytes]
 
@@ -74,18 +75,20 @@ DAMAGES: Final = (
 )
 
 
-def is_refused(damage: Callable[[Log], None]) -> bool:
-    """Whether a log that is damaged so is refused."""
+def fate(damage: Callable[[Log], None]) -> str:
+    """What becomes of a log that is damaged so: it should be refused."""
     log = written()
     damage(log)
     try:
         StateLog(Shard(settings(), Values(settings()))).recover(log)
     except StateRefused:
-        return True
-    return False
+        return "is refused"
+    except FALLEN_APART as error:
+        return f"falls apart: {error!r}"
+    return "is taken for whole"
 
 
 def findings() -> list[str]:
-    """The damages that are taken for a whole log."""
-    taken = [d.__name__.replace("_", " ") for d in DAMAGES if not is_refused(d)]
-    return [f"a log {damage} is taken for whole" for damage in taken]
+    """The damages that are not refused."""
+    fates = [(damage.__name__.replace("_", " "), fate(damage)) for damage in DAMAGES]
+    return [f"a log {name} {what}" for name, what in fates if what != "is refused"]

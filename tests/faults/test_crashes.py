@@ -26,11 +26,4 @@ def test_a_shard_that_crashes_at_any_flush_counts_and_remembers_everything_once(
 @pytest.mark.parametrize("mutation", OF_THE_LOG, ids=lambda m: m.name)
 def test_a_mistake_in_the_log_is_found(mutation: Mutation) -> None:
     with made(mutation):
-        assert any(is_wrong(life, seed) for life, seed in RUNS)
-
-
-def is_wrong(life: str, seed: int) -> bool:
-    try:
-        return bool(run(LIVES[life], seed).findings)
-    except (IndexError, KeyError, ValueError):
-        return True  # The state fell apart, which a worker would not survive either.
+        assert any(run(LIVES[life], seed).findings for life, seed in RUNS)

@@ -10,7 +10,7 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.values import Values
 from tests.faults.crashes import settings
-from tests.faults.damage import DAMAGES, Log, deltas, findings, is_refused, written
+from tests.faults.damage import DAMAGES, Log, deltas, fate, findings, written
 from tests.faults.mutating import made
 from tests.faults.mutations import MUTATIONS, Mutation
 
@@ -21,9 +21,18 @@ def test_a_log_that_is_whole_is_not_refused() -> None:
     StateLog(Shard(settings(), Values(settings()))).recover(log)
 
 
+def test_a_log_that_falls_apart_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def falling(_: StateLog, log: Log) -> None:
+        raise IndexError(len(log))
+
+    monkeypatch.setattr(StateLog, "recover", falling)
+    assert len(findings()) == len(DAMAGES)
+    assert all("falls apart: IndexError" in finding for finding in findings())
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 def test_a_damaged_log_is_refused(damage: Callable[[Log], None]) -> None:
-    assert is_refused(damage)
+    assert fate(damage) == "is refused"
 
 
 @pytest.mark.parametrize(

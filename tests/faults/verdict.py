@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from stream.broker.errors import BrokerError
+from stream.kafka.producer import NotDelivered
+
+#: What says that a run can't go on, which tells nothing of what is there.
+STUCK: Final = (AssertionError, OSError, BrokerError, KafkaError, NotDelivered)
+#: What a state raises that falls apart, which a worker would not survive: a finding.
+FALLEN_APART: Final = (IndexError, KeyError, ValueError)
+
+
+def told(error: BaseException) -> str:
+    """What was raised, in a line that is not too long."""
+    return f"{type(error).__name__}: {str(error)[:600]}"
 
 
 @dataclass
