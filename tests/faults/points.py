@@ -1,8 +1,8 @@
 """Points of the protocol at which a worker's process can be hit, from outside the product.
 
 A process looks into its control file whenever it passes a point. The file holds one order: the
-point, what to do there, and at which passing. Carrying it out deletes the file, so that whoever
-gave it knows.
+point, what to do there, and at which passing. Carrying it out takes the file away by its name, so
+that whoever gave it knows; who takes it away first, to carry it out or to withdraw it, has it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Control:
         if self._passed < int(nth):
             return None
         self._passed = 0
-        self._file.unlink(missing_ok=True)
+        if not self._claimed():
+            return None
         if action in ("kill", "freeze"):
             number = signal.SIGKILL if action == "kill" else signal.SIGSTOP
             _send(number, int(delay_ms) / 1000)
@@ -74,6 +75,16 @@ class Control:
         if action == "refuse":
             raise Refused(point)
         return action
+
+    def _claimed(self) -> bool:
+        """Take the order away; False where whoever gave it has withdrawn it meanwhile."""
+        mine = self._file.with_suffix(".claimed")
+        try:
+            self._file.rename(mine)
+        except FileNotFoundError:
+            return False
+        mine.unlink()
+        return True
 
 
 def _send(number: signal.Signals, delay: float) -> None:

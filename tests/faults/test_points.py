@@ -1,0 +1,44 @@
+"""An order is carried out once, or withdrawn, and never both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.points import Control, Refused
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Path:
+    return tmp_path / "A.order"
+
+
+def test_an_order_is_carried_out_once_at_the_passing_that_it_names(order: Path) -> None:
+    control = Control(order)
+    order.write_text("commit repeat 0 2")
+    assert [control.passing(p) for p in ("begin", "commit", "commit")] == [None, None, "repeat"]
+    assert not list(order.parent.iterdir())
+    assert control.passing("commit") is None
+
+
+def test_a_client_that_shall_refuse_raises(order: Path) -> None:
+    order.write_text("commit refuse 0 1")
+    with pytest.raises(Refused, match="commit"):
+        Control(order).passing("commit")
+    assert not order.exists()
+
+
+def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(
+    order: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_text
+
+    def reading(path: Path) -> str:
+        text = read(path)
+        path.rename(path.with_suffix(".withdrawn"))
+        return text
+
+    order.write_text("commit refuse 0 1")
+    monkeypatch.setattr(Path, "read_text", reading)
+    assert Control(order).passing("commit") is None
