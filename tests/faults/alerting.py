@@ -26,7 +26,7 @@ from tests.faults.outside import await_transactions
 from tests.faults.recording import changes_of, committed_states, keep_all_states
 from tests.faults.verdict import STUCK, Verdict, told
 from tests.kafka.conftest import Site, Sites
-from tests.kafka.workers import WorkerProcess
+from tests.kafka.workers import Stuck, WorkerProcess
 
 #: What is done to the owner of all alerts, before or while another takes them over.
 Fault = Literal["moment", "commit", "committed", "zombie", "linger", "terminate", "overlap"]
@@ -250,11 +250,18 @@ class Alerting:
         return held
 
     def _let_go(self, worker: WorkerProcess, fault: Fault) -> None:
-        """Have a worker that was held go on."""
+        """Have a worker that was held go on.
+
+        Raises:
+            Stuck: its write was given up before, so that nothing would be fenced.
+        """
         if fault == "zombie":
             worker.thaw()
-        else:
-            self._order(self._workers.index(worker), "lingering repeat 0 1")
+            return
+        number = self._workers.index(worker)
+        self._order(number, "lingering repeat 0 1")
+        if not self._is_obeyed(number, _SOON):
+            raise Stuck("the write that lingered was given up")
 
     def _order(self, number: int, order: str) -> None:
         file = self._orders[number]
@@ -264,8 +271,12 @@ class Alerting:
 
     def _hit(self, point: str, action: str, patience: float) -> bool:
         """Have the owner hit at a point; whether it was."""
-        order = self._orders[self._owner]
         self._order(self._owner, f"{point} {action} 0 {self._rng.randint(1, 3)}")
+        return self._is_obeyed(self._owner, patience)
+
+    def _is_obeyed(self, number: int, patience: float) -> bool:
+        """Whether an order is carried out in time; else it is withdrawn."""
+        order = self._orders[number]
         deadline = time.monotonic() + patience
         while order.exists() and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -227,9 +227,10 @@ class Cluster:
             if not self._mutation or not file.exists():
                 raise
             file.unlink(missing_ok=True)
-        self._fault({"kill": "kill -9 at a point", "freeze": "SIGSTOP at a point"}.get(
-            step.action, step.action
-        ))  # fmt: skip
+        if step.point != "lingering":  # That is the end of a fault.
+            self._fault({"kill": "kill -9 at a point", "freeze": "SIGSTOP at a point"}.get(
+                step.action, step.action
+            ))  # fmt: skip
 
     def wait(self, step: Step) -> None:
         time.sleep(step.seconds)

@@ -97,7 +97,7 @@ def hit(
 ) -> tuple[Step, Step]:
     """Have a running worker hit at a point, and wait until it was."""
     order = Step("order", worker, point=point, action=action, nth=nth, delay_ms=delay_ms)
-    return order, Step("obeyed", worker, action=action)
+    return order, Step("obeyed", worker, point=point, action=action)
 
 
 def doomed(worker: str, point: str, action: Action = "kill", nth: int = 1) -> tuple[Step, ...]:
@@ -207,7 +207,8 @@ CASES: Final = {
                 Step("ready", "B"),
                 *hit("A", "begin", "linger", nth=2),
                 *hit("B", "between", "freeze"),
-                Step("order", "A", point="lingering", action="repeat"),
+                # Unless it goes on, nothing is fenced: a write that lasts too long is given up.
+                *hit("A", "lingering", "repeat"),
                 wait(1.5),
                 thaw("B"),
                 wait(1.0),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.faults.alerting import Alerting
 from tests.faults.points import Control, Refused
+from tests.faults.schedule import CASES, Schedule
+from tests.kafka.workers import Stuck
 
 
 @pytest.fixture
@@ -42,3 +47,22 @@ def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(
     order.write_text("commit refuse 0 1")
     monkeypatch.setattr(Path, "read_text", reading)
     assert Control(order).passing("commit") is None
+
+
+@pytest.mark.parametrize("schedule", CASES.values(), ids=CASES)
+def test_each_order_of_a_case_is_waited_for(schedule: Schedule) -> None:
+    kinds = [(step.worker, step.do) for step in schedule.steps]
+    ordered = Counter(worker for worker, do in kinds if do == "order")
+    assert ordered == Counter(worker for worker, do in kinds if do == "obeyed")
+
+
+def test_a_write_that_lingers_and_is_given_up_is_no_run_that_tested_a_fence(
+    order: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = None
+    alerting = Alerting(nothing)
+    alerting._orders, alerting._workers = [order], [nothing]
+    monkeypatch.setattr("tests.faults.alerting._SOON", 0.05)
+    with pytest.raises(Stuck, match="given up"):
+        alerting._let_go(nothing, "linger")
+    assert not order.exists()
