@@ -57,7 +57,11 @@ class Core:
 
     def flush(self, now: int) -> None:
         """What is due at ``now`` comes due, and everything becomes durable."""
-        self.shard.advance(now)
+        shard = self.shard
+        shard.advance(now)
+        # There is no reader who takes these.
+        for renewed in (shard.windows.renewed, shard.segments.renamed, shard.active.renewed):
+            renewed.clear()
         for key, value in self._log.flush(now):
             self.written_bytes += len(key) + len(value or b"")
             if value is None:
