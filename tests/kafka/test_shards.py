@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from stream.core.settings import DAY, MINUTE, SECOND
-from stream.kafka.shards import settled_until
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
+from stream.core.shard import Shard
+from stream.core.values import Values
+from stream.kafka.shards import settled_until, time_of
 
 NOW = 1_800_000_000_000
 
@@ -25,3 +27,10 @@ def test_carts_are_abandoned_by_the_clock_or_while_behind_by_their_events(
     complete_to: int, seen: int, until: int
 ) -> None:
     assert settled_until(NOW, complete_to, seen) == until
+
+
+def test_a_shard_s_time_stands_still_while_the_clock_is_set_back() -> None:
+    settings = Settings()
+    shard = Shard(settings, Values(settings))
+    shard.fold(NOW)
+    assert [time_of(shard, NOW + by) for by in (-HOUR, -1, 0, 1)] == [NOW, NOW, NOW, NOW + 1]
