@@ -26,9 +26,11 @@ print("running", flush=True)
 time.sleep(60)
 """
 
-#: Starts a guard as the broker does, tells the guard's process id, then waits.
+#: Starts a guard as the broker does, tells the guard's process id, then waits. Under nohup it would
+#: outlive the signal.
 PARENT = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 guarded = subprocess.Popen(
     [sys.executable, "-I", "-S", sys.argv[1], str(os.getpid()), sys.argv[2],
      sys.executable, "-c", sys.argv[3], sys.argv[4], "stubborn"],
