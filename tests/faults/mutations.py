@@ -188,6 +188,14 @@ MUTATIONS: Final = (
         "merge",
     ),
     Mutation(
+        "changed-piece-untold",
+        "what is counted of a label set that was told is not told again",
+        "stream.core.sharing:Sharing._active",
+        "if told is None or piece.renewed:",
+        "if told is None:",
+        "merge",
+    ),
+    Mutation(
         "renamed-row-untold",
         "a row that stands for another segment now is not told again",
         "stream.core.sharing:Sharing._rows",
