@@ -57,8 +57,10 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     return keys[starts][kept], totals[kept]
 
 
-def summed_by_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
-    """``summed`` where the time, in any unit, is apart from the rest of the key.
+def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
+    """Sort by what is counted (see ``pack``), then by time in any unit, and add up what is equal.
+
+    So what is counted in a pane of any length stands together. What comes to zero is left out.
 
     Raises:
         CounterOverflow: a sum is beyond ±2⁶².
@@ -66,16 +68,22 @@ def summed_by_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, In
     if not units.size:
         return _EMPTY, _EMPTY, _EMPTY
     first = units.min()
-    if units.max() - first < _MOST_UNITS:
+    span = int(units.max() - first) + 1
+    if span < _MOST_UNITS:
         # One sort of packed keys takes half the time of two.
-        order = np.argsort(((units - first) << LOW_BITS) | low, kind="stable")
+        order = np.argsort(low * span + (units - first), kind="stable")
     else:
-        order = np.lexsort((low, units))
-    units, low, values = units[order], low[order], values[order]
-    is_new = (units[1:] != units[:-1]) | (low[1:] != low[:-1])
+        order = np.lexsort((units, low))
+    return _runs_added_up(units[order], low[order], values[order])
+
+
+def _runs_added_up(times: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
+    """What is equal and stands together added up, and left out where it comes to zero."""
+    is_new = (times[1:] != times[:-1]) | (low[1:] != low[:-1])
     starts, totals = _added_up(np.concatenate(([True], is_new)), values)
     kept = totals != 0
-    return units[starts][kept], low[starts][kept], totals[kept]
+    starts = starts[kept]
+    return times[starts], low[starts], totals[kept]
 
 
 def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
@@ -121,20 +129,25 @@ class Cells:
         return sum(low.nbytes + values.nbytes for low, values in self._slots.values())
 
     def add(self, slots: Ints, low: Ints, values: Ints) -> list[int]:
-        """Add values to the cells of ``slots`` and ``low`` (see ``pack``), in any order.
+        """Add values to cells by slot and ``low``, in the order of ``summed_over_time``.
 
         Returns the slots that have changed.
 
         Raises:
             CounterOverflow: a sum is beyond ±2⁶².
         """
-        slots, low, values = summed_by_time(slots, low, values)
         if not slots.size:
             return []
-        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
-        ends = [*starts[1:].tolist(), slots.size]
-        changed: list[int] = slots[starts].tolist()
-        for slot, start, end in zip(changed, starts.tolist(), ends, strict=True):
+        slots, low, values = _runs_added_up(slots, low, values)
+        distinct = np.unique(slots)
+        if distinct.size > 1:
+            # Small numbers are sorted in a tenth of the time.
+            numbers = np.searchsorted(distinct, slots).astype(np.min_scalar_type(distinct.size))
+            order = np.argsort(numbers, kind="stable")
+            slots, low, values = slots[order], low[order], values[order]
+        ends = np.searchsorted(slots, distinct, side="right").tolist()
+        changed: list[int] = distinct.tolist()
+        for slot, start, end in zip(changed, [0, *ends], ends, strict=False):
             self._add(slot, low[start:end], values[start:end])
         return changed
 

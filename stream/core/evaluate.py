@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import bounds
-from stream.core.active import ActiveSums, LabelSet
+from stream.core.active import ActiveSums
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
 from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup, SeriesColumn
 from stream.core.health import Health, HealthSums, health_columns
 from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
+from stream.core.label_set import LabelSet
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, Settings, Window

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 import zstandard
 
-from stream.core.active import Base, LabelSet
 from stream.core.cells import Ints, summed
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
+from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, unpack

@@ -8,6 +8,7 @@ over several of them mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +16,12 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.labels import Labels
 from stream.core.settings import DAY, Settings
+from stream.core.table import Mask, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
 
 #: After all times.
 _NEVER: Final = 1 << 60
+_LEAST: Final = 64
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
 
@@ -45,7 +48,9 @@ class Segments:
         self._stale_ms = settings.memory_ms
         self._values = values
         self.rows: list[Segment | None] = []
-        self._seen: list[int] = []
+        #: When each row was last accepted, and whether since the last ``changes``: with room.
+        self._seen: Ints = np.zeros(_LEAST, dtype=np.int64)
+        self._changed: Mask = np.zeros(_LEAST, dtype=bool)
         self._free: list[int] = []
         self._index: dict[Segment, int] = {}
         self._cache: dict[_Key, int] = {}
@@ -55,7 +60,6 @@ class Segments:
         self._folded_until = _NEVER
         self._recoveries = values.recoveries
         self._generation = values.generation
-        self._changed: set[int] = set()
         self._touched = False
         #: Grows whenever a row gets another meaning.
         self.version = 0
@@ -65,7 +69,8 @@ class Segments:
 
     def sightings(self) -> Iterator[Sighting]:
         """The segments and when they were last accepted."""
-        return ((s, t) for s, t in zip(self.rows, self._seen, strict=True) if s is not None)
+        seen = self._seen[: len(self.rows)].tolist()
+        return ((s, t) for s, t in zip(self.rows, seen, strict=True) if s is not None)
 
     def close(self) -> None:
         """Let go of the shared values."""
@@ -82,7 +87,7 @@ class Segments:
         if row is None or at - self._seen[row] > self._stale_ms:
             row = self._find(labels, currency, at)
         self._seen[row] = at
-        self._changed.add(row)
+        self._changed[row] = True
         return row
 
     def settle(self) -> None:
@@ -96,7 +101,7 @@ class Segments:
         self._cache.clear()
         self._forget_folded()
         if self._values.shared:
-            for row in self._changed:
+            for row in np.flatnonzero(self._changed).tolist():
                 segment = self.rows[row]
                 if segment is not None and (folded := self._values.refolded(segment)) != segment:
                     self._rename(row, folded)
@@ -108,26 +113,28 @@ class Segments:
 
         −1 for those that are to be found by ``row``, in their turn.
         """
+        count = len(labels)
         if self._generation != self._values.generation:
-            return np.full(len(labels), -1)
-        keys: list[_Key] = list(labels)
-        for place, currency in currencies.items():
-            keys[place] = labels[place], currency
-        rows = list(map(self._cache.get, keys))
-        if None in rows and self._folded and self._folded_holds(until):
-            folded = self._folded
-            both = [
-                folded.get(key) if row is None else row for key, row in zip(keys, rows, strict=True)
-            ]
+            return np.full(count, -1)
+        keys: Sequence[_Key] = labels
+        if currencies:
+            keys = list(labels)
+            for place, currency in currencies.items():
+                keys[place] = labels[place], currency
+        rows = np.fromiter(map(self._cache.get, keys, repeat(-1)), np.int64, count)
+        lost = rows < 0
+        if self._folded and lost.any() and self._folded_holds(until):
+            unknown = [keys[place] for place in np.flatnonzero(lost).tolist()]
+            folded = np.fromiter(map(self._folded.get, unknown, repeat(-1)), np.int64)
             # What is found for the first time may take a place away that a folded value had.
-            rows = rows if None in both else both
-        distinct = set(rows)
-        lost = {row for row in distinct if row is None or until - self._seen[row] > self._stale_ms}
-        if lost and self._values.may_free(until):
-            return np.full(len(labels), -1)
-        if lost:
-            rows = [-1 if row in lost else row for row in rows]
-        return np.array(rows, dtype=np.int64)
+            if (folded >= 0).all():
+                rows[lost] = folded
+        lost = (rows < 0) | (until - self._seen[rows] > self._stale_ms)
+        if lost.any():
+            if self._values.may_free(until):
+                return np.full(count, -1)
+            rows[lost] = -1
+        return rows
 
     def _folded_holds(self, until: int) -> bool:
         """Whether what was remembered of folded labels holds; it is forgotten where it does not."""
@@ -138,12 +145,8 @@ class Segments:
 
     def saw(self, rows: Ints, at: Ints) -> None:
         """Note that events of ``known_rows`` were accepted at times that only move on."""
-        # The last of each row is the first from behind.
-        distinct, last = np.unique(rows[::-1], return_index=True)
-        seen = distinct.tolist()
-        for row, time in zip(seen, at[::-1][last].tolist(), strict=True):
-            self._seen[row] = time
-        self._changed.update(seen)
+        np.maximum.at(self._seen, rows, at)
+        self._changed[rows] = True
 
     def _find(self, labels: Labels, currency: str | None, at: int) -> int:
         given = (*(labels.values.get(d) for d in self._dimensions), currency)
@@ -181,7 +184,9 @@ class Segments:
 
     def _grow(self) -> int:
         self.rows.append(None)
-        self._seen.append(0)
+        if len(self.rows) > self._seen.size:
+            self._seen = grown(self._seen, 2 * self._seen.size)
+            self._changed = grown(self._changed, self._seen.size)
         return len(self.rows) - 1
 
     def _rename(self, row: int, segment: Segment | None) -> None:
@@ -200,9 +205,13 @@ class Segments:
 
     def changes(self) -> Any:
         """The rows accepted since the last call."""
-        changed, self._changed = self._changed, set()
-        self._touched = self._touched or bool(changed)
-        return [(r, self.rows[r], self._seen[r]) for r in changed] or None
+        changed = np.flatnonzero(self._changed)
+        if not changed.size:
+            return None
+        self._changed[:] = False
+        self._touched = True
+        seen = self._seen[changed].tolist()
+        return [(r, self.rows[r], t) for r, t in zip(changed.tolist(), seen, strict=True)]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, unless the block already holds it."""
@@ -217,7 +226,9 @@ class Segments:
 
     def dump(self, block: str) -> Any:
         """All rows."""
-        return [(r, s, self._seen[r]) for r, s in enumerate(self.rows) if s is not None]
+        seen = self._seen[: len(self.rows)].tolist()
+        rows = enumerate(zip(self.rows, seen, strict=True))
+        return [(r, segment, t) for r, (segment, t) in rows if segment is not None]
 
     def load(self, block: str, dumped: Any) -> None:
         """Put rows in place and give their values their places."""
@@ -235,12 +246,12 @@ class Segments:
 
     def expire(self, at: int) -> Iterator[str]:
         """Free rows that nothing needs any more. The block stays."""
-        for row, segment in enumerate(self.rows):
-            if segment is not None and at - self._seen[row] > self._keep_ms:
+        for row in np.flatnonzero(at - self._seen[: len(self.rows)] > self._keep_ms).tolist():
+            if self.rows[row] is not None:
                 self._rename(row, None)
                 self._free.append(row)
                 self._touched = True
                 self._cache.clear()
                 self._forget_folded()
-                self._changed.discard(row)
+                self._changed[row] = False
         return iter(())

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_by_time
+from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_over_time
 from stream.core.layout import Contribution, Parts
 from stream.core.settings import MINUTE, Window
 
@@ -97,7 +97,20 @@ def _joined(facts: Sequence[Facts]) -> Facts:
 
 
 def _summed(facts: Sequence[Facts]) -> Facts:
-    return summed_by_time(*_joined(facts)) if facts else _NO_FACTS
+    return summed_over_time(*_joined(facts)) if facts else _NO_FACTS
+
+
+def _by_window(facts: Facts) -> dict[int, Facts]:
+    """Facts of all windows, by 0, and those of one window alone, by its place from 1."""
+    tagged, low, values = facts
+    places = (tagged + _UNIT_HALF) >> _UNIT_BITS
+    if not places.any():
+        return {0: facts}
+    found = {}
+    for place in np.unique(places).tolist():
+        some = places == place
+        found[place] = tagged[some] - (place << _UNIT_BITS), low[some], values[some]
+    return found
 
 
 class _Gathered:
@@ -153,24 +166,26 @@ class WindowStore:
             self._add(facts, at, None)
 
     def _add(self, facts: Facts, at: int, is_newer: Callable[[str], bool] | None) -> None:
-        tagged, low, values = facts
-        places = (tagged + _UNIT_HALF) >> _UNIT_BITS
-        units = tagged - (places << _UNIT_BITS)
-        of_all = places == 0
+        """Add facts, those of one window alone and the others each as ``drain`` has sorted them."""
         self.version += 1
+        parts = _by_window(facts)
         for place, window in enumerate(self.windows, start=1):
-            panes = units * self._tally.unit_ms // window.pane_ms
-            kept = (panes >= window.first_pane(at - GRACE_MS)) & (of_all | (places == place))
-            if window.label in self.starts:
-                kept &= units * self._tally.unit_ms >= self.starts[window.label]
-            if is_newer is not None:
-                for pane in np.unique(panes[kept]).tolist():
-                    if not is_newer(f"{window.label}/{pane}"):
-                        kept &= panes != pane
-            slots = self.cells[window.label].add(panes[kept], low[kept], values[kept])
-            changed = [f"{window.label}/{pane}" for pane in slots]
-            self._touched.update(changed)
-            self.renewed.update(changed)
+            changed: set[int] = set()
+            for units, low, values in (parts[which] for which in (0, place) if which in parts):
+                times = units * self._tally.unit_ms
+                panes = times // window.pane_ms
+                kept = panes >= window.first_pane(at - GRACE_MS)
+                if window.label in self.starts:
+                    kept &= times >= self.starts[window.label]
+                if is_newer is not None:
+                    for pane in np.unique(panes[kept]).tolist():
+                        if not is_newer(f"{window.label}/{pane}"):
+                            kept &= panes != pane
+                cells = self.cells[window.label]
+                changed.update(cells.add(panes[kept], low[kept], values[kept]))
+            blocks = {f"{window.label}/{pane}" for pane in changed}
+            self._touched.update(blocks)
+            self.renewed.update(blocks)
 
     def changes(self) -> Any:
         """Everything folded since the last call, as bytes of times, keys and values."""
@@ -183,7 +198,8 @@ class WindowStore:
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for panes whose block already holds it."""
         units, low, values = (np.frombuffer(part, dtype=np.int64) for part in change)
-        self._add((units, low, values), at, is_newer)
+        # Earlier versions wrote them in another order.
+        self._add(summed_over_time(units, low, values), at, is_newer)
 
     def touched(self) -> set[str]:
         """The blocks that have changed since the last call."""

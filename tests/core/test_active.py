@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.active import ActiveStore, LabelSet, Needed, active_at, coarser
+from stream.core.active import ActiveStore
+from stream.core.label_set import LabelSet, Needed, active_at, coarser
 from stream.core.labels import NO_LABELS, intern
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.values import Values
@@ -124,6 +125,21 @@ def test_a_busy_label_set_is_gone_through_again_only_once_it_has_grown(
     assert max(looks) < 2000, "a day by the minute, older panes, and an eighth of both"
     (found,) = store.sets.values()
     assert found.net.total == 4 * 24 * 60
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_label_set_that_grows_between_two_looks_at_all_is_gone_through(told: bool) -> None:
+    core, now = Settings(), 100 * DAY
+    store = ActiveStore(core, 5 * SECOND, Values(core))
+    list(store.expire(now))
+    for at in range(now - 20 * DAY, now, HOUR // 2):
+        store.count(NO_LABELS, at, 1, now)
+    if told:
+        store.changes()
+    list(store.expire(now + 10 * SECOND))
+    (found,) = store.sets.values()
+    assert len(found) < 20 * 48 // 2
+    assert found.net.total == 20 * 48
 
 
 def _campaigns(days: int) -> ActiveStore:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stream.core.cells import SUM_LIMIT, Cells, CounterOverflow, Ints, add_at, pack, summed
+from stream.core.cells import (
+    SUM_LIMIT,
+    Cells,
+    CounterOverflow,
+    Ints,
+    add_at,
+    pack,
+    summed,
+    summed_over_time,
+)
 
 
 def ints(*values: int) -> Ints:
@@ -29,6 +42,37 @@ def test_a_window_is_the_slots_from_first_to_last_included(slots: tuple[int, int
     assert held(cells, slots[0], slots[1]) == [1, 2]
     assert held(cells, slots[1], slots[2]) == [2, 3]
     assert held(cells, slots[2] + 1, slots[2] + 9) == []
+
+
+_fact = st.tuples(st.integers(-40, 40), st.integers(0, 5), st.integers(-2, 2))
+
+
+@given(
+    st.lists(st.lists(_fact, max_size=30), max_size=4),
+    st.sampled_from((1, 7, 30)),
+    st.sampled_from((0, 1 << 40)),
+)
+def test_slots_of_any_length_hold_the_sums_of_what_happened_in_them(
+    batches: list[list[tuple[int, int, int]]], length: int, apart: int
+) -> None:
+    cells, wanted = Cells(), Counter[tuple[int, int]]()
+    for batch in batches:
+        facts = [(unit + apart * (what % 2), what, n) for unit, what, n in batch]
+        columns = [np.array(column, dtype=np.int64) for column in zip(*facts, strict=True)]
+        units, low, values = summed_over_time(*(columns or [ints()] * 3))
+        changed = cells.add(units // length, low, values)
+        added = Counter[tuple[int, int]]()
+        for unit, what, n in facts:
+            added[unit // length, what] += n
+        assert changed == sorted({slot for (slot, _), n in added.items() if n})
+        for key, n in added.items():
+            wanted[key] += n
+    expected = {key: n for key, n in wanted.items() if n}
+    assert cells.slots() == sorted({slot for slot, _ in expected})
+    for slot in cells.slots():
+        low, values = cells.between(slot, slot)
+        assert low.tolist() == sorted(what for at, what in expected if at == slot)
+        assert values.tolist() == [expected[slot, what] for what in low.tolist()]
 
 
 def test_dropping_old_slots_names_them_and_keeps_the_rest() -> None:

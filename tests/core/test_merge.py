@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core import net, sharing
-from stream.core.active import LabelSet
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOPICS
 from stream.core.evaluate import Evaluator, Wanted
+from stream.core.label_set import LabelSet
 from stream.core.labels import NO_LABELS, intern
 from stream.core.merge import SILENCE_MS, Family, PaneSums
 from stream.core.series import Sample

@@ -54,6 +54,7 @@ _TOPIC_OF: Final = {
     "topics/subscription/": "subscription",
     "topics/signal.py": "customer",
     "active.py": "subscription",
+    "label_set.py": "subscription",
     "formulas.py": "subscription",
     "signals.py": "customer",
     "health.py": "customer",

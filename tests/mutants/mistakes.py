@@ -75,8 +75,8 @@ _TIME: Final = (
     Mistake(
         "too-old-for-one-is-too-old-for-all",
         "tally.py",
-        "kept = (panes >= window.first_pane(at - GRACE_MS)) &",
-        "kept = (panes >= window.first_pane(at) + 1) &",
+        "kept = panes >= window.first_pane(at - GRACE_MS)",
+        "kept = panes >= window.first_pane(at) + 1",
         "events that arrive late add nothing to the oldest pane",
     ),
     Mistake(
@@ -363,30 +363,30 @@ _CARTS: Final = (
 _SUBSCRIPTIONS: Final = (
     Mistake(
         "base-counted-back-the-wrong-way",
-        "active.py",
+        "label_set.py",
         "return active - net(start, pane * pane_ms)",
         "return active + net(start, pane * pane_ms)",
         "a base after the window's start is off by twice what has changed",
     ),
     Mistake(
         "base-only-from-the-next-pane",
-        "active.py",
+        "label_set.py",
         "settled = bisect_left(bases, (start + pane_ms, -1, 0))",
         "settled = bisect_left(bases, (start, -1, 0))",
         "a base in the pane where the window starts stands at the end of that pane",
     ),
     Mistake(
         "first-base-of-a-pane",
-        "active.py",
+        "label_set.py",
         "_, _, active = max(b for b in bases if b[0] // pane_ms == pane)",
         "_, _, active = min(b for b in bases if b[0] // pane_ms == pane)",
         "of several bases in a pane the first one counts",
     ),
     Mistake(
         "earlier-arrival-of-a-base",
-        "active.py",
-        "if base[:2] > self.bases.get(unit, (-_OPEN_END, 0))[:2]:",
-        "if base[0] > self.bases.get(unit, (-_OPEN_END, 0))[0]:",
+        "label_set.py",
+        "if base[:2] > self.bases.get(unit, (-OPEN_END, 0))[:2]:",
+        "if base[0] > self.bases.get(unit, (-OPEN_END, 0))[0]:",
         "a base that corrects one of the same moment is ignored",
     ),
     Mistake(
@@ -398,7 +398,7 @@ _SUBSCRIPTIONS: Final = (
     ),
     Mistake(
         "changes-in-a-base-s-pane-forgotten",
-        "active.py",
+        "label_set.py",
         "first = min(base[0] // w.pane_ms * w.pane_ms for w in windows) // unit_ms",
         "first = base[0] // unit_ms",
         "starts between a pane's start and its base are forgotten once it is old",
