@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 
 from stream.collector import tune
-from stream.core import decode, dedupe, intake, memory, segments, state, table, tally
+from stream.core import batch, decode, dedupe, intake, memory, segments, state, table, tally
 from stream.core.active import ActiveStore
 from stream.core.settings import Settings
 from stream.core.shard import Shard
@@ -36,7 +36,7 @@ _SPAN: Final = 3600
 STAGES: Final[dict[str, tuple[tuple[type[Any] | Any, tuple[str, ...]], ...]]] = {
     "decode: JSON, types, rules": ((decode.Decoder, ("decode",)),),
     "decode: times and labels": ((decode.Decoder, ("_read_common",)),),
-    "digests of ids and entities": ((intake.Intake, ("_batch", "_look_at_groups")),),
+    "columns of what events say, digests": ((batch, ("_piece",)), (batch.Batch, ("__init__",))),
     "rows of labels": ((segments.Segments, ("known_rows", "saw", "row")),),
     "outcomes": ((intake.Intake, ("_find_doubts", "_accept")),),
     "one by one: outcomes and rare events": (

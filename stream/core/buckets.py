@@ -9,7 +9,7 @@ import numpy as np
 
 from stream.core.cells import Ints
 from stream.core.settings import MINUTE
-from stream.core.table import NO_KEY, KeyTable, Mask, Slots
+from stream.core.table import NO_KEY, KeyTable, Mask, Slots, distinct
 
 #: A last time for records that are never forgotten.
 FOREVER: Final = 1 << 60
@@ -152,7 +152,7 @@ class Buckets:
 
     def slots_of(self, bucket: Bucket) -> Slots:
         """The slots of the records that are still in a bucket."""
-        slots = np.unique(bucket.all_slots())
+        slots = distinct(bucket.all_slots())
         inside: Mask = self._table.fields[BUCKET][slots] == bucket.number
         found: Slots = slots[inside & (self._table.keys[slots] != NO_KEY)]
         return found

@@ -139,15 +139,15 @@ class Cells:
         if not slots.size:
             return []
         slots, low, values = _runs_added_up(slots, low, values)
-        distinct = np.unique(slots)
-        if distinct.size > 1:
+        offsets = slots - slots.min()
+        if most := int(offsets.max()):
             # Small numbers are sorted in a tenth of the time.
-            numbers = np.searchsorted(distinct, slots).astype(np.min_scalar_type(distinct.size))
-            order = np.argsort(numbers, kind="stable")
+            order = np.argsort(offsets.astype(np.min_scalar_type(most)), kind="stable")
             slots, low, values = slots[order], low[order], values[order]
-        ends = np.searchsorted(slots, distinct, side="right").tolist()
-        changed: list[int] = distinct.tolist()
-        for slot, start, end in zip(changed, [0, *ends], ends, strict=False):
+        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        ends = [*starts[1:].tolist(), slots.size]
+        changed: list[int] = slots[starts].tolist()
+        for slot, start, end in zip(changed, starts.tolist(), ends, strict=True):
             self._add(slot, low[start:end], values[start:end])
         return changed
 

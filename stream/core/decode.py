@@ -165,6 +165,10 @@ class Decoder:
             groups = _by_type(events)
         return Decoded(events, at, labels, groups)
 
+    def valid(self, value: bytes | None) -> Event:
+        """The event of a record that ``decode`` has found valid."""
+        return self._decode(value)
+
     def _read_common(
         self, events: list[Any], places: Sequence[int], at: Ints, labels: list[Labels]
     ) -> dict[int, Invalid]:

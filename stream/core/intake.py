@@ -9,15 +9,15 @@ those whose outcome is certain. Of an entity that comes twice the first events c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from stream.core.batch import Batch, Kind, kinds_of
+from stream.core.batch import Batch, Kind, OfKind, Refusal, joined, kinds_of, some_of
 from stream.core.cells import Ints
-from stream.core.decode import Decoded, Group
+from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
-from stream.core.event import Event, Invalid, Outcome
+from stream.core.event import Event, Outcome
 from stream.core.segments import Segments
 from stream.core.settings import MINUTE, Settings
 from stream.core.table import Mask, digest, ranks
@@ -29,15 +29,6 @@ FUTURE_MS: Final = MINUTE
 LONG_AGO: Final = -(1 << 60)
 #: Fewer events of repeated entities than this are not worth another round of columns.
 _FEW: Final = 32
-
-
-class Refusal(NamedTuple):
-    """A record that was not accepted: its place in the batch, the outcome and the reason."""
-
-    place: int
-    outcome: Outcome
-    path: str
-    reason: str
 
 
 class Clocks(Protocol):
@@ -76,70 +67,34 @@ class Intake:
         self._event_time = event_time
         self._until = until
         self._columns = columns
-        self._kinds = {kind.struct: kind for kind in kinds_of(topics)}
+        self._kinds = {kind.struct: kind for kind in kinds_of(topics, columns=columns)}
         self._late = LONG_AGO, LONG_AGO
 
     # A batch ------------------------------------------------------------------------------------
 
-    def take(self, topic: str | None, decoded: Decoded) -> list[Refusal]:
-        """Take in a batch; the records that were not accepted, in order."""
-        refusals: list[Refusal] = []
-        valid = sum(len(group.events) for group in decoded.groups)
-        for place, event in enumerate(decoded.events if valid < len(decoded.events) else ()):
-            if isinstance(event, Invalid):
-                refusals.append(Refusal(place, "invalid", event.path, event.reason))
-        if refusals:
-            self._progress.count(topic or "", "invalid", len(refusals))
-        batch = self._batch(decoded)
-        if batch is None:
-            return refusals
-        by_topic = self._look_at_groups(batch)
+    def take(
+        self, topic: str | None, decoder: Decoder, values: Sequence[bytes | None]
+    ) -> list[Refusal]:
+        """Take in a batch of records; those that were not accepted, in order."""
+        batch = Batch(decoder, values, self._kinds, self._until)
+        if batch.invalid:
+            self._progress.count(topic or "", "invalid", len(batch.invalid))
+        if not len(batch):
+            return batch.invalid
+        by_topic = self._by_topic(batch)
         self._find_rows(batch)
         self._find_doubts(batch, by_topic)
         refused = self._settle_doubts(batch)
         self._accept(batch, by_topic)
         for places in by_topic.values():
             self._handle(batch, places)
-        return sorted([*refusals, *refused]) if refused else refusals
+        return sorted([*batch.invalid, *refused]) if refused else batch.invalid
 
-    def _batch(self, decoded: Decoded) -> Batch | None:
-        """The valid events up to ``until``; None where there are none."""
-        groups = decoded.groups
-        valid = sum(len(group.events) for group in groups)
-        if not valid:
-            return None
-        is_in: Mask | None = None
-        if valid < len(decoded.events):
-            is_in = np.zeros(len(decoded.events), dtype=bool)
-            for group in groups:
-                is_in[group.places] = True
-        if self._until is not None and (decoded.at > self._until).any():
-            is_in = np.ones(len(decoded.events), dtype=bool) if is_in is None else is_in
-            is_in &= decoded.at <= self._until
-        if is_in is None:
-            return Batch(decoded, groups, None)
-        moved = np.cumsum(is_in) - 1
-        kept = []
-        for struct, places, events in groups:
-            inside = is_in[places]
-            some = [events[i] for i in np.flatnonzero(inside).tolist()]
-            if some:
-                kept.append(Group(struct, moved[places[inside]], some))
-        return Batch(decoded, kept, np.flatnonzero(is_in)) if kept else None
-
-    def _look_at_groups(self, batch: Batch) -> dict[str, Ints]:
-        """Note what follows from the types; the places of each topic's events, in order."""
+    def _by_topic(self, batch: Batch) -> dict[str, Ints]:
+        """The places of each topic's events, in order."""
         found: dict[str, list[Ints]] = {}
-        batch.kinds = [self._kinds[group.struct] for group in batch.groups]
-        for kind, group in zip(batch.kinds, batch.groups, strict=True):
-            found.setdefault(kind.topic, []).append(group.places)
-            keys = kind.keeper.keys(group.struct, group.events)
-            if keys is not None:
-                batch.keys[group.places] = keys
-            if kind.by_currency:
-                for place, event in zip(group.places.tolist(), group.events, strict=True):
-                    if event.amount is not None and event.currency is not None:
-                        batch.currencies[place] = event.currency
+        for group in batch.groups:
+            found.setdefault(group.kind.topic, []).append(group.places)
         return {
             topic: np.sort(np.concatenate(places)) if len(places) > 1 else places[0]
             for topic, places in found.items()
@@ -163,17 +118,15 @@ class Intake:
             batch.one_by_one[:] = True
         if not self._event_time:
             batch.in_doubt |= occurred > now + FUTURE_MS
-        for kind, group in zip(batch.kinds, batch.groups, strict=True):
-            places = group.places
+        for kind, places, _ in batch.groups:
             if not kind.never_late:
                 batch.in_doubt[places] |= occurred[places] < late_before
-            labels = [batch.labels[place] for place in places.tolist()]
-            batch.one_by_one[places] |= kind.keeper.need_order(group.struct, labels)
+            batch.one_by_one[places] |= kind.keeper.need_order(kind.struct, batch.labels, places)
             if kind.columns is None:
                 batch.one_by_one[places] = True
             elif kind.is_orphan is not None:
                 keys = batch.keys[places]
-                remembered = kind.keeper.are_remembered(group.struct, keys, occurred[places])
+                remembered = kind.keeper.are_remembered(kind.struct, keys, occurred[places])
                 own = by_topic[kind.topic]
                 again = np.isin(keys, batch.keys[own][_repeated(batch.keys[own])])
                 batch.one_by_one[places] |= again | ~remembered
@@ -200,11 +153,12 @@ class Intake:
         now, clocks = self._progress.now, dict(self._progress.clocks)
         arrivals: dict[tuple[str, int], int] = {}
         refusals = []
-        for place, latest, occurred, key, identity, arrived, alone in zip(
+        for place, group, latest, occurred, key, identity, arrived, alone in zip(
             places.tolist(),
             *(
                 column[places].tolist()
                 for column in (
+                    batch.group_of,
                     before,
                     batch.occurred,
                     batch.keys,
@@ -215,8 +169,7 @@ class Intake:
             ),
             strict=True,
         ):
-            event, labels = batch.events[place], batch.labels[place]
-            kind = self._kinds[event.__class__]
+            labels, kind = batch.labels[place], batch.groups[group].kind
             topic = kind.topic
             if self._event_time:
                 now = clock = max(now, latest)
@@ -235,7 +188,8 @@ class Intake:
             if batch.rows[place] < 0:
                 batch.rows[place] = self._segments.row(labels, batch.currencies.get(place), now)
             if alone:
-                kind.handle(event, key, occurred, now, int(batch.rows[place]), labels)
+                row = int(batch.rows[place])
+                kind.handle(batch.event(place), key, occurred, now, row, labels)
         return refusals
 
     def refusal(
@@ -316,26 +270,26 @@ class Intake:
 
     def _handle_columns(self, batch: Batch, places: Ints) -> None:
         """Events of one topic, no two of the same entity: all in columns, the unusual apart."""
-        is_in = np.zeros(len(batch.events), dtype=bool)
+        is_in = np.zeros(len(batch), dtype=bool)
         is_in[places] = True
-        by_handler: dict[ColumnHandler, list[Ints]] = {}
-        for kind, group in zip(batch.kinds, batch.groups, strict=True):
-            some = group.places[is_in[group.places]]
-            if some.size and kind.columns is not None:
-                by_handler.setdefault(kind.columns, []).append(some)
-        for handler, parts in by_handler.items():
-            some = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
-            unusual = handler(self._arrivals(batch, some))
+        by_handler: dict[ColumnHandler[Any], list[OfKind]] = {}
+        for group in batch.groups:
+            chosen = is_in[group.places]
+            if group.kind.columns is not None and chosen.any():
+                some = some_of(group, chosen)
+                by_handler.setdefault(group.kind.columns, []).append(some)
+        for handler, groups in by_handler.items():
+            together = joined(groups)
+            unusual = handler.handle(self._arrivals(batch, together.places, together.said))
             if unusual.any():
-                self._handle_each(batch, some[unusual])
+                self._handle_each(batch, together.places[unusual])
 
-    def _arrivals(self, batch: Batch, places: Ints) -> Arrivals:
-        events, labels = batch.events, batch.labels
-        if places.size < len(events):
-            chosen = places.tolist()
-            events, labels = [events[i] for i in chosen], [labels[i] for i in chosen]
+    def _arrivals(self, batch: Batch, places: Ints, said: Any) -> Arrivals[Any]:
+        labels = batch.labels
+        if places.size < len(batch):
+            labels = [labels[i] for i in places.tolist()]
         return Arrivals(
-            events,
+            said,
             batch.keys[places],
             batch.occurred[places],
             batch.at[places],
@@ -352,9 +306,8 @@ class Intake:
             batch.rows[places].tolist(),
             strict=True,
         ):
-            event = batch.events[place]
-            handle = self._kinds[type(event)].handle
-            handle(event, key, occurred, at, row, batch.labels[place])
+            handle = batch.kind(place).handle
+            handle(batch.event(place), key, occurred, at, row, batch.labels[place])
 
 
 def _repeated(keys: Ints) -> Mask:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stream.core.buckets import BEFORE_ALL, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
 from stream.core.cells import Ints
-from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots
+from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots, distinct
 
 __all__ = ["FOREVER", "LAST", "NO_LIMIT", "Memory", "Record"]
 
@@ -176,7 +176,7 @@ class Memory:
             changed.append(np.array(rows, dtype=np.int64))
         records = None
         if changed:
-            slots = np.unique(np.concatenate(changed))
+            slots = distinct(np.concatenate(changed))
             slots = slots[self._table.keys[slots] != NO_KEY]
             numbers = self._table.fields[BUCKET][slots]
             names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stream.core.active import ActiveStore
+from stream.core.batch import Refusal
 from stream.core.catalogue import LAYOUT, TOPICS
 from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
 from stream.core.evaluate import Share
 from stream.core.event import Invalid, Outcome
 from stream.core.health import LocalHealth
-from stream.core.intake import FUTURE_MS, LONG_AGO, Intake, Refusal
+from stream.core.intake import FUTURE_MS, LONG_AGO, Intake
 from stream.core.memory import Memory
 from stream.core.segments import Segments
 from stream.core.settings import Settings
@@ -161,7 +162,7 @@ class Shard:
         """
         if not self._event_time:
             self.progress.now = max(self.progress.now, now)
-        return self._intake.take(topic, self._decoder(topic).decode(values))
+        return self._intake.take(topic, self._decoder(topic), values)
 
     def _decoder(self, topic: str | None) -> Decoder:
         decoder = self._decoders.get(topic)

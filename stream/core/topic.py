@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -60,14 +60,23 @@ class Context:
     signals: SignalTable
 
 
-class Arrivals(NamedTuple):
+#: What events say, a named tuple of columns.
+Said = TypeVar("Said", bound=tuple[Any, ...])
+
+
+class Nothing(NamedTuple):
+    """No columns: all is said by the type, the entity and the time."""
+
+
+class Arrivals(NamedTuple, Generic[Said]):
     """Accepted events of one type or several that are handled alike, in columns.
 
-    No two of them are of the same entity. ``keys`` are the digests of the entities' ids,
-    ``occurred`` and ``at`` are in ms, ``rows`` are those of the events' segments.
+    No two of them are of the same entity. ``said`` is what the handler has read of them, ``keys``
+    are the digests of the entities' ids, ``occurred`` and ``at`` are in ms, ``rows`` are those of
+    the events' segments.
     """
 
-    events: Sequence[Any]
+    said: Said
     keys: Ints
     occurred: Ints
     at: Ints
@@ -77,8 +86,16 @@ class Arrivals(NamedTuple):
 
 #: Handles one accepted event: (event, key, occurred, at, row, labels), as in ``Arrivals``.
 RowHandler = Callable[[Any, int, int, int, int, Labels], None]
-#: Handles the usual among many accepted events, and says which ones it has left alone.
-ColumnHandler = Callable[[Arrivals], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnHandler(Generic[Said]):
+    """Handles many events at once; those that are not the usual are left to the row handler."""
+
+    #: What it needs of some valid events, accepted or not: columns, each as long as the events.
+    read: Callable[[Sequence[Any]], Said]
+    #: Handles the usual among accepted ones, and says which ones it has left alone.
+    handle: Callable[[Arrivals[Said]], Mask]
 
 
 def flags(values: Sequence[bool | None]) -> Ints:
@@ -111,7 +128,7 @@ class Keeper:
         """What to do with an accepted event, by its type."""
         return {}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
         """What to do with many, for types where there is a way."""
         return {}
 
@@ -129,8 +146,13 @@ class Keeper:
             return None
         return digests(map(attrgetter(self.entity), events), len(events))
 
-    def need_order(self, struct: type[Event], labels: Sequence[Labels]) -> Sequence[bool] | bool:
-        """Which events of a type must come in their order among all, for their labels' sake."""
+    def need_order(
+        self, struct: type[Event], labels: Sequence[Labels], places: Ints
+    ) -> Sequence[bool] | bool:
+        """Which events of a type must come in their order among all, for their labels' sake.
+
+        ``places`` are theirs in a batch, ``labels`` those of the whole batch.
+        """
         return False
 
     def stores(self) -> Sequence[Store]:

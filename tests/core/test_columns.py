@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.core import batch as batches
 from stream.core import intake
 from stream.core.dedupe import SeenIds
 from stream.core.memory import Memory
 from stream.core.segments import Segments
-from stream.core.settings import DAY, MINUTE, Settings
+from stream.core.settings import DAY, HOUR, MINUTE, Settings
 from stream.core.shard import Progress, Shard
 from stream.core.state import StateLog
 from stream.core.tally import WindowStore
@@ -45,8 +46,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(autouse=True)
 def rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let columns handle repeated entities in any number."""
+    """Let columns handle repeated entities in any number, and be read a few at a time."""
     monkeypatch.setattr(intake, "_FEW", 3)
+    monkeypatch.setattr(batches, "PIECE", 7)
 
 
 def contents(shard: Shard) -> dict[str, Any]:
@@ -188,3 +190,24 @@ def test_columns_and_rows_say_the_same_of_a_company(seed: int) -> None:
     for pair in (replay, live):
         pair.start_over()
         pair.check()
+
+
+@pytest.mark.parametrize("event_time", [True, False])
+@pytest.mark.parametrize("until", [None, NOON + 5 * MINUTE])
+def test_records_read_in_pieces_of_any_size_say_the_same(
+    event_time: bool, until: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = Noise(duplicates=0.02, garbage=0.05, late=0.01, orphans=0.02, seed=1)
+    events = islice(noisy(company.events(NOON, None, 5.0, 1), noise), 3000)
+    records = [value for _, _, _, value in events]
+    said = []
+    for piece in (10_000, 1, 64):
+        monkeypatch.setattr(batches, "PIECE", piece)
+        core = Settings()
+        shard = Shard(core, Values(core), event_time=event_time, until=until)
+        refusals = shard.ingest(None, records, NOON + HOUR)
+        shard.fold(shard.progress.now)
+        said.append((refusals, contents(shard)))
+    assert said[0][0]
+    assert said[1] == said[0]
+    assert said[2] == said[0]

@@ -125,6 +125,20 @@ _OUTCOMES: Final = (
         "an event exactly 60 s ahead is refused",
     ),
     Mistake(
+        "pieces-in-one-place",
+        "batch.py",
+        "moved = group._replace(places=group.places + offset)",
+        "moved = group",
+        "what records of a later piece say is taken for what those of the first one say",
+    ),
+    Mistake(
+        "refused-in-another-place",
+        "batch.py",
+        "for place, event in enumerate(decoded.events, first):",
+        "for place, event in enumerate(decoded.events):",
+        "other records than the invalid ones go to the dead letters",
+    ),
+    Mistake(
         "bases-may-be-late",
         "topics/subscription/events.py",
         'EventType(SubscriptionBase, key="labels", never_late=True)',
@@ -259,15 +273,15 @@ _TICKETS: Final = (
     Mistake(
         "negative-resolution-times",
         "topics/ticket/tickets.py",
-        "time = np.maximum(0, lasted * PER_MS - fixed_columns(excluded))",
-        "time = lasted * PER_MS - fixed_columns(excluded)",
+        "time = np.maximum(0, lasted[chosen] * PER_MS - fixed_columns(excluded[chosen]))",
+        "time = lasted[chosen] * PER_MS - fixed_columns(excluded[chosen])",
         "more excluded time than there was lowers the mean below zero",
     ),
     Mistake(
         "unresolved-counted",
         "topics/ticket/tickets.py",
-        "return said | resolved * flags([e.resolved is not False for e in events])",
-        "return said | resolved",
+        "return bits | resolved * said.resolved",
+        "return bits | resolved",
         "the denominator covers tickets that are not resolved",
     ),
     Mistake(
@@ -280,8 +294,8 @@ _TICKETS: Final = (
     Mistake(
         "rapid-response-exclusive",
         "topics/ticket/tickets.py",
-        "np.where(response_ms <= self.settings.rapid_response_ms",
-        "np.where(response_ms < self.settings.rapid_response_ms",
+        "said.response_ms <= self.settings.rapid_response_ms",
+        "said.response_ms < self.settings.rapid_response_ms",
         "a response exactly in time is too late",
     ),
     Mistake(

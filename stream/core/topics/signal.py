@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
-from stream.core.kpi import Kpi, Move, Term
+from stream.core.kpi import Column, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import signal as meanings
 from stream.core.memory import LAST, Memory
@@ -48,6 +48,14 @@ TYPES = (EventType(CustomerSignal, key="customer_id"),)
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
+class _Said(NamedTuple):
+    """What signals say, in columns; customers and signals by their digests."""
+
+    customer: Ints
+    signal: Ints
+    value: Column
+
+
 class Customers(Keeper):
     """Remembers the latest value of each customer's signals: a record for each of them."""
 
@@ -67,12 +75,12 @@ class Customers(Keeper):
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {CustomerSignal: self._signalled}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {CustomerSignal: self._many_signalled}
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        return {CustomerSignal: ColumnHandler(self._said, self._many_signalled)}
 
     def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints:
         """What stands for each event's customer and signal."""
-        return _pair(self._digests(events), self._signal_digests(events))
+        return _pair(_customers(events), self._signals_of(events))
 
     def stores(self) -> Sequence[Store]:
         return (self._customers,)
@@ -80,10 +88,11 @@ class Customers(Keeper):
     def remembered(self) -> Mapping[str, int]:
         return {self._customers.name: len(self._signals)}
 
-    def _digests(self, events: Sequence[Any]) -> Ints:
-        return digests([e.customer_id for e in events], len(events))
+    def _said(self, events: Sequence[CustomerSignal]) -> _Said:
+        values = numbers([e.value for e in events])
+        return _Said(_customers(events), self._signals_of(events), values)
 
-    def _signal_digests(self, events: Sequence[Any]) -> Ints:
+    def _signals_of(self, events: Sequence[CustomerSignal]) -> Ints:
         known = self._names
         for name in {e.signal for e in events}.difference(known):
             if len(known) >= MEMO:
@@ -107,9 +116,9 @@ class Customers(Keeper):
         if known is None:
             self._signals.entered(np.array([slot]), np.array([customer]))
 
-    def _many_signalled(self, signals: Arrivals) -> Mask:
+    def _many_signalled(self, signals: Arrivals[_Said]) -> Mask:
         slots, occurred, rows = self._customers.find(signals.keys), signals.occurred, signals.rows
-        values = numbers([e.value for e in signals.events])
+        values = signals.said.value
         new = slots == ABSENT
         unusual = np.zeros(new.size, dtype=bool)
         newer = np.flatnonzero(~new)
@@ -117,8 +126,7 @@ class Customers(Keeper):
         self._customers.update(slots[newer], occurred[newer], row=rows[newer], value=values[newer])
         if new.any():
             places = np.flatnonzero(new)
-            events = [signals.events[i] for i in places.tolist()]
-            customers = self._digests(events)
+            customers = signals.said.customer[places]
             _, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
             has_room = self._signals.counts(customers) + counts[which] <= MAX_SIGNALS
             unusual[places[~has_room]] = True
@@ -127,7 +135,7 @@ class Customers(Keeper):
                 signals.keys[chosen],
                 occurred[chosen],
                 customer=customers[has_room],
-                signal=self._signal_digests(events)[has_room],
+                signal=signals.said.signal[chosen],
                 row=rows[chosen],
                 value=values[chosen],
             )
@@ -137,6 +145,10 @@ class Customers(Keeper):
     def recovered(self) -> None:
         """Number the customers anew."""
         self._signals.recovered()
+
+
+def _customers(events: Sequence[CustomerSignal]) -> Ints:
+    return digests([e.customer_id for e in events], len(events))
 
 
 def _pair(customers: Ints, signals: Ints) -> Ints:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi, Move, Term
@@ -29,14 +30,30 @@ NAME = "cx.visit"
 TYPES = (EventType(VisitEnded, key="visit_id"),)
 
 
+class _Said(NamedTuple):
+    """What visits say, in columns."""
+
+    pages: Ints
+    converted: Ints
+    new_customer: Ints
+
+    @classmethod
+    def by(cls, visits: Sequence[VisitEnded]) -> _Said:
+        return cls(
+            np.array([v.pages or 1 for v in visits], dtype=np.int64),
+            flags([v.converted for v in visits]),
+            flags([v.new_customer for v in visits]),
+        )
+
+
 class Visits(Keeper):
     """Counts visits; nothing is remembered of them."""
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {VisitEnded: self._ended}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {VisitEnded: self._many_ended}
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        return {VisitEnded: ColumnHandler(_Said.by, self._many_ended)}
 
     def _ended(
         self, visit: VisitEnded, key: int, occurred: int, at: int, row: int, labels: Labels
@@ -49,14 +66,13 @@ class Visits(Keeper):
         ]
         self.tally.add(occurred, row, self.layout.contribution(counts))
 
-    def _many_ended(self, visits: Arrivals) -> Mask:
-        n = len(visits.events)
-        pages = np.array([v.pages or 1 for v in visits.events], dtype=np.int64)
+    def _many_ended(self, visits: Arrivals[_Said]) -> Mask:
+        said, n = visits.said, visits.occurred.size
         counts = [
             ("visits", np.ones(n, dtype=np.int64)),
-            ("visit_pages", pages),
-            ("visits_converted", flags([v.converted for v in visits.events])),
-            ("visits_new_customer", flags([v.new_customer for v in visits.events])),
+            ("visit_pages", said.pages),
+            ("visits_converted", said.converted),
+            ("visits_new_customer", said.new_customer),
         ]
         self.tally.add_columns(visits.occurred, visits.rows, self.layout.parts(counts))
         return np.zeros(n, dtype=bool)

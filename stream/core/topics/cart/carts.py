@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from stream.core.topic import (
     ColumnHandler,
     Context,
     Keeper,
+    Nothing,
     RowHandler,
     Store,
 )
@@ -102,12 +104,10 @@ class Carts(Keeper):
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {CartOpened: self._used, CartUpdated: self._used, CartPurchased: self._bought}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {
-            CartOpened: self._many_used,
-            CartUpdated: self._many_used,
-            CartPurchased: self._many_bought,
-        }
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        used = ColumnHandler(_nothing, self._many_used)
+        bought = ColumnHandler(_nothing, self._many_bought)
+        return {CartOpened: used, CartUpdated: used, CartPurchased: bought}
 
     def stores(self) -> Sequence[Store]:
         return (self._carts,)
@@ -178,7 +178,7 @@ class Carts(Keeper):
 
     # Many events --------------------------------------------------------------------------------
 
-    def _many_used(self, carts: Arrivals) -> Mask:
+    def _many_used(self, carts: Arrivals[Nothing]) -> Mask:
         slots, occurred = self._carts.find(carts.keys), carts.occurred
         new: Mask = slots == ABSENT
         going_on = self._in_use(slots, occurred)
@@ -205,7 +205,7 @@ class Carts(Keeper):
         unusual: Mask = ~new & ~going_on
         return unusual
 
-    def _many_bought(self, carts: Arrivals) -> Mask:
+    def _many_bought(self, carts: Arrivals[Nothing]) -> Mask:
         slots, occurred = self._carts.find(carts.keys), carts.occurred
         new: Mask = slots == ABSENT
         going_on = self._in_use(slots, occurred)
@@ -297,6 +297,11 @@ class Carts(Keeper):
         self._deadlines.put(usual, self._carts.field("end")[usual] + self._timeout_ms)
         for slot in slots[~self._carts.without_extra(slots)].tolist():
             self._queue(slot, [Life(*life) for life in self._carts.extra_of(slot)])
+
+
+def _nothing(events: Sequence[CartEvent]) -> Nothing:
+    """A cart's event says nothing but that it was, and when."""
+    return Nothing()
 
 
 def _lives_of(record: Record) -> list[Life]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
 from stream.core.kpi import Column
@@ -39,6 +40,29 @@ UNKNOWN: Final = 1 << 60
 _MOST: Final = float(1 << 32)
 
 
+class _Paid(NamedTuple):
+    """What payments say, in columns; the amount is NaN where there is none."""
+
+    amount: Column
+    upsell: Column
+
+    @classmethod
+    def by(cls, payments: Sequence[Payment]) -> _Paid:
+        amounts = numbers([p.amount for p in payments])
+        return cls(amounts, numbers([p.upsell_amount or 0.0 for p in payments]))
+
+
+class _Cancelled(NamedTuple):
+    """What cancellations say, in columns: the start in ms, or ``UNKNOWN``."""
+
+    started: Ints
+
+    @classmethod
+    def by(cls, events: Sequence[SubscriptionCancelled]) -> _Cancelled:
+        said = [UNKNOWN if e.started_at is None else parse(e.started_at) for e in events]
+        return cls(np.array(said, dtype=np.int64))
+
+
 class Subscriptions(Keeper):
     """Remembers who is active since when, and who has cancelled.
 
@@ -68,21 +92,24 @@ class Subscriptions(Keeper):
             SubscriptionCancelled: self._cancelled,
         }
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        paid = ColumnHandler(_Paid.by, self._many_paid)
         return {
-            SubscriptionStarted: self._many_started,
-            SubscriptionRenewed: self._many_paid,
-            SubscriptionUpgraded: self._many_paid,
-            SubscriptionDowngraded: self._many_paid,
-            SubscriptionCancelled: self._many_cancelled,
+            SubscriptionStarted: ColumnHandler(_Paid.by, self._many_started),
+            SubscriptionRenewed: paid,
+            SubscriptionUpgraded: paid,
+            SubscriptionDowngraded: paid,
+            SubscriptionCancelled: ColumnHandler(_Cancelled.by, self._many_cancelled),
         }
 
-    def need_order(self, struct: type[Event], labels: Sequence[Labels]) -> Sequence[bool] | bool:
+    def need_order(
+        self, struct: type[Event], labels: Sequence[Labels], places: Ints
+    ) -> Sequence[bool] | bool:
         """Where active ones count is said by whichever event brings a set of labels first."""
         if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
             return False
         sets = self.active.sets
-        return [found.key not in sets for found in labels]
+        return [labels[place].key not in sets for place in places.tolist()]
 
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
@@ -187,9 +214,9 @@ class Subscriptions(Keeper):
 
     # Many events --------------------------------------------------------------------------------
 
-    def _many_started(self, events: Arrivals) -> Mask:
+    def _many_started(self, events: Arrivals[_Paid]) -> Mask:
         slots = self._subscriptions.find(events.keys)
-        usual, amounts, upsells = self._amounts(events)
+        usual: Mask = ~(events.said.amount >= _MOST)
         usual &= (slots == ABSENT) | self._are_active(slots)
         new = np.flatnonzero(usual & (slots == ABSENT))
         occurred = events.occurred[new]
@@ -204,14 +231,14 @@ class Subscriptions(Keeper):
             started=occurred,
             event=occurred,
         )
-        self._count_many(events, usual, amounts, upsells)
+        self._count_many(events, usual)
         return ~usual
 
-    def _many_paid(self, events: Arrivals) -> Mask:
+    def _many_paid(self, events: Arrivals[_Paid]) -> Mask:
         slots = self._subscriptions.find(events.keys)
-        usual, amounts, upsells = self._amounts(events)
+        usual: Mask = ~(events.said.amount >= _MOST)
         usual &= (slots == ABSENT) | self._are_active(slots)
-        self._count_many(events, usual, amounts, upsells)
+        self._count_many(events, usual)
         return ~usual
 
     def _are_active(self, slots: Slots) -> Mask:
@@ -219,13 +246,8 @@ class Subscriptions(Keeper):
         active: Mask = self._subscriptions.field("active")[slots] != 0
         return active
 
-    def _amounts(self, events: Arrivals) -> tuple[Mask, Column, Column]:
-        """Which events have amounts of a usual size, or none (NaN), and the amounts."""
-        amounts = numbers([e.amount for e in events.events])
-        upsells = numbers([e.upsell_amount or 0.0 for e in events.events])
-        return ~(amounts >= _MOST), amounts, upsells
-
-    def _count_many(self, events: Arrivals, usual: Mask, amounts: Column, upsells: Column) -> None:
+    def _count_many(self, events: Arrivals[_Paid], usual: Mask) -> None:
+        amounts, upsells = events.said
         paid = np.flatnonzero(usual & ~np.isnan(amounts))
         counts = [
             ("payments", np.ones(paid.size, dtype=np.int64)),
@@ -235,12 +257,11 @@ class Subscriptions(Keeper):
         parts = self.layout.parts(counts)
         self.tally.add_columns(events.occurred[paid], events.rows[paid], parts)
 
-    def _many_cancelled(self, events: Arrivals) -> Mask:
+    def _many_cancelled(self, events: Arrivals[_Cancelled]) -> Mask:
         slots = self._subscriptions.find(events.keys)
         new: Mask = slots == ABSENT
         usual = new | self._are_active(slots)
-        said = [UNKNOWN if e.started_at is None else parse(e.started_at) for e in events.events]
-        started = np.where(new, said, self._subscriptions.field("started")[slots])
+        started = np.where(new, events.said.started, self._subscriptions.field("started")[slots])
         usual &= new | (started <= events.occurred)
         usual &= events.occurred <= events.at
         chosen = np.flatnonzero(usual)

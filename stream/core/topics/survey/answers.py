@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
+from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.memory import LAST, Memory, Record
@@ -39,6 +41,18 @@ from stream.core.topics.survey.opinions import (
 _NO_OPINION: Final = Opinion()
 
 
+class _Said(NamedTuple):
+    """What answers say, in columns."""
+
+    verdict: Ints
+    effort: Ints
+    #: NaN where there is none.
+    sentiment: Column
+    emotional: Mask
+    #: What emotions add, where there are any.
+    emotions: NDArray[np.object_]
+
+
 class Answers(Keeper):
     """Remembers each answer for the settings' memory, so that an update can replace it.
 
@@ -63,8 +77,9 @@ class Answers(Keeper):
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {SurveyResponded: self._many_answered, SurveyUpdated: self._many_answered}
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        answered = ColumnHandler(self._said, self._many_answered)
+        return {SurveyResponded: answered, SurveyUpdated: answered}
 
     def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
         return {SurveyUpdated: lambda key, at: self._recall(key, at) is None}
@@ -107,10 +122,18 @@ class Answers(Keeper):
         known[known] = self._answers.without_extra(slots[known])
         return known
 
-    def _many_answered(self, answers: Arrivals) -> Mask:
+    def _said(self, answers: Sequence[Answer]) -> _Said:
+        emotional = np.array([a.survey == "emotion" for a in answers], dtype=bool)
+        emotions = np.empty(len(answers), dtype=object)
+        for i in np.flatnonzero(emotional).tolist():
+            emotions[i] = self.layout.contribution(count_emotions(answers[i], self.settings))
+        sentiment = numbers([a.sentiment for a in answers])
+        return _Said(*self._judged(answers), sentiment, emotional, emotions)
+
+    def _many_answered(self, answers: Arrivals[_Said]) -> Mask:
         slots = self._answers.find(answers.keys)
         new: Mask = slots == ABSENT
-        emotional = np.array([a.survey == "emotion" for a in answers.events], dtype=bool)
+        emotional = answers.said.emotional
         known = self._are_known(slots, answers.occurred) & ~emotional
         self._remember_emotions(answers, np.flatnonzero(new & emotional))
         chosen = np.flatnonzero(known | (new & ~emotional))
@@ -119,18 +142,17 @@ class Answers(Keeper):
         unusual: Mask = ~new & ~known
         return unusual
 
-    def _remember(self, answers: Arrivals, chosen: Ints, slots: Slots) -> None:
+    def _remember(self, answers: Arrivals[_Said], chosen: Ints, slots: Slots) -> None:
         """Answers without emotions that are new, or replace one without emotions."""
-        events = [answers.events[i] for i in chosen.tolist()]
-        verdict, effort = self._judged(events)
-        sentiment = numbers([a.sentiment for a in events])
+        said = answers.said
+        sentiment = said.sentiment[chosen]
         sentiments = fixed_columns(np.nan_to_num(sentiment))
         sentiments[np.isnan(sentiment)] = NO_SENTIMENT
         fields = {
             "row": answers.rows[chosen],
-            "verdict": verdict,
+            "verdict": said.verdict[chosen],
             "sentiment": sentiments,
-            "effort": effort,
+            "effort": said.effort[chosen],
         }
         first = answers.occurred[chosen]
         known = slots != ABSENT
@@ -147,14 +169,11 @@ class Answers(Keeper):
         fresh = {name: values[new] for name, values in fields.items()}
         self._answers.put_new(answers.keys[chosen][new], first[new], **fresh)
 
-    def _remember_emotions(self, answers: Arrivals, chosen: Ints) -> None:
+    def _remember_emotions(self, answers: Arrivals[_Said], chosen: Ints) -> None:
         """Answers with emotions that were not known: counted one by one."""
         if not chosen.size:
             return
-        added = [
-            self.layout.contribution(count_emotions(answers.events[i], self.settings))
-            for i in chosen.tolist()
-        ]
+        added = answers.said.emotions[chosen].tolist()
         occurred, rows = answers.occurred[chosen], answers.rows[chosen]
         for at, row, emotions in zip(occurred.tolist(), rows.tolist(), added, strict=True):
             self.tally.add(at, row, emotions)
@@ -163,10 +182,16 @@ class Answers(Keeper):
         self._answers.put_new(keys, occurred, extras=added, row=rows, **fields)
 
     def _judged(self, answers: Sequence[Answer]) -> tuple[Ints, Ints]:
-        """The verdict and effort of each answer; what was judged before is remembered."""
+        """The verdict and effort of each answer; what was judged before is remembered.
+
+        Emotions have none.
+        """
         known = self._verdicts
         judged = []
         for answer in answers:
+            if answer.survey == "emotion":
+                judged.append((0, 0))
+                continue
             said = (answer.survey, answer.score, answer.scale)
             found = known.get(said)
             if found is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from stream.core import timestamps
 from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
+from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.memory import Memory
 from stream.core.settings import DAY
@@ -59,6 +60,30 @@ class _Ticket(NamedTuple):
     reopened_at: int
 
 
+class _Said(NamedTuple):
+    """What closes say, in columns; NaN for what was left out."""
+
+    opened_at: Ints
+    excluded_seconds: Column
+    response_ms: Column
+    sentiment: Column
+    first_contact: Ints
+    automated: Ints
+    resolved: Ints
+
+    @classmethod
+    def by(cls, closes: Sequence[TicketClosed]) -> _Said:
+        return cls(
+            timestamps.parse_all([c.opened_at for c in closes]),
+            numbers([c.excluded_seconds or 0.0 for c in closes]),
+            numbers([c.first_response_seconds for c in closes]) * 1000,
+            numbers([c.sentiment for c in closes]),
+            flags([(c.contacts or 1) == 1 and not c.reopens for c in closes]),
+            flags([c.automated for c in closes]),
+            flags([c.resolved is not False for c in closes]),
+        )
+
+
 class Tickets(Keeper):
     """Remembers what a close contributed, so that a reopening can take it back.
 
@@ -88,8 +113,8 @@ class Tickets(Keeper):
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {TicketClosed: self._closed, TicketReopened: self._reopened}
 
-    def columns(self) -> Mapping[type[Event], ColumnHandler]:
-        return {TicketClosed: self._many_closed}
+    def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
+        return {TicketClosed: ColumnHandler(_Said.by, self._many_closed)}
 
     def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
         return {TicketReopened: lambda key, at: not self._remembers(key, at)}
@@ -149,29 +174,24 @@ class Tickets(Keeper):
         last, reopened_at = max(known.last, occurred), max(occurred, known.reopened_at)
         self._remember(key, _Ticket(last, known.row, NOTHING, known.closed_at, reopened_at))
 
-    def _many_closed(self, closes: Arrivals) -> Mask:
-        events, occurred = closes.events, closes.occurred
-        lasted = occurred - timestamps.parse_all([e.opened_at for e in events])
-        excluded = numbers([e.excluded_seconds or 0.0 for e in events])
+    def _many_closed(self, closes: Arrivals[_Said]) -> Mask:
+        said, occurred = closes.said, closes.occurred
+        lasted, excluded = occurred - said.opened_at, said.excluded_seconds
         usual: Mask = self._tickets.find(closes.keys) == ABSENT
         usual &= (lasted < _MOST_MS) & (excluded < _MOST_SECONDS)
         chosen = np.flatnonzero(usual)
-        if chosen.size < len(events):
-            events = [events[i] for i in chosen.tolist()]
-            occurred, lasted, excluded = occurred[chosen], lasted[chosen], excluded[chosen]
-        if events:
-            rows = closes.rows[chosen]
-            time = np.maximum(0, lasted * PER_MS - fixed_columns(excluded))
-            sentiment = numbers([e.sentiment for e in events])
-            said = self._said(events, time) | np.where(np.isnan(sentiment), 0, SENTIMENT)
-            sentiments = fixed_columns(np.nan_to_num(sentiment))
-            time[said & RESOLVED == 0] = 0
-            self._count(occurred, rows, said, sentiments, time)
+        if chosen.size:
+            rows, occurred = closes.rows[chosen], occurred[chosen]
+            time = np.maximum(0, lasted[chosen] * PER_MS - fixed_columns(excluded[chosen]))
+            bits = self._bits(_Said._make(column[chosen] for column in said), time)
+            sentiments = fixed_columns(np.nan_to_num(said.sentiment[chosen]))
+            time[bits & RESOLVED == 0] = 0
+            self._count(occurred, rows, bits, sentiments, time)
             self._tickets.put_new(
                 closes.keys[chosen],
                 occurred,
                 row=rows,
-                said=said,
+                said=bits,
                 sentiment=sentiments,
                 time=time,
                 closed_at=occurred,
@@ -179,16 +199,16 @@ class Tickets(Keeper):
             )
         return ~usual
 
-    def _said(self, events: Sequence[TicketClosed], time: Ints) -> Ints:
-        """The bits of closes of new tickets, but for the sentiment."""
-        response_ms = numbers([e.first_response_seconds for e in events]) * 1000
-        said = np.where(np.isnan(response_ms), 0, RESPONDED)
-        said |= np.where(response_ms <= self.settings.rapid_response_ms, RESPONDED_RAPIDLY, 0)
-        first = flags([(e.contacts or 1) == 1 and not e.reopens for e in events])
+    def _bits(self, said: _Said, time: Ints) -> Ints:
+        """The bits of closes of new tickets."""
+        bits = np.where(np.isnan(said.response_ms), 0, RESPONDED)
+        is_rapid = said.response_ms <= self.settings.rapid_response_ms
+        bits |= np.where(is_rapid, RESPONDED_RAPIDLY, 0)
+        bits |= np.where(np.isnan(said.sentiment), 0, SENTIMENT)
         rapid = time <= self.settings.rapid_resolution_ms * PER_MS
-        resolved = RESOLVED + first * AT_FIRST_CONTACT + rapid * RAPIDLY
-        resolved += flags([e.automated for e in events]) * AUTOMATED
-        return said | resolved * flags([e.resolved is not False for e in events])
+        resolved = RESOLVED + said.first_contact * AT_FIRST_CONTACT + rapid * RAPIDLY
+        resolved += said.automated * AUTOMATED
+        return bits | resolved * said.resolved
 
     def _count(self, at: Ints, rows: Ints, said: Ints, sentiment: Ints, time: Ints) -> None:
         """Add what ``count_close`` says, for many."""
