@@ -139,6 +139,8 @@ class Cells:
         if not slots.size:
             return []
         slots, low, values = _runs_added_up(slots, low, values)
+        if not slots.size:
+            return []
         offsets = slots - slots.min()
         if most := int(offsets.max()):
             # Small numbers are sorted in a tenth of the time.

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.core.cells import (
@@ -47,6 +47,7 @@ def test_a_window_is_the_slots_from_first_to_last_included(slots: tuple[int, int
 _fact = st.tuples(st.integers(-40, 40), st.integers(0, 5), st.integers(-2, 2))
 
 
+@example([[(0, 1, 1), (1, 1, -1)]], 30, 0)
 @given(
     st.lists(st.lists(_fact, max_size=30), max_size=4),
     st.sampled_from((1, 7, 30)),
