@@ -74,3 +74,11 @@ def renamed(sample: Sample) -> Sample:
 
 def test_a_window_of_one_pane_has_no_newest_part() -> None:
     assert set(Closer(SETTINGS).at([], 0)({}, {}).parts) == {"20m", "5m"}
+
+
+def test_where_all_windows_have_one_pane_there_are_only_whole_ones() -> None:
+    hour = Settings(windows=(Window("1h", 60 * MINUTE, 60 * MINUTE),))
+    shard = new_shard(hour)
+    details = Closer(hour).at([shard.share()], 0)({"1h": ALL}, {"1h": ALL})
+    assert details.whole
+    assert (details.newest, details.parts) == ({}, {})

@@ -51,7 +51,8 @@ class Closer:
             if w.panes > 1
         }
         self._whole = Evaluator(settings)
-        self._newest = Evaluator(replace(settings, windows=tuple(self._parts.values())))
+        newest = replace(settings, windows=tuple(self._parts.values()))
+        self._newest = Evaluator(newest) if self._parts else None
         self._for_customers = {kpi.id for kpi in KPIS.values() if kpi.topic == signal.NAME}
 
     def at(self, shares: Sequence[Share], at: int) -> Look:
@@ -65,7 +66,7 @@ class Closer:
             return Details(
                 indexed(self._whole.evaluate(shares, at, of_whole).samples),
                 indexed(self._newest.evaluate(shares, at, of_newest).samples)
-                if self._parts
+                if self._newest is not None
                 else {},
                 self._parts,
             )
