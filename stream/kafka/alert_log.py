@@ -10,6 +10,7 @@ import msgspec
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.state import StateRefused
+from stream.kafka import ids
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
 
@@ -33,7 +34,7 @@ class AlertLog:
         self._key = family.encode()
         #: Keys of the changes that lie beside the states.
         self._noted: frozenset[bytes] = frozenset()
-        self._writer = TransactionalWriter(kafka, f"{kafka.group}-alerts-{family}", STATE_LIMIT)
+        self._writer = TransactionalWriter(kafka, ids.of_alerts(kafka.group, family), STATE_LIMIT)
 
     async def take_over(self) -> AlertStates:
         """Fence the owner before; the states as they were written last.

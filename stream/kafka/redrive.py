@@ -14,6 +14,7 @@ from stream.deadletters.filters import Filter
 from stream.deadletters.ledger import Ledger
 from stream.deadletters.letter import Letter
 from stream.deadletters.redrive import MOST_ROUNDS, Judge, Judged, Report, size
+from stream.kafka import ids
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.letters import Bounds, LetterReader, LettersUnusable
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
@@ -87,7 +88,7 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
     limits = [t.limit for t in targets.values() if t.partitions]
     writer = TransactionalWriter(
         kafka,
-        f"{kafka.group}-redrive",
+        ids.of_redrive(kafka.group),
         largest=max([MOST_BYTES, *limits]),
         # A topic's limit is that of a batch, however small the records in it are.
         batch=min([_BATCH_BYTES, *limits]),

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from stream.config import KafkaConfig
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
+from stream.kafka import ids
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
 
@@ -97,7 +98,7 @@ class ValueRegistry:
 
     async def _tell(self) -> bool:
         """Change the registry; whether that went well."""
-        writer = TransactionalWriter(self._kafka, f"{self._kafka.group}-values", STATE_LIMIT)
+        writer = TransactionalWriter(self._kafka, ids.of_values(self._kafka.group), STATE_LIMIT)
         try:
             await writer.start()
             places = await self._read()

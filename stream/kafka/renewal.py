@@ -21,11 +21,12 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
-from stream.core.catalogue import FAMILIES, TOPICS
+from stream.core.catalogue import TOPICS
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.values import Values
+from stream.kafka import ids
 from stream.kafka.group import How, Note, commit, committed, members
 from stream.kafka.log import Outgoing, TransactionalWriter
 from stream.kafka.state_reading import bounds, last_buried, read_state
@@ -149,13 +150,12 @@ async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
     shards = (await plan(kafka, how)).shards
     async with AsyncExitStack() as stack:
         writers = [
-            TransactionalWriter(kafka, f"{kafka.group}-shard-{n}", STATE_LIMIT)
+            TransactionalWriter(kafka, ids.of_shard(kafka.group, n), STATE_LIMIT)
             for n in range(shards)
         ]
         # Who still writes the alerts' state or the registry has no business with it either.
         others = [
-            TransactionalWriter(kafka, f"{kafka.group}-{name}", STATE_LIMIT)
-            for name in ("values", *(f"alerts-{n}" for n in range(len(FAMILIES))))
+            TransactionalWriter(kafka, other, STATE_LIMIT) for other in ids.of_others(kafka.group)
         ]
         async with administration(kafka) as admin:
             for writer in (*writers, *others):

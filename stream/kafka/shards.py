@@ -26,6 +26,7 @@ from stream.core.sharing import Sharing
 from stream.core.state import REMEDY, StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
+from stream.kafka import ids
 from stream.kafka.group import refuse_lost
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
@@ -94,7 +95,7 @@ class OwnedShard:
         self.in_doubt = False
         self._writer = TransactionalWriter(
             kafka,
-            f"{kafka.group}-shard-{number}",
+            ids.of_shard(kafka.group, number),
             max(*topics.dead_letter_limits.values(), STATE_LIMIT),
             # The limit of a topic is that of a batch.
             min(*topics.dead_letter_limits.values(), LARGEST_BATCH),

@@ -282,7 +282,7 @@ progress = self.shard.progress
         except Exception:
             await self._writer.stop()
             type(self._writer).__init__(
-                self._writer, self._kafka, f"{self._kafka.group}-shard-{self.number}", 1 << 24
+                self._writer, self._kafka, ids.of_shard(self._kafka.group, self.number), 1 << 24
             )
             await self._writer.start()
             await self._writer.write([*letters, *records, *shares])
@@ -300,7 +300,7 @@ progress = self.shard.progress
         except Exception:
             await self._writer.stop()
             type(self._writer).__init__(
-                self._writer, self._kafka, f"{self._kafka.group}-shard-{self.number}", 1 << 24
+                self._writer, self._kafka, ids.of_shard(self._kafka.group, self.number), 1 << 24
             )
             await self._writer.start()
 """,
@@ -346,8 +346,8 @@ progress = self.shard.progress
         "owner-of-alerts-not-fenced",
         "every process writes alerts under an id of its own",
         "stream.kafka.alert_log:AlertLog.__init__",
-        'f"{kafka.group}-alerts-{family}"',
-        "f\"{kafka.group}-alerts-{family}-{__import__('os').getpid()}\"",
+        "ids.of_alerts(kafka.group, family)",
+        "ids.of_alerts(kafka.group, f\"{family}-{__import__('os').getpid()}\")",
         "alerts",
     ),
     Mutation(

@@ -14,9 +14,12 @@ from click.testing import CliRunner, Result
 
 from stream.broker import Broker
 from stream.cli import cli
+from stream.core.alerts import AlertStates
+from stream.core.catalogue import FAMILIES
 from stream.core.state import StateRefused
 from stream.kafka import renewal
-from stream.kafka.log import Outgoing, TransactionalWriter
+from stream.kafka.alert_log import AlertLog
+from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import Names, TopicsUnfit, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
@@ -205,6 +208,26 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     assert cxkpi(site, "state", how, "--yes").exit_code == 0
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
     counts_again(site, 5 if how == "reset" else 25)
+
+
+def test_whoever_had_the_alerts_writes_none_after_a_renewal(site: Site) -> None:
+    """A worker that slept through it would bring back alerts that were destroyed."""
+    kafka = site.config.kafka
+
+    async def alerts_after_a_renewal() -> None:
+        names = (await prepare(kafka)).names
+        owners = [AlertLog(kafka, names, family) for family in FAMILIES]
+        for owner in owners:
+            await owner.take_over()
+            await owner.write(AlertStates(), ())
+        await renewal.renew(kafka, site.config.core(), "reset")
+        await prepare(kafka)  # As the next worker does, and the topics are there again.
+        for owner in owners:
+            with pytest.raises(FlushFailed):
+                await owner.write(AlertStates(), ())
+            await owner.close()
+
+    asyncio.run(alerts_after_a_renewal())
 
 
 def test_a_damaged_state_is_refused_shown_and_rebuilt(site: Site) -> None:
