@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
-from stream.core.series import Evaluation
+from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
 from stream.desk import Desk
@@ -47,6 +47,39 @@ def is_time(since: float, lasted: float | None, is_due: bool) -> bool:
     return is_due or since >= GAUGES_SECONDS
 
 
+class Joined:
+    """Several evaluations as one.
+
+    Its samples are the same object until one of the evaluations has others: there may be tens of
+    thousands, and the pages keep the text that they have made of them.
+    """
+
+    def __init__(self) -> None:
+        #: The time (ms) that each KPI stands for, by its id.
+        self.times: dict[str, int] = {}
+        self._parts: list[tuple[Sample, ...]] = []
+        self._kpis: list[frozenset[str]] = []
+        self._samples: tuple[Sample, ...] = ()
+
+    def of(self, evaluations: Sequence[Evaluation]) -> Evaluation | None:
+        """The evaluations as one; None where there is none."""
+        parts = [evaluation.samples for evaluation in evaluations]
+        if list(map(id, parts)) != list(map(id, self._parts)):
+            self._parts = parts
+            self._kpis = [
+                frozenset(sample.kpi.removesuffix("_quantile") for sample in part) for part in parts
+            ]
+            self._samples = tuple(chain.from_iterable(parts))
+        self.times = {
+            kpi: evaluation.at
+            for evaluation, kpis in zip(evaluations, self._kpis, strict=True)
+            for kpi in kpis
+        }
+        if not evaluations:
+            return None
+        return Evaluation(max(evaluation.at for evaluation in evaluations), self._samples)
+
+
 class Monitor:
     """Evaluates the families that this worker owns, and holds the latest picture of the worker."""
 
@@ -64,6 +97,7 @@ class Monitor:
         self._desks: dict[int, Desk] = {}
         #: Desks that are not ours any more, until they have let go of their alerts.
         self._retired: list[Desk] = []
+        self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
         self._skipped = 0
@@ -170,13 +204,8 @@ class Monitor:
             remembered.update(owned.shard.remembered())
             forgotten.update(owned.shard.forgotten())
         return WorkerView(
-            evaluation=_together(shown),
-            evaluated_ms={
-                sample.kpi.removesuffix("_quantile"): desk.evaluation.at
-                for desk in shown
-                if desk.evaluation is not None
-                for sample in desk.evaluation.samples
-            },
+            evaluation=self._joined.of([d.evaluation for d in shown if d.evaluation is not None]),
+            evaluated_ms=dict(self._joined.times),
             outcomes=_outcomes(shown),
             last_event_ms=_last_events(shown),
             covered=self._covered(shown),
@@ -280,15 +309,6 @@ class Monitor:
         for owned in self._owner.shards.values():
             gaps.update(owned.shard.progress.skipped)
         return dict(gaps)
-
-
-def _together(shown: list[Desk]) -> Evaluation | None:
-    """The samples of all desks; None where there is no desk."""
-    evaluations = [desk.evaluation for desk in shown if desk.evaluation is not None]
-    if not evaluations:
-        return None
-    samples = tuple(sample for evaluation in evaluations for sample in evaluation.samples)
-    return Evaluation(max(evaluation.at for evaluation in evaluations), samples)
 
 
 def _outcomes(shown: list[Desk]) -> dict[tuple[str, str], int]:

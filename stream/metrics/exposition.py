@@ -61,7 +61,7 @@ def _metric(family: WorkerFamily, view: WorkerView) -> Metric:
 
 
 class Exposition:
-    """Writes views as text. The lines of the latest evaluation are kept for further scrapes."""
+    """Writes views as text. The lines of the latest samples are kept for further scrapes."""
 
     def __init__(self, kpis: Mapping[str, Kpi]) -> None:
         self._families: dict[str, list[KpiFamily]] = defaultdict(list)
@@ -72,7 +72,7 @@ class Exposition:
         self._registry.register(self._collector)
         ProcessCollector(registry=self._registry)
         self._label_texts: dict[tuple[str, Labels], str] = {}
-        self._latest: tuple[Evaluation, bytes] | None = None
+        self._latest: tuple[tuple[Sample, ...], bytes] | None = None
 
     def text(self, view: WorkerView) -> bytes:
         """The exposition of a view in the text format, as UTF-8."""
@@ -82,8 +82,8 @@ class Exposition:
     def _evaluation_text(self, evaluation: Evaluation | None) -> bytes:
         if evaluation is None:
             return b""
-        if self._latest is None or self._latest[0] is not evaluation:
-            self._latest = (evaluation, self._kpi_text(evaluation.samples))
+        if self._latest is None or self._latest[0] is not evaluation.samples:
+            self._latest = (evaluation.samples, self._kpi_text(evaluation.samples))
         return self._latest[1]
 
     def _kpi_text(self, samples: Iterable[Sample]) -> bytes:

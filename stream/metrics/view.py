@@ -1,7 +1,7 @@
 """What a worker shows of itself at one moment: plain data, without a metrics library.
 
-The worker builds one ``WorkerView`` whenever something has changed. The KPIs, the health pages and
-the alerts of one scrape all come from the same object, so that they never contradict each other.
+The worker builds a ``WorkerView`` for each request. The KPIs, the alerts and all else of one scrape
+come from the same object, so that they never contradict each other.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: The alerts that are firing or have a state that is worth showing as 0.
     alerts: tuple[AlertState, ...] = ()
 
-    #: Whether tables are recovered and partitions assigned, and if not, why.
+    #: Whether partitions are assigned and their state is recovered, and if not, why.
     ready: bool = False
     reason: str = "starting"
 

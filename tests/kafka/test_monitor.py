@@ -1,10 +1,11 @@
-"""When a worker evaluates its families."""
+"""When a worker evaluates its families, and how it shows them together."""
 
 from __future__ import annotations
 
 import pytest
 
-from stream.monitor import GAUGES_SECONDS, REST, is_time
+from stream.core.series import Evaluation, Sample
+from stream.monitor import GAUGES_SECONDS, REST, Joined, is_time
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,31 @@ def test_an_evaluation_comes_with_news_or_time_but_leaves_room_for_other_work(
     since: float, lasted: float | None, is_due: bool, evaluates: bool
 ) -> None:
     assert is_time(since, lasted, is_due) is evaluates
+
+
+def of(kpi: str, value: float) -> tuple[Sample, ...]:
+    return (Sample(kpi, "1h", (), value), Sample(f"{kpi}_quantile", "1h", (), value))
+
+
+def test_families_are_joined_anew_only_where_one_of_them_has_other_samples() -> None:
+    joined = Joined()
+    art, nps, other = of("art", 1.0), of("nps", 2.0), of("nps", 3.0)
+    first = joined.of([Evaluation(1000, art), Evaluation(1000, nps)])
+    assert first == Evaluation(1000, (*art, *nps))
+    assert joined.times == {"art": 1000, "nps": 1000}
+    later = joined.of([Evaluation(2000, art), Evaluation(3000, nps)])
+    assert (later and later.samples) is (first and first.samples)
+    assert later == Evaluation(3000, (*art, *nps))
+    assert joined.times == {"art": 2000, "nps": 3000}
+    assert joined.of([Evaluation(4000, art), Evaluation(4000, other)]) == Evaluation(
+        4000, (*art, *other)
+    )
+    assert joined.of([Evaluation(5000, other)]) == Evaluation(5000, other)
+    assert joined.times == {"nps": 5000}
+
+
+def test_where_no_family_is_shown_there_is_nothing_to_join() -> None:
+    joined = Joined()
+    joined.of([Evaluation(1, of("nps", 1.0))])
+    assert joined.of([]) is None
+    assert joined.times == {}

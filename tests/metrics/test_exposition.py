@@ -237,6 +237,26 @@ def test_the_lines_of_an_evaluation_are_kept_but_not_for_another() -> None:
     assert "cx_csat_ratio" not in exposition.text(WorkerView()).decode()
 
 
+class Counted(tuple[Sample, ...]):
+    """Samples that know how often they were gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_lines_are_written_once_for_the_same_samples_at_a_later_time() -> None:
+    exposition = Exposition(KPIS)
+    samples = Counted([Sample("csat", "1h", (), 0.1)])
+    for at in (1, 2, 3):
+        times = {"csat": at}
+        exposition.text(WorkerView(evaluation=Evaluation(at, samples), evaluated_ms=times))
+        # Once for the lines, and each time for the times of KPIs.
+        assert samples.times == 1 + at
+
+
 def test_fifteen_thousand_series_take_little_time() -> None:
     """About 20 ms where nothing else runs; the limit leaves room for a loaded machine."""
     series = tuple((("channel", f"c{i % 20}"), ("region", f"r{i // 20}")) for i in range(150))
