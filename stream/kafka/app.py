@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from pathlib import Path
 from typing import Any, ClassVar
 
 import faust
-from aiokafka.helpers import create_ssl_context
 from faust.types.auth import SASLMechanism
 
 from stream.config import KafkaConfig
+from stream.kafka.connection import tls_context
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap
 from stream.kafka.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkSchema
@@ -90,12 +89,7 @@ async def start(app: MonitorApp) -> None:
 
 
 def _credentials(kafka: KafkaConfig) -> Any:
-    context: ssl.SSLContext | None = None
-    if kafka.uses_tls:
-        context = create_ssl_context(
-            cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
-        )
-        context.check_hostname = kafka.ssl_check_hostname
+    context = tls_context(kafka) if kafka.uses_tls else None
     if kafka.uses_sasl:
         password = kafka.sasl_password
         return faust.SASLCredentials(

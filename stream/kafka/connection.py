@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal
 
@@ -36,11 +37,7 @@ def client_options(kafka: KafkaConfig) -> dict[str, Any]:
         "security_protocol": kafka.security_protocol,
     }
     if kafka.uses_tls:
-        context = create_ssl_context(
-            cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
-        )
-        context.check_hostname = kafka.ssl_check_hostname
-        options["ssl_context"] = context
+        options["ssl_context"] = tls_context(kafka)
     if kafka.uses_sasl:
         password = kafka.sasl_password
         options |= {
@@ -49,6 +46,19 @@ def client_options(kafka: KafkaConfig) -> dict[str, Any]:
             "sasl_plain_password": password.get_secret_value() if password else None,
         }
     return options
+
+
+def tls_context(kafka: KafkaConfig) -> ssl.SSLContext:
+    """Whom we trust, and who we are.
+
+    Raises:
+        OSError, ssl.SSLError: a certificate can't be read.
+    """
+    context: ssl.SSLContext = create_ssl_context(
+        cafile=kafka.ssl_cafile, certfile=kafka.ssl_certfile, keyfile=kafka.ssl_keyfile
+    )
+    context.check_hostname = kafka.ssl_check_hostname
+    return context
 
 
 def calm(client: AIOKafkaClient) -> None:

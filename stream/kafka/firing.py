@@ -15,7 +15,7 @@ from stream.core.alerts import AlertState, Change, rfc3339
 from stream.core.alerts.change import change_id
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
-from stream.kafka.connection import calm, client_options
+from stream.kafka.reading import fold, reader
 from stream.kafka.topics import Names
 
 #: How long catching up may take, in seconds; then it is tried again later.
@@ -84,26 +84,14 @@ class FiringAlerts:
     async def _catch_up(self) -> None:
         consumer = self._consumer
         if consumer is None:
-            consumer = self._consumer = AIOKafkaConsumer(
-                **client_options(self._kafka),
-                isolation_level="read_committed",
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                fetch_max_wait_ms=50,
-                max_partition_fetch_bytes=8 * 1024 * 1024,
-            )
+            consumer = self._consumer = reader(self._kafka)
             await consumer.start()
-            calm(consumer._client)  # noqa: SLF001
             first = (await consumer.beginning_offsets([self._tp]))[self._tp]
             consumer.assign([self._tp])
             consumer.seek(self._tp, first)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         while await consumer.position(self._tp) < end:
-            for record in (await consumer.getmany(self._tp, timeout_ms=500)).get(self._tp, ()):
-                if record.value is None:
-                    self._log.pop(record.key, None)
-                elif record.key is not None:
-                    self._log[record.key] = record.value
+            fold(self._log, (await consumer.getmany(self._tp, timeout_ms=500)).get(self._tp, ()))
 
 
 def _told_by(state: AlertState, rule: Rule) -> Change:

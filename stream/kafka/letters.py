@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -17,8 +17,9 @@ from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
-from stream.kafka.connection import BrokerUnreachable, calm
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, read_log
+from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
 from stream.kafka.topics import USUAL_LIMIT, Names, largest_batch
 
@@ -77,17 +78,8 @@ class LetterReader:
             BrokerUnreachable: no broker answers, or it does not let us in.
             LettersUnusable: none of the dead-letter topics exists.
         """
-        options = readable_options(self._kafka)
-        self._admin = AIOKafkaAdminClient(**options)
-        self._consumer = AIOKafkaConsumer(
-            **options,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=50,
-            max_partition_fetch_bytes=8 * 1024 * 1024,
-        )
-        calm(self._consumer._client)  # noqa: SLF001
+        self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
+        self._consumer = reader(self._kafka)
         async with connecting(self._kafka, self._stop):
             with client_is_quiet():
                 await self._admin.start()

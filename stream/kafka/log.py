@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
+from stream.kafka.reading import fold, reader
 
 #: A flush that takes longer is given up: its outcome is unknown then.
 FLUSH_SECONDS: Final = 15.0
@@ -148,18 +149,9 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
         FlushFailed: the log can't be read in time.
     """
     tp = TopicPartition(topic, partition)
-    consumer = AIOKafkaConsumer(
-        **client_options(kafka),
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=50,
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        retry_backoff_ms=20,
-    )
+    consumer = reader(kafka)
     try:
         await consumer.start()
-        calm(consumer._client)  # noqa: SLF001
         return await asyncio.wait_for(_read(consumer, tp), _READ_SECONDS)
     except (KafkaError, TimeoutError, OSError) as error:
         raise FlushFailed(f"{topic} partition {partition} can't be read: {error!r}") from error
@@ -173,14 +165,7 @@ async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, b
     consumer.assign([tp])
     consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
     while await consumer.position(tp) < end:
-        batches = await consumer.getmany(tp, timeout_ms=500)
-        for record in batches.get(tp, ()):
-            if record.key is None:
-                continue
-            if record.value is None:
-                latest.pop(record.key, None)
-            else:
-                latest[record.key] = record.value
+        fold(latest, (await consumer.getmany(tp, timeout_ms=500)).get(tp, ()))
     return latest
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.core.sharing import ShareRecord
-from stream.kafka.connection import calm, client_options
+from stream.kafka.reading import reader
 from stream.kafka.topics import Names
 
 #: How long the broker holds a fetch that finds nothing, in ms.
@@ -104,17 +104,8 @@ class ShareReader:
         return {tp.partition: [(r.key, r.value) for r in some] for tp, some in batches.items()}
 
     async def _start(self) -> Any:
-        consumer = AIOKafkaConsumer(
-            **client_options(self._kafka),
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=_WAIT_MS,
-            max_partition_fetch_bytes=8 * 1024 * 1024,
-            retry_backoff_ms=20,
-        )
+        consumer = reader(self._kafka, _WAIT_MS)
         await consumer.start()
-        calm(consumer._client)  # noqa: SLF001
         return consumer
 
     async def close(self) -> None:

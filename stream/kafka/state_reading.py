@@ -14,10 +14,16 @@ from stream.core.inspection import Inspection, inspect
 from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import Header, StateRefused
-from stream.kafka.connection import client_options
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import committed, members
 from stream.kafka.log import read_log
+from stream.kafka.reading import reader
 from stream.kafka.topics import Names, administration, counts
+
+#: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
+_LAST_LETTERS: Final = 1_000
+#: How long looking at them may take, in seconds.
+_READ_SECONDS: Final = 60.0
 
 
 async def read_state(kafka: KafkaConfig) -> list[Inspection]:
@@ -57,10 +63,6 @@ async def changes(kafka: KafkaConfig, settings: Settings) -> tuple[str, tuple[Fa
     return max(versions, default=""), tuple(told)
 
 
-#: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
-_LAST_LETTERS: Final = 1_000
-
-
 class Surroundings(NamedTuple):
     """What is around a group's state."""
 
@@ -98,7 +100,7 @@ async def bounds(
     """The first offsets and the ends of source partitions, as committed. Raises KafkaError."""
     if not sources:
         return {}, {}
-    consumer = AIOKafkaConsumer(**client_options(kafka), isolation_level="read_committed")
+    consumer = reader(kafka)
     try:
         await consumer.start()
         return await consumer.beginning_offsets(sources), await consumer.end_offsets(sources)
@@ -110,26 +112,33 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
     """The position in topic ``source`` after the record of the last dead letter of a partition.
 
     Raises:
-        KafkaError: it can't be read.
+        BrokerUnreachable, KafkaError: it can't be read.
     """
-    consumer = AIOKafkaConsumer(
-        **client_options(kafka), isolation_level="read_committed", enable_auto_commit=False
-    )
-    position = 0
+    consumer = reader(kafka)
     try:
         await consumer.start()
-        end = (await consumer.end_offsets([dead]))[dead]
-        begin = (await consumer.beginning_offsets([dead]))[dead]
-        consumer.assign([dead])
-        consumer.seek(dead, max(begin, end - _LAST_LETTERS))
-        while await consumer.position(dead) < end:
-            for letter in (await consumer.getmany(dead, timeout_ms=500)).get(dead, ()):
-                said = dict(letter.headers)
-                if said.get("__connect.errors.topic") == source.encode():
-                    offset = said.get("__connect.errors.offset") or b""
-                    position = max(position, int(offset) + 1 if offset.isdigit() else 0)
+        async with asyncio.timeout(_READ_SECONDS):
+            return await _last_buried(consumer, dead, source)
+    except TimeoutError:
+        raise BrokerUnreachable(
+            f"topic {dead.topic} partition {dead.partition} can't be read: no answer in time"
+        ) from None
     finally:
         await consumer.stop()
+
+
+async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source: str) -> int:
+    position = 0
+    end = (await consumer.end_offsets([dead]))[dead]
+    begin = (await consumer.beginning_offsets([dead]))[dead]
+    consumer.assign([dead])
+    consumer.seek(dead, max(begin, end - _LAST_LETTERS))
+    while await consumer.position(dead) < end:
+        for letter in (await consumer.getmany(dead, timeout_ms=500)).get(dead, ()):
+            said = dict(letter.headers)
+            if said.get("__connect.errors.topic") == source.encode():
+                offset = said.get("__connect.errors.offset") or b""
+                position = max(position, int(offset) + 1 if offset.isdigit() else 0)
     return position
 
 

@@ -250,7 +250,7 @@ MUTATIONS: Final = (
     Mutation(
         "dirty-read",
         "the state log is read with what was never committed",
-        "stream.kafka.log:read_log",
+        "stream.kafka.reading:reader",
         'isolation_level="read_committed"',
         'isolation_level="read_uncommitted"',
         "unacknowledged",

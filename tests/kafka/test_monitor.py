@@ -36,8 +36,9 @@ def test_families_are_joined_anew_only_where_one_of_them_has_other_samples() -> 
     assert first == Evaluation(1000, (*art, *nps))
     assert joined.times == {"art": 1000, "nps": 1000}
     later = joined.of([Evaluation(2000, art), Evaluation(3000, nps)])
-    assert (later and later.samples) is (first and first.samples)
     assert later == Evaluation(3000, (*art, *nps))
+    assert first is not None
+    assert later.samples is first.samples
     assert joined.times == {"art": 2000, "nps": 3000}
     assert joined.of([Evaluation(4000, art), Evaluation(4000, other)]) == Evaluation(
         4000, (*art, *other)

@@ -1,0 +1,49 @@
+"""Reading what was committed, from where the reader says: without a group, and so without its turn.
+
+What is told of the client here holds for all such readers; those of a group are made elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import calm, client_options
+
+#: So much of a partition a fetch brings at most, in bytes; a batch that is larger comes alone.
+_FETCH_BYTES: Final = 8 * 1024 * 1024
+
+
+def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
+    """A consumer, not started and without partitions.
+
+    ``wait_ms`` is how long the broker holds a fetch that finds nothing.
+
+    Raises:
+        OSError, ssl.SSLError: a certificate can't be read.
+    """
+    consumer = AIOKafkaConsumer(
+        **client_options(kafka),
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=wait_ms,
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        retry_backoff_ms=20,
+    )
+    calm(consumer._client)  # noqa: SLF001
+    return consumer
+
+
+def fold(latest: dict[bytes, bytes], records: Iterable[ConsumerRecord]) -> None:
+    """Take in records of a compacted log: the latest value of each key, none for what is gone."""
+    for record in records:
+        if record.key is None:
+            continue
+        if record.value is None:
+            latest.pop(record.key, None)
+        else:
+            latest[record.key] = record.value
