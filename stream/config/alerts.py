@@ -7,7 +7,7 @@ from typing import Final
 
 from stream.config import durations
 from stream.config.errors import nearest, rollup, shown, suggestion
-from stream.config.kpis import NO_SPIKES
+from stream.config.kpis import has_spikes
 from stream.config.model import AlertConfig, Config
 
 #: The key, empty for the rule as a whole, and what is wrong.
@@ -132,7 +132,7 @@ def _spike(
         yield key, f"does not go with baseline and factor; use {key}, or these two"
     if alert.clear is not None:
         yield "clear", "does not go with baseline: a spike ends at factor × the usual value"
-    if alert.kpi in NO_SPIKES:
+    if alert.kpi is not None and not has_spikes(alert.kpi):
         yield "kpi", f"{alert.kpi} can be negative, which has no factor; use above or below"
     if alert.factor is None:
         yield "factor", "is missing; baseline needs it"

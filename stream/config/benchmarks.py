@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from stream.config.checks import Finding
 from stream.config.errors import ConfigError, Path, Problem, key_path, shown
-from stream.config.fields import Between, Form, Number, OneLine, OneOf, Text, Whole
+from stream.config.fields import Between, Number, OneLine, OneOf, ShortLine, Text, Whole
 from stream.config.kpis import kpi_ids
 from stream.config.model import Benchmark
 from stream.config.refusals import refusals
@@ -18,10 +18,6 @@ from stream.config.toml import read_toml
 
 #: Each is a series that every worker exposes.
 MOST_BENCHMARKS: Final = 200
-_INDUSTRY: Final = Form(
-    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
-    "1 to 64 printable characters on one line, no blank at either end",
-)
 
 
 class BenchmarkEntry(Table):
@@ -29,7 +25,7 @@ class BenchmarkEntry(Table):
 
     kpi: Annotated[Text, OneOf(kpi_ids, "KPI")]
     """The KPI that the figure is one of, by the same definition."""
-    industry: Annotated[Text, _INDUSTRY]
+    industry: Annotated[Text, ShortLine]
     """Whose figure it is; the label `industry`."""
     value: Number
     """The figure in the unit of the KPI's gauge: 0.7 for a share of 70%."""

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Union, get_args, get_origin
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from stream.config.errors import Path, Problem, nearest, suggestion
 from stream.config.fields import is_duration
 from stream.config.model import Config
+from stream.config.table import is_array_of_tables, table_of
 
 PREFIX: Final = "CXKPI_"
 PASSWORD: Final = "CXKPI_KAFKA__SASL_PASSWORD"  # noqa: S105 - the name of a variable
@@ -79,20 +79,14 @@ def _keys() -> list[tuple[tuple[str, ...], FieldInfo]]:
     """Every key outside arrays of tables."""
     keys: list[tuple[tuple[str, ...], FieldInfo]] = []
     for name, info in Config.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += [
-                ((name, inner.alias or key), inner) for key, inner in kind.model_fields.items()
-            ]
-        elif not is_array_of_tables(info):
+        table = table_of(info)
+        if table is None:
             keys.append(((info.alias or name,), info))
+        elif not is_array_of_tables(info):
+            keys += [
+                ((name, inner.alias or key), inner) for key, inner in table.model_fields.items()
+            ]
     return keys
-
-
-def is_array_of_tables(info: FieldInfo) -> bool:
-    """Whether a field is written as ``[[name]]``."""
-    item = next(iter(get_args(info.annotation)), None)
-    return isinstance(item, type) and issubclass(item, BaseModel)
 
 
 def _value(text: str, info: FieldInfo) -> object:

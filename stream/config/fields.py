@@ -165,6 +165,11 @@ Flag = Annotated[bool, Strict()]
 SnakeCase = Annotated[
     str, Strict(), Form("[a-z][a-z0-9]*(_[a-z0-9]+)*", 'snake_case, such as "plan" or "sales_area"')
 ]
+#: A short text that can be a label's value.
+ShortLine = Form(
+    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
+    "1 to 64 printable characters on one line, no blank at either end",
+)
 #: An address that can be posted to or opened.
 ADDRESS = Form(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*", "an http:// or https:// address")
 #: The part of a topic's name that the user chooses; the rest needs room too (249 in all).

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-#: KPIs that can be negative: a multiple of their usual value means nothing.
-NO_SPIKES: Final = frozenset({"nps", "nev", "sentiment"})
-
 
 def kpi_ids() -> list[str]:
     """The ids of all KPIs, in the order of the catalogue."""
     from stream.core import catalogue
 
     return list(catalogue.KPIS)
+
+
+def has_spikes(kpi_id: str) -> bool:
+    """Whether a multiple of a KPI's usual value means anything: not where it can be negative."""
+    from stream.core import catalogue
+
+    kpi = catalogue.KPIS.get(kpi_id)
+    return kpi is None or kpi.lowest is None or kpi.lowest >= 0
 
 
 def topic_names() -> list[str]:

@@ -19,24 +19,21 @@ from stream.config.fields import (
     Number,
     OneLine,
     OneOf,
+    ShortLine,
     SnakeCase,
     Text,
     Whole,
 )
 from stream.config.kafka import KafkaConfig
 from stream.config.kpis import kpi_ids, topic_names
+from stream.config.sink_kinds import SINK_TYPES
 from stream.config.table import Table
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 
 #: A window has at most so many panes.
 MOST_PANES = 240
-SINK_TYPES = ["log", "webhook", "slack", "alertmanager", "apprise"]
 
 _DEFAULTS = Settings()
-_SEVERITY = Form(
-    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?",
-    "1 to 64 printable characters on one line, no blank at either end",
-)
 
 
 class Benchmark(NamedTuple):
@@ -159,7 +156,7 @@ class AlertConfig(Table):
     """A longer window whose value is the usual one."""
     factor: Annotated[Number, Between(0.001, 1_000)] | None = None
     """More than 1: a rise beyond factor × the usual value; less than 1: a fall below it."""
-    severity: Annotated[Text, _SEVERITY] = "warning"
+    severity: Annotated[Text, ShortLine] = "warning"
     """How bad it is, up to 64 characters, such as `critical`; the label `severity`."""
     max_series: Annotated[Whole, Between(1, 10_000)] = 100
     """How many alerts of the rule can be pending or firing at a time. When more series are beyond,

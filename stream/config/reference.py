@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from stream.config import durations
 from stream.config.benchmarks import MOST_BENCHMARKS, BenchmarkEntry
-from stream.config.environment import PASSWORD, is_array_of_tables, variable
+from stream.config.environment import PASSWORD, variable
 from stream.config.fields import Between, Duration, OneOf
 from stream.config.model import Config
+from stream.config.table import is_array_of_tables, table_of
 
 #: A complete file; the tests check it.
 EXAMPLE: Final = """\
@@ -124,10 +125,10 @@ def reference() -> str:
 
 def _sections() -> Iterator[str]:
     fields = Config.model_fields
-    plain = {n: i for n, i in fields.items() if _table(i) is None}
+    plain = {n: i for n, i in fields.items() if table_of(i) is None}
     yield _section("Top level", "These stand before the first table.", "", plain)
     for name, info in fields.items():
-        table = _table(info)
+        table = table_of(info)
         if table is None:
             continue
         key = info.alias or name
@@ -149,13 +150,6 @@ def _section(
         rows.append([*row, f"`{variable(*path)}`"] if by_variable else row)
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"## {title}\n\n{about}\n\n{table}\n"
-
-
-def _table(info: FieldInfo) -> type[BaseModel] | None:
-    for kind in (info.annotation, *get_args(info.annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
 
 
 def _type(info: FieldInfo) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from stream.config.environment import PASSWORD, is_array_of_tables
+from stream.config.environment import PASSWORD
 from stream.config.errors import Path, shown, suggestion
 from stream.config.fields import REFUSED
 from stream.config.model import Config
+from stream.config.table import is_array_of_tables, table_of
 
 #: Values of such keys are never shown: what stands there by mistake may be a secret.
 _SECRET_WORDS = ("password", "secret", "token", "url", "key")
@@ -81,15 +82,8 @@ def model_at(path: Path, root: type[BaseModel] = Config) -> type[BaseModel] | No
         if isinstance(part, int):
             continue
         info = None if model is None else _named(model, part)
-        model = None if info is None else _model_of(info)
+        model = None if info is None else table_of(info)
     return model
-
-
-def _model_of(info: FieldInfo) -> type[BaseModel] | None:
-    for kind in (info.annotation, *get_args(info.annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
 
 
 def _field(path: Path, root: type[BaseModel]) -> FieldInfo | None:

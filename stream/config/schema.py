@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 from stream.config import durations
 from stream.config.fields import is_duration
 from stream.config.model import Config
+from stream.config.table import table_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -58,11 +59,8 @@ def config_schema() -> dict[str, Any]:
 
 
 def _models() -> list[type[BaseModel]]:
-    found: list[type[BaseModel]] = [Config]
-    for info in Config.model_fields.values():
-        kinds = (info.annotation, *get_args(info.annotation))
-        found += [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-    return found
+    tables = map(table_of, Config.model_fields.values())
+    return [Config, *(table for table in tables if table is not None)]
 
 
 def _write_default(schema: dict[str, Any], info: FieldInfo) -> None:

@@ -14,7 +14,8 @@ from stream.config.checks import Finding
 from stream.config.environment import PASSWORD
 from stream.config.kafka import KafkaConfig
 from stream.config.model import Config, SinkConfig
-from stream.config.sinks import has_login, refused
+from stream.config.sink_kinds import SINK_KINDS
+from stream.config.sinks import has_login
 from stream.config.toml import is_file
 
 #: A secret file that is longer is some other file.
@@ -68,8 +69,8 @@ def _key_of(kind: str, sink: SinkConfig) -> str | None:
 
 
 def _of_both(sink: SinkConfig, index: int, address: str) -> Iterator[Finding]:
-    """Alertmanager has one way to let us in, and its token goes into a header."""
-    if sink.type != "alertmanager" or sink.secret is None:
+    """Whoever takes a token has one way to let us in, and the token goes into a header."""
+    if sink.secret is None or not SINK_KINDS[sink.type].is_token:
         return
     key = _key_of("secret", sink) or "secret"
     if has_login(address):
@@ -147,7 +148,7 @@ def _of_sink(
         return sink.url if kind == "url" else None
     name = str(getattr(sink, key))
     value = _variable(name, environ) if key.endswith("_env") else _file(folder / name)
-    if kind == "url" and (words := refused(sink.type, value)):
+    if kind == "url" and (words := SINK_KINDS[sink.type].refused(value)):
         raise _Missing(f"must hold {words}")
     return SecretStr(value)
 

@@ -1,60 +1,38 @@
-"""Rules for a sink's keys, and which addresses each type takes."""
+"""Rules for a sink's keys, as its type has them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Final
 from urllib.parse import urlsplit
 
-from stream.config.fields import ADDRESS, is_address
 from stream.config.model import SinkConfig
-
-#: Where apprise only posts to a server, so that its address may stand in the file.
-PLAIN: Final = ("json", "jsons", "form", "forms", "xml", "xmls")
-#: Types that take a secret beside the address.
-_WITH_SECRET: Final = ("webhook", "alertmanager")
-_ANY_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_APPRISE_WORDS: Final = (
-    "an address of apprise, such as mailtos://… or pagerduty://…"
-    " (https://appriseit.com/services/ lists them)"
-)
+from stream.config.sink_kinds import SINK_KINDS
 
 
 def contradictions(sink: SinkConfig) -> Iterator[tuple[str, str]]:
     """Yield the keys that are wrong, and why."""
+    kind = SINK_KINDS[sink.type]
     urls = [k for k in ("url", "url_env", "url_file") if getattr(sink, k) is not None]
     secrets = [k for k in ("secret_env", "secret_file") if getattr(sink, k) is not None]
-    if sink.type == "log":
+    if not kind.has_address:
         for key in urls + secrets:
-            yield key, "a log takes none"
+            yield key, f"a {sink.type} takes none"
     elif not urls:
         yield "url", f"is missing; {_a(sink.type)} needs url, url_env or url_file"
-    if sink.type in ("slack", "apprise"):
+    if kind.has_address and not kind.has_secret:
         for key in secrets:
             yield key, f"{_a(sink.type)} sink takes none: its address is the secret"
-    if "refresh_ms" in sink.model_fields_set and sink.type != "alertmanager":
-        yield "refresh", f"{_a(sink.type)} takes none; only alertmanager forgets what fires"
-    here = None if sink.url is None or sink.type == "log" else sink.url.get_secret_value()
-    if here is not None and (reason := _not_for_the_file(sink.type, here)):
-        yield "url", reason
+    if "refresh_ms" in sink.model_fields_set and not kind.is_refreshed:
+        forgetful = ", ".join(name for name, k in SINK_KINDS.items() if k.is_refreshed)
+        yield "refresh", f"{_a(sink.type)} takes none; only {forgetful} forgets what fires"
+    if sink.url is not None and kind.has_address:
+        reason = _not_for_the_file(sink.type, sink.url.get_secret_value())
+        if reason:
+            yield "url", reason
     for key in urls[1:]:
         yield key, f"only one of url, url_env, url_file is allowed; {urls[0]} is there already"
     for key in secrets[1:]:
         yield key, "only one of secret_env, secret_file is allowed"
-
-
-def refused(kind: str, address: str) -> str | None:
-    """What a sink of this type needs instead of an address, without it; None where it will do."""
-    if kind == "apprise":
-        return None if _ANY_SCHEME.fullmatch(address) else _APPRISE_WORDS
-    if not is_address(address):
-        return ADDRESS.words
-    if kind == "alertmanager":
-        parts = urlsplit(address)
-        if parts.query or parts.fragment or "/api/" in parts.path:
-            return "Alertmanager's root, such as http://127.0.0.1:9093; /api/v2/alerts is added"
-    return None
 
 
 def has_login(address: str) -> bool:
@@ -65,19 +43,13 @@ def has_login(address: str) -> bool:
         return True
 
 
-def _not_for_the_file(kind: str, address: str) -> str | None:
-    if words := refused(kind, address):
+def _not_for_the_file(of_type: str, address: str) -> str | None:
+    kind = SINK_KINDS[of_type]
+    if words := kind.refused(address):
         return f"must be {words}"
     if has_login(address):
         return "a password does not belong in the file; use url_env or url_file"
-    if kind == "slack" and (urlsplit(address).hostname or "").endswith("slack.com"):
-        return "Slack's address is a secret; use url_env or url_file"
-    if kind == "apprise" and address.partition("://")[0].lower() not in PLAIN:
-        return (
-            "the address may hold a secret; use url_env or url_file"
-            f" (allowed in the file: {', '.join(PLAIN)})"
-        )
-    return None
+    return kind.private(address)
 
 
 def _a(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of sinks. A new one is added here."""
+"""What makes a sink of each type that ``stream.config.sink_kinds`` has."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.config.model import SINK_TYPES
+from stream.config.sink_kinds import SINK_TYPES
 from stream.sinks.catalogue import SINKS, build
 from stream.sinks.http import seconds
 from stream.sinks.sink import Refused, Retry, Sink, SinkError, UnknownSink
