@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.core.timestamps import format_ms
-
-Header = tuple[str, bytes | None]
+from stream.deadletters.headers import (
+    FIELD,
+    MESSAGE,
+    OUTCOME,
+    REASON,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    Header,
+    own,
+)
 
 #: The topic of alert changes, without prefix. A change that a sink could not be told is a dead
 #: letter too, but only to look at: sent again it would go to all sinks.
@@ -16,8 +24,6 @@ ALERT_TOPIC: Final = "cx.alert"
 #: Counts how often a record was sent again. The worker keeps it with the record's own headers: its
 #: name does not begin like the headers that say why a record was refused.
 REDRIVEN: Final = "cxkpi-redriven"
-#: Headers that say why a record was refused begin so; what is sent again goes without them.
-REFUSAL_PREFIXES: Final = ("__connect.errors.", "cxkpi.")
 #: The outcome of a record that lies among the dead letters without one: not from our worker.
 UNKNOWN: Final = "unknown"
 _MOST_DIGITS: Final = 18
@@ -60,9 +66,7 @@ class Letter:
 
     def own_headers(self) -> list[Header]:
         """The headers that the record came with, without what this module adds to them."""
-        return [
-            h for h in self.headers if not h[0].startswith(REFUSAL_PREFIXES) and h[0] != REDRIVEN
-        ]
+        return [header for header in own(self.headers) if header[0] != REDRIVEN]
 
     def headers_again(self) -> list[Header]:
         """The headers to send it again with: its own, and how often it has been sent again then."""
@@ -114,11 +118,11 @@ def letter(
         key,
         value,
         headers,
-        said.get("cxkpi.outcome") or UNKNOWN,
-        said.get("cxkpi.field", ""),
-        said.get("cxkpi.reason") or said.get("__connect.errors.exception.message", ""),
-        _number(said.get("__connect.errors.partition")),
-        _number(said.get("__connect.errors.offset")),
+        said.get(OUTCOME) or UNKNOWN,
+        said.get(FIELD, ""),
+        said.get(REASON) or said.get(MESSAGE, ""),
+        _number(said.get(SOURCE_PARTITION)),
+        _number(said.get(SOURCE_OFFSET)),
         _number(said.get(REDRIVEN)) or 0,
     )
 

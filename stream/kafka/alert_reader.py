@@ -21,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
+from stream.deadletters.headers import Source, refusal_headers
 from stream.kafka.connection import calm, client_options
 from stream.kafka.progress import Progress
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names, administration
@@ -32,8 +33,6 @@ _MOST_SILENCE_MS: Final = 8 * DAY
 _SIGN_OF_LIFE: Final = 3600.0
 #: How long what is underway may take to end when another worker takes over, in seconds.
 _LAST_WORDS_SECONDS: Final = 3.0
-#: What a dead letter says of its reason and of the sink has at most so many characters.
-_LONGEST_REASON: Final = 1_000
 #: So many changes may pass one that can't be delivered; all are kept in mind until it is.
 _MOST_PASSED: Final = 10_000
 
@@ -190,25 +189,20 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _bury(self, record: ConsumerRecord, reason: str) -> None:
         """Write what could not be delivered to the dead letters, with why."""
-        said = {
-            "__connect.errors.topic": record.topic,
-            "__connect.errors.partition": str(record.partition),
-            "__connect.errors.offset": str(record.offset),
-            "__connect.errors.stage": "TASK_PUT",
-            "__connect.errors.exception.message": reason,
-            "cxkpi.outcome": "undelivered",
-            "cxkpi.field": f"sink {self._sink}",
-            "cxkpi.reason": reason,
-        }
+        said = refusal_headers(
+            Source(record.topic, record.partition, record.offset),
+            "TASK_PUT",
+            reason,
+            outcome="undelivered",
+            field=f"sink {self._sink}",
+            reason=reason,
+        )
         producer = await self._burier()
         await producer.send_and_wait(
             self._names.dead_alerts,
             key=record.key,
             value=record.value,
-            headers=[
-                *record.headers,
-                *((k, v[:_LONGEST_REASON].encode(errors="replace")) for k, v in said.items()),
-            ],
+            headers=[*record.headers, *said],
         )
 
     async def _burier(self) -> AIOKafkaProducer:

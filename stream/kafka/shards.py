@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,13 @@ from stream.core.sharing import Sharing
 from stream.core.state import REMEDY, StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
+from stream.deadletters.headers import (
+    LEFT_OUT,
+    Source,
+    of_refusal,
+    own,
+    refusal_headers,
+)
 from stream.kafka import ids
 from stream.kafka.group import refuse_lost
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
@@ -42,9 +49,6 @@ MOST_RECORDS: Final = 50_000
 _BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
-#: The header of a dead letter whose record is too large to be copied.
-LEFT_OUT: Final = "cxkpi.left_out"
-
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +159,7 @@ class OwnedShard:
 
     def apply(self, topic: str, chunk: Chunk) -> None:
         """Take in a chunk that begins at the topic's position. Awaits nothing."""
-        values = [r.value for r in chunk.records]
-        refusals = self.shard.ingest(topic, values, _now_ms())
+        refusals = self.shard.ingest(topic, chunk.values, _now_ms())
         if refusals:
             self._bury(topic, chunk, refusals)
         self.positions[topic] = chunk.end
@@ -177,7 +180,7 @@ class OwnedShard:
             record = chunk.records[refusal.place]
             if refusal.outcome not in DEAD_LETTER_OUTCOMES or record.offset < buried:
                 continue
-            headers = [*_kept(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
+            headers = [*own(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
             letter = Outgoing(target, self.number, record.key, record.value, headers)
             size = _size(letter)
             if size > self._topics.dead_letter_limits[topic]:
@@ -279,20 +282,16 @@ def settled_until(now: int, complete_to: int, seen: int) -> int:
 
 
 def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:
-    """Why a record was refused and where it lies, in Kafka Connect's names and our own."""
+    """Why a record was refused and where it lies."""
     path = refusal.path[:_LONGEST_PATH]
-    said = {
-        "__connect.errors.topic": chunk.topic,
-        "__connect.errors.partition": str(chunk.partition),
-        "__connect.errors.offset": str(offset),
-        "__connect.errors.stage": "VALUE_CONVERTER",
-        "__connect.errors.exception.message": f"{path}: {refusal.reason}",
-        "cxkpi.outcome": refusal.outcome,
-        "cxkpi.field": path,
-        "cxkpi.reason": refusal.reason,
-    }
-    # A path may hold a key that was sent, so it may hold any character that JSON can write.
-    return [(name, text.encode(errors="replace")) for name, text in said.items()]
+    return refusal_headers(
+        Source(chunk.topic, chunk.partition, offset),
+        "VALUE_CONVERTER",
+        f"{path}: {refusal.reason}",
+        outcome=refusal.outcome,
+        field=path,
+        reason=refusal.reason,
+    )
 
 
 def _size(letter: Outgoing) -> int:
@@ -307,9 +306,5 @@ def without_value(letter: Outgoing, size: int) -> Outgoing:
     It must not hold up the good ones; where the record lies is in the headers.
     """
     said = f"{size} bytes, more than the topic takes unpacked".encode()
-    return letter._replace(key=None, value=None, headers=[*letter.headers[-8:], (LEFT_OUT, said)])
-
-
-def _kept(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
-    """The headers that a record came with, but not those of an earlier refusal."""
-    return [h for h in headers if not h[0].startswith(("__connect.errors.", "cxkpi."))]
+    headers = [*of_refusal(letter.headers), (LEFT_OUT, said)]
+    return letter._replace(key=None, value=None, headers=headers)

@@ -14,6 +14,7 @@ from stream.core.inspection import Inspection, inspect
 from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import Header, StateRefused
+from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import committed, members
 from stream.kafka.log import read_log
@@ -136,8 +137,8 @@ async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source:
     while await consumer.position(dead) < end:
         for letter in (await consumer.getmany(dead, timeout_ms=500)).get(dead, ()):
             said = dict(letter.headers)
-            if said.get("__connect.errors.topic") == source.encode():
-                offset = said.get("__connect.errors.offset") or b""
+            if said.get(SOURCE_TOPIC) == source.encode():
+                offset = said.get(SOURCE_OFFSET) or b""
                 position = max(position, int(offset) + 1 if offset.isdigit() else 0)
     return position
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 
 from stream.core.timestamps import format_ms, parse
-from stream.deadletters.letter import Header, Letter, letter
+from stream.deadletters.headers import Header, Source, refusal_headers
+from stream.deadletters.letter import Letter, letter
 
 NOW = parse("2026-03-02T10:00:00Z")
 
@@ -32,11 +33,13 @@ def refused(
     """A dead letter as our worker writes it."""
     headers: tuple[Header, ...] = (
         *more,
-        ("__connect.errors.topic", topic.encode()),
-        ("__connect.errors.partition", b"%d" % partition),
-        ("__connect.errors.offset", b"%d" % (offset + 1_000)),
-        ("cxkpi.outcome", outcome.encode()),
-        ("cxkpi.field", field.encode()),
-        ("cxkpi.reason", reason.encode()),
+        *refusal_headers(
+            Source(topic, partition, offset + 1_000),
+            "VALUE_CONVERTER",
+            f"{field}: {reason}",
+            outcome=outcome,
+            field=field,
+            reason=reason,
+        ),
     )
     return letter(topic, partition, offset, at, key, value, headers)

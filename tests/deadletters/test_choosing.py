@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from stream.core.settings import HOUR, MINUTE
 from stream.core.timestamps import format_ms
 from stream.deadletters.filters import Filter
-from stream.deadletters.letter import REDRIVEN, Header, Letter, letter
+from stream.deadletters.headers import Header, Source, of_refusal, own, refusal_headers
+from stream.deadletters.letter import REDRIVEN, Letter, letter
 from stream.deadletters.listing import Counts, Group, Newest
 from stream.deadletters.redrive import Judge, Judged, Report, Target, size
 from stream.deadletters.rules import rule
@@ -22,20 +23,30 @@ from tests.deadletters.letters import NOW, refused, visit
 
 
 def test_what_is_sent_again_has_its_own_headers_and_how_often_it_was_sent() -> None:
-    own: tuple[Header, ...] = (("trace", b"\xff"), ("empty", None), ("trace", b"2"))
-    once = refused(more=own)
+    came: tuple[Header, ...] = (("trace", b"\xff"), ("empty", None), ("trace", b"2"))
+    once = refused(more=came)
     assert once.rounds == 0
     again = once.headers_again()
-    assert again == [*own, (REDRIVEN, b"1")]
+    assert again == [*came, (REDRIVEN, b"1")]
     twice = refused(more=tuple(again))
     assert twice.rounds == 1
-    assert twice.headers_again() == [*own, (REDRIVEN, b"2")]
+    assert twice.headers_again() == [*came, (REDRIVEN, b"2")]
 
 
 def test_the_worker_keeps_the_count_among_a_records_own_headers() -> None:
-    from stream.kafka.shards import _kept
+    assert own([(REDRIVEN, b"1"), ("cxkpi.field", b"x")]) == [(REDRIVEN, b"1")]
 
-    assert _kept([(REDRIVEN, b"1"), ("cxkpi.field", b"x")]) == [(REDRIVEN, b"1")]
+
+@given(st.text(st.characters(exclude_categories=()), max_size=2_000), st.integers(0, 10**17))
+def test_what_is_written_of_a_refusal_is_read_from_its_letter(text: str, number: int) -> None:
+    source = Source("eu.cx.visit", number % 100, number)
+    written = refusal_headers(source, "S", text, outcome="invalid", field=text, reason=text)
+    read = letter("cx.visit", 0, 0, NOW, None, None, (("trace", b"1"), *written))
+    said = text[:1_000].encode(errors="replace").decode()
+    assert (read.outcome, read.field, read.reason) == ("invalid", said, said)
+    assert (read.source_partition, read.source_offset) == (number % 100, number)
+    assert read.own_headers() == [("trace", b"1")]
+    assert of_refusal(read.headers) == written
 
 
 @settings(deadline=None)
