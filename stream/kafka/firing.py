@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, Change, rfc3339
-from stream.core.alerts.change import change_id
+from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
 from stream.kafka.reading import fold, reader
@@ -97,25 +98,8 @@ class FiringAlerts:
 def _told_by(state: AlertState, rule: Rule) -> Change:
     """What is known of an alert that fires where the change that made it fire is not."""
     changed = state.changed_at or 0
-    started = rfc3339(changed if state.started_at is None else state.started_at)
-    return Change(
-        id=change_id(rule.name, state.labels, changed, "firing"),
-        rule=rule.name,
-        from_="inactive",
-        to="firing",
-        severity=rule.severity,
-        kpi=rule.kpi,
-        window=rule.window,
-        labels=dict(state.labels),
-        value=None,
-        lower=None,
-        upper=None,
-        numerator=None,
-        denominator=None,
-        threshold=None,
-        started_at=started,
-        changed_at=rfc3339(changed),
-        explanation=f"{rule.name} is firing since {started}.",
-        summary=rule.summary,
-        runbook_url=rule.runbook_url,
+    started = changed if state.started_at is None else state.started_at
+    return msgspec.structs.replace(
+        change_of(rule, state.labels, "inactive", "firing", started=started, now=changed),
+        explanation=f"{rule.name} is firing since {rfc3339(started)}.",
     )

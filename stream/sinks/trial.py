@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from stream.core.alerts import Change, Phase, Target, rfc3339
-from stream.core.alerts.change import change_id
+from stream.core.alerts import Change, Phase, Target
+from stream.core.alerts.change import change_of
 from stream.core.alerts.sentences import summary_values
 from stream.core.alerts.template import filled
 from stream.core.settings import Rule
@@ -26,27 +26,13 @@ def trial(rule: Rule, began: int, ended: int) -> tuple[Change, ...]:
     labels = dict.fromkeys(rule.by, "test") | dict([MARK])
     if rule.topic:
         labels["topic"] = rule.topic
+    series = tuple(sorted(labels.items()))
     changes = (
-        Change(
-            id=change_id(rule.name, tuple(sorted(labels.items())), at, to),
-            rule=rule.name,
-            from_=from_,
-            to=to,
-            severity=rule.severity,
-            kpi=rule.kpi,
-            window=rule.window,
-            labels=labels,
-            value=None,
-            lower=None,
-            upper=None,
-            numerator=None,
-            denominator=None,
+        msgspec.structs.replace(
+            change_of(rule, series, from_, to, started=began, now=at),
             threshold=rule.above if rule.above is not None else rule.below,
-            started_at=rfc3339(began),
-            changed_at=rfc3339(at),
             explanation=f"This is a test of the rule {rule.name}; nothing is wrong.",
             summary=f"[TEST] {rule.summary}".rstrip(),
-            runbook_url=rule.runbook_url,
         )
         for (from_, to), at in zip(_STEPS, (began, ended), strict=True)
     )

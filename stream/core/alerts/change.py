@@ -8,6 +8,7 @@ import msgspec
 import xxhash
 
 from stream.core.series import Labels
+from stream.core.settings import Rule
 from stream.core.timestamps import format_ms
 
 #: The states of an alert. An alert that was resolved is inactive again.
@@ -117,6 +118,32 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
 def change_id(rule: str, labels: Labels, now: int, to: Target) -> str:
     """The identity of a change: 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(msgspec.json.encode([rule, labels, now, to]))
+
+
+def change_of(
+    rule: Rule, labels: Labels, from_: Phase, to: Target, *, started: int, now: int
+) -> Change:
+    """A change of an alert of a rule, of which nothing was measured. Times are in ms."""
+    return Change(
+        id=change_id(rule.name, labels, now, to),
+        rule=rule.name,
+        from_=from_,
+        to=to,
+        severity=rule.severity,
+        kpi=rule.kpi,
+        window=rule.window,
+        labels=dict(labels),
+        value=None,
+        lower=None,
+        upper=None,
+        numerator=None,
+        denominator=None,
+        threshold=None,
+        started_at=rfc3339(started),
+        changed_at=rfc3339(now),
+        summary=rule.summary,
+        runbook_url=rule.runbook_url,
+    )
 
 
 def rfc3339(at: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stream.core.alerts.change import Change, Phase, Target, change_id, rfc3339
+from stream.core.alerts.change import Change, Phase, Target, change_of
 from stream.core.series import Labels
 from stream.core.settings import Rule
 
@@ -191,23 +191,14 @@ def _change(
     now: int,
     started: int,
 ) -> Change:
-    return Change(
-        id=change_id(rule.name, previous.labels, now, to),
-        rule=rule.name,
-        from_=previous.phase,
-        to=to,
-        severity=rule.severity,
-        kpi=rule.kpi,
-        window=rule.window,
-        labels=dict(previous.labels),
-        value=sample.value if sample else None,
-        lower=sample.lower if sample else None,
-        upper=sample.upper if sample else None,
-        numerator=sample.numerator if sample else None,
-        denominator=sample.denominator if sample else None,
+    change = change_of(rule, previous.labels, previous.phase, to, started=started, now=now)
+    measured = sample or RuleSample(None)
+    return msgspec.structs.replace(
+        change,
+        value=measured.value,
+        lower=measured.lower,
+        upper=measured.upper,
+        numerator=measured.numerator,
+        denominator=measured.denominator,
         threshold=threshold(rule, sample),
-        started_at=rfc3339(started),
-        changed_at=rfc3339(now),
-        summary=rule.summary,
-        runbook_url=rule.runbook_url,
     )
