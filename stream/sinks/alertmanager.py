@@ -7,13 +7,13 @@ fires is posted again all the time; what is not, for want of a worker, ends by i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-from stream.core.alerts import Change
+from stream.core.alerts import Change, rfc3339
 from stream.sinks.http import Poster
 from stream.sinks.sink import SinkSettings
 from stream.sinks.wording import contributors, links, measured
@@ -59,7 +59,7 @@ class Alertmanager:
         await self._poster.close()
 
     async def _post(self, changes: Sequence[Change]) -> None:
-        ends = datetime.now(UTC) + timedelta(milliseconds=LASTS * self.refresh_ms)
+        ends = time.time_ns() // 1_000_000 + LASTS * self.refresh_ms
         body = msgspec.json.encode([alert(change, ends) for change in changes])
         headers = {"Content-Type": "application/json"}
         if self._token is not None:
@@ -67,8 +67,8 @@ class Alertmanager:
         await self._poster.post(body, headers)
 
 
-def alert(change: Change, ends: datetime) -> dict[str, Any]:
-    """A change as an alert of the API; one that fires ends at ``ends`` if nothing more is heard.
+def alert(change: Change, ends: int) -> dict[str, Any]:
+    """A change as an alert of the API; one that fires ends at ``ends`` (ms) if no more is heard.
 
     Its labels are the same whatever was measured, for they are what it is known by.
     """
@@ -77,7 +77,7 @@ def alert(change: Change, ends: datetime) -> dict[str, Any]:
         "labels": alert_labels(change),
         "annotations": alert_annotations(change),
         "startsAt": change.started_at,
-        "endsAt": change.changed_at if resolved else _rfc3339(ends),
+        "endsAt": change.changed_at if resolved else rfc3339(ends),
     }
     dashboard = dict(links(change)).get("Dashboard")
     return posted if dashboard is None else {**posted, "generatorURL": dashboard}
@@ -121,7 +121,3 @@ def alert_annotations(change: Change) -> Mapping[str, str]:
         "change_id": change.id,
     }
     return numbers | {name: text for name, text in said.items() if text}
-
-
-def _rfc3339(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,12 +13,11 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Final
 
 from stream.core.alerts import Change
-from stream.sinks.http import refused_for_good
-from stream.sinks.sink import Refused, Retry, SinkSettings, UnknownSink
+from stream.sinks.http import failure
+from stream.sinks.sink import Retry, SinkSettings, UnknownSink
 from stream.sinks.wording import clipped, contributors, facts, headline, links
 
 #: Schemes that do something on this machine rather than tell somebody.
@@ -64,7 +63,7 @@ class Apprise:
             except TimeoutError:
                 raise Retry(f"no answer within {self._timeout:g} s") from None
         if not taken:
-            _judge(status)
+            raise Retry("it was not taken") if status is None else failure(status)
 
     async def close(self) -> None:
         """There is nothing to close: threads end with their message, or with the process."""
@@ -155,17 +154,6 @@ def _sender(
         return bool(result), status
 
     return send
-
-
-def _judge(status: int | None) -> None:
-    """Raise what a failure with this answer is."""
-    if status is None:
-        raise Retry("it was not taken")
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        raise Refused(f"answer {status}; redirects are not followed")
-    if refused_for_good(status):
-        raise Refused(f"answer {status}")
-    raise Retry(f"answer {status}")
 
 
 def _body(change: Change) -> str:

@@ -49,7 +49,9 @@ class Poster:
             ) as answer:
                 failed = not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
                 word = await self._word(answer) if failed else ""
-                _judge(answer.status, answer.headers.get("Retry-After"), word)
+                if failed:
+                    after = seconds(answer.headers.get("Retry-After"), time.time())
+                    raise failure(answer.status, word, after)
         except (aiohttp.InvalidURL, UnicodeError):
             # The message would hold the address, which may be a secret.
             raise Refused("the url is not valid") from None
@@ -89,19 +91,16 @@ def _cause(error: Exception) -> str:
     return os.strerror(number).lower()
 
 
-def refused_for_good(status: int) -> bool:
-    """Whether an answer that is no success will stay the same however often one asks."""
-    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING
+def failure(status: int, word: str = "", after: float | None = None) -> Retry | Refused:
+    """What an answer that is no success means.
 
-
-def _judge(status: int, retry_after: str | None, word: str) -> None:
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return
-    if not refused_for_good(status):
-        raise Retry(f"answer {status}{word}", seconds(retry_after, time.time()))
+    ``word`` is what it says, ``after`` how many seconds it asks to wait.
+    """
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING:
+        return Retry(f"answer {status}{word}", after)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        raise Refused(f"answer {status}; redirects are not followed")
-    raise Refused(f"answer {status}{word}")
+        return Refused(f"answer {status}; redirects are not followed")
+    return Refused(f"answer {status}{word}")
 
 
 def _below(address: str, path: str) -> str:

@@ -87,7 +87,7 @@ class Sink(Protocol):
         """
 
     async def close(self) -> None:
-        """Give back connections; nothing is delivered afterwards."""
+        """Give back connections; a delivery after that opens new ones: its turn may come again."""
 
 
 @runtime_checkable

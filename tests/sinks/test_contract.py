@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.config.sink_kinds import SINK_TYPES
+from stream.config.sink_kinds import SINK_KINDS, SINK_TYPES
 from stream.sinks.catalogue import SINKS, build
 from stream.sinks.http import seconds
 from stream.sinks.sink import Refused, Retry, Sink, SinkError, UnknownSink
@@ -30,7 +30,7 @@ from tests.sinks.receiver import (
 
 EVERY = sorted(SINKS)
 #: Sinks that post to an address.
-POSTING = [name for name in EVERY if name != "log"]
+POSTING = [name for name in EVERY if SINK_KINDS[name].has_address]
 #: Those that see the whole answer; apprise tells the status alone, and reads answers to their end.
 READING = [name for name in POSTING if name != "apprise"]
 SECRET = "k3y-of-the-hook"  # what no error may show
@@ -77,6 +77,20 @@ async def test_a_change_is_told_once_and_in_order(
     assert len(told) == 3
     for number, text in enumerate(told):
         assert f"Reason {number}." in text
+
+
+@pytest.mark.parametrize("kind", EVERY)
+async def test_a_sink_that_was_closed_can_be_used_again(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its worker's turn ends and comes again with the assignments of the group."""
+    async with receiver() as it:
+        to = sink(kind, it.url)
+        for number in range(2):
+            await to.deliver(change(number=number))
+            await to.close()
+        told = it.bodies or capsys.readouterr().err.splitlines()
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("kind", EVERY)
