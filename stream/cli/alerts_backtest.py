@@ -18,6 +18,7 @@ from stream.backtest.recording import MOST_SAMPLES, Recording, TooMuch
 from stream.backtest.report import Rehearsing, Report, as_json
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Moment
+from stream.cli.written import failed
 from stream.config.errors import suggestion
 from stream.core.alerts import rfc3339
 from stream.core.settings import Settings
@@ -186,4 +187,4 @@ def _write(path: Path, report: Report) -> None:
     try:
         path.write_text(page(report), encoding="utf-8")
     except OSError as error:
-        raise BacktestFailed(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise BacktestFailed(failed(path, error)) from error

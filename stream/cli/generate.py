@@ -17,6 +17,7 @@ import click
 
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration, Moment
+from stream.cli.written import failed
 from stream.core.timestamps import format_ms
 from stream.generate import company
 from stream.generate.draws import Record
@@ -128,8 +129,7 @@ def _write(plan: _Plan, target: str) -> None:
             # Who reads has had enough; what is left must not fail at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise GenerateFailed(f"{target}: {reason}") from error
+            raise GenerateFailed(failed(target, error)) from error
 
 
 def _send(plan: _Plan, config: Path | None) -> None:

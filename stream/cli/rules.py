@@ -10,6 +10,7 @@ import click
 
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration
+from stream.cli.written import failed
 from stream.rules import Document, Options, exported
 from stream.rules.export import KpiRules
 
@@ -93,4 +94,4 @@ def _write(document: Document, output: Path | None, as_json: bool) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RulesFailed(f"{output}: {(error.strerror or str(error)).lower()}") from error
+        raise RulesFailed(failed(output, error)) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stream.cli.written import failed
 from stream.config.schema import config_schema
 from stream.core.schema import event_schemas
 
@@ -50,4 +51,4 @@ def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> Non
             file = directory / f"{name}.json"
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise SchemaFailed(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+        raise SchemaFailed(failed(error.filename, error)) from error

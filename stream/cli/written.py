@@ -32,7 +32,7 @@ class _Named(io.FileIO):
             raise WritingFailed(failed(self._shown, error)) from error
 
 
-def failed(path: Path, error: OSError) -> str:
+def failed(path: Path | str, error: OSError) -> str:
     """The file, and why it can't be written."""
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
