@@ -19,12 +19,15 @@ from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.event import Event, Outcome
 from stream.core.segments import Segments
-from stream.core.settings import MINUTE, Settings
+from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
 from stream.core.table import Mask, digest, ranks
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, Topic
 
 #: Events further ahead of the clock than this are refused.
 FUTURE_MS: Final = MINUTE
+#: Why they are, and why events that no window has room for are.
+TOO_EARLY: Final = f"is more than {FUTURE_MS // SECOND} s ahead of the clock"
+_TOO_LATE: Final = f"is older than every window and than {SHORTEST_MEMORY // DAY} days"
 #: Before all times.
 LONG_AGO: Final = -(1 << 60)
 #: Fewer events of repeated entities than this are not worth another round of columns.
@@ -203,9 +206,9 @@ class Intake:
         if self._seen[kind.topic].is_repeat(arrived, clock):
             return "duplicate", "event_id", "an event with this id was accepted before"
         if not self._event_time and occurred > now + FUTURE_MS:
-            return "future", "occurred_at", "is more than 60 s ahead of the clock"
+            return "future", "occurred_at", TOO_EARLY
         if not kind.never_late and occurred < self._late_before(now):
-            return "late", "occurred_at", "is older than every window and than 7 days"
+            return "late", "occurred_at", _TOO_LATE
         if kind.is_orphan is not None and kind.is_orphan(key, occurred):
             return "orphan", "type", "what this event refers to is not remembered"
         return None

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from stream.core.decode import Decoder
 from stream.core.event import Invalid
-from stream.core.shard import FUTURE_MS
+from stream.core.intake import FUTURE_MS, TOO_EARLY
 from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Group
 
@@ -95,9 +95,7 @@ class Judge:
             if isinstance(event, Invalid):
                 found[place] = Group(topic, "invalid", event.path, event.reason)
             elif at > now + FUTURE_MS:
-                found[place] = Group(
-                    topic, "future", "occurred_at", "is more than 60 s ahead of the clock"
-                )
+                found[place] = Group(topic, "future", "occurred_at", TOO_EARLY)
         return found
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
+import msgspec
 import orjson
 
 from stream.core.catalogue import EVENT_TYPES
 from stream.core.decode import TOPIC_OF_TYPE
-from stream.core.event import Refused
+from stream.core.event import Refused, Timestamp
 from stream.core.labels import LabelCache
 from stream.core.timestamps import format_ms, parse
 
 #: The fields that hold a time.
-TIMES: Final = ("occurred_at", "opened_at", "started_at")
+TIMES: Final = tuple(
+    dict.fromkeys(
+        field.name
+        for kind in EVENT_TYPES.values()
+        for field in msgspec.structs.fields(kind.struct)
+        if Timestamp in (field.type, *get_args(field.type))
+    )
+)
 
-_BASE: Final = "subscription.base"
+#: The key of types whose entity is a set of labels.
+_LABELS_KEY: Final = "labels"
 _LABELS: Final = LabelCache()
 
 
@@ -52,16 +61,16 @@ def address(line: bytes, shift: int = 0) -> Addressed:
         raise Unsendable("no event type" if kind is None else f"no event type: {str(kind)[:64]!r}")
     if shift:
         line = _shifted(event, shift)
-    return Addressed(topic, _key(event, str(kind)), line)
+    return Addressed(topic, _key(event, EVENT_TYPES[str(kind)].key), line)
 
 
-def _key(event: dict[str, Any], kind: str) -> bytes | None:
-    if kind == _BASE:
+def _key(event: dict[str, Any], field: str) -> bytes | None:
+    if field == _LABELS_KEY:
         try:
             return _LABELS.read(orjson.dumps(event.get("labels"))).key
         except Refused:
             return None
-    entity = event.get(EVENT_TYPES[kind].key)
+    entity = event.get(field)
     return entity.encode() if isinstance(entity, str) and entity else None
 
 
