@@ -11,6 +11,7 @@ from grafana_foundation_sdk.cog import builder as cog
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
+from stream.core.alerts.links import DASHBOARD_UID
 from stream.core.kpi import Kpi
 from stream.dashboards import panels
 from stream.dashboards.panels import DATASOURCE, GREEN, RED, YELLOW, limits, lines, number
@@ -24,7 +25,6 @@ from stream.dashboards.queries import (
     within_an_hour,
 )
 
-UID = "cxkpi-overview"
 TITLE = "Customer experience"
 _DEFAULT_WINDOW = "1h"
 #: Titles of the rows of KPIs, by the topic whose events feed them.
@@ -44,7 +44,7 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
     """The dashboard as JSON text, the same for the same catalogue and dimensions."""
     dashboard = (
         builders.Dashboard(TITLE)
-        .uid(UID)
+        .uid(DASHBOARD_UID)
         .description("Rolling KPIs with 95% bounds, their alerts, and the worker that makes them.")
         .tags(["cxkpi", "customer experience"])
         .time("now-1h", "now")

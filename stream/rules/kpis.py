@@ -153,22 +153,9 @@ class _Expression:
     def _threshold(self) -> float | None:
         return self.rule.above if self.rule.above is not None else self.rule.below
 
-    def _vector(self, *parts: str) -> str:
-        """A part of the KPI in the rule's window, or the first of several that is there."""
-        found = [getattr(self, f"_{part}") for part in parts]
-        return found[0] if len(found) == 1 else f"({' or '.join(found)})"
-
     @property
     def _value(self) -> str:
         return self.series.vector(self.rule.window)
-
-    @property
-    def _lower(self) -> str:
-        return self.series.vector(self.rule.window, "lower")
-
-    @property
-    def _upper(self) -> str:
-        return self.series.vector(self.rule.window, "upper")
 
     def _enough(self) -> list[str]:
         """The condition on the number of contributions, where the KPI has one."""
@@ -196,8 +183,10 @@ class _Expression:
         sign = ">" if rises(self.rule) else "<"
         if not _whole(self.rule, self.series):
             return _all([f"{self._value} {sign} {self._limit()}", *self._enough()])
-        bound = self._vector("lower" if rises(self.rule) else "upper", "value")
-        return _all([self._value, f"{bound} {sign} {self._limit()}", *self._enough()])
+        bound = self.series.vector(self.rule.window, "lower" if rises(self.rule) else "upper")
+        # Where a series has no bounds its value stands for them.
+        beyond = f"({bound} or {self._value}) {sign} {self._limit()}"
+        return _all([self._value, beyond, *self._enough()])
 
     def _not_back(self) -> str:
         sign = ">" if rises(self.rule) else "<"

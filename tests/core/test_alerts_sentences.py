@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,10 +21,10 @@ from stream.core.alerts.template import BadTemplate, fields_of, filled
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
-from stream.dashboards.overview import UID
 
 START = 1_777_855_200_000  # 2026-05-04 00:40 UTC
 BEGAN = "2026-05-04 00:40 UTC"
+DASHBOARDS = Path(__file__).parents[2] / "grafana" / "dashboards"
 patiently = settings(deadline=None)
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
 EU: Labels = (("region", "eu"),)
@@ -352,7 +354,7 @@ def test_the_link_leads_to_the_series_window_and_time() -> None:
     settings = replace(SETTINGS, dashboard_url="https://grafana.example/sub/")
     firing, resolved = play(LOW, [csat(EU, 40)], [csat(EU, 60)], settings=settings)
     assert firing.dashboard_url == (
-        f"https://grafana.example/sub/d/{UID}?var-window=5m&var-region=eu"
+        f"https://grafana.example/sub/d/{DASHBOARD_UID}?var-window=5m&var-region=eu"
         f"&from={START - 15 * MINUTE}&to={START}"
     )
     assert resolved.dashboard_url.endswith(f"&from={START - 15 * MINUTE}&to={START + 5 * SECOND}")
@@ -375,8 +377,9 @@ def test_labels_that_are_no_dimensions_are_not_in_the_link() -> None:
     assert "currency" not in change.dashboard_url
 
 
-def test_the_uid_is_the_dashboards_own() -> None:
-    assert DASHBOARD_UID == UID
+def test_the_link_leads_to_the_dashboard_that_is_shipped() -> None:
+    dashboard = json.loads((DASHBOARDS / "overview.json").read_text("utf-8"))
+    assert dashboard["uid"] == DASHBOARD_UID
 
 
 @patiently

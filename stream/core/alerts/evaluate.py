@@ -81,7 +81,7 @@ def _told(
     details = look_closer(of_series, look) if look is not None else details_in(evaluation)
     for prepared, change, sample, overflow in made:
         if overflow:
-            yield explained_overflow(rules, prepared, change)
+            yield explained_overflow(rules, change)
         else:
             yield explained(rules, prepared, change, sample, details)
 

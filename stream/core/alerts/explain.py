@@ -43,15 +43,15 @@ def explained(
         rest=rest,
         trend=_trend(prepared, sample, labels, details, rules.sizes),
     )
-    return _worded(rules, prepared, change, sentence(prepared, change, sample))
+    return _worded(rules, change, sentence(prepared, change, sample))
 
 
-def explained_overflow(rules: RuleSet, prepared: PreparedRule, change: Change) -> Change:
+def explained_overflow(rules: RuleSet, change: Change) -> Change:
     """The change of the alert on a rule's number of series, with sentence, summary and link."""
-    return _worded(rules, prepared, change, overflow_sentence(prepared, change))
+    return _worded(rules, change, overflow_sentence(change))
 
 
-def _worded(rules: RuleSet, prepared: PreparedRule, change: Change, words: str) -> Change:
+def _worded(rules: RuleSet, change: Change, words: str) -> Change:
     link = dashboard_link(rules, change, parse(change.started_at), parse(change.changed_at))
     return msgspec.structs.replace(
         change,

@@ -8,7 +8,7 @@ from stream.core.alerts.change import Change
 from stream.core.alerts.rules import RuleSet
 from stream.core.settings import INPUT, MINUTE
 
-#: The dashboard's uid, the same as in the provisioned JSON.
+#: The uid of the dashboard.
 DASHBOARD_UID: Final = "cxkpi-overview"
 #: What is shown of the time before an alert at least, in ms.
 LEAST_BEFORE_MS: Final = 15 * MINUTE

@@ -37,7 +37,7 @@ def sentence(prepared: PreparedRule, change: Change, sample: RuleSample | None) 
     return _bounded(f"{seen}.")
 
 
-def overflow_sentence(prepared: PreparedRule, change: Change) -> str:
+def overflow_sentence(change: Change) -> str:
     """One sentence for a change of the alert on a rule's number of series."""
     needed, most = (f"{x or 0:,.0f}" for x in (change.value, change.threshold))
     rule = printable(change.rule)
