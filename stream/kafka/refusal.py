@@ -18,6 +18,8 @@ from stream.kafka.connection import BrokerUnreachable, client_options
 
 _SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 5.0
+#: Who has the client be quiet now.
+_CONNECTING: Final[set[object]] = set()
 
 
 def readable_options(kafka: KafkaConfig) -> dict[str, Any]:
@@ -97,10 +99,15 @@ def _asked(kafka: KafkaConfig) -> str:
 
 @contextmanager
 def client_is_quiet() -> Iterator[None]:
-    """Keep the client from logging each failed connection: ``unreachable`` says why, once."""
-    log = logging.getLogger("aiokafka")
-    former, log.disabled = log.disabled, True
+    """Keep the client from logging each failed connection: ``unreachable`` says why, once.
+
+    Several may connect at a time; it speaks again after the last of them.
+    """
+    log, one = logging.getLogger("aiokafka"), object()
+    _CONNECTING.add(one)
+    log.disabled = True
     try:
         yield
     finally:
-        log.disabled = former
+        _CONNECTING.discard(one)
+        log.disabled = bool(_CONNECTING)
