@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
 from stream.core.state import REMEDY, StateRefused
+from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable, calm, client_options
 
 How = Literal["reset", "rebuild"]
@@ -112,15 +113,11 @@ async def refuse_lost(kafka: KafkaConfig, state: str, sources: Iterable[TopicPar
 
     Raises:
         StateRefused: the group has read the sources, so there was a state.
-        BrokerUnreachable, KafkaError: not now; try again.
+        BrokerUnreachable: not now; try again.
     """
-    admin = AIOKafkaAdminClient(**client_options(kafka))
-    try:
-        await admin.start()
+    async with administration(kafka) as admin:
         await refuse_unfinished(admin, kafka.group)
         offsets = (await committed(admin, kafka.group)).offsets
-    finally:
-        await admin.close()
     for tp in sources:
         # Offsets are committed only for what has a state.
         if tp in offsets:

@@ -9,19 +9,20 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
+from stream.kafka.administration import USUAL_LIMIT, TopicsUnfit, create, largest_batch
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, read_log
 from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
-from stream.kafka.topics import USUAL_LIMIT, Names, largest_batch
+from stream.kafka.topics import Names
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
 _SILENCE: Final = 30.0
@@ -248,14 +249,11 @@ class LetterReader:
         """
         if self.ledger_topic in self._there:
             return
-        new = NewTopic(
-            self.ledger_topic, 1, self._kafka.replication, topic_configs=dict(_LEDGER_CONFIG)
-        )
-        answer = await self._ask(self._admin.create_topics([new]))
-        for name, code, *rest in answer.topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                reason = rest[0] if rest and rest[0] else f"error {code}"
-                raise LettersUnusable(f"topic {name} can't be created: {reason}")
+        wanted = {self.ledger_topic: 1}
+        try:
+            await self._ask(create(self._admin, self._kafka, wanted, _LEDGER_CONFIG))
+        except TopicsUnfit as error:
+            raise LettersUnusable(str(error)) from error
         self._there.add(self.ledger_topic)
 
     async def made_anew(self, ledger: Ledger) -> list[Bounds]:

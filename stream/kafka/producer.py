@@ -9,15 +9,15 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.codec import has_lz4
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
+from stream.kafka.administration import TopicsUnfit, create, largest_batch
 from stream.kafka.connection import calm
 from stream.kafka.partitions import partitions
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
-from stream.kafka.topics import largest_batch
 
 #: Topic (without the prefix), key (None: any partition), value.
 Message = tuple[str, bytes | None, bytes]
@@ -200,23 +200,15 @@ class EventProducer:
         if topic is None:
             full = self._kafka.topic_prefix + name
             try:
-                await self._create(full)
+                await create(self._admin, self._kafka, {full: self._kafka.partitions}, {})
                 count = len(await self._producer.partitions_for(full))
                 limit = await largest_batch(self._admin, full)
+            except TopicsUnfit as error:
+                raise NotDelivered(str(error)) from error
             except KafkaError as error:
                 raise self._not_delivered(error) from error
             topic = self._topics[name] = _Topic(full, count, limit)
         return topic
-
-    async def _create(self, name: str) -> None:
-        if name in await self._admin.list_topics():
-            return
-        new = NewTopic(name, self._kafka.partitions, self._kafka.replication)
-        answer = await self._admin.create_topics([new])
-        for _, code, *rest in answer.topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                reason = rest[0] if rest else f"error {code}"
-                raise NotDelivered(f"topic {name} can't be created: {reason}")
 
     def _check(self) -> None:
         if self._failure is not None:

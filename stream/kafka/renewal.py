@@ -27,10 +27,11 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.values import Values
 from stream.kafka import ids
+from stream.kafka.administration import administration, counts, create
 from stream.kafka.group import How, Note, commit, committed, members
 from stream.kafka.log import Outgoing, TransactionalWriter
 from stream.kafka.state_reading import bounds, last_buried, read_state
-from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, administration, counts, create
+from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names
 
 #: How often to look whether a topic is gone, a tenth of a second apart.
 _LOOKS: Final = 300

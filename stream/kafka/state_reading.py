@@ -15,11 +15,12 @@ from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import Header, StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC
+from stream.kafka.administration import administration, counts
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import committed, members
 from stream.kafka.log import read_log
 from stream.kafka.reading import reader
-from stream.kafka.topics import Names, administration, counts
+from stream.kafka.topics import Names
 
 #: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
 _LAST_LETTERS: Final = 1_000

@@ -10,9 +10,10 @@ import logging
 from typing import ClassVar, Final
 
 from stream.config import KafkaConfig
+from stream.kafka.administration import TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.owner import ShardOwner
-from stream.kafka.topics import TopicMap, TopicsUnfit, check
+from stream.kafka.topics import TopicMap, check
 
 _EVERY_SECONDS: Final = 5.0
 #: After so long without an accepted heartbeat, with a broker that answers, the client has died.

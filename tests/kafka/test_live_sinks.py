@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stream.broker import Broker
-from stream.kafka.topics import administration
+from stream.kafka.administration import administration
 from tests.fixtures.alertmanager import NewAlertmanager
 from tests.fixtures.prometheus import until
 from tests.kafka.conftest import Site, Sites

@@ -18,9 +18,10 @@ from stream.core.alerts import AlertStates
 from stream.core.catalogue import FAMILIES
 from stream.core.state import StateRefused
 from stream.kafka import renewal
+from stream.kafka.administration import TopicsUnfit
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
-from stream.kafka.topics import Names, TopicsUnfit, prepare
+from stream.kafka.topics import Names, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
 from tests.kafka.test_trouble import counted, refused

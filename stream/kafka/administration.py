@@ -1,0 +1,103 @@
+"""Work on topics through the brokers: seeing what there is, and making what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError
+
+from stream.config import KafkaConfig
+from stream.kafka.connection import client_options
+from stream.kafka.refusal import client_is_quiet, connecting, say_goodbye
+
+#: Kafka's default limit of a record batch in bytes.
+USUAL_LIMIT: Final = 1_048_588
+#: How often to look for a topic that was just created, a tenth of a second apart.
+LOOKS: Final = 50
+
+
+class TopicsUnfit(Exception):
+    """The topics can't be used as they are; the message says what to do."""
+
+    decision: ClassVar[str] = "stop"
+
+
+@asynccontextmanager
+async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for work on topics and groups.
+
+    Raises:
+        BrokerUnreachable: no broker answers, or one refuses what is asked.
+    """
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    hang_up = partial(say_goodbye, admin.close)
+    async with connecting(kafka, hang_up):
+        with client_is_quiet():
+            await admin.start()
+        yield admin
+    await hang_up()
+
+
+async def create(
+    admin: AIOKafkaAdminClient,
+    kafka: KafkaConfig,
+    wanted: Mapping[str, int],
+    config: Mapping[str, str],
+) -> None:
+    """Create the topics that are missing, with so many partitions.
+
+    Raises:
+        TopicsUnfit: one can't be created.
+    """
+    there = set(await admin.list_topics())
+    new = [
+        NewTopic(name, n, kafka.replication, topic_configs=dict(config))
+        for name, n in wanted.items()
+        if name not in there
+    ]
+    if not new:
+        return
+    answer = await admin.create_topics(new)
+    for name, code, *rest in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            reason = rest[0] if rest and rest[0] else f"error {code}"
+            raise TopicsUnfit(f"topic {name} can't be created: {reason}")
+
+
+async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+    """How many partitions topics have; a topic just created may take a moment to be known.
+
+    Raises:
+        TopicsUnfit: one is not there.
+    """
+    wanted = list(topics)
+    found: dict[str, int] = {}
+    for _ in range(LOOKS):
+        described: list[Any] = await admin.describe_topics(wanted) if wanted else []
+        found = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+        if all(found.get(topic) for topic in wanted):
+            return found
+        await asyncio.sleep(0.1)
+    missing = ", ".join(t for t in wanted if not found.get(t))
+    raise TopicsUnfit(f"topics were created but are not there: {missing}")
+
+
+async def largest_batch(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """The largest record batch that a topic takes, in bytes; Kafka's default where it isn't told.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
+    for answer in await admin.describe_configs([asked]):
+        for resource in answer.resources:
+            for key, value, *_ in resource[4]:
+                if key == "max.message.bytes":
+                    return int(value)
+    return USUAL_LIMIT
