@@ -22,9 +22,11 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import Source, refusal_headers
+from stream.kafka.administration import administration
 from stream.kafka.connection import calm, client_options
 from stream.kafka.progress import Progress
-from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names, administration
+from stream.kafka.refusal import say_goodbye
+from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
 
 #: A sink may be tried for a week; that must not cost it its place in the group.
@@ -91,10 +93,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 is_over = await self._while_ours(work)
         finally:
             self._turn.clear()
-            await self._consumer.stop()
-            if self._producer is not None:
-                await self._producer.stop()
-                self._producer = None
+            producer, self._producer = self._producer, None
+            await say_goodbye(self._consumer.stop, *([] if producer is None else [producer.stop]))
 
     async def _until_our_turn(self) -> None:
         while not self._turn.is_set():
@@ -215,6 +215,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                     max_request_size=STATE_LIMIT + DEAD_LETTER_ROOM,
                 )
                 calm(producer.client)
-                await producer.start()
+                try:
+                    await producer.start()
+                except BaseException:
+                    await say_goodbye(producer.stop)
+                    raise
                 self._producer = producer
         return self._producer
