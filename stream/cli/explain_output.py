@@ -79,7 +79,7 @@ def _sureness(e: Explanation) -> str:
         if e.kpi.sketch and e.quantiles:
             said = (f"{100 * float(q):g}% ≤ {number(x, unit)}" for q, x in e.quantiles.items())
             return "; ".join(said)
-        return "no bounds are defined for it" if e.kpi.bounds == "none" else "no bounds"
+        return "no bounds are defined for it" if e.kpi.bounds is None else "no bounds"
     lower, upper = (number(x, unit).replace("-", "−") for x in (numbers.lower, numbers.upper))
     sure = f"95% sure: {lower} to {upper}"
     few = numbers.denominator is not None and numbers.denominator < 30

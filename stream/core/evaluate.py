@@ -11,7 +11,6 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core import bounds
 from stream.core.active import ActiveSums
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
 from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at
@@ -382,12 +381,8 @@ def evaluated(
     numerator, denominator = kpi.numerator(columns), kpi.denominator(columns)
     value = kpi.scale * divided(numerator, denominator)
     lower = upper = None
-    if kpi.bounds == "wilson":
-        lower, upper = bounds.wilson(numerator, denominator)
-    elif kpi.bounds == "nps":
-        lower, upper = bounds.adjusted_wald(
-            columns["nps_promoters"], columns["nps_detractors"], denominator
-        )
+    if kpi.bounds is not None:
+        lower, upper = kpi.bounds.ends(columns, numerator, denominator)
     return value, lower, upper, numerator, denominator
 
 

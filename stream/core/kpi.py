@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 Column = NDArray[np.float64]
 #: Sums of counters by name; each is a column with one entry per series.
 Columns = Mapping[str, Column]
-Bounds = Literal["wilson", "nps", "none"]
 Direction = Literal["up", "down", "neither"]
 Comparable = Literal["always", "same window", "never"]
 
@@ -28,6 +27,19 @@ DERIVED: Final[Mapping[str, str]] = {
     "customers": "Customers with a signal in the window",
     "customers_at_risk": "Customers with a signal in the window whose score is below 40",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A kind of 95% confidence interval, and what there is to say of it."""
+
+    #: What it is called beside others, and in full.
+    short: str
+    name: str
+    #: How it is made, and where it is absent.
+    meaning: str
+    #: Its ends, from the columns, the numerator and the denominator of a KPI; NaN where absent.
+    ends: Callable[[Columns, Column, Column], tuple[Column, Column]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,8 @@ class Kpi:
     denominator: Callable[[Columns], Column] | None = None
     value: Callable[[Columns], Column] | None = None
     scale: float = 1.0
-    bounds: Bounds = "none"
+    #: How sure the value is; None where nothing is known of its spread.
+    bounds: Interval | None = None
     #: Labels beyond those of the rollup, such as ``currency``.
     labels: tuple[str, ...] = ()
     #: Name of the sketch whose quantiles go with this KPI, and their gauge.

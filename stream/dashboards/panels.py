@@ -132,7 +132,7 @@ def kpi_over_time(kpi: Kpi, dimensions: Sequence[str]) -> timeseries.Panel:
     """A KPI with its bounds, or its quantiles, for what the variables choose."""
     labels = (*kpi.labels, *dimensions)
     queries = [Query(chosen(gauge_of(kpi), dimensions), named("value", labels))]
-    bounded = kpi.bounds != "none"
+    bounded = kpi.bounds is not None
     if bounded:
         for part in ("lower", "upper"):
             gauge = gauge_of(kpi, part)

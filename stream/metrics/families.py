@@ -69,7 +69,7 @@ _PARTS: tuple[tuple[Part, str, str], ...] = (
 def parts_of(kpi: Kpi) -> frozenset[Part]:
     """The parts that a KPI has at all."""
     parts: set[Part] = {"value"}
-    if kpi.bounds != "none":
+    if kpi.bounds is not None:
         parts |= {"lower", "upper"}
     if kpi.denominator is not None:
         parts |= {"numerator", "denominator"}

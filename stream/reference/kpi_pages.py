@@ -17,11 +17,6 @@ from stream.core.values import Values
 from stream.metrics.families import gauge_of, kpi_families
 
 NOTE: Final = "<!-- Made by `python -m stream.reference`; change the code, not this page. -->"
-_BOUNDS: Final = {
-    "wilson": "95% Wilson score interval",
-    "nps": "95% adjusted Wald interval, clipped to ±100",
-    "none": "none",
-}
 _STORY_ENDS: Final = f"{STORY_DAY}T12:00:00Z"
 _BETTER: Final = {"up": "higher", "down": "lower", "neither": "neither"}
 _COMPARABLE: Final = {
@@ -29,27 +24,11 @@ _COMPARABLE: Final = {
     "same window": "only in a window as long as the period that the figure is of",
     "never": "never: it is an amount or a count of this company",
 }
-_BOUNDS_MEAN: Final = {
-    "wilson": (
-        "The 95% Wilson score interval (E. B. Wilson, Journal of the American Statistical"
-        " Association 22, 1927, z = 1.959964): the shares under which what was counted would be no"
-        " surprise. It holds for few events too, and it stays within 0 and 1. The bounds are absent"
-        " where the value is, and where the numerator is below 0 or above the denominator, which is"
-        " no share of anything."
-    ),
-    "nps": (
-        "The 95% adjusted Wald interval: 3 answers are added, ¾ of one each to the promoters and"
-        " the detractors, and the interval of their difference is clipped to ±100. B. Rocks"
-        " (The American Statistician, 2016) found it the most reliable of those he compared. The"
-        " bounds are those of three answers more, so for very few answers they need not hold the"
-        " value. They are absent where the value is."
-    ),
-    "none": (
-        "None: the spread of what is added up is not kept, so there is nothing to make an interval"
-        " of. In an alert rule with `significant` the value stands for its bounds; `min_samples`"
-        " guards against few events where there is a denominator."
-    ),
-}
+_NO_BOUNDS: Final = (
+    "None: the spread of what is added up is not kept, so there is nothing to make an interval"
+    " of. In an alert rule with `significant` the value stands for its bounds; `min_samples`"
+    " guards against few events where there is a denominator."
+)
 _LATE: Final = (
     "- A late event counts in the pane of its `occurred_at` as long as that pane is in the window,"
     " and corrects the value by so much. A repeated `event_id` within `dedupe` counts once."
@@ -74,7 +53,7 @@ def _kpis() -> Iterator[str]:
         yield "| KPI | what it is | formula | gauge | unit | better | bounds |"
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         for kpi in topic.kpis:
-            bounds = {"wilson": "Wilson", "nps": "adjusted Wald", "none": ""}[kpi.bounds]
+            bounds = "" if kpi.bounds is None else kpi.bounds.short
             yield (
                 f"| [`{kpi.id}`](kpis/{kpi.id}.md) | {kpi.help} | {kpi.formula} | `{kpi.gauge}` |"
                 f" {kpi.unit} | {_BETTER[kpi.good]} | {bounds} |"
@@ -106,7 +85,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
     yield f"| better | {_BETTER[kpi.good]} |"
     yield f"| grows with the window | {'yes' if kpi.grows_with_window else 'no'} |"
     yield f"| beside a benchmark | {_COMPARABLE[kpi.comparable]} |"
-    yield f"| bounds | {_BOUNDS[kpi.bounds]} |"
+    yield f"| bounds | {'none' if kpi.bounds is None else kpi.bounds.name} |"
     yield f"| published source | {kpi.source} |"
     yield from ("", "## Worked examples", "")
     yield from ("| what happened | formula with the numbers put in | value | 95% bounds |",)
@@ -114,7 +93,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
     for example in meaning.examples:
         yield _example(kpi, example)
     yield from _story(kpi)
-    yield from ("", "## Bounds", "", _BOUNDS_MEAN[kpi.bounds])
+    yield from ("", "## Bounds", "", _NO_BOUNDS if kpi.bounds is None else kpi.bounds.meaning)
     yield from ("", "## What is left out", "", *(f"- {text}" for text in meaning.left_out))
     yield from ("", "## Events and fields", "", "| event | fields |", "| --- | --- |")
     for kind, fields in meaning.fed_by.items():
@@ -254,7 +233,7 @@ def _benchmark(kpi: Kpi) -> Iterator[str]:
 def _alert(kpi: Kpi) -> Iterator[str]:
     side, end = ("above", "High") if kpi.good == "down" else ("below", "Low")
     name = "".join(part.capitalize() for part in kpi.id.split("_")) + end
-    bounded = kpi.bounds != "none"
+    bounded = kpi.bounds is not None
     yield from ("", "## Alert", "")
     yield (
         "A rule to start from; the threshold is an example, not a recommendation."

@@ -10,37 +10,42 @@ from stream.core.catalogue import KPIS, TOPICS
 from stream.core.kpi import Kpi
 
 #: Gauge, bounds, further labels, and whether there are numerator and denominator.
-PROMISED: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
-    "nps": ("cx_nps", "nps", (), True),
-    "csat": ("cx_csat_ratio", "wilson", (), True),
-    "ces": ("cx_ces_ratio", "wilson", (), True),
-    "ces_mean": ("cx_ces_mean", "none", (), True),
-    "css": ("cx_css_ratio", "wilson", (), True),
-    "nev": ("cx_nev", "none", (), False),
-    "sentiment": ("cx_sentiment", "none", (), True),
-    "art": ("cx_art_seconds", "none", (), True),
-    "fcr": ("cx_fcr_ratio", "wilson", (), True),
-    "rapid_response": ("cx_rapid_response_ratio", "wilson", (), True),
-    "rapid_resolution": ("cx_rapid_resolution_ratio", "wilson", (), True),
-    "automation": ("cx_automation_ratio", "wilson", (), True),
-    "cart_abandonment": ("cx_cart_abandonment_ratio", "wilson", (), True),
-    "cart_recovered": ("cx_cart_recovered", "none", (), False),
-    "churn": ("cx_churn_ratio", "wilson", (), True),
-    "retention": ("cx_retention_ratio", "wilson", (), True),
-    "upsell": ("cx_upsell_ratio", "none", ("currency",), True),
-    "clv": ("cx_clv", "none", ("currency",), False),
-    "conversion": ("cx_conversion_ratio", "wilson", (), True),
-    "acquisition": ("cx_acquisition_ratio", "wilson", (), True),
-    "pages_per_visit": ("cx_pages_per_visit", "none", (), True),
-    "health": ("cx_health", "none", (), True),
-    "at_risk": ("cx_at_risk_ratio", "wilson", (), True),
+PROMISED: dict[str, tuple[str, str | None, tuple[str, ...], bool]] = {
+    "nps": ("cx_nps", "adjusted Wald", (), True),
+    "csat": ("cx_csat_ratio", "Wilson", (), True),
+    "ces": ("cx_ces_ratio", "Wilson", (), True),
+    "ces_mean": ("cx_ces_mean", None, (), True),
+    "css": ("cx_css_ratio", "Wilson", (), True),
+    "nev": ("cx_nev", None, (), False),
+    "sentiment": ("cx_sentiment", None, (), True),
+    "art": ("cx_art_seconds", None, (), True),
+    "fcr": ("cx_fcr_ratio", "Wilson", (), True),
+    "rapid_response": ("cx_rapid_response_ratio", "Wilson", (), True),
+    "rapid_resolution": ("cx_rapid_resolution_ratio", "Wilson", (), True),
+    "automation": ("cx_automation_ratio", "Wilson", (), True),
+    "cart_abandonment": ("cx_cart_abandonment_ratio", "Wilson", (), True),
+    "cart_recovered": ("cx_cart_recovered", None, (), False),
+    "churn": ("cx_churn_ratio", "Wilson", (), True),
+    "retention": ("cx_retention_ratio", "Wilson", (), True),
+    "upsell": ("cx_upsell_ratio", None, ("currency",), True),
+    "clv": ("cx_clv", None, ("currency",), False),
+    "conversion": ("cx_conversion_ratio", "Wilson", (), True),
+    "acquisition": ("cx_acquisition_ratio", "Wilson", (), True),
+    "pages_per_visit": ("cx_pages_per_visit", None, (), True),
+    "health": ("cx_health", None, (), True),
+    "at_risk": ("cx_at_risk_ratio", "Wilson", (), True),
 }
 UNITS = {"ratio", "points", "seconds", "carts", "currency", "pages"}
 
 
 def test_the_catalogue_is_what_was_promised() -> None:
     found = {
-        kpi.id: (kpi.gauge, kpi.bounds, kpi.labels, kpi.denominator is not None)
+        kpi.id: (
+            kpi.gauge,
+            kpi.bounds and kpi.bounds.short,
+            kpi.labels,
+            kpi.denominator is not None,
+        )
         for kpi in KPIS.values()
     }
     assert found == PROMISED

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stream.core.bounds import WILSON
 from stream.core.catalogue import KPIS, LAYOUT
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.labels import NO_LABELS
@@ -169,5 +170,5 @@ def test_values_and_bounds_are_where_the_catalogue_says(
             assert sample.lower <= sample.upper
             # The bounds of a promoter score are those of three answers more, so of a single
             # answer they need not hold the score.
-            assert kpi.bounds != "wilson" or sample.lower <= sample.value <= sample.upper
-        assert (kpi.bounds == "none") <= (sample.lower is None)
+            assert kpi.bounds is not WILSON or sample.lower <= sample.value <= sample.upper
+        assert (kpi.bounds is None) <= (sample.lower is None)

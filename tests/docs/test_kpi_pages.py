@@ -73,7 +73,7 @@ def test_an_entry_has_all_that_its_page_needs(kpi: Kpi) -> None:
     assert meaning.left_out
     assert meaning.corrections
     assert meaning.fed_by
-    assert (kpi.bounds == "none") or any(e.lower is not None for e in meaning.examples)
+    assert (kpi.bounds is None) or any(e.lower is not None for e in meaning.examples)
     low = float("-inf") if kpi.lowest is None else kpi.lowest
     high = float("inf") if kpi.highest is None else kpi.highest
     assert low <= meaning.alert_at <= high

@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from stream.core.kpi import Bounds, Column, Columns, Direction, Kpi, Meaning, Term
+from stream.core.bounds import WILSON, net_score
+from stream.core.kpi import Column, Columns, Direction, Interval, Kpi, Meaning, Term
 
 
 def _column(columns: Columns) -> Column:
@@ -15,7 +16,7 @@ def _kpi(
     unit: str = "ratio",
     *,
     good: str = "up",
-    bounds: str = "wilson",
+    bounds: Interval | None = WILSON,
     fraction: bool = True,
     labels: tuple[str, ...] = (),
     quantile_gauge: str | None = None,
@@ -36,7 +37,7 @@ def _kpi(
         meaning=Meaning("", (), (), {}, (), (), 0.0),
         numerator=_column if fraction else None,
         denominator=_column if fraction else None,
-        bounds=cast(Bounds, bounds),
+        bounds=bounds,
         labels=labels,
         sketch="n" if quantile_gauge else None,
         quantile_gauge=quantile_gauge,
@@ -49,14 +50,14 @@ def _kpi(
 KPIS = {
     kpi.id: kpi
     for kpi in (
-        _kpi("nps", "cx_nps", "points", bounds="nps", lowest=-100, highest=100),
+        _kpi("nps", "cx_nps", "points", bounds=net_score("n", "n"), lowest=-100, highest=100),
         _kpi("csat", "cx_csat_ratio"),
-        _kpi("art", "cx_art_seconds", "seconds", good="down", bounds="none", highest=None,
+        _kpi("art", "cx_art_seconds", "seconds", good="down", bounds=None, highest=None,
              quantile_gauge="cx_art_quantile_seconds", topic="cx.ticket"),
         _kpi("churn", "cx_churn_ratio", good="down", topic="cx.subscription"),
-        _kpi("upsell", "cx_upsell_ratio", bounds="none", labels=("currency",),
+        _kpi("upsell", "cx_upsell_ratio", bounds=None, labels=("currency",),
              topic="cx.subscription"),
-        _kpi("cart_recovered", "cx_cart_recovered", "carts", bounds="none", fraction=False,
+        _kpi("cart_recovered", "cx_cart_recovered", "carts", bounds=None, fraction=False,
              highest=None, topic="cx.cart"),
     )
 }  # fmt: skip

@@ -35,7 +35,7 @@ def samples(
 ) -> Iterator[Sample]:
     """One sample for each KPI, window and series; ``shift`` moves all values (0 to 0.4)."""
     for kpi in kpis.values():
-        bounds = kpi.bounds != "none"
+        bounds = kpi.bounds is not None
         fraction = kpi.denominator is not None
         for window in windows:
             for number, labels in enumerate(series):

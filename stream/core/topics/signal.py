@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from stream.core.bounds import WILSON
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent
 from stream.core.formulas import sum_of
@@ -192,7 +193,7 @@ TOPIC = Topic(
             meaning=meanings.AT_RISK,
             numerator=sum_of("customers_at_risk"),
             denominator=sum_of("customers"),
-            bounds="wilson",
+            bounds=WILSON,
             highest=1.0,
             topic=NAME,
             moves=(

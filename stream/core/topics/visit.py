@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from stream.core.bounds import WILSON
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Positive
 from stream.core.formulas import sum_of
@@ -107,7 +108,7 @@ TOPIC = Topic(
             meaning=meanings.CONVERSION,
             numerator=sum_of("visits_converted"),
             denominator=sum_of("visits"),
-            bounds="wilson",
+            bounds=WILSON,
             highest=1.0,
             topic=NAME,
             moves=(
@@ -128,7 +129,7 @@ TOPIC = Topic(
             meaning=meanings.ACQUISITION,
             numerator=sum_of("visits_new_customer"),
             denominator=sum_of("visits"),
-            bounds="wilson",
+            bounds=WILSON,
             highest=1.0,
             topic=NAME,
             moves=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream.core.bounds import WILSON
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi, Move, Term
 from stream.core.meanings import cart as meanings
@@ -39,7 +40,7 @@ TOPIC = Topic(
             meaning=meanings.CART_ABANDONMENT,
             numerator=sum_of("carts_abandoned"),
             denominator=sum_of("carts_abandoned", "carts_purchased"),
-            bounds="wilson",
+            bounds=WILSON,
             highest=1.0,
             topic=NAME,
             moves=(

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from stream.core.bounds import WILSON
 from stream.core.formulas import FIXED, divided, sum_of
 from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term
 from stream.core.meanings import subscription as meanings
@@ -64,7 +65,7 @@ TOPIC = Topic(
             meaning=meanings.CHURN,
             numerator=sum_of("cancelled"),
             denominator=sum_of("active"),
-            bounds="wilson",
+            bounds=WILSON,
             grows_with_window=True,
             comparable="same window",
             topic=NAME,
@@ -87,7 +88,7 @@ TOPIC = Topic(
             meaning=meanings.RETENTION,
             numerator=_retained,
             denominator=sum_of("active"),
-            bounds="wilson",
+            bounds=WILSON,
             # Times that contradict each other can make one subscription count as two lost ones.
             lowest=None,
             highest=1.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from stream.core.bounds import WILSON, net_score
 from stream.core.formulas import FIXED, divided, sum_of
 from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Move, Term
 from stream.core.meanings import survey as meanings
@@ -33,7 +34,7 @@ def _satisfaction(
         meaning=meaning,
         numerator=sum_of(f"{kind}_satisfied"),
         denominator=sum_of(f"{kind}_answers"),
-        bounds="wilson",
+        bounds=WILSON,
         highest=1.0,
         topic=NAME,
         moves=(
@@ -117,7 +118,7 @@ TOPIC = Topic(
             numerator=lambda c: c["nps_promoters"] - c["nps_detractors"],
             denominator=sum_of("nps_answers"),
             scale=100.0,
-            bounds="nps",
+            bounds=net_score("nps_promoters", "nps_detractors"),
             lowest=-100.0,
             highest=100.0,
             topic=NAME,

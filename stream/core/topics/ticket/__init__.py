@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from stream.core.bounds import WILSON
 from stream.core.formulas import FIXED, sum_of
 from stream.core.kpi import Counter, Kpi, Meaning, Move, Term
 from stream.core.meanings import ticket as meanings
@@ -37,7 +38,7 @@ def _share(
         meaning=meaning,
         numerator=sum_of(share.column),
         denominator=sum_of(whole.column),
-        bounds="wilson",
+        bounds=WILSON,
         highest=1.0,
         topic=NAME,
         moves=(
