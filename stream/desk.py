@@ -137,7 +137,11 @@ class Desk:
             await alert_log.close()
             await asyncio.sleep(_RETRY_SECONDS)
             return None
-        self._next_rules = -(-now // self._every) * self._every
+        following = -(-now // self._every) * self._every
+        if self._next_rules:
+            # Those that came due since the one whose outcome was not written.
+            self.skipped += max(0, following - self._next_rules) // self._every
+        self._next_rules = following
         return alert_log
 
     async def let_go_of_alerts(self) -> None:

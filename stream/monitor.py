@@ -197,6 +197,7 @@ class Monitor:
         owner = self._owner
         health = owner.health
         trouble = self._trouble()
+        unready = self._unready(trouble)
         shown = list(self._shown()) if trouble is None else []
         remembered: Counter[str] = Counter()
         forgotten: Counter[str] = Counter()
@@ -210,8 +211,8 @@ class Monitor:
             last_event_ms=_last_events(shown),
             covered=self._covered(shown),
             alerts=self._alerts(shown),
-            ready=self._unready(trouble) is None,
-            reason=self._unready(trouble) or self._standing(),
+            ready=unready is None,
+            reason=unready or self._standing(),
             lag=self._lag(),
             flush=health.flush,
             flush_failures=health.flush_failures,
