@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from stream.core.catalogue import LAYOUT
-from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
+from stream.core.durations import label
+from stream.core.settings import Settings, Window
 
 Becomes = Literal["kept", "starts empty", "dropped"]
 #: (label, size in ms, pane in ms)
@@ -122,25 +123,27 @@ def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterato
     for window in windows:
         what, source = f"window {window.label}", sources(written, [window])[window.label]
         own = former.get(window.label)
-        pane = _length(window.pane_ms)
+        pane = label(window.pane_ms)
         if own == window:
             continue
         if source is None and own is not None:
-            text = f"panes of {_length(own.pane_ms)} can't be made into panes of {pane}"
+            text = f"panes of {label(own.pane_ms)} can't be made into panes of {pane}"
             yield Fact(what, "dropped", f"{text}, so it starts empty")
         elif source is None:
             yield Fact(what, "starts empty", "no window of the state holds what it needs")
         elif source == own:
-            text = f"its panes of {_length(own.pane_ms)} are added up to panes of {pane}"
+            text = f"its panes of {label(own.pane_ms)} are added up to panes of {pane}"
             yield Fact(what, "kept", text)
         else:
             yield Fact(what, "kept", f"it is filled from the panes of window {source.label}")
-    for label in former.keys() - {w.label for w in windows}:
-        yield Fact(f"window {label}", "dropped", "it is no longer configured")
+    configured = {w.label for w in windows}
+    for name in former:
+        if name not in configured:
+            yield Fact(f"window {name}", "dropped", "it is no longer configured")
     if _memory(written) != _memory(windows):
         text = (
             "answers, carts, cancelled subscriptions and values of dimensions are remembered for"
-            f" {_length(_memory(windows))} instead of {_length(_memory(written))} from now on"
+            f" {label(_memory(windows))} instead of {label(_memory(written))} from now on"
         )
         yield Fact("memory", "kept", text)
     if None in sources(written, windows).values():
@@ -183,8 +186,8 @@ def _of_rollups(written: Shape, now: Shape) -> Iterator[Fact]:
 def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
     if now.dedupe_ms != written.dedupe_ms:
         text = (
-            f"ids are remembered for {_length(now.dedupe_ms)} instead of"
-            f" {_length(written.dedupe_ms)}; those that were forgotten stay so"
+            f"ids are remembered for {label(now.dedupe_ms)} instead of"
+            f" {label(written.dedupe_ms)}; those that were forgotten stay so"
         )
         yield Fact("dedupe", "kept", text)
     for name in ("max_values_per_dimension", "max_segments"):
@@ -197,8 +200,8 @@ def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
 def _of_counting(written: Shape, now: Shape) -> Iterator[Fact]:
     if now.cart_timeout_ms != written.cart_timeout_ms:
         text = (
-            f"open carts are abandoned {_length(now.cart_timeout_ms)} after their last event"
-            f" instead of {_length(written.cart_timeout_ms)}; what was counted stays counted until"
+            f"open carts are abandoned {label(now.cart_timeout_ms)} after their last event"
+            f" instead of {label(written.cart_timeout_ms)}; what was counted stays counted until"
             " an event of the cart says otherwise"
         )
         yield Fact("cart.timeout", "kept", text)
@@ -225,9 +228,3 @@ def _memory(windows: Sequence[Window]) -> int:
 
 def _name(rollup: Sequence[str]) -> str:
     return f"rollup [{', '.join(rollup)}]"
-
-
-def _length(ms: int) -> str:
-    units = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1))
-    fit = (f"{ms // unit}{name}" for name, unit in units if ms % unit == 0 and ms != DAY)
-    return next(fit, "24h") if ms else "0s"

@@ -303,6 +303,14 @@ def test_the_settings_of_a_state_come_back_from_its_header() -> None:
     assert facts(Shape.of(own), own) == ()
 
 
+def test_what_is_dropped_is_told_in_the_order_in_which_it_was_configured() -> None:
+    sizes = (HOUR, DAY, 2 * DAY, 3 * DAY, 4 * DAY, 5 * DAY, 6 * DAY)
+    former = Settings(windows=tuple(Window(f"w{ms}", ms, HOUR) for ms in sizes))
+    told = facts(Shape.of(former), replace(former, windows=(WEEK,)))
+    dropped = [fact.what for fact in told if fact.becomes == "dropped"]
+    assert dropped == [f"window w{ms}" for ms in sizes]
+
+
 def test_sets_of_labels_that_found_no_room_are_joined_where_they_mean_the_same_now() -> None:
     before = Settings(dimensions=("channel", "region"), windows=(WEEK,))
     after = replace(before, dimensions=("channel",), rollups=((),))
