@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any, Final
 
+from stream.core.alerts.quantities import printable
+
 #: Comments are wrapped at this column.
 _WIDTH: Final = 100
 
@@ -124,7 +126,7 @@ def _rule(rule: AlertingRule) -> Iterator[str]:
 def _comment(text: str, indent: int = 0) -> Iterator[str]:
     margin = " " * indent
     for paragraph in text.splitlines():
-        lines = wrap(printed(paragraph), _WIDTH - indent - 2, break_long_words=False) or [""]
+        lines = wrap(printable(paragraph), _WIDTH - indent - 2, break_long_words=False) or [""]
         yield from (f"{margin}# {line}".rstrip() for line in lines)
 
 
@@ -142,8 +144,3 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def printed(text: str) -> str:
-    """A text on one line, without anything that ends a comment."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
