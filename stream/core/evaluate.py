@@ -24,7 +24,6 @@ from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, Settings, Window
 from stream.core.sketches import quantile_samples, sketched
 from stream.core.tally import Tally
-from stream.core.topics import signal
 from stream.core.values import Segment
 
 _NONE: Final = np.empty(0, dtype=np.int64)
@@ -314,7 +313,7 @@ class _Totals:
 
     def _of(self, kpi: Kpi) -> tuple[SeriesColumn, dict[str, Column]]:
         """Series and columns that a KPI is made of."""
-        return self._of_customers() if kpi.topic == signal.NAME else self._sums(kpi.labels)
+        return self._of_customers() if kpi.is_per_customer else self._sums(kpi.labels)
 
     def samples(self, kpis: frozenset[str]) -> dict[str, list[Sample]]:
         """The samples of the named KPIs by window."""

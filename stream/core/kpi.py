@@ -171,10 +171,15 @@ class Kpi:
     #: Whether a published figure of other companies can be set beside it: in any window, only in a
     #: window as long as the period of the figure, or never (amounts and counts).
     comparable: Comparable = "always"
-    #: The topic whose events feed it, without prefix.
+    #: The topic whose events feed it, without prefix; its entry in the catalogue says so.
     topic: str = ""
     #: What would change the value, one at a time; none where it depends on how much it is.
     moves: tuple[Move, ...] = ()
+
+    @property
+    def is_per_customer(self) -> bool:
+        """Whether it is made of customers' scores, not of sums of counters."""
+        return any(term.column in OVERLAPPING for term in self.terms)
 
     def formula_with(self, say: Callable[[Term], str]) -> str:
         """The formula with something else in place of each term, such as its number."""

@@ -2,100 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import msgspec
 from msgspec import NODEFAULT, Meta
 
 from stream.core.decode import TYPES_BY_TOPIC
-from stream.core.event import LIMIT, Event, EventType
+from stream.core.event import Event, EventType
 from stream.core.labels import MAX_ENTRIES, Value
 from stream.core.timestamps import PATTERN
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
-#: What a field means, by its name; a longer name with the event type is looked up first.
-DESCRIPTIONS: Final[dict[str, str]] = {
-    "type": "The event type.",
-    "event_id": "Unique per event of a topic; a repeated one is a duplicate.",
-    "occurred_at": "When it happened: RFC 3339 with seconds and offset, kept to milliseconds.",
-    "customer_id": "The customer.",
-    "labels": "Names and values to group by; a label that is null is absent.",
-    "response_id": "The answer to a survey; an update replaces the earlier answer of this id.",
-    "survey": "The kind of survey.",
-    "score": "The score that was given, on the scale.",
-    "scale": "The least and the greatest score; by default 0 to 10 for nps and emotion, 1 to 5 for "
-    "csat and css, 1 to 7 for ces.",
-    "emotions": "Emotions by name and how strong they were, on the scale.",
-    "sentiment": "The sentiment of the text, from -1 (bad) to 1 (good).",
-    "ticket_id": "The ticket.",
-    "opened_at": "When the ticket was opened: RFC 3339 with seconds and offset.",
-    "contacts": "How often the customer had to get in touch.",
-    "reopens": "How often the ticket was opened again before.",
-    "excluded_seconds": "Seconds that do not count: bot, waiting, off-hours.",
-    "resolved": "Whether the ticket was resolved.",
-    "automated": "Whether it was answered without a person.",
-    "first_response_seconds": "Seconds until the first response.",
-    "cart_id": "The cart.",
-    "value": "What the cart is worth.",
-    "customer.signal.value": "The measure, from 0 (bad) to 100 (good).",
-    "currency": "ISO 4217 code, three capitals.",
-    "active": "All subscriptions active at occurred_at with exactly these labels.",
-    "subscription_id": "The subscription.",
-    "amount": "What is paid.",
-    "upsell_amount": "The part of the amount that is upsell.",
-    "plan": "The plan.",
-    "started_at": "When the subscription began, used where its start was never seen: RFC 3339 with "
-    "seconds and offset.",
-    "reason": "Why it was cancelled.",
-    "visit_id": "The visit.",
-    "pages": "How many pages were seen.",
-    "converted": "Whether the visit led to a purchase.",
-    "new_customer": "Whether the visit won a new customer.",
-    "signal": "What was measured.",
-}
-
-#: What an absent optional field stands for.
-DEFAULTS: Final[dict[str, Any]] = {
-    "contacts": 1,
-    "reopens": 0,
-    "excluded_seconds": 0,
-    "resolved": True,
-    "automated": False,
-    "pages": 1,
-    "converted": False,
-    "new_customer": False,
-}
-
 _LabelsObject = Annotated[dict[str, Value | None], Meta(max_length=MAX_ENTRIES)] | None
-#: What the decoder reads itself, by name of the field.
-_READ_APART: Final[dict[str, Any]] = {"labels": _LabelsObject, "emotions": Any}
-
-_NUMBER: Final = {"type": "number", "minimum": -LIMIT, "maximum": LIMIT}
-_INTENSITIES: Final = {"type": "object", "minProperties": 1, "additionalProperties": _NUMBER}
-
-
-def _having(field: str, kind: str) -> dict[str, Any]:
-    return {"required": [field], "properties": {field: {"type": kind}}}
-
-
-_ANSWER_CONDITIONS: Final = [
-    {
-        "if": {"properties": {"survey": {"const": "emotion"}}},
-        "then": {"required": ["emotions"], "properties": {"emotions": _INTENSITIES}},
-        "else": _having("score", "number"),
-    }
-]
-_PAYMENT_CONDITIONS: Final = [
-    {"if": _having("amount", "number"), "then": _having("currency", "string")},
-    {"if": _having("upsell_amount", "number"), "then": _having("amount", "number")},
-]
-#: The rules across fields that JSON Schema can express, by the field of the rule; of the others
-#: the description speaks.
-_CONDITIONS: Final[dict[str, list[dict[str, Any]]]] = {
-    "emotions": _ANSWER_CONDITIONS,
-    "upsell_amount": _PAYMENT_CONDITIONS,
-}
+#: The meaning of the field that msgspec adds.
+_TYPE: Final = "The event type."
 
 
 class RuleAcrossFields(NamedTuple):
@@ -134,9 +55,9 @@ def event_schema(event_type: EventType) -> dict[str, Any]:
         "description": " ".join([doc, *(f"{rule}." for rule in rules)]),
         "type": "object",
         "required": sorted(body["required"]),
-        "properties": _properties(event_type.name, body["properties"]),
+        "properties": _properties(body["properties"]),
     }
-    conditions = [c for rule in event_type.rules for c in _CONDITIONS.get(rule.path, [])]
+    conditions = [dict(found) for rule in event_type.rules for found in rule.schemas]
     if conditions:
         schema["allOf"] = conditions
     if definitions:
@@ -155,25 +76,40 @@ def _readable(struct: type[Event]) -> type[msgspec.Struct]:
         if field.default is NODEFAULT:
             fields.append((field.name, field.type))
         else:
-            fields.append((field.name, _READ_APART.get(field.name, field.type), None))
+            fields.append((field.name, _held(field), _left_out(field)))
     config = struct.__struct_config__
     return msgspec.defstruct(
         struct.__name__, fields, kw_only=True, tag_field=config.tag_field, tag=config.tag
     )
 
 
-def _properties(type_name: str, properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties with descriptions and defaults, the fields of every event first."""
+def _held(field: msgspec.structs.FieldInfo) -> Any:
+    """What a field holds; of one that is kept raw and not read as labels, the rules say more."""
+    raw, *notes = get_args(field.type) or (field.type,)
+    if raw is not msgspec.Raw:
+        return field.type
+    held = _LabelsObject if field.name == "labels" else Any
+    return Annotated[(held, *notes)]
+
+
+def _left_out(field: msgspec.structs.FieldInfo) -> Any:
+    """What a field stands for where it is left out; None: for nothing."""
+    notes = (note for note in get_args(field.type) if isinstance(note, Meta))
+    defaults = ((note.extra_json_schema or {}).get("default") for note in notes)
+    return next((default for default in defaults if default is not None), None)
+
+
+def _properties(properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties, what they mean first, and the fields of every event before the others."""
     first = ("event_id", "type", "occurred_at", "customer_id", "labels")
     names = [*first, *(name for name in properties if name not in first)]
     described: dict[str, Any] = {}
     for name in names:
         schema = dict(properties[name])
-        schema.pop("default", None)
-        if name in DEFAULTS:
-            schema["default"] = DEFAULTS[name]
-        text = DESCRIPTIONS.get(f"{type_name}.{name}", DESCRIPTIONS[name])
-        described[name] = {"description": text, **_with_pattern(schema)}
+        meaning, default = schema.pop("description", _TYPE), schema.pop("default", None)
+        described[name] = {"description": meaning, **_with_pattern(schema)}
+        if default is not None:
+            described[name]["default"] = default
     return described
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -175,8 +175,14 @@ class Topic:
     """A source topic and all that the product knows of it."""
 
     name: str
+    #: What its KPIs are about, for people.
+    title: str
     types: tuple[EventType, ...]
     keeper: type[Keeper]
     counters: tuple[Counter, ...] = ()
     sketches: tuple[str, ...] = ()
     kpis: tuple[Kpi, ...] = ()
+
+    def __post_init__(self) -> None:
+        fed = tuple(replace(kpi, topic=self.name) for kpi in self.kpis)
+        object.__setattr__(self, "kpis", fed)

@@ -12,6 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from stream.core.alerts.links import DASHBOARD_UID
+from stream.core.catalogue import TOPICS
 from stream.core.kpi import Kpi
 from stream.dashboards import panels
 from stream.dashboards.panels import DATASOURCE, GREEN, RED, YELLOW, limits, lines, number
@@ -27,16 +28,6 @@ from stream.dashboards.queries import (
 
 TITLE = "Customer experience"
 _DEFAULT_WINDOW = "1h"
-#: Titles of the rows of KPIs, by the topic whose events feed them.
-_ROWS = {
-    "cx.survey": "Surveys",
-    "cx.ticket": "Tickets",
-    "cx.cart": "Carts",
-    "cx.subscription": "Subscriptions",
-    "cx.visit": "Visits",
-    "cx.signal": "Customer health",
-}
-
 PanelBuilder = cog.Builder[models.Panel]
 
 
@@ -64,7 +55,7 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
         width = 6 if kpi.labels else 4
         dashboard = dashboard.with_panel(panels.glance(kpi, dimensions).span(width).height(4))
     for topic in dict.fromkeys(kpi.topic for kpi in kpis.values()):
-        dashboard = dashboard.with_row(builders.Row(_ROWS.get(topic, topic)))
+        dashboard = dashboard.with_row(builders.Row(TOPICS[topic].title))
         for kpi in kpis.values():
             if kpi.topic == topic:
                 panel = panels.kpi_over_time(kpi, dimensions).span(8).height(7)

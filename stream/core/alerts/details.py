@@ -11,7 +11,6 @@ from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Share, Wanted
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import Settings, Window
-from stream.core.topics import signal
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Closer:
         self._whole = Evaluator(settings)
         newest = replace(settings, windows=tuple(self._parts.values()))
         self._newest = Evaluator(newest) if self._parts else None
-        self._for_customers = {kpi.id for kpi in KPIS.values() if kpi.topic == signal.NAME}
+        self._for_customers = {kpi.id for kpi in KPIS.values() if kpi.is_per_customer}
 
     def at(self, shares: Sequence[Share], at: int) -> Look:
         """What looks at these shares at time ``at`` (ms), once it is asked."""

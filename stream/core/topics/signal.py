@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 
 from stream.core.bounds import WILSON
 from stream.core.cells import Ints
-from stream.core.event import Event, EventType, Id, Name, Percent
+from stream.core.event import Event, EventType, Id, Name, Percent, says
 from stream.core.formulas import sum_of
 from stream.core.kpi import Column, Kpi, Move, Term
 from stream.core.labels import Labels
@@ -36,9 +36,9 @@ MAX_SIGNALS: Final = 64
 class CustomerSignal(Event, tag="customer.signal"):
     """A measure of how a customer is doing, 0 (bad) to 100 (good)."""
 
-    customer_id: Id  # Optional elsewhere, required here.
-    signal: Name
-    value: Percent
+    customer_id: Annotated[Id, says("The customer.")]  # Optional elsewhere, required here.
+    signal: Annotated[Name, says("What was measured.")]
+    value: Annotated[Percent, says("The measure, from 0 (bad) to 100 (good).")]
 
 
 NAME = "cx.signal"
@@ -161,6 +161,7 @@ def _pair(customers: Ints, signals: Ints) -> Ints:
 
 TOPIC = Topic(
     name=NAME,
+    title="Customer health",
     types=TYPES,
     keeper=Customers,
     kpis=(
@@ -178,7 +179,6 @@ TOPIC = Topic(
             numerator=sum_of("health_sum"),
             denominator=sum_of("customers"),
             highest=100.0,
-            topic=NAME,
         ),
         Kpi(
             id="at_risk",
@@ -195,7 +195,6 @@ TOPIC = Topic(
             denominator=sum_of("customers"),
             bounds=WILSON,
             highest=1.0,
-            topic=NAME,
             moves=(
                 Move("customer below 40", "customers below 40", ("customers", "customers_at_risk")),
                 Move("customer at 40 or more", "customers at 40 or more", ("customers",)),

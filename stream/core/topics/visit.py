@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 
 from stream.core.bounds import WILSON
 from stream.core.cells import Ints
-from stream.core.event import Event, EventType, Id, Positive
+from stream.core.event import Event, EventType, Id, Positive, says
 from stream.core.formulas import sum_of
 from stream.core.kpi import Counter, Kpi, Move, Term
 from stream.core.labels import Labels
@@ -21,10 +21,14 @@ from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic
 class VisitEnded(Event, tag="visit.ended"):
     """A visit of the shop or site has ended."""
 
-    visit_id: Id
-    pages: Positive | None = None
-    converted: bool | None = None
-    new_customer: bool | None = None
+    visit_id: Annotated[Id, says("The visit.")]
+    pages: Annotated[Positive | None, says("How many pages were seen.", default=1)] = None
+    converted: Annotated[
+        bool | None, says("Whether the visit led to a purchase.", default=False)
+    ] = None
+    new_customer: Annotated[
+        bool | None, says("Whether the visit won a new customer.", default=False)
+    ] = None
 
 
 NAME = "cx.visit"
@@ -86,6 +90,7 @@ _WEB_ANALYTICS: Final = (
 
 TOPIC = Topic(
     name=NAME,
+    title="Visits",
     types=TYPES,
     keeper=Visits,
     counters=(
@@ -110,7 +115,6 @@ TOPIC = Topic(
             denominator=sum_of("visits"),
             bounds=WILSON,
             highest=1.0,
-            topic=NAME,
             moves=(
                 Move("visit that converts", "visits that convert", ("visits", "visits_converted")),
                 Move("visit that does not", "visits that do not", ("visits",)),
@@ -131,7 +135,6 @@ TOPIC = Topic(
             denominator=sum_of("visits"),
             bounds=WILSON,
             highest=1.0,
-            topic=NAME,
             moves=(
                 Move(
                     "visit of a new customer",
@@ -154,7 +157,6 @@ TOPIC = Topic(
             meaning=meanings.PAGES_PER_VISIT,
             numerator=sum_of("visit_pages"),
             denominator=sum_of("visits"),
-            topic=NAME,
         ),
     ),
 )

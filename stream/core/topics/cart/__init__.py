@@ -16,6 +16,7 @@ NAME = "cx.cart"
 
 TOPIC = Topic(
     name=NAME,
+    title="Carts",
     types=TYPES,
     keeper=Carts,
     counters=(
@@ -42,7 +43,6 @@ TOPIC = Topic(
             denominator=sum_of("carts_abandoned", "carts_purchased"),
             bounds=WILSON,
             highest=1.0,
-            topic=NAME,
             moves=(
                 Move("abandoned cart", "abandoned carts", ("carts_abandoned",)),
                 Move("purchased cart", "purchased carts", ("carts_purchased",)),
@@ -62,7 +62,6 @@ TOPIC = Topic(
             value=lambda c: np.where(c["carts_recovered"] > 0, c["carts_recovered"], np.nan),
             grows_with_window=True,
             comparable="never",
-            topic=NAME,
             moves=(Move("recovered cart", "recovered carts", ("carts_recovered",)),),
         ),
     ),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from stream.core.event import Amount, Currency, Event, EventType, Id
+from typing import Annotated
+
+from stream.core.event import Amount, Currency, Event, EventType, Id, says
 
 
 class CartEvent(Event):
     """What all events of a cart carry."""
 
-    cart_id: Id
-    value: Amount | None = None
-    currency: Currency | None = None
+    cart_id: Annotated[Id, says("The cart.")]
+    value: Annotated[Amount | None, says("What the cart is worth.")] = None
+    currency: Annotated[Currency | None, says("ISO 4217 code, three capitals.")] = None
 
 
 class CartOpened(CartEvent, tag="cart.opened"):

@@ -31,6 +31,7 @@ def _clv(c: Columns) -> Column:
 
 TOPIC = Topic(
     name=NAME,
+    title="Subscriptions",
     types=TYPES,
     keeper=Subscriptions,
     counters=(
@@ -68,7 +69,6 @@ TOPIC = Topic(
             bounds=WILSON,
             grows_with_window=True,
             comparable="same window",
-            topic=NAME,
             moves=(Move("cancellation", "cancellations", ("cancelled",)),),
         ),
         Kpi(
@@ -94,7 +94,6 @@ TOPIC = Topic(
             highest=1.0,
             compares_across_windows=False,
             comparable="same window",
-            topic=NAME,
             moves=(Move("cancellation", "cancellations", ("cancelled",)),),
         ),
         Kpi(
@@ -112,7 +111,6 @@ TOPIC = Topic(
             denominator=sum_of("amount"),
             labels=("currency",),
             highest=1.0,
-            topic=NAME,
         ),
         Kpi(
             id="clv",
@@ -137,7 +135,6 @@ TOPIC = Topic(
             value=_clv,
             labels=("currency",),
             comparable="never",
-            topic=NAME,
         ),
     ),
 )

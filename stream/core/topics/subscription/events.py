@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from stream.core.cells import Ints
-from stream.core.event import Amount, Count, Currency, Event, EventType, FieldRule, Id, Timestamp
+from stream.core.event import (
+    Amount,
+    Count,
+    Currency,
+    Event,
+    EventType,
+    FieldRule,
+    Id,
+    Timestamp,
+    having,
+    says,
+)
 from stream.core.timestamps import parse
+
+SubscriptionId = Annotated[Id, says("The subscription.")]
 
 
 class SubscriptionBase(Event, tag="subscription.base"):
     """How many subscriptions are active with exactly these labels."""
 
-    active: Count
+    active: Annotated[
+        Count, says("All subscriptions active at occurred_at with exactly these labels.")
+    ]
 
 
 class Payment(Event):
     """What the paying events of a subscription carry."""
 
-    subscription_id: Id
-    amount: Amount | None = None
-    upsell_amount: Amount | None = None
-    currency: Currency | None = None
-    plan: str | None = None
+    subscription_id: SubscriptionId
+    amount: Annotated[Amount | None, says("What is paid.")] = None
+    upsell_amount: Annotated[Amount | None, says("The part of the amount that is upsell.")] = None
+    currency: Annotated[Currency | None, says("ISO 4217 code, three capitals.")] = None
+    plan: Annotated[str | None, says("The plan.")] = None
 
 
 class SubscriptionStarted(Payment, tag="subscription.started"):
@@ -45,9 +60,15 @@ class SubscriptionDowngraded(Payment, tag="subscription.downgraded"):
 class SubscriptionCancelled(Event, tag="subscription.cancelled"):
     """A subscription has ended."""
 
-    subscription_id: Id
-    started_at: Timestamp | None = None
-    reason: str | None = None
+    subscription_id: SubscriptionId
+    started_at: Annotated[
+        Timestamp | None,
+        says(
+            "When the subscription began, used where its start was never seen: RFC 3339 with"
+            " seconds and offset."
+        ),
+    ] = None
+    reason: Annotated[str | None, says("Why it was cancelled.")] = None
 
 
 def _check_currency(event: Any, at: int) -> str | None:
@@ -71,8 +92,18 @@ def _check_started_at(event: Any, at: int) -> str | None:
 
 
 _PAYMENT_RULES = (
-    FieldRule("currency", "is required with amount", _check_currency),
-    FieldRule("upsell_amount", "needs amount and is not more than it", _check_upsell),
+    FieldRule(
+        "currency",
+        "is required with amount",
+        _check_currency,
+        ({"if": having("amount", "number"), "then": having("currency", "string")},),
+    ),
+    FieldRule(
+        "upsell_amount",
+        "needs amount and is not more than it",
+        _check_upsell,
+        ({"if": having("upsell_amount", "number"), "then": having("amount", "number")},),
+    ),
 )
 
 

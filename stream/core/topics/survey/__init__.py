@@ -36,7 +36,6 @@ def _satisfaction(
         denominator=sum_of(f"{kind}_answers"),
         bounds=WILSON,
         highest=1.0,
-        topic=NAME,
         moves=(
             Move(
                 f"{satisfied} answer",
@@ -69,6 +68,7 @@ _EFFORT: Final = (
 
 TOPIC = Topic(
     name=NAME,
+    title="Surveys",
     types=TYPES,
     keeper=Answers,
     counters=(
@@ -121,7 +121,6 @@ TOPIC = Topic(
             bounds=net_score("nps_promoters", "nps_detractors"),
             lowest=-100.0,
             highest=100.0,
-            topic=NAME,
             moves=(
                 Move("promoter", "promoters", ("nps_answers", "nps_promoters")),
                 Move("detractor", "detractors", ("nps_answers", "nps_detractors")),
@@ -160,7 +159,6 @@ TOPIC = Topic(
             denominator=sum_of("ces_answers"),
             lowest=1.0,
             highest=7.0,
-            topic=NAME,
         ),
         _satisfaction(
             "css",
@@ -193,7 +191,6 @@ TOPIC = Topic(
             value=_nev,
             lowest=-10.0,
             highest=10.0,
-            topic=NAME,
         ),
         Kpi(
             id="sentiment",
@@ -216,7 +213,6 @@ TOPIC = Topic(
             denominator=sum_of("sentiments"),
             lowest=-1.0,
             highest=1.0,
-            topic=NAME,
         ),
     ),
 )

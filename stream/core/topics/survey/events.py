@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from stream.core.cells import Ints
-from stream.core.event import Event, EventType, FieldRule, Id, Number, Refused, Sentiment
+from stream.core.event import (
+    LIMIT,
+    Event,
+    EventType,
+    FieldRule,
+    Id,
+    Number,
+    Refused,
+    Sentiment,
+    having,
+    says,
+)
 from stream.core.topic import MEMO
 
 SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
@@ -32,13 +43,25 @@ class Scale(msgspec.Struct, gc=False, frozen=True):
 class Answer(Event):
     """What an answer to a survey says."""
 
-    response_id: Id
-    survey: SurveyKind
-    score: Number | None = None
-    scale: Scale | None = None
+    response_id: Annotated[
+        Id, says("The answer to a survey; an update replaces the earlier answer of this id.")
+    ]
+    survey: Annotated[SurveyKind, says("The kind of survey.")]
+    score: Annotated[Number | None, says("The score that was given, on the scale.")] = None
+    scale: Annotated[
+        Scale | None,
+        says(
+            "The least and the greatest score; by default 0 to 10 for nps and emotion, 1 to 5 for"
+            " csat and css, 1 to 7 for ces."
+        ),
+    ] = None
     #: Read by ``intensities``; whatever it is, it is ignored where the survey is not ``emotion``.
-    emotions: msgspec.Raw = msgspec.Raw(b"null")
-    sentiment: Sentiment | None = None
+    emotions: Annotated[
+        msgspec.Raw, says("Emotions by name and how strong they were, on the scale.")
+    ] = msgspec.Raw(b"null")
+    sentiment: Annotated[
+        Sentiment | None, says("The sentiment of the text, from -1 (bad) to 1 (good).")
+    ] = None
 
     def intensities(self) -> dict[str, float]:
         """The emotions and how strong they were, on the scale; only of ``emotion`` surveys.
@@ -115,6 +138,17 @@ def _all_sound(events: Sequence[Any], at: Ints) -> bool:
 #: What was found to be a score on its scale.
 _SOUND: Final[set[tuple[object, ...]]] = set()
 
+_INTENSITIES: Final = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"type": "number", "minimum": -LIMIT, "maximum": LIMIT},
+}
+_SCORE_OR_EMOTIONS: Final = {
+    "if": {"properties": {"survey": {"const": "emotion"}}},
+    "then": {"required": ["emotions"], "properties": {"emotions": _INTENSITIES}},
+    "else": having("score", "number"),
+}
+
 _RULES = (
     FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
     FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
@@ -122,6 +156,7 @@ _RULES = (
         "emotions",
         "is required for emotion: not empty, each intensity a number on the scale; else ignored",
         _check_emotions,
+        (_SCORE_OR_EMOTIONS,),
     ),
 )
 

@@ -40,7 +40,6 @@ def _share(
         denominator=sum_of(whole.column),
         bounds=WILSON,
         highest=1.0,
-        topic=NAME,
         moves=(
             Move(f"ticket {share.words}", f"tickets {share.words}", (whole.column, share.column)),
             Move(f"ticket not {share.words}", f"tickets not {share.words}", (whole.column,)),
@@ -59,6 +58,7 @@ _SLA: Final = (
 
 TOPIC = Topic(
     name=NAME,
+    title="Tickets",
     types=TYPES,
     keeper=Tickets,
     counters=(
@@ -101,7 +101,6 @@ TOPIC = Topic(
             sketch="resolution_times",
             sketch_scale=1000,
             quantile_gauge="cx_art_quantile_seconds",
-            topic=NAME,
         ),
         _share(
             "fcr",

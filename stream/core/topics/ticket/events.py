@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from stream.core import timestamps
 from stream.core.cells import Ints
@@ -18,27 +18,44 @@ from stream.core.event import (
     Refused,
     Sentiment,
     Timestamp,
+    says,
 )
+
+TicketId = Annotated[Id, says("The ticket.")]
 
 
 class TicketClosed(Event, tag="ticket.closed"):
     """A ticket was closed."""
 
-    ticket_id: Id
-    opened_at: Timestamp
-    contacts: Positive | None = None
-    reopens: Count | None = None
-    excluded_seconds: Amount | None = None
-    resolved: bool | None = None
-    automated: bool | None = None
-    first_response_seconds: Amount | None = None
-    sentiment: Sentiment | None = None
+    ticket_id: TicketId
+    opened_at: Annotated[
+        Timestamp, says("When the ticket was opened: RFC 3339 with seconds and offset.")
+    ]
+    contacts: Annotated[
+        Positive | None, says("How often the customer had to get in touch.", default=1)
+    ] = None
+    reopens: Annotated[
+        Count | None, says("How often the ticket was opened again before.", default=0)
+    ] = None
+    excluded_seconds: Annotated[
+        Amount | None, says("Seconds that do not count: bot, waiting, off-hours.", default=0)
+    ] = None
+    resolved: Annotated[bool | None, says("Whether the ticket was resolved.", default=True)] = None
+    automated: Annotated[
+        bool | None, says("Whether it was answered without a person.", default=False)
+    ] = None
+    first_response_seconds: Annotated[Amount | None, says("Seconds until the first response.")] = (
+        None
+    )
+    sentiment: Annotated[
+        Sentiment | None, says("The sentiment of the text, from -1 (bad) to 1 (good).")
+    ] = None
 
 
 class TicketReopened(Event, tag="ticket.reopened"):
     """A closed ticket was opened again."""
 
-    ticket_id: Id
+    ticket_id: TicketId
 
 
 def _check_opened_at(event: Any, at: int) -> str | None:
