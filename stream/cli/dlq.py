@@ -28,6 +28,7 @@ from stream.core.catalogue import TOPICS
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
 from stream.deadletters.escape import printable, safe_json
 from stream.deadletters.filters import Filter
+from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.letter import ALERT_TOPIC
 from stream.deadletters.listing import Counts, Newest
 from stream.deadletters.redrive import MOST_ROUNDS, Report
@@ -96,7 +97,7 @@ _FILTERS = (
     click.option(
         "--outcome",
         "outcomes",
-        type=click.Choice([o for o in OUTCOMES if o in DEAD_LETTER_OUTCOMES]),
+        type=click.Choice([*(o for o in OUTCOMES if o in DEAD_LETTER_OUTCOMES), UNDELIVERED]),
         multiple=True,
         help="Only of this outcome; repeatable.",
     ),

@@ -18,6 +18,8 @@ MESSAGE: Final = "__connect.errors.exception.message"
 OUTCOME: Final = "cxkpi.outcome"
 FIELD: Final = "cxkpi.field"
 REASON: Final = "cxkpi.reason"
+#: The outcome of a change of an alert that a sink did not take.
+UNDELIVERED: Final = "undelivered"
 #: Says how large a record is that is too large to be copied.
 LEFT_OUT: Final = "cxkpi.left_out"
 #: Headers that say why a record was refused begin so; what is sent again goes without them.

@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
-from stream.deadletters.headers import Source, refusal_headers
+from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
 from stream.kafka.administration import administration
 from stream.kafka.connection import calm, client_options
 from stream.kafka.progress import Progress
@@ -193,7 +193,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             Source(record.topic, record.partition, record.offset),
             "TASK_PUT",
             reason,
-            outcome="undelivered",
+            outcome=UNDELIVERED,
             field=f"sink {self._sink}",
             reason=reason,
         )
