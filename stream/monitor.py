@@ -280,11 +280,10 @@ class Monitor:
         desk = next((d for d in shown if d.topic == FAMILIES[0]), None)
         if desk is None or desk.evaluation is None:
             return {}
-        first = desk.family.first()
+        first, at = desk.family.first(), desk.evaluation.at
         if first is None:
             return {}
-        age = desk.evaluation.at - first
-        return {w.label: min(1.0, max(0.0, age / w.size_ms)) for w in self.settings.windows}
+        return {w.label: w.covered(first, at) for w in self.settings.windows}
 
     def _alerts(self, shown: list[Desk]) -> tuple[AlertState, ...]:
         severities = {rule.name: rule.severity for rule in self.settings.rules}

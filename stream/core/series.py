@@ -36,3 +36,6 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     at: int
     samples: tuple[Sample, ...]
+    #: The earliest time (ms) of an event ever counted, for rules that ask how much of a window is
+    #: covered; None where there is none or nobody asks.
+    first: int | None = None

@@ -42,6 +42,13 @@ class Window:
         """The start of the window at time ``at``: its oldest pane's first millisecond."""
         return self.first_pane(at) * self.pane_ms
 
+    def covered(self, first: int | None, at: int) -> float:
+        """The part (0 to 1) of the window at ``at`` since ``first``, the first event ever counted.
+
+        Both are ms since the epoch; None where no event was counted.
+        """
+        return 0.0 if first is None else min(1.0, max(0.0, (at - first) / self.size_ms))
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -61,6 +68,8 @@ class Rule:
     for_ms: int = 0
     keep_firing_for_ms: int = 0
     min_samples: float = 30
+    #: The part (0 to 1) of the window, and of a spike's baseline, that data must cover.
+    min_covered: float = 0
     significant: bool = False
     on_no_data: Literal["keep", "resolve"] = "keep"
     baseline: str | None = None

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed
+from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed, rfc3339
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
@@ -107,6 +107,38 @@ def test_the_usual_churn_is_scaled_to_the_window_and_that_of_a_mean_is_not() -> 
     fall = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.5)
     samples = [csat((), 10), csat((), 60, window="1h")]
     assert play(rule_set(fall), [samples])[1][0].threshold == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "fires"),
+    [
+        pytest.param(0.0, None, 0, id="without min_covered at once, as ever"),
+        pytest.param(0.0, 0, 0, id="and whatever is covered"),
+        pytest.param(0.5, 0, 30 * MINUTE, id="half of the baseline, not of the window"),
+        pytest.param(1.0, 0, 60 * MINUTE, id="all of it"),
+        pytest.param(1.0, -HOUR, 0, id="all of it from the start"),
+        pytest.param(0.5, -10 * MINUTE, 20 * MINUTE, id="some from before"),
+        pytest.param(0.001, None, None, id="nothing was ever counted"),
+    ],
+)
+def test_a_spike_waits_until_its_baseline_is_covered(
+    rule: float, first: int | None, fires: int | None
+) -> None:
+    spike = Rule("S", "churn", "5m", baseline="1h", factor=2.0, min_covered=rule)
+    samples = (churn((), 0.05, "5m"), churn((), 0.12, "1h"))
+    states, found = NO_STATES, list[str]()
+    for now in range(0, HOUR + MINUTE, MINUTE):
+        seen = Evaluation(now, samples, first)
+        states, changes = evaluate(rule_set(spike), states, seen, now)
+        found += [change.changed_at for change in changes]
+    assert found == ([] if fires is None else [rfc3339(fires)])
+
+
+def test_a_threshold_waits_for_its_own_window_and_not_for_the_usual_one() -> None:
+    rules = rule_set(replace(LOW, min_covered=1.0))
+    for now, count in ((5 * MINUTE - 1, 0), (5 * MINUTE, 1)):
+        changes = evaluate(rules, NO_STATES, Evaluation(now, (csat(EU, 40),), 0), now).changes
+        assert len(changes) == count
 
 
 def test_a_spike_compares_a_series_with_its_own_past() -> None:

@@ -85,9 +85,11 @@ def test_other_topics_events_are_none() -> None:
     ]
 
 
-def test_without_such_rules_an_evaluation_stays_as_it_is() -> None:
-    seen = Evaluation(0, ())
-    assert with_input(seen, [Rule("R", "csat", "5m", below=0.5)], {"cx.survey": 0}, 0) is seen
+def test_without_such_rules_an_evaluation_only_learns_of_the_first_event() -> None:
+    rules = [Rule("R", "csat", "5m", below=0.5)]
+    for first in (None, 4_000):
+        seen = with_input(Evaluation(9_000, ()), rules, {"cx.survey": 9_000}, first)
+        assert seen == Evaluation(9_000, (), first)
 
 
 def test_a_change_names_the_topic() -> None:

@@ -14,7 +14,7 @@ from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
 from stream.core.alerts.change import change_id
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
-from stream.core.settings import SECOND, Rule, Settings
+from stream.core.settings import HOUR, SECOND, Rule, Settings, Window
 from stream.core.timestamps import parse
 
 PROPERTY = settings(max_examples=60, deadline=None)
@@ -239,3 +239,42 @@ def test_for_and_keep_firing_for_end_at_the_first_evaluation_that_is_late_enough
         found += [(c.to, i) for c in changes]
     pending = [("pending", 0)] if for_ms else []
     assert found == [*pending, ("firing", beyond), ("resolved", beyond + 1 + clear)]
+
+
+@PROPERTY
+@given(rows(), st.integers(-14 * EVERY, 14 * EVERY), st.sampled_from([0.01, 0.5, 0.9, 1.0]))
+def test_no_alert_begins_before_enough_is_covered(
+    row: list[Evaluation], since: int, part: float
+) -> None:
+    """And from then on all is as it would be if evaluations began there."""
+    windows = (Window("5m", 50 * SECOND, 5 * SECOND), Window("1h", 100 * SECOND, 5 * SECOND))
+    first = START + since
+    asking = tuple(replace(rule, min_covered=part) for rule in RULES)
+    for rule, plain in zip(asking, RULES, strict=True):
+        size = 100 if rule.baseline else 50
+        covered = [e for e in row if e.at >= first and (e.at - first) / (size * SECOND) >= part]
+        one, other = (
+            _changes_since(rules, row_, windows, first)
+            for rules, row_ in ((rule, row), (plain, covered))
+        )
+        assert one == other
+
+
+@PROPERTY
+@given(rows(), st.none() | st.integers(START - HOUR, START + HOUR))
+def test_without_min_covered_the_first_event_changes_nothing(
+    row: list[Evaluation], first: int | None
+) -> None:
+    assert changes_of([msgspec.structs.replace(e, first=first) for e in row]) == changes_of(row)
+
+
+def _changes_since(
+    rule: Rule, row: Sequence[Evaluation], windows: tuple[Window, ...], first: int
+) -> list[Change]:
+    rules, states = RuleSet.of(Settings(windows=windows, rules=(rule,)), KPIS), AlertStates()
+    found = list[Change]()
+    for evaluation in row:
+        seen = msgspec.structs.replace(evaluation, first=first)
+        states, changes = evaluate(rules, states, seen, seen.at)
+        found += changes
+    return found

@@ -431,3 +431,19 @@ def test_every_kpi_of_a_change_is_known_by_its_unit() -> None:
     assert units["series"] == "series"
     assert set(units) == {*KPIS, "input", "series"}
     assert measure("gone") is None
+
+
+def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
+    """As it does where the key was added while it fired."""
+    spike = Rule("S", "churn", "5m", baseline="1h", factor=2.0, on_no_data="resolve")
+    samples = tuple(
+        Sample("churn", window, (), 0.1, 0.09, 0.11, 100, 1000) for window in ("5m", "1h")
+    )
+    states, changes = AlertStates(), list[Change]()
+    for now, rule in ((START, spike), (START + MINUTE, replace(spike, min_covered=0.75))):
+        rules = RuleSet.of(replace(SETTINGS, rules=(rule,)), KPIS)
+        states, made = evaluate(rules, states, Evaluation(now, samples, START - 5 * MINUTE), now)
+        changes += made
+    assert changes[-1].explanation == (
+        "Churn over 5m has data for 10% of 1h and needs 75%, so the alert is resolved."
+    )

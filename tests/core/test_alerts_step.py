@@ -22,12 +22,21 @@ FALL = Rule("Low", "csat", "5m", baseline="1h", factor=0.5)
 NO_DATA = None
 
 
-def sample(value: float | None, n: float | None = 100, **fields: float | None) -> RuleSample:
-    return RuleSample(value, denominator=n, **fields)
+def sample(
+    value: float | None,
+    n: float | None = 100,
+    lower: float | None = None,
+    upper: float | None = None,
+    numerator: float | None = None,
+) -> RuleSample:
+    return RuleSample(value, lower, upper, numerator, n)
 
 
-def spiky(value: float, usual: float | None = 0.1, margin: float = 0.0) -> RuleSample:
-    return RuleSample(value, value - margin, value + margin, denominator=100, usual=usual)
+def spiky(
+    value: float, usual: float | None = 0.1, margin: float = 0.0, covered: float = 1.0
+) -> RuleSample:
+    bounds = value - margin, value + margin
+    return RuleSample(value, *bounds, denominator=100, usual=usual, covered=covered)
 
 
 def run(
@@ -217,6 +226,30 @@ CASES = [
         RISE,
         [spiky(0.3, None), spiky(0.3), spiky(0.1, None)],
         [(5, "firing")],
+    ),
+    Case(
+        "too little time that data covers is no data",
+        replace(RISE, min_covered=0.9),
+        [spiky(0.3, covered=c) for c in (0.0, 0.89, 0.9, 1.0)],
+        [(10, "firing")],
+    ),
+    Case(
+        "a threshold can wait for data that covers its window too",
+        replace(ABOVE, min_covered=1.0),
+        [RuleSample(0.6, denominator=100, covered=c) for c in (0.99, 1.0)],
+        [(5, "firing")],
+    ),
+    Case(
+        "what covers too little resolves an alert where no data does",
+        replace(RISE, min_covered=0.5, on_no_data="resolve"),
+        [spiky(0.3), spiky(0.3, covered=0.4)],
+        [(0, "firing"), (5, "resolved")],
+    ),
+    Case(
+        "without min_covered nothing needs to be covered",
+        RISE,
+        [spiky(0.3, covered=0.0)],
+        [(0, "firing")],
     ),
 ]
 

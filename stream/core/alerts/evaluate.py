@@ -64,7 +64,8 @@ def evaluate(
     made: list[_Made] = []
     for prepared in rules.rules:
         name = prepared.rule.name
-        turn = _Turn(prepared, known.get(name, {}), index, now)
+        covered = _covered(prepared, evaluation)
+        turn = _Turn(prepared, known.get(name, {}), index, now, covered)
         turn.take(overflows.get(name))
         after += turn.after
         made += turn.made
@@ -95,6 +96,7 @@ class _Turn:
         known: _Known,
         index: Mapping[tuple[str, str], Rollups],
         now: int,
+        covered: float,
     ) -> None:
         rule = prepared.rule
         self.after: list[AlertState] = []
@@ -102,6 +104,7 @@ class _Turn:
         self._prepared = prepared
         self._known = known
         self._now = now
+        self._covered = covered
         self._present = index.get((rule.kpi, rule.window), {}).get(prepared.by, NOTHING)
         self._usual = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
 
@@ -145,7 +148,8 @@ class _Turn:
     def _step(self, labels: Labels) -> tuple[AlertState, _Made | None]:
         rule = self._prepared.rule
         previous = self._known.get(labels) or AlertState(rule.name, labels)
-        sample = _rule_sample(self._prepared, self._present.get(labels), self._usual.get(labels))
+        found = self._present.get(labels), self._usual.get(labels)
+        sample = _rule_sample(self._prepared, *found, self._covered)
         state, change = step(rule, previous, sample, self._now)
         return state, None if change is None else _Made(self._prepared, change, sample)
 
@@ -156,8 +160,15 @@ class _Turn:
             self.made.append(made)
 
 
+def _covered(prepared: PreparedRule, evaluation: Evaluation) -> float:
+    """The part that data covers of the longest window that decides the rule."""
+    if prepared.longest is None:
+        return 1.0
+    return prepared.longest.covered(evaluation.first, evaluation.at)
+
+
 def _rule_sample(
-    prepared: PreparedRule, sample: Sample | None, baseline: Sample | None
+    prepared: PreparedRule, sample: Sample | None, baseline: Sample | None, covered: float
 ) -> RuleSample | None:
     if sample is None:
         return None
@@ -169,6 +180,7 @@ def _rule_sample(
         numerator=sample.numerator,
         denominator=sample.denominator,
         usual=None if usual is None else usual * prepared.usual_scale,
+        covered=covered,
     )
 
 

@@ -1,14 +1,13 @@
-"""How long ago a topic's latest event was, as samples that rules for missing input are decided by.
+"""What rules are decided by beside KPIs: since when there is data, when topics last had events.
 
-By event time, not by arrival: it is what both a recording and a live log hold, so both give the
-same alerts; and a producer that only sends what is long past is missed too.
+How long ago a topic's latest event was is a sample, for rules that miss input. By event time, not
+by arrival: it is what both a recording and a live log hold, so both give the same alerts; and a
+producer that only sends what is long past is missed too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-import msgspec
 
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import INPUT, SECOND, Rule
@@ -20,7 +19,7 @@ def with_input(
     latest: Mapping[str, int],
     first: int | None,
 ) -> Evaluation:
-    """The evaluation with a sample for each topic that a rule misses events of.
+    """The evaluation with ``first`` and a sample for each topic that a rule misses events of.
 
     ``latest`` is the greatest ``occurred_at`` (ms) of an accepted event by topic. A topic that
     never had one is measured from ``first``, the earliest ever of any topic; before that there is
@@ -32,6 +31,4 @@ def with_input(
         for topic in topics
         if (since := latest.get(topic, first)) is not None
     ]
-    if not samples:
-        return evaluation
-    return msgspec.structs.replace(evaluation, samples=(*evaluation.samples, *samples))
+    return Evaluation(evaluation.at, (*evaluation.samples, *samples), first)

@@ -15,7 +15,8 @@ from stream.core.settings import Rule
 class RuleSample(msgspec.Struct, frozen=True, gc=False):
     """What a rule sees of its series: the KPI's sample and, for a spike, the usual value.
 
-    ``usual`` is the baseline's value, already scaled to the size of the rule's window.
+    ``usual`` is the baseline's value, already scaled to the size of the rule's window. ``covered``
+    is the part (0 to 1) of the window, of a spike's baseline where it has one, that data covers.
     """
 
     value: float | None
@@ -24,6 +25,7 @@ class RuleSample(msgspec.Struct, frozen=True, gc=False):
     numerator: float | None = None
     denominator: float | None = None
     usual: float | None = None
+    covered: float = 1.0
 
 
 class AlertState(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +71,7 @@ def rises(rule: Rule) -> bool:
 
 
 def has_data(rule: Rule, sample: RuleSample | None) -> bool:
-    """Whether the sample says anything: a value, a threshold, and enough contributions.
+    """Whether the sample says anything: a value, a threshold, enough contributions and time.
 
     KPIs without a denominator have no number of contributions to ask for.
     """
@@ -77,6 +79,7 @@ def has_data(rule: Rule, sample: RuleSample | None) -> bool:
         sample is not None
         and sample.value is not None
         and threshold(rule, sample) is not None
+        and sample.covered >= rule.min_covered
         and (sample.denominator is None or sample.denominator >= rule.min_samples)
     )
 

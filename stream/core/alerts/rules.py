@@ -9,7 +9,7 @@ from stream.core.alerts.overflow import overflow_rule
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
-from stream.core.settings import RESERVED_LABELS, Rule, Settings
+from stream.core.settings import RESERVED_LABELS, Rule, Settings, Window
 
 #: Samples of one KPI and window: rollup → labels → sample.
 Rollups = Mapping[tuple[str, ...], Mapping[Labels, Sample]]
@@ -30,6 +30,9 @@ class PreparedRule:
     #: The window of the usual value: a spike's, else the next longer one where there is one that
     #: can be compared.
     baseline: str | None = None
+    #: The longest window that decides: a spike's baseline, else the rule's own; None where input
+    #: is missed.
+    longest: Window | None = None
     #: The rule of the alert that says that there are more series than alerts.
     overflow: Rule | None = None
 
@@ -49,24 +52,26 @@ class RuleSet:
     @classmethod
     def of(cls, settings: Settings, kpis: Mapping[str, Kpi]) -> RuleSet:
         """Prepare the rules of ``settings``, which were checked when the configuration was read."""
-        sizes = {window.label: window.size_ms for window in settings.windows}
+        windows = {window.label: window for window in settings.windows}
         rules = sorted(settings.rules, key=lambda rule: rule.name)
         return cls(
-            tuple(_prepare(rule, kpis.get(rule.kpi), sizes) for rule in rules),
+            tuple(_prepare(rule, kpis.get(rule.kpi), windows) for rule in rules),
             settings.dashboard_url,
             settings.dimensions,
-            sizes,
+            {label: window.size_ms for label, window in windows.items()},
         )
 
 
-def _prepare(rule: Rule, kpi: Kpi | None, sizes: Mapping[str, int]) -> PreparedRule:
+def _prepare(rule: Rule, kpi: Kpi | None, windows: Mapping[str, Window]) -> PreparedRule:
     by, overflow = tuple(sorted(rule.by)), overflow_rule(rule)
     if rule.topic:
         return PreparedRule(rule, None, by, overflow=overflow)
+    sizes = {label: window.size_ms for label, window in windows.items()}
     baseline, scale = rule.baseline or _usual_window(rule, kpi, sizes), 1.0
     if baseline is not None and kpi is not None and kpi.grows_with_window:
         scale = sizes[rule.window] / sizes[baseline]
-    return PreparedRule(rule, kpi, by, scale, baseline, overflow)
+    longest = windows.get(rule.baseline or rule.window)
+    return PreparedRule(rule, kpi, by, scale, baseline, longest, overflow)
 
 
 def _usual_window(rule: Rule, kpi: Kpi | None, sizes: Mapping[str, int]) -> str | None:

@@ -125,11 +125,15 @@ def _of_input(prepared: PreparedRule, change: Change) -> str:
 
 def _lack(prepared: PreparedRule, sample: RuleSample | None) -> str:
     """Why there was no data."""
+    rule = prepared.rule
     if sample is None or sample.value is None:
         return "has no value"
-    if sample.denominator is not None and sample.denominator < prepared.rule.min_samples:
-        return f"has {sample.denominator:,.12g} of {prepared.rule.min_samples:,.12g} samples needed"
-    return f"has no usual value over {prepared.rule.baseline}"
+    if sample.denominator is not None and sample.denominator < rule.min_samples:
+        return f"has {sample.denominator:,.12g} of {rule.min_samples:,.12g} samples needed"
+    if sample.covered < rule.min_covered:
+        covered, needed = (f"{100 * part:.3g}%" for part in (sample.covered, rule.min_covered))
+        return f"has data for {covered} of {rule.baseline or rule.window} and needs {needed}"
+    return f"has no usual value over {rule.baseline}"
 
 
 def _number(change: Change, denominator: float) -> str:
