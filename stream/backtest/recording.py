@@ -34,7 +34,8 @@ class Track:
     """What a rule saw of one series: parallel columns, one entry for each evaluation.
 
     ``at`` is ms since the epoch, ascending. NaN is what is absent; where ``value`` is, the
-    evaluation had no sample of the series, or one without value.
+    evaluation had no sample of the series, or one without value. ``covered`` is the part of the
+    rule's longest window that data covered, never NaN.
     """
 
     labels: Labels
@@ -45,6 +46,7 @@ class Track:
     numerator: Column
     denominator: Column
     usual: Column
+    covered: Column
 
     def sample(self, place: int) -> RuleSample:
         """What ``step`` is given for the evaluation at ``place``."""
@@ -55,6 +57,7 @@ class Track:
             _number(self.numerator[place]),
             _number(self.denominator[place]),
             _number(self.usual[place]),
+            float(self.covered[place]),
         )
 
 
@@ -70,6 +73,7 @@ def since(track: Track, at: int) -> Track:
         track.numerator[first:],
         track.denominator[first:],
         track.usual[first:],
+        track.covered[first:],
     )
 
 
@@ -119,6 +123,8 @@ class Recording:
         own = {(rule.kpi, rule.window, tuple(sorted(rule.by))) for rule in rules}
         self._needed = needed(rules) | own
         self._times = array("q")
+        #: The first event ever counted up to each evaluation; NaN before one.
+        self._firsts = array("d")
         self._series: dict[tuple[str, str, Labels], _Columns] = {}
         self._most = most
 
@@ -130,6 +136,7 @@ class Recording:
         """
         place = len(self._times)
         self._times.append(evaluation.at)
+        self._firsts.append(_NAN if evaluation.first is None else evaluation.first)
         for sample in evaluation.samples:
             if (sample.kpi, sample.window, rollup_of(sample.labels)) in self._needed:
                 key = sample.kpi, sample.window, sample.labels
@@ -152,15 +159,23 @@ class Recording:
     def tracks(self, prepared: PreparedRule) -> list[Track]:
         """What the rule saw of each of its series, in order of their labels."""
         rule, times = prepared.rule, self.times
+        covered = self._covered(prepared)
         tracks = []
         for (kpi, window, labels), columns in sorted(self._series.items(), key=_by_key):
             if (kpi, window, rollup_of(labels)) == (rule.kpi, rule.window, prepared.by):
                 value, lower, upper, numerator, denominator = columns.padded(len(times))
                 usual = self._usual(prepared, labels)
-                tracks.append(
-                    Track(labels, times, value, lower, upper, numerator, denominator, usual)
-                )
+                numbers = value, lower, upper, numerator, denominator
+                tracks.append(Track(labels, times, *numbers, usual, covered))
         return tracks
+
+    def _covered(self, prepared: PreparedRule) -> Column:
+        """As ``Window.covered`` has it, at each evaluation."""
+        if prepared.longest is None:
+            return np.ones(len(self._times))
+        parts = (self.times - np.array(self._firsts)) / prepared.longest.size_ms
+        covered: Column = np.nan_to_num(np.clip(parts, 0.0, 1.0), nan=0.0)
+        return covered
 
     def _usual(self, prepared: PreparedRule, labels: Labels) -> Column:
         rule, n = prepared.rule, len(self._times)

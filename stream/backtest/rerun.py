@@ -90,9 +90,12 @@ def decisive(rule: Rule, track: Track) -> Column:
 
 
 def with_data(rule: Rule, track: Track) -> NDArray[np.bool_]:
-    """Where there are a value and enough contributions; a KPI without denominator has no number."""
+    """Where there are a value, enough contributions and enough time that data covers.
+
+    A KPI without denominator has no number of contributions.
+    """
     few = track.denominator < rule.min_samples
-    return ~np.isnan(track.value) & ~few
+    return ~np.isnan(track.value) & ~few & (track.covered >= rule.min_covered)
 
 
 def _beyond(rule: Rule, track: Track) -> NDArray[np.bool_]:

@@ -99,7 +99,9 @@ def track(values: list[float], n: float = 100.0, **more: float) -> Track:
     full = np.full(len(values), n)
     half = np.full(len(values), more.get("half", 0.05))
     usual = np.full(len(values), more.get("usual", np.nan))
-    return Track(EU, at, value, value - half, value + half, value * full, full, usual)
+    return Track(
+        EU, at, value, value - half, value + half, value * full, full, usual, np.ones(len(value))
+    )
 
 
 def rehearsal(rule: Rule, *tracks: Track, span: tuple[int, int] = (0, WEEK)) -> Rehearsal:

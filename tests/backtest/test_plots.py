@@ -38,7 +38,8 @@ rows = st.lists(st.tuples(*[numbers] * 4), min_size=1, max_size=80)
 def of_rule(columns: list[tuple[float, ...]]) -> RuleReport:
     value, lower, upper, n = (np.array(c, dtype=float) for c in zip(*columns, strict=True))
     at = np.arange(len(value), dtype=np.int64) * 5 * SECOND
-    track = Track((), at, value, lower, upper, value, n, np.full(len(value), np.nan))
+    usual, covered = np.full(len(value), np.nan), np.ones(len(value))
+    track = Track((), at, value, lower, upper, value, n, usual, covered)
     alerts = rerun(RULE, track)
     verdict = judge(RULE, WINDOW, alerts, None, (0, int(at[-1])), 1)
     worst = [None] * len(alerts)

@@ -27,7 +27,8 @@ numbers = st.one_of(st.just(float("nan")), st.sampled_from([0.2, 0.4, 0.5, 0.6, 
 def track(columns: list[tuple[float, ...]]) -> Track:
     value, half, denominator, usual = (np.array(c, dtype=float) for c in zip(*columns, strict=True))
     at = np.arange(1, len(value) + 1, dtype=np.int64) * 5 * SECOND
-    return Track((), at, value, value - half, value + half, value * denominator, denominator, usual)
+    bounds, covered = (value - half, value + half), np.minimum(at / (60 * SECOND), 1)
+    return Track((), at, value, *bounds, value * denominator, denominator, usual, covered)
 
 
 @st.composite
@@ -39,6 +40,7 @@ def rules(draw: st.DrawFn) -> Rule:
         for_ms=draw(st.sampled_from([0, 5_000, 20_000])),
         keep_firing_for_ms=draw(st.sampled_from([0, 5_000, 20_000])),
         min_samples=draw(st.sampled_from([0, 10])),
+        min_covered=draw(st.sampled_from([0, 0, 0.5])),
         significant=draw(st.booleans()),
         on_no_data=draw(st.sampled_from(["keep", "resolve"])),
     )
@@ -162,3 +164,21 @@ def test_a_count_is_compared_with_its_share_of_the_longer_window() -> None:
     recording.take(Evaluation(5_000, (short, Sample("churn", "1h", (), 0.6, denominator=100))))
     (found,) = recording.tracks(RuleSet.of(settings, KPIS).rules[0])
     assert found.usual.tolist() == [pytest.approx(0.05)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "covered"),
+    [
+        (Rule("R", "churn", "5m", baseline="1h", factor=2.0), [0.0, 0.0, 0.5, 1.0]),
+        (Rule("R", "churn", "5m", above=0.5), [0.0, 0.0, 1.0, 1.0]),
+    ],
+)
+def test_what_is_covered_is_recorded_as_the_rules_saw_it(rule: Rule, covered: list[float]) -> None:
+    settings = Settings(windows=WINDOWS, rules=(rule,))
+    recording = Recording(settings)
+    sample = Sample("churn", "5m", (), 0.3, 0.2, 0.4, 30, 100)
+    for at, first in ((0, None), (0, 0), (30 * MINUTE, 0), (90 * MINUTE, 0)):
+        recording.take(Evaluation(at, (sample,), first))
+    (found,) = recording.tracks(RuleSet.of(settings, KPIS).rules[0])
+    assert found.covered.tolist() == covered
+    assert [found.sample(place).covered for place in range(4)] == covered
