@@ -15,8 +15,8 @@ AlertFinding = tuple[str, str]
 
 #: Keys that a rule for missing input has no use for.
 _OF_KPIS: Final = (
-    *("kpi", "window", "by", "above", "below", "clear", "min_samples", "significant"),
-    *("on_no_data", "baseline", "factor", "max_series"),
+    *("kpi", "window", "by", "above", "below", "clear", "min_samples", "min_covered"),
+    *("significant", "on_no_data", "baseline", "factor", "max_series"),
 )
 
 
@@ -57,6 +57,7 @@ def warned_of(config: Config) -> list[str]:
 
 def _warnings(alert: AlertConfig) -> Iterator[AlertFinding]:
     yield from _unreachable(alert)
+    yield from _uncovered(alert)
     lowest, highest, _ = _range(alert)
     if alert.below is not None and highest is not None and alert.below > highest:
         yield "below", f"{alert.below:g} is above all values, so the alert is always on"
@@ -108,6 +109,24 @@ def _unreachable(alert: AlertConfig) -> Iterator[AlertFinding]:
         yield "clear", never
     if alert.below is not None and highest is not None and alert.clear > highest:
         yield "clear", never
+
+
+def _uncovered(alert: AlertConfig) -> Iterator[AlertFinding]:
+    """A spike of a KPI that grows with the window, which a young baseline understates."""
+    from stream.core.catalogue import KPIS
+
+    kpi = KPIS.get(alert.kpi or "")
+    if kpi is None or not kpi.grows_with_window or alert.factor is None or alert.min_covered > 0:
+        return
+    baseline = durations.label(alert.baseline_ms or 0)
+    wrong = "fires falsely" if alert.factor > 1 else "misses falls"
+    yield (
+        "min_covered",
+        (
+            f"is missing; until data covers {baseline}, the usual value is too low and this rule"
+            f" {wrong}: set 0.9, say"
+        ),
+    )
 
 
 def _range(alert: AlertConfig) -> tuple[float | None, float | None, str]:

@@ -148,6 +148,9 @@ class AlertConfig(Table):
     """How long the value must be back before the alert is resolved."""
     min_samples: Annotated[Number, Between(0, 10**12)] = 30.0
     """With a denominator less than this there is no data."""
+    min_covered: Annotated[Number, Between(0, 1)] = 0.0
+    """There is no data before events cover this part of the window and of a spike's baseline, from
+    the first event ever counted on."""
     significant: Flag = False
     """Whether the whole confidence interval must be beyond."""
     on_no_data: Annotated[Text, OneOf(lambda: ["keep", "resolve"], "choice")] = "keep"
@@ -319,6 +322,7 @@ class Config(Table):
             for_ms=alert.for_ms,
             keep_firing_for_ms=alert.keep_firing_for_ms,
             min_samples=alert.min_samples,
+            min_covered=alert.min_covered,
             significant=alert.significant,
             on_no_data="resolve" if alert.on_no_data == "resolve" else "keep",
             baseline=None if alert.baseline_ms is None else durations.label(alert.baseline_ms),

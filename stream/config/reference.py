@@ -65,6 +65,7 @@ kpi = "churn"
 window = "1h"
 baseline = "7d"
 factor = 2.0
+min_covered = 0.9
 
 [[alert]]
 name = "NoSurveys"

@@ -36,6 +36,7 @@ kpi = "churn"
 window = "1h"
 baseline = "7d"
 factor = 2
+min_covered = 0.9
 [[alert]]
 name = "Silence"
 topic = "cx.survey"
@@ -116,6 +117,22 @@ SHARE = "(a share, not a percentage)"
             f"above: retention is at most 1 {SHARE}, so it is never above 1",
         ),
         (
+            "churn",
+            'baseline = "7d"\nfactor = 2',
+            (
+                "min_covered: is missing; until data covers 7d, the usual value is too low and this"
+                " rule fires falsely: set 0.9, say"
+            ),
+        ),
+        (
+            "cart_recovered",
+            'baseline = "24h"\nfactor = 0.5\nmin_covered = 0',
+            (
+                "min_covered: is missing; until data covers 24h, the usual value is too low and"
+                " this rule misses falls: set 0.9, say"
+            ),
+        ),
+        (
             "csat",
             "above = 0.5\nclear = -0.1",
             f"clear: csat is 0 to 1 {SHARE}, so an alert would never be resolved at -0.1",
@@ -134,6 +151,19 @@ def test_what_can_hardly_be_meant_is_warned_of(kpi: str, keys: str, words: str) 
     assert result.exit_code == 0
     assert f"warning     {words}" in result.stdout.splitlines()
     assert json.loads(_check(content, "--json").stdout)["warnings"] == [words]
+
+
+@pytest.mark.parametrize(
+    ("kpi", "keys"),
+    [
+        ("churn", 'baseline = "7d"\nfactor = 2\nmin_covered = 0.5'),
+        ("csat", 'baseline = "7d"\nfactor = 0.5'),
+        ("churn", "above = 0.1"),
+    ],
+)
+def test_what_is_meant_is_not_warned_of(kpi: str, keys: str) -> None:
+    content = f'[[alert]]\nname = "A"\nkpi = "{kpi}"\nwindow = "1h"\n{keys}\n'
+    assert json.loads(_check(content, "--json").stdout)["warnings"] == []
 
 
 def test_no_file_at_all_is_fine() -> None:

@@ -90,6 +90,7 @@ kpi = "csat"
 window = "1h"
 baseline = "14d"
 factor = 0.5
+min_covered = 0.75
 """)
     assert load(None, {}).core() == Settings(
         dimensions=("plan", "team"),
@@ -135,7 +136,9 @@ factor = 0.5
                 runbook_url="https://runbooks.example/visits",
                 topic="cx.visit",
             ),
-            Rule(name="Spike", kpi="csat", window="1h", baseline="14d", factor=0.5),
+            Rule(
+                name="Spike", kpi="csat", window="1h", baseline="14d", factor=0.5, min_covered=0.75
+            ),
         ),
         dashboard_url="https://grafana.example/",
     )

@@ -80,6 +80,11 @@ CASES: list[Case] = [
         ["6: alert[0].factor: must be 0.001 to 1000, not 0"],
     ),
     (
+        "a part that is more than the whole",
+        CHURN + 'baseline = "7d"\nfactor = 2\nmin_covered = 90\n',
+        ["7: alert[0].min_covered: must be 0 to 1, not 90"],
+    ),
+    (
         "a factor alone",
         CHURN + "factor = 2\n",
         ["1: alert[0].baseline: is missing; factor needs it"],
