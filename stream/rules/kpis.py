@@ -25,6 +25,7 @@ from stream.rules.promql import (
     Series,
     active_since,
     alerts_of,
+    covered,
     number,
 )
 from stream.rules.text import literal, shown_value, summary, where
@@ -43,6 +44,10 @@ _GAP_AT_THE_END_OF_FOR = (
 _GAP_WHILE_CLEARING = (
     "A lack of data starts `keep_firing_for` over here; a worker passes it over. So this may fire"
     " longer."
+)
+_COVERED_ELSEWHERE = (
+    "How much data covers is shown by the worker that shows the KPIs of cx.survey: while none does,"
+    " there is no data here."
 )
 _RESOLVED_LATER = (
     "Without data it is resolved after `keep_firing_for` here; a worker resolves it at once."
@@ -91,6 +96,8 @@ def _notes(rule: Rule) -> Iterator[str]:
     """Where Prometheus' states can differ from a worker's."""
     if rule.topic:
         yield _NEVER_AN_EVENT
+    if rule.min_covered > 0:
+        yield _COVERED_ELSEWHERE
     if rule.on_no_data == "keep" and rule.for_ms:
         yield _GAP_AT_THE_END_OF_FOR
     if rule.keep_firing_for_ms:
@@ -158,11 +165,15 @@ class _Expression:
         return self.series.vector(self.rule.window)
 
     def _enough(self) -> list[str]:
-        """The condition on the number of contributions, where the KPI has one."""
-        least = self.rule.min_samples
-        if "denominator" not in self.series.parts or least <= 0:
-            return []
-        return [f"{self.series.vector(self.rule.window, 'denominator')} >= {number(least)}"]
+        """The conditions on the number of contributions and on how much data covers."""
+        rule, found = self.rule, list[str]()
+        if "denominator" in self.series.parts and rule.min_samples > 0:
+            n = self.series.vector(rule.window, "denominator")
+            found.append(f"{n} >= {number(rule.min_samples)}")
+        if rule.min_covered > 0:
+            part = covered(self.series.job, rule.baseline or rule.window)
+            found.append(f"on () {part} >= {number(rule.min_covered)}")
+        return found
 
     def _limit(self) -> str:
         """The threshold, a number or for a spike a vector."""

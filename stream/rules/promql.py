@@ -142,6 +142,12 @@ class InputSeries:
         return f"(time() - {last})"
 
 
+def covered(job: str, window: str) -> str:
+    """The part of a window that data covers, without labels, whoever exposes it."""
+    matchers = {"job": job, "window": window}
+    return f"max ({selector('cx_window_covered_ratio', matchers)})"
+
+
 def alerts_of(job: str, alert: str, state: str | None = None) -> str:
     """The alerts of an exported rule as the evaluation before left them, by their series."""
     matchers = {"alertname": alert, "job": job}

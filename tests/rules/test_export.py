@@ -61,6 +61,7 @@ kpi = "cart_recovered"
 window = "5m"
 baseline = "24h"
 factor = 0.5
+min_covered = 0.9
 
 [[alert]]
 name = "silent"
@@ -155,6 +156,13 @@ def test_missing_input_is_the_time_since_the_latest_event() -> None:
     )
 
 
+def test_a_baseline_that_is_hardly_covered_is_no_data() -> None:
+    rule = alerts()["Fall"]
+    enough = 'and on () max (cx_window_covered_ratio{job="cxkpi",window="24h"}) >= 0.9'
+    assert rule["expr"].count(enough) == 2
+    assert not any("covered" in alert["expr"] for name, alert in alerts().items() if name != "Fall")
+
+
 def test_times_are_prometheus_own_and_the_interval_is_evaluate() -> None:
     found = alerts()
     assert found["Band"]["for"] == "90s"
@@ -194,7 +202,7 @@ def test_a_silence_and_limits_of_the_configuration_are_taken() -> None:
 def test_what_can_differ_is_said_beside_the_rule() -> None:
     done = export("--json")
     notes = [(note["alert"], note["note"]) for note in json.loads(done.stdout)["notes"]]
-    assert [alert for alert, _ in notes] == ["Band", "BelowSurely", "Silent", "Silent"]
+    assert [alert for alert, _ in notes] == ["Band", "BelowSurely", "Fall", "Silent", "Silent"]
     text = export().stdout
     for _, note in notes:
         assert note[:40] in text

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream.config.model import Config
@@ -25,7 +26,7 @@ from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import SECOND, Rule
 from stream.rules import exported
 from tests.fixtures.prometheus import PrometheusTools
-from tests.rules.promtool import exposed, failures, input_series, state_is
+from tests.rules.promtool import Name, Steps, exposed, failures, input_series, state_is
 from tests.rules.walks import DURATIONS, Run, labels_of, run_of
 
 EVERY = 5 * SECOND
@@ -48,6 +49,18 @@ def noise(rows: Sequence[Sequence[Sample]]) -> list[list[Sample]]:
     ]
 
 
+def covering(config: Config, run: Run) -> dict[Name, Steps]:
+    """What is exposed of how much of each window is covered, by the worker that shows KPIs."""
+    series: dict[Name, Steps] = {}
+    for step, instance in enumerate(run.instances):
+        for window in config.core().windows:
+            labels = (("instance", instance), ("job", "cxkpi"), ("window", window.label))
+            steps = series.setdefault(("cx_window_covered_ratio", labels), [None] * len(run.rows))
+            if run.first <= step * EVERY:
+                steps[step] = window.covered(run.first, step * EVERY)
+    return series
+
+
 def may_differ(rule: Rule, before: AlertState, sample: RuleSample | None, now: int) -> bool:
     """Whether an evaluation is one of those after which an export says that states may differ."""
     if has_data(rule, sample):
@@ -67,13 +80,17 @@ def states_of(run: Run, config: Config) -> Iterator[tuple[str, Labels, int, Phas
     for step, row in enumerate(run.rows):
         now = step * EVERY
         before = {(state.rule, state.labels): state for state in states.alerts}
-        states, _ = evaluate(rules, states, Evaluation(now, row), now)
+        first = run.first if run.first <= now else None
+        states, _ = evaluate(rules, states, Evaluation(now, row, first), now)
         after = {(state.rule, state.labels): state.phase for state in states.alerts}
         for prepared in rules.rules:
             rule = prepared.rule
             for labels in labels_of(rule.kpi, rule.by):
                 key = (rule.name, labels)
                 sample = seen(rule, prepared.usual_scale, labels, row)
+                if sample is not None and prepared.longest is not None:
+                    part = prepared.longest.covered(first, now)
+                    sample = msgspec.structs.replace(sample, covered=part)
                 if may_differ(rule, before.get(key, AlertState(*key)), sample, now):
                     over.add(key)
                 if key not in over:
@@ -104,6 +121,7 @@ def test_the_same_series_have_the_same_states(
     assert min(happened["pending"], happened["firing"]) > 20, happened
     series = exposed(KPIS, run.rows, run.instances)
     series |= exposed(KPIS, noise(run.rows), run.instances)
+    series |= covering(config, run)
     test = {
         "interval": "5s",
         "input_series": input_series(series),

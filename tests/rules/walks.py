@@ -27,6 +27,8 @@ class Run:
     rules: tuple[dict[str, Any], ...]
     rows: tuple[tuple[Sample, ...], ...]
     instances: tuple[str, ...]
+    #: The first event ever counted, in ms from the first evaluation, and nothing while it is ahead.
+    first: int
 
 
 def run_of(seed: int, rules: int = 12, steps: int = 60) -> Run:
@@ -45,7 +47,7 @@ def run_of(seed: int, rules: int = 12, steps: int = 60) -> Run:
     for _ in range(steps):
         owner += random.random() < 0.1
         instances.append(f"worker-{owner}")
-    return Run(made, rows, tuple(instances))
+    return Run(made, rows, tuple(instances), random.randint(-3_600, steps * 5) * 1_000)
 
 
 def labels_of(kpi: str, by: Sequence[str]) -> list[Labels]:
@@ -66,6 +68,7 @@ def _rule(random: Random, name: str) -> dict[str, Any]:
         "for": random.choice(DURATIONS),
         "keep_firing_for": random.choice(DURATIONS),
         "min_samples": random.choice([0, 30]),
+        "min_covered": random.choice([0, 0, 0.02, 0.5]),
         "on_no_data": random.choice(["keep", "keep", "resolve"]),
         "severity": "critical",
     }
