@@ -163,6 +163,12 @@ async def test_the_workers_health_check_tells_ready_from_not(ready: bool) -> Non
     assert (b"503" in trouble) != ready
 
 
+def test_links_in_alerts_lead_to_where_grafana_is_published() -> None:
+    (published,) = SERVICES["grafana"]["ports"]
+    host, port, _ = published.split(":")
+    assert load(DEPLOY / "cxkpi.toml", {}).dashboard.url == f"http://{host}:{port}"
+
+
 def test_grafana_finds_its_data_source_and_dashboards() -> None:
     grafana = SERVICES["grafana"]
     targets = {target: source for source, target, *_ in mounts(grafana)}
