@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final
 
@@ -221,7 +221,7 @@ class Monitor:
             recovery=health.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),
-            dead_letters=dict(health.dead_letters),
+            dead_letters=from_zero(health.dead_letters),
             segments=sum(len(o.shard.segments.rows) for o in owner.shards.values()),
             remembered=dict(remembered),
             forgotten=dict(forgotten),
@@ -304,11 +304,15 @@ class Monitor:
         return lag
 
     def _gaps(self) -> dict[str, int]:
-        # From zero on, since Prometheus sees no increase where a series begins.
-        gaps = Counter(dict.fromkeys(FAMILIES, 0))
+        gaps: Counter[str] = Counter()
         for owned in self._owner.shards.values():
             gaps.update(owned.shard.progress.skipped)
-        return dict(gaps)
+        return from_zero(gaps)
+
+
+def from_zero(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by topic with all topics, since Prometheus sees no increase where a series begins."""
+    return dict.fromkeys(FAMILIES, 0) | dict(counts)
 
 
 def _outcomes(shown: list[Desk]) -> dict[tuple[str, str], int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from stream.core.catalogue import FAMILIES
 from stream.core.series import Evaluation, Sample
-from stream.monitor import GAUGES_SECONDS, REST, Joined, is_time
+from stream.monitor import GAUGES_SECONDS, REST, Joined, from_zero, is_time
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,8 @@ def test_where_no_family_is_shown_there_is_nothing_to_join() -> None:
     joined.of([Evaluation(1, of("nps", 1.0))])
     assert joined.of([]) is None
     assert joined.times == {}
+
+
+def test_what_is_counted_by_topic_starts_at_zero() -> None:
+    assert from_zero({}) == dict.fromkeys(FAMILIES, 0)
+    assert from_zero({"cx.cart": 2}) == dict.fromkeys(FAMILIES, 0) | {"cx.cart": 2}
