@@ -64,17 +64,35 @@ class Address:
 
     def fetch(self, timeout: float) -> str:
         """The page's text. Raises Unreachable after ``timeout`` seconds without an answer."""
+        status, words, text = self._get(self.path, timeout)
+        if status != http.HTTPStatus.OK:
+            raise Unreachable(f"{self}{self.path} answers {status} {words}")
+        return text
+
+    def why_not_ready(self, timeout: float) -> str | None:
+        """What ``/readyz`` beside the page gives as the reason; None where it gives none."""
+        if not self.path.endswith("/metrics"):
+            return None
+        try:
+            status, _, text = self._get(f"{self.path.removesuffix('/metrics')}/readyz", timeout)
+        except Unreachable:
+            return None
+        reason = text.strip().partition("\n")[0].removeprefix("not ready: ")
+        return reason if status == http.HTTPStatus.SERVICE_UNAVAILABLE and reason else None
+
+    def _get(self, path: str, timeout: float) -> tuple[int, str, str]:
+        """Status, its words, and the text of a page. Raises Unreachable."""
         kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
         connection = kind(self.host, self.port, timeout=timeout)
         try:
-            connection.request("GET", self.path, headers={"Accept-Encoding": "gzip"})
+            connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
             response = connection.getresponse()
             body = response.read(_MOST_BYTES)
-            if response.status != http.HTTPStatus.OK:
-                raise Unreachable(f"{self}{self.path} answers {response.status} {response.reason}")
             if response.getheader("Content-Encoding") == "gzip":
                 body = _unzipped(body)
-            return body.decode()
+            # The page of an error may be anything: its status says what is wrong.
+            errors = "strict" if response.status == http.HTTPStatus.OK else "replace"
+            return response.status, response.reason, body.decode(errors=errors)
         except TimeoutError:
             raise Unreachable(f"{self} does not answer within {timeout:g} s") from None
         except OSError as error:

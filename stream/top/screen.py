@@ -13,7 +13,7 @@ from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
 from stream.top.numbers import count, duration, interval, number, rate, safe
 from stream.top.snapshot import Snapshot
-from stream.top.trends import Segment, Trends, sparkline, totals, worst_segments
+from stream.top.trends import Segment, Trends, shown_part, sparkline, totals, worst_segments
 
 #: From this width on, alerts and segments stand beside the KPIs.
 _WIDE = 120
@@ -68,6 +68,7 @@ class Screen:
             lines.append(Text(safe(self.problem), "bold red"))
         if snapshot is not None:
             lines.append(_flow(snapshot, self._trends.rates()))
+            lines += _cautions(snapshot, self._kpis)
             below = self.footer is not None
             room = None if height is None else max(0, height - len(lines) - below)
             segments = worst_segments(snapshot, self._kpis, self._by)
@@ -90,14 +91,21 @@ def _header(address: str, snapshot: Snapshot | None) -> Text:
     line.append(f" · window {safe(snapshot.window)}")
     if snapshot.covered is not None and snapshot.covered < 1:
         line.append(f" ({100 * snapshot.covered:.0f}% covered)")
-    ready = snapshot.worker.get("cx_worker_ready")
-    if ready is not None:
+    if snapshot.ready is not None:
         line.append(" · ")
-        line.append(*(("ready", "green") if ready else ("not ready", "bold red")))
+        line.append(*(("ready", "green") if snapshot.ready else ("not ready", "bold red")))
     if snapshot.evaluated is not None:
         age = max(0.0, snapshot.taken - snapshot.evaluated)
         line.append(f" · as of {clock(snapshot.evaluated)} ({age:.0f} s ago)")
     return line
+
+
+def _cautions(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> list[Text]:
+    """Why what is shown isn't all that there is."""
+    if snapshot.ready is False:
+        return [Text(safe(f"not ready: {snapshot.reason}"), "red")] if snapshot.reason else []
+    part = shown_part(snapshot, kpis)
+    return [] if part is None else [Text(part, "yellow")]
 
 
 def _flow(snapshot: Snapshot, rates: Mapping[str, float] | None) -> Text:
@@ -107,6 +115,8 @@ def _flow(snapshot: Snapshot, rates: Mapping[str, float] | None) -> Text:
     if snapshot.lag is not None:
         line.append(f" · lag {count(snapshot.lag)}")
     for outcome, total in sorted(snapshot.outcomes.items(), key=lambda pair: -pair[1]):
+        if not total:
+            continue
         bad = outcome in {"invalid", "future", "orphan"} and rates and rates.get(outcome)
         line.append(" · ")
         line.append(f"{safe(outcome)} {count(total)}", "red" if bad else "")
@@ -201,11 +211,12 @@ class _Drawing:
     def _alerts(self, snapshot: Snapshot) -> list[Text]:
         """The alerts that fire, then the latest changes."""
         firing = [alert for alert, fires in sorted(snapshot.alerts.items()) if fires]
+        is_whole = shown_part(snapshot, self._kpis) is None
         lines = [
             Text(
                 f"Alerts: {len(firing)} firing of {len(snapshot.alerts)} known"
                 if snapshot.alerts
-                else "Alerts: none firing",
+                else f"Alerts: none {'firing' if is_whole else 'known here'}",
                 "bold underline",
             )
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -16,7 +17,15 @@ from stream.top.address import Address, Unreachable
 from stream.top.numbers import count, interval, number, rate, safe
 from stream.top.screen import Screen, clock, labels_text
 from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
-from stream.top.trends import Change, Trends, rollup_of, totals, worst_segments
+from stream.top.trends import (
+    Change,
+    Trends,
+    rollup_of,
+    shown_part,
+    totals,
+    without_data,
+    worst_segments,
+)
 
 #: How long a worker may take to answer, in seconds.
 _TIMEOUT = 5.0
@@ -62,6 +71,8 @@ class Session:
                 known = ", ".join("+".join(rollup) for rollup in rollups) or "no rollup"
                 asked = "+".join(self._by)
                 raise NotExposed(f"there are no series by {asked}; the worker has {known}")
+        if snapshot.ready is False:
+            snapshot = replace(snapshot, reason=self.address.why_not_ready(_TIMEOUT))
         return self.trends.observe(snapshot)
 
     @property
@@ -100,8 +111,15 @@ class Session:
         snapshot = self.latest
         at = clock(snapshot.taken)
         rates = self.trends.rates()
+        if snapshot.ready is False:
+            yield f"{at} not ready" + (f": {safe(snapshot.reason)}" if snapshot.reason else "")
+        elif part := shown_part(snapshot, self.kpis):
+            yield f"{at} {part}"
         for sample in totals(snapshot, self.kpis):
-            yield f"{at} {self._sample_text(sample)}"
+            if sample.value is not None:
+                yield f"{at} {self._sample_text(sample)}"
+        if lacking := without_data(snapshot, self.kpis):
+            yield f"{at} no data yet: {', '.join(lacking)}"
         for segment in worst_segments(snapshot, self.kpis, self._by)[:_PLAIN_SEGMENTS]:
             total = number(segment.total.value, self.kpis[segment.sample.kpi].unit)
             yield f"{at} worse {self._sample_text(segment.sample)} total={total}"
@@ -112,10 +130,11 @@ class Session:
             rule, severity, labels = alert
             words = ("alert", safe(rule), labels_text(labels), "firing" if fires else "resolved")
             yield " ".join(filter(None, (at, *words, f"severity={safe(severity)}")))
-        outcomes = (f"{safe(k)}={count(v)}" for k, v in sorted(snapshot.outcomes.items()))
+        outcomes = [f"{safe(k)}={count(v)}" for k, v in sorted(snapshot.outcomes.items()) if v]
         speed = [] if rates is None else [rate(sum(rates.values()))]
         lag = [] if snapshot.lag is None else [f"lag={count(snapshot.lag)}"]
-        yield " ".join((at, "events", *speed, *outcomes, *lag))
+        if parts := (*speed, *outcomes, *lag):
+            yield " ".join((at, "events", *parts))
 
     def _sample_text(self, sample: Sample) -> str:
         unit = self.kpis[sample.kpi].unit
@@ -139,7 +158,9 @@ class Session:
             "window": snapshot.window,
             "windows": list(snapshot.windows),
             "covered": snapshot.covered,
-            "ready": bool(snapshot.worker.get("cx_worker_ready", 0)),
+            "ready": bool(snapshot.ready),
+            "reason": snapshot.reason,
+            "topics": sorted(snapshot.topics),
             "events_per_second": self.trends.rates(),
             "outcomes": snapshot.outcomes,
             "lag": snapshot.lag,

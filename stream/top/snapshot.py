@@ -55,8 +55,19 @@ class Snapshot:
     covered: float | None = None
     #: The time that the KPIs stand for, in seconds since the epoch: the oldest of them.
     evaluated: float | None = None
+    #: The topics whose KPIs and alerts this worker shows; other workers show the others.
+    topics: frozenset[str] = frozenset()
+    #: Records that are not applied yet; None while the worker isn't ready: it may know of no more.
     lag: float | None = None
     dead_letters: float = 0.0
+    #: Why the worker isn't ready, where it says so.
+    reason: str | None = None
+
+    @property
+    def ready(self) -> bool | None:
+        """Whether the worker is ready; None where the page doesn't say."""
+        value = self.worker.get("cx_worker_ready")
+        return None if value is None else bool(value)
 
     @property
     def outcomes(self) -> dict[str, float]:
@@ -125,8 +136,9 @@ def _snapshot(
             by_name[one.name].append(one)
         else:
             parts[_series(family, one)][family.part] = one.value
-    times = [one.value for one in by_name.get("cx_evaluated_timestamp_seconds", ())]
+    evaluated = by_name.get("cx_evaluated_timestamp_seconds", ())
     lags = [one.value for one in by_name.get("cx_worker_lag_records", ())]
+    worker = {name: found[0].value for name, found in by_name.items() if not found[0].labels}
     letters = [one.value for one in by_name.get("cx_worker_dead_letters_total", ())]
     return Snapshot(
         taken=taken,
@@ -141,10 +153,13 @@ def _snapshot(
             for one in by_name.get("cx_events_total", ())
         },
         alerts={_alert(one): one.value == 1 for one in by_name.get("cx_alert_firing", ())},
-        worker={name: found[0].value for name, found in by_name.items() if not found[0].labels},
+        worker=worker,
         covered=next((one.value for one in by_name.get("cx_window_covered_ratio", ())), None),
-        evaluated=min(times, default=None),
-        lag=sum(lags) if lags else None,
+        evaluated=min((one.value for one in evaluated), default=None),
+        topics=frozenset(
+            kpis[kpi].topic for one in evaluated if (kpi := one.labels.get("kpi", "")) in kpis
+        ),
+        lag=sum(lags) if lags and worker.get("cx_worker_ready") != 0 else None,
         dead_letters=sum(letters),
     )
 

@@ -73,6 +73,9 @@ class Trends:
         if self.latest is None:
             return []
         before, now = self.latest.alerts, snapshot.alerts
+        # What another worker shows now is gone from here, and no alert of it was resolved.
+        if not self.latest.topics <= snapshot.topics:
+            before = {alert: fires for alert, fires in before.items() if alert in now}
         return [
             Change(snapshot.taken, alert, firing=now.get(alert, False))
             for alert in sorted(before.keys() | now.keys())
@@ -127,6 +130,20 @@ def totals(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> list[Sample]:
         for (_, labels), sample in sorted(snapshot.samples.items())
         if sample.kpi == kpi and not rollup_of(sample)
     ]
+
+
+def without_data(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> list[str]:
+    """The KPIs of the worker's topics whose total has no value, in the catalogue's order."""
+    known = {s.kpi for s in totals(snapshot, kpis) if s.value is not None}
+    return [kpi.id for kpi in kpis.values() if kpi.topic in snapshot.topics and kpi.id not in known]
+
+
+def shown_part(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> str | None:
+    """What a worker shows that doesn't show all topics, in words; None where it shows all."""
+    if snapshot.topics >= {kpi.topic for kpi in kpis.values()}:
+        return None
+    named = ", ".join(sorted(snapshot.topics))
+    return f"this worker shows {named or 'no topic'}; for the others see the other workers"
 
 
 def worst_segments(

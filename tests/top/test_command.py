@@ -22,7 +22,9 @@ from click.testing import CliRunner
 
 from stream.cli.top import top
 from stream.core.catalogue import KPIS
+from stream.core.series import Evaluation, Sample
 from stream.metrics.server import MetricsServer
+from stream.metrics.view import WorkerView
 from tests.metrics.serving import serving
 from tests.metrics.views import view
 
@@ -64,6 +66,51 @@ def test_json_has_every_series_of_the_window(server: MetricsServer) -> None:
     assert {"rule": "ChurnSpike", "severity": "critical", "labels": {"region": "north"},
             "firing": True} in document["alerts"]  # fmt: skip
     assert document["worst_segments"][0]["worse"] > 0
+
+
+def _plain(worker: WorkerView, *arguments: str) -> list[str]:
+    """What is printed of a worker, without the time."""
+    with serving(lambda: worker, KPIS) as running:
+        done = CliRunner().invoke(top, [running.url, "--once", *arguments])
+    assert (done.exit_code, done.stderr) == (0, "")
+    return [line.partition("Z ")[2] for line in done.stdout.splitlines()]
+
+
+def test_a_worker_that_is_not_ready_says_why_and_no_lag() -> None:
+    reason = "no Kafka broker answers at 127.0.0.1:9092"
+    worker = WorkerView(reason=reason, lag={("cx.cart", 0): 0})
+    assert _plain(worker) == [f"not ready: {reason}"]
+    with serving(lambda: worker, KPIS) as running:
+        done = CliRunner().invoke(top, [running.url, "--once", "--json"])
+        again = CliRunner().invoke(top, [f"{running.url}/other/metrics", "--once"])
+    document = json.loads(done.stdout)
+    assert (document["ready"], document["reason"], document["lag"]) == (False, reason, None)
+    assert document["topics"] == []
+    assert again.exit_code == 2
+
+
+def test_a_worker_of_several_says_what_it_shows_and_what_has_no_data() -> None:
+    samples = (
+        Sample("cart_abandonment", "1h", (), 0.5, 0.4, 0.6, 50, 100),
+        Sample("cart_recovered", "1h", (), None),
+    )
+    worker = WorkerView(
+        evaluation=Evaluation(1, samples), outcomes={("cx.cart", "late"): 0}, ready=True
+    )
+    assert _plain(worker) == [
+        "this worker shows cx.cart; for the others see the other workers",
+        "cart_abandonment 50.0% (40…60) n=100",
+        "no data yet: cart_recovered",
+    ]
+    assert _plain(WorkerView(ready=True)) == [
+        "this worker shows no topic; for the others see the other workers"
+    ]
+
+
+def test_a_worker_that_shows_all_has_nothing_to_explain(server: MetricsServer) -> None:
+    done = CliRunner().invoke(top, [server.url, "--once"])
+    assert "this worker" not in done.stdout
+    assert "no data" not in done.stdout
 
 
 @pytest.mark.parametrize(

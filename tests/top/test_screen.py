@@ -1,6 +1,7 @@
 """What the view draws, and that it fits."""
 
 import io
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -106,6 +107,38 @@ def test_a_worker_without_kpis_is_said_to_have_none() -> None:
     shown = text(screen(WorkerView()), 80, 24)
     assert "not ready" in shown
     assert "no KPI is exposed" in shown
+
+
+def test_the_screen_says_why_a_worker_is_not_ready() -> None:
+    drawn = screen(WorkerView(lag={("cx.cart", 0): 0}))
+    latest = drawn._trends.latest
+    assert latest is not None
+    drawn._trends.observe(replace(latest, reason="no broker answers\x1b"))
+    lines = text(drawn, 80, 24).splitlines()
+    assert any(line.startswith("not ready: no broker answers") for line in lines)
+    assert not any("lag" in line or "this worker" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("worker", "alerts", "caution"),
+    [
+        (
+            WorkerView(evaluation=Evaluation(1, (Sample("csat", "1h", (), 0.8),)), ready=True),
+            "Alerts: none known here",
+            "this worker shows cx.survey; for the others see the other workers",
+        ),
+        (msgspec.structs.replace(view(KPIS), alerts=()), "Alerts: none firing", None),
+        (view(KPIS), "Alerts: 1 firing of 3 known", None),
+    ],
+)
+def test_none_fires_only_where_the_worker_shows_all_topics(
+    worker: WorkerView, alerts: str, caution: str | None
+) -> None:
+    lines = text(screen(worker), 80, None).splitlines()
+    assert alerts in lines
+    assert [line for line in lines if "this worker" in line] == (
+        [] if caution is None else [caution]
+    )
 
 
 @pytest.mark.parametrize(

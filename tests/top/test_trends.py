@@ -1,5 +1,6 @@
 """What the view makes of scrapes: windows, trends, rates, alert changes and worst segments."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.exposition import Exposition
 from stream.metrics.view import AlertState, WorkerView
 from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
-from stream.top.trends import Trends, sparkline, totals, worst_segments
+from stream.top.trends import Trends, sparkline, totals, without_data, worst_segments
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
 
@@ -85,6 +86,39 @@ def test_alerts_change_between_snapshots_only() -> None:
     gone = trends.observe(scrape(alerting(False), 1004.0))
     assert [(c.alert[0], c.firing) for c in gone] == [("Rule1", False), ("Rule2", False)]
     assert trends.observe(scrape(alerting(False), 1006.0)) == []
+
+
+def test_an_alert_that_goes_to_another_worker_with_its_topic_is_not_resolved() -> None:
+    trends = Trends()
+    firing, other = alerting(True, True), evaluated(Sample("csat", "1h", (), 0.5))
+    assert other.evaluation is not None
+    trends.observe(scrape(msgspec.structs.replace(firing, evaluation=other.evaluation)))
+    assert trends.observe(scrape(WorkerView(), 1002.0)) == []
+    assert trends.observe(scrape(alerting(False), 1004.0)) == []
+
+
+def test_the_topics_are_those_of_the_kpis_that_the_worker_evaluates() -> None:
+    assert scrape(view(KPIS)).topics == {kpi.topic for kpi in KPIS.values()}
+    one = scrape(evaluated(Sample("csat", "1h", (), None, numerator=0, denominator=0)))
+    assert one.topics == {KPIS["csat"].topic}
+    assert scrape(WorkerView()).topics == set()
+    topic = KPIS["csat"].topic
+    assert without_data(one, KPIS) == [kpi.id for kpi in KPIS.values() if kpi.topic == topic]
+
+
+@pytest.mark.parametrize(
+    ("worker", "ready", "lag"),
+    [
+        (WorkerView(lag={("cx.cart", 0): 0}), False, None),
+        (WorkerView(lag={("cx.cart", 0): 7}, ready=True), True, 7),
+        (WorkerView(ready=True), True, None),
+    ],
+)
+def test_a_worker_that_is_not_ready_has_no_lag(
+    worker: WorkerView, ready: bool, lag: float | None
+) -> None:
+    snapshot = scrape(worker)
+    assert (snapshot.ready, snapshot.lag) == (ready, lag)
 
 
 def counted(accepted: int) -> WorkerView:
