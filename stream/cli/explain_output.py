@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stream.cli.replay_output import console
 from stream.core.explain import Part, Reached
-from stream.core.kpi import Kpi
+from stream.core.kpi import CONSTANT, Kpi
 from stream.core.timestamps import format_ms
 from stream.deadletters.escape import printable
 from stream.replay.explain import Explanation, help_of
@@ -52,12 +52,22 @@ def _head(e: Explanation) -> Iterator[Text]:
     yield Text(e.kpi.help, style="dim")
     yield Text()
     yield Text.assemble("  ", (_value(e, e.numbers.value), "bold"), f"  {_sureness(e)}")
+    if e.first is not None and number(e.covered, "ratio") != number(1.0, "ratio"):
+        yield Text(f"  {_coverage(e, e.first)}", style="yellow")
     yield Text()
     yield Text(f"  {e.kpi.formula}")
     worked = e.kpi.formula_with(lambda term: plain(e.terms[term.words]))
     yield Text(f"  = {worked}")
     yield Text(f"  = {_worked_value(e)}")
     yield Text()
+
+
+def _coverage(e: Explanation, first: int) -> str:
+    """How much of the window is covered, and whether the value is lower for it."""
+    since = f"{format_ms(first)[:19].replace('T', ' ')} UTC"
+    said = f"data covers {number(e.covered, 'ratio')} of {e.window}, from {since} on"
+    per_window = e.kpi.grows_with_window or any(t.column in CONSTANT for t in e.kpi.terms)
+    return f"{said}; too low so far" if per_window else said
 
 
 def _value(e: Explanation, value: float | None) -> str:

@@ -49,6 +49,9 @@ class Explanation:
     kpi: Kpi
     window: str
     at: int
+    #: The first event ever counted (ms), and the part (0 to 1) of the window that lies behind it.
+    first: int | None
+    covered: float
     labels: Mapping[str, str]
     numbers: Numbers
     #: What stands for each term of the formula, by its words.
@@ -75,6 +78,7 @@ class Explanation:
             "unit": self.kpi.unit,
             "window": self.window,
             "at": format_ms(self.at),
+            "covered": self.covered,
             "labels": dict(self.labels),
             **_data(self.numbers),
             "formula": self.kpi.formula,
@@ -158,10 +162,13 @@ def explain(
     by = {name for name in found if name not in kpi.labels}
     rules = [r for r in settings.rules if _watches(r, kpi, window, by)]
     shares = run.shares(at)
+    first = None if run.span is None else run.span[0]
     return Explanation(
         kpi=kpi,
         window=window.label,
         at=at,
+        first=first,
+        covered=window.covered(first, at),
         labels=found,
         numbers=numbers_of(kpi, whole.columns),
         terms=_terms(kpi, whole),

@@ -51,6 +51,7 @@ def test_it_says_why_on_one_screen() -> None:
         "Promoters minus detractors per 100 answers.",
         "",
         "  20.0 points  95% sure: 2.65 to 36.2",
+        "  data covers 0.00% of 7d, from 2026-03-02 12:00:00 UTC on",
         "",
         "  100 · (promoters − detractors) / answers",
         "  = 100 · (50 − 30) / 100",
@@ -87,6 +88,39 @@ def test_every_kpi_fits_a_terminal(kpi: str, width: int, monkeypatch: pytest.Mon
     assert len(lines) <= 45
     assert max(map(len, lines)) <= width
     assert not any("…" in line for line in lines), "nothing is cut"
+
+
+@pytest.mark.parametrize(
+    ("kpi", "window", "at", "said"),
+    [
+        ("csat", "1h", "12:00:00", None),
+        ("csat", "24h", "12:00:00", "data covers 50.0% of 24h, from 2026-03-02 00:00:00 UTC on"),
+        ("csat", "24h", "23:59:59", None),
+        (
+            "clv",
+            "24h",
+            "06:00:00",
+            "data covers 25.0% of 24h, from 2026-03-02 00:00:00 UTC on; too low so far",
+        ),
+        (
+            "churn",
+            "24h",
+            "06:00:00",
+            "data covers 25.0% of 24h, from 2026-03-02 00:00:00 UTC on; too low so far",
+        ),
+    ],
+)
+def test_a_window_that_is_not_filled_says_how_far_it_is(
+    kpi: str, window: str, at: str, said: str | None
+) -> None:
+    started = {"event_id": "s", "type": "subscription.started", "subscription_id": "s",
+               "occurred_at": "2026-03-02T00:00:00Z", "currency": "EUR", "amount": 1}  # fmt: skip
+    Path("young.jsonl").write_text(json.dumps(started))
+    asked = (kpi, "young.jsonl", "--window", window, "--at", f"2026-03-02T{at}Z")
+    lines = [line.strip() for line in _explain(*asked).stdout.splitlines()]
+    assert [line for line in lines if line.startswith("data covers")] == [said] * (said is not None)
+    covered = json.loads(_explain(*asked, "--json").stdout)["covered"]
+    assert covered > 0.999 if said is None else f"{covered:.1%}" in said
 
 
 def test_a_window_is_known_by_its_length() -> None:
@@ -168,5 +202,6 @@ def test_a_minus_is_a_minus_in_all_columns() -> None:
     Path("low.jsonl").write_bytes(b"\n".join(answers(20, 30, 50)) + b"\n")
     low = _explain("nps", "low.jsonl").stdout
     assert "  −30.0 points  95% sure: −" in low
+    low = low.replace("2026-03-02", "")
     assert not re.search(r"-\d", low.partition("UTC")[2].partition("What would")[0])
     assert not re.search(r" -\d", done.stdout)
