@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import orjson
@@ -16,7 +17,7 @@ from stream.core.series import Evaluation
 from stream.core.settings import MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
-from stream.core.timestamps import format_ms
+from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
@@ -159,9 +160,12 @@ async def test_live_and_in_replay_the_same_changes_say_the_same(
     FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
     monkeypatch.setattr(desk, "AlertLog", FailsOnce)
     windows = (Window("1m", MINUTE, 5 * SECOND), Window("10m", 10 * MINUTE, MINUTE))
+    fall = Rule("Fall", "csat", "1m", ("channel",), baseline="10m", factor=0.9, min_samples=5)
     rules = (
         Rule("Low", "csat", "1m", below=0.8, min_samples=10, summary="{value}, usually {baseline}"),
-        Rule("Fall", "csat", "1m", ("channel",), baseline="10m", factor=0.9, min_samples=5),
+        fall,
+        replace(fall, name="FallCovered", min_covered=0.22),
+        replace(fall, name="FallNever", min_covered=0.5),
         Rule.missing_input("Silent", "cx.survey", 20 * SECOND),
     )
     settings = Settings(windows=windows, rules=rules, dashboard_url="https://grafana.example")
@@ -187,9 +191,14 @@ async def test_live_and_in_replay_the_same_changes_say_the_same(
     assert {(c.rule, c.to) for c in FailsOnce.changes} >= {
         ("Low", "firing"),
         ("Fall", "firing"),
+        ("FallCovered", "firing"),
         ("Silent", "firing"),
         ("Silent", "resolved"),
     }
+    covered = next(c for c in FailsOnce.changes if c.rule == "FallCovered")
+    fallen = next(c for c in FailsOnce.changes if c.rule == "Fall")
+    assert parse(fallen.changed_at) < start + 132 * SECOND <= parse(covered.changed_at)
+    assert not any(c.rule == "FallNever" for c in FailsOnce.changes)
     low = next(c for c in FailsOnce.changes if c.rule == "Low")
     assert low.baseline_window == "10m"
     assert low.trend is not None
