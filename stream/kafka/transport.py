@@ -160,7 +160,12 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
         async def watched(assignment: Any, node_id: Any, request: Any) -> bool:
             at = time.time_ns() // 1_000_000
-            fetched = bool(await fetch(assignment, node_id, request))
+            try:
+                fetched = bool(await fetch(assignment, node_id, request))
+            except asyncio.CancelledError:
+                # It waits unguarded after a fetch that failed, and whoever closes the fetcher then
+                # would take the end of that wait for its own.
+                return False
             for topic, partitions in request.topics:
                 for partition, *_ in partitions:
                     tp = TopicPartition(topic, partition)

@@ -82,6 +82,11 @@ def test_a_broker_that_goes_and_comes_back_costs_no_event_and_doubles_none(
     restarted = site.worker()
     worker.terminate()
     restarted.until(lambda: restarted.ready() and accepted(restarted) == 1000, "agreed")
+    getattr(broker, how)()
+    restarted.until(lambda: "no Kafka broker answers" in restarted.log(), "said so")
+    restarted.terminate()
+    assert restarted.exit_code == 0
+    assert "Traceback" not in restarted.log()
 
 
 def test_sigterm_ends_a_worker_within_seconds_and_its_counts_are_durable(site: Site) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, ProducerFenced
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, ProducerFenced
 from faust import types as faust_types
 
 from stream.config import KafkaConfig
@@ -229,6 +229,27 @@ async def test_fausts_own_watch_over_progress_raises_no_false_alarm_during_a_reb
     thread.time_started = 0.0
     thread.verify_event_path(1e9, faust_types.TP(TP.topic, TP.partition))
     assert caplog.records == []
+
+
+async def test_a_consumer_ends_well_while_it_waits_after_a_fetch_that_failed(
+    tmp_path: Path,
+) -> None:
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+    fetcher = reading.fetcher
+    failed = asyncio.Event()
+
+    async def nobody(*_: Any) -> None:
+        failed.set()
+        raise KafkaConnectionError
+
+    fetcher._client = cast("Any", SimpleNamespace(send=nobody))
+    fetcher._retry_backoff = 60
+    reading.thread._watch_fetches()
+    request = SimpleNamespace(topics=[(TP.topic, [(TP.partition, 0, 1)])])
+    fetch = fetcher._proc_fetch_request(reading.assignment, 0, request)
+    fetcher._pending_tasks.add(asyncio.ensure_future(fetch))
+    await failed.wait()
+    await asyncio.wait_for(fetcher.close(), 5)
 
 
 def test_faust_serves_no_pages(tmp_path: Path) -> None:
