@@ -23,7 +23,7 @@ from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
 from stream.kafka.administration import administration
-from stream.kafka.connection import calm, client_options
+from stream.kafka.connection import calm, calm_reader, client_options
 from stream.kafka.progress import Progress
 from stream.kafka.refusal import say_goodbye
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
@@ -83,10 +83,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             heartbeat_interval_ms=self._kafka.session_timeout_ms // 3,
             max_poll_interval_ms=_MOST_SILENCE_MS,
         )
+        calm_reader(self._consumer)
         self._consumer.subscribe([self._names.alerts], listener=self)
         try:
             await self._consumer.start()
-            calm(self._consumer._client)  # noqa: SLF001
             is_over = False
             while not is_over:
                 await self._until_our_turn()

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Literal
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.helpers import create_ssl_context
 
@@ -81,3 +82,32 @@ def calm(client: AIOKafkaClient) -> None:
         return answered
 
     client._metadata_update = waiting_update  # noqa: SLF001
+
+
+def calm_reader(consumer: AIOKafkaConsumer) -> None:
+    """``calm`` for a consumer that has not started; it can be stopped at any time, too."""
+    calm(consumer._client)  # noqa: SLF001
+    start = consumer.start
+
+    async def starting() -> None:
+        await start()
+        let_fetches_end(consumer._fetcher)  # noqa: SLF001
+
+    consumer.start = starting
+
+
+def let_fetches_end(fetcher: Any) -> None:
+    """Let the fetches of a consumer be cancelled at any time.
+
+    aiokafka waits unguarded after one that failed, and whoever closes the fetcher then takes the
+    end of that wait for its own.
+    """
+    fetch: Callable[..., Awaitable[bool]] = fetcher._proc_fetch_request  # noqa: SLF001
+
+    async def ending_well(*args: Any) -> bool:
+        try:
+            return bool(await fetch(*args))
+        except asyncio.CancelledError:
+            return False
+
+    fetcher._proc_fetch_request = ending_well  # noqa: SLF001

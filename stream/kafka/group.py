@@ -25,7 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.config import KafkaConfig
 from stream.core.state import REMEDY, StateRefused
 from stream.kafka.administration import administration
-from stream.kafka.connection import BrokerUnreachable, calm, client_options
+from stream.kafka.connection import BrokerUnreachable, calm_reader, client_options
 
 How = Literal["reset", "rebuild"]
 
@@ -138,9 +138,9 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
     consumer = AIOKafkaConsumer(
         **client_options(kafka), group_id=kafka.group, enable_auto_commit=False
     )
+    calm_reader(consumer)
     try:
         await consumer.start()
-        calm(consumer._client)  # noqa: SLF001
         consumer.assign(list(offsets))
         await consumer.commit(dict(offsets))
     except KafkaError as error:

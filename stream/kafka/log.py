@@ -41,6 +41,10 @@ class FlushFailed(Exception):
     decision: ClassVar[str] = "retry"
 
 
+class FlushStopped(FlushFailed):
+    """A transaction was cut short because the writer was let go of meanwhile: no fault."""
+
+
 class TransactionalWriter:
     """Writes transactions under an id that only one process at a time can have.
 
@@ -65,6 +69,7 @@ class TransactionalWriter:
         )
         calm(self._producer.client)
         self._writing: asyncio.Future[None] | None = None
+        self._is_stopped = False
 
     async def start(self) -> None:
         """Take over the id."""
@@ -75,6 +80,7 @@ class TransactionalWriter:
 
         Raises:
             FlushFailed: whether they are written is not known; the writer is of no more use.
+            FlushStopped: so it is because of ``stop``.
         """
         writing = self._writing = asyncio.ensure_future(self._write(records))
         try:
@@ -84,7 +90,9 @@ class TransactionalWriter:
         if given_up:
             raise FlushFailed(f"no answer within {FLUSH_SECONDS:.0f} s")
         if writing.cancelled():
-            raise FlushFailed("it was stopped")
+            if self._is_stopped:
+                raise FlushStopped("it was let go of")
+            raise FlushFailed("the client gave it up")
         error = writing.exception()
         if error is not None:
             raise FlushFailed(repr(error)) from error
@@ -116,6 +124,7 @@ class TransactionalWriter:
 
     async def stop(self) -> None:
         """Let go; what is open is left to the next owner of the id, or to the time-out."""
+        self._is_stopped = True
         if self._writing is not None:
             self._writing.cancel()
         # In a task of its own: a sender that was cancelled must not pass for our own end.

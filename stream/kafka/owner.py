@@ -14,9 +14,9 @@ from aiokafka import TopicPartition
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
-from stream.core.state import StateRefused
+from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
-from stream.kafka.log import FlushFailed
+from stream.kafka.log import FlushFailed, FlushStopped
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.shards import Health, OwnedShard, tell_changes
 from stream.kafka.topics import TopicMap
@@ -147,7 +147,8 @@ class ShardOwner:
             if topic not in topics
         }
         if missing:
-            self._fail(StateRefused(f"partitions of {', '.join(sorted(missing))} are gone"))
+            gone = ", ".join(sorted(missing))
+            self._fail(StateRefused(f"partitions of {gone} are gone; {REMEDY}"))
             return
         self._assigned, self.is_assigned = set(owned), True
         self.reason = self._share_of_shards("the group gives this worker")
@@ -318,6 +319,9 @@ class ShardOwner:
     async def _flush(self, shard: OwnedShard, complete_to: int | None = None) -> None:
         try:
             await shard.flush(self.health, complete_to)
+        except FlushStopped:
+            log.info("shard %d: a flush was cut short by a rebalance or the end", shard.number)
+            await self._drop(shard)
         except FlushFailed as error:
             log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
             self.health.flush_failures += 1

@@ -11,7 +11,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from stream.config import KafkaConfig
-from stream.kafka.connection import calm, client_options
+from stream.kafka.connection import calm_reader, client_options
 
 #: So much of a partition a fetch brings at most, in bytes; a batch that is larger comes alone.
 _FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -34,7 +34,7 @@ def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=_FETCH_BYTES,
         retry_backoff_ms=20,
     )
-    calm(consumer._client)  # noqa: SLF001
+    calm_reader(consumer)
     return consumer
 
 

@@ -25,7 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
-from stream.kafka.connection import calm
+from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.unpacking import Unpacking
 
 #: A chunk has at most so many records.
@@ -140,6 +140,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         await super().on_start()
         self._watch_heartbeats()
         self._watch_fetches()
+        let_fetches_end(self._ensure_consumer()._fetcher)  # noqa: SLF001
 
     def _watch_heartbeats(self) -> None:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
@@ -160,12 +161,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
         async def watched(assignment: Any, node_id: Any, request: Any) -> bool:
             at = time.time_ns() // 1_000_000
-            try:
-                fetched = bool(await fetch(assignment, node_id, request))
-            except asyncio.CancelledError:
-                # It waits unguarded after a fetch that failed, and whoever closes the fetcher then
-                # would take the end of that wait for its own.
-                return False
+            fetched = bool(await fetch(assignment, node_id, request))
             for topic, partitions in request.topics:
                 for partition, *_ in partitions:
                     tp = TopicPartition(topic, partition)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import logging
+from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.core.settings import Settings
+from stream.kafka.log import FlushFailed, FlushStopped, TransactionalWriter
 from stream.kafka.owner import CountingFailed, ShardOwner
 from stream.kafka.shards import OwnedShard
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import Chunk
+from tests.kafka.test_transport_mends import FakeProducer
 
 
 class HalfCounted:
@@ -59,3 +63,59 @@ async def test_a_chunk_that_fails_halfway_is_never_written_and_stops_the_worker(
     await owner.stop()
     assert shard.closed
     assert not shard.flushed
+
+
+class CutShort(HalfCounted):
+    """A shard whose flush does not come to its end."""
+
+    def __init__(self, error: FlushFailed) -> None:
+        super().__init__()
+        self.error = error
+
+    async def flush(self, health: object, complete_to: int | None = None) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "failures"),
+    [
+        (FlushStopped("it was let go of"), logging.INFO, 0),
+        (FlushFailed("no answer within 15 s"), logging.WARNING, 1),
+    ],
+)
+async def test_only_a_flush_that_failed_by_itself_is_a_warning_and_counts(
+    owner: ShardOwner,
+    error: FlushFailed,
+    level: int,
+    failures: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "stream")
+    shard = CutShort(error)
+    owner.shards[0] = cast("OwnedShard", shard)
+    await owner._flush(cast("OwnedShard", shard))
+    assert shard.closed
+    assert owner.shards == {}
+    assert owner.health.flush_failures == failures
+    (record,) = caplog.records
+    assert record.levelno == level
+
+
+async def test_a_writer_that_is_let_go_of_says_that_its_transaction_was_cut_short() -> None:
+    producer = FakeProducer()
+    producer.hang = "commit"
+    writer = TransactionalWriter(KafkaConfig(), "id", 1_000_000)
+    writer._producer = cast("Any", producer)
+    writing = asyncio.ensure_future(writer.write([]))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    await writer.stop()
+    with pytest.raises(FlushStopped):
+        await writing
+
+
+async def test_a_source_topic_that_is_gone_is_told_with_what_to_do(owner: ShardOwner) -> None:
+    there = {TopicPartition(topic, 0) for topic in TOPICS if topic != "cx.survey"}
+    owner.assigned(there)
+    assert str(owner.fatal).startswith("partitions of cx.survey are gone; stop all workers")
+    assert "cxkpi state rebuild" in str(owner.fatal)
