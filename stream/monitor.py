@@ -17,6 +17,7 @@ from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
+from stream.kafka.readiness import Standing
 from stream.kafka.shares import ShareReader, SharesUnread
 from stream.kafka.topics import Names
 from stream.metrics.view import AlertState, Timing, WorkerView
@@ -230,6 +231,14 @@ class Monitor:
             refused_bases=health.refused_bases,
             notifications=dict(self.notifications),
         )
+
+    def standing(self) -> Standing:
+        """How the worker stands, which costs less than the whole view."""
+        owner = self._owner
+        unready = self._unready(self._trouble())
+        words = unready or self._standing()
+        shards = len(owner.shards)
+        return Standing(unready is None, words, owner.outage, shards, owner.health.recovery)
 
     def _trouble(self) -> str | None:
         """Why nothing that this worker shows may be taken for a total; None where it may."""

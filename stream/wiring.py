@@ -21,6 +21,7 @@ from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.owner import ShardOwner
+from stream.kafka.readiness import Readiness
 from stream.kafka.topics import Names, TopicMap, prepare
 from stream.kafka.watch import watch
 from stream.metrics.server import MetricsServer
@@ -36,6 +37,11 @@ _GOOD_SECONDS = 60.0
 _LAST_FLUSH_SECONDS = 2.5
 #: How long tasks may take to end that were told to, in seconds.
 _LAST_WORDS_SECONDS = 0.5
+#: How often to look whether the worker is ready, in seconds.
+_LOOK_SECONDS = 0.2
+_WITHOUT_BROKER = (
+    " while no Kafka broker answers: what came since the last flush is read again at the next start"
+)
 
 T = TypeVar("T")
 
@@ -93,7 +99,9 @@ class Worker:
             )
             serving(server.url)
             topics = await self._or_stopped(self._topics())
-            if topics is not None:
+            if topics is None:
+                log.info("stopped")
+            else:
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
                 await self._work(topics, folder, ending)
 
@@ -112,6 +120,7 @@ class Worker:
                 monitor.run_gauges(),
                 monitor.run_rules(),
                 watch(kafka, topics, owner),
+                _tell_readiness(monitor),
                 *(self._feed(d, topics.names) for d in self._dispatchers),
             ]
             tasks += [asyncio.ensure_future(job) for job in jobs]
@@ -125,6 +134,8 @@ class Worker:
                 await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(owner.stop(), _LAST_FLUSH_SECONDS)
+            if self._stop.is_set():
+                log.info("stopped%s", _WITHOUT_BROKER if owner.outage else "")
             ending()
             await monitor.close()
             await faust_app.stop(app)
@@ -198,6 +209,14 @@ class Worker:
                 await asyncio.sleep(seconds)
         finally:
             await firing.close()
+
+
+async def _tell_readiness(monitor: Monitor) -> None:
+    """Log for ever when the worker is ready, or ready again."""
+    readiness = Readiness()
+    while True:
+        readiness.note(monitor.standing())
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _causes(error: BaseException) -> str:

@@ -20,6 +20,8 @@ from stream.kafka.repeats import SparseRepeats
 
 #: How long closing connections may take, in seconds.
 _GOODBYE_SECONDS = 1.5
+#: What these say of the worker's life is worth a line always, other information only with -v.
+_TOLD = ("stream.kafka.readiness", "stream.wiring", "stream.sinks.dispatcher")
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +34,19 @@ class WorkerFailed(click.ClickException):
 
 @click.command()
 @config_option
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what the parts do, too.")
 def worker(config_path: Path | None, verbose: bool) -> None:
     """Take in events from Kafka, keep the KPIs, fire alerts, until SIGTERM or Ctrl-C."""
+    # Until the loop takes both signals for its end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = configuration(config_path)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    for name in _TOLD:
+        logging.getLogger(name).setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
         handler.addFilter(SparseRepeats("aiokafka", "faust", "mode"))
     for warning in warned_of(config):

@@ -9,12 +9,20 @@ from typing import Final
 
 _EVERY_SECONDS: Final = 60.0
 _MOST_MESSAGES: Final = 1_000
+#: What the client says of one connection that is lost, in a dozen places at once.
+_LOST: Final = (
+    "KafkaConnectionError",
+    "NodeNotReadyError",
+    "Unable to update metadata",
+    "Marking the coordinator dead",
+)
 
 
 class SparseRepeats(logging.Filter):
     """Lets each message of some loggers and their children pass once a minute.
 
-    Messages are the same where their texts before formatting are. The next one that passes says how
+    Messages are the same where their texts before formatting are, and all those are that a lost
+    connection brings about. The next one that passes says how
     many were left out.
     """
 
@@ -29,7 +37,7 @@ class SparseRepeats(logging.Filter):
         """Whether to write the record."""
         if not f"{record.name}.".startswith(self._loggers):
             return True
-        key, now = (record.name, str(record.msg)), self._clock()
+        key, now = _key(record), self._clock()
         passed, left_out = self._passed.get(key, (-_EVERY_SECONDS, 0))
         if now - passed < _EVERY_SECONDS:
             self._passed[key] = (passed, left_out + 1)
@@ -41,3 +49,11 @@ class SparseRepeats(logging.Filter):
             record.msg = f"{record.getMessage()} ({left_out} more like this)"
             record.args = None
         return True
+
+
+def _key(record: logging.LogRecord) -> tuple[str, str]:
+    # Unlike the message itself this can't fail, which would strike whoever wanted to log it.
+    said = f"{record.msg} {record.args}"
+    if any(words in said for words in _LOST):
+        return "", "lost"
+    return record.name, str(record.msg)

@@ -79,14 +79,23 @@ def test_a_broker_that_goes_and_comes_back_costs_no_event_and_doubles_none(
     broker.start()
     site.send(*answers(500, 500))
     worker.until(lambda: worker.ready() and accepted(worker) == 1000, "counted what came after")
+    worker.until(lambda: "Kafka answers again" in worker.log(), "said that it is ready again")
+    said = [line for line in worker.log().splitlines() if " INFO " in line]
+    assert [line.split(": ready: ")[-1].split(",")[0] for line in said[:1]] == ["4 of 4 shards"]
+    assert ["; ready: 4 of 4 shards" in line for line in said[1:]] == [True], said
     restarted = site.worker()
     worker.terminate()
+    assert worker.log().endswith("INFO stream.wiring: stopped\n")
     restarted.until(lambda: restarted.ready() and accepted(restarted) == 1000, "agreed")
     getattr(broker, how)()
     restarted.until(lambda: "no Kafka broker answers" in restarted.log(), "said so")
+    about = [line for line in restarted.log().splitlines() if "aiokafka" in line]
+    assert 1 <= len(about) <= 3, about
     restarted.terminate()
     assert restarted.exit_code == 0
-    assert "Traceback" not in restarted.log()
+    log = restarted.log()
+    assert "Traceback" not in log, log
+    assert log.count("INFO stream.wiring: stopped while no Kafka broker answers") == 1, log
 
 
 def test_sigterm_ends_a_worker_within_seconds_and_its_counts_are_durable(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from stream.kafka.repeats import SparseRepeats
 
@@ -51,3 +52,17 @@ def test_what_is_remembered_is_bounded(repeats: SparseRepeats) -> None:
     for number in range(5_000):
         assert said(repeats, "client", f"message {number}") is not None
     assert said(repeats, "client", "message 0") == "message 0"
+
+
+def test_all_that_a_lost_connection_brings_about_is_one_line(repeats: SparseRepeats) -> None:
+    lost = KafkaConnectionError("Connection at kafka:9092 closed")
+    unready = NodeNotReadyError("node id 1")
+    said_of_it = [
+        said(repeats, "client", "Unable to request metadata from node with id %s: %r", 1, lost),
+        said(repeats, "client", "Unable to update metadata from %s", [1]),
+        said(repeats, "client.consumer.fetcher", "Failed fetch messages from %s: %s", 1, lost),
+        said(repeats, "client.coordinator", "Marking the coordinator dead (node %s)", 1),
+        said(repeats, "client.coordinator", "Heartbeat send request failed: %s. Retry.", unready),
+    ]
+    assert [line is not None for line in said_of_it] == [True, False, False, False, False]
+    assert said(repeats, "client.coordinator", "Heartbeat failed: %s", "not authorized")
