@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -35,8 +37,46 @@ COMMANDS = {
 }
 
 
+#: What runs until it is stopped: Ctrl-C is its usual end. ``generate`` sees to that itself.
+_UNTIL_STOPPED: Final = frozenset({"demo", "worker", "top", "broker"})
+#: What Ctrl-C cut short, as shells have it: 128 and the signal's number.
+INTERRUPTED: Final = 130
+_CALLED: Final = "stream.cli.called"
+
+
+class _Commands(Lazy):
+    """All commands; their ends from outside have one rule.
+
+    Ctrl-C is 130 where it cut work short and 0 for what runs until it is stopped. Whoever reads
+    what is printed may have enough of it at any time: 0.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note which command is called before it is imported."""
+        ctx.meta[_CALLED] = next((word for word in args if not word.startswith("-")), "")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _let_go_of_output()
+            sys.exit(0)
+        except SystemExit as end:
+            # rich ends the program with 1, once it has found that nobody reads.
+            if isinstance(end.__context__, BrokenPipeError):
+                sys.exit(0)
+            raise
+        except KeyboardInterrupt:
+            if ctx.meta[_CALLED] in _UNTIL_STOPPED:
+                sys.exit(0)
+            click.echo("Interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+
 @click.group(
-    cls=Lazy,
+    cls=_Commands,
     catalogue=COMMANDS,
     modules="stream.cli.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,14 +87,41 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """Run the command line; exits with 0 (fine), 1 (findings) or 2 (unusable input)."""
+    """Run the command line.
+
+    Exits with 0 (fine), 1 (findings), 2 (unusable input) or 130 (cut short by Ctrl-C).
+    """
+    args = sys.argv[1:] if argv is None else argv
+    _let_all_characters_pass(as_json="--json" in args)
     run: Callable[..., Any] = cli.main
     try:
-        return run(args=argv, prog_name="cxkpi")
+        return run(args=args, prog_name="cxkpi")
     except OSError as error:
         if error.errno not in _FULL:
             raise
         click.echo(f"Error: can't write: {os.strerror(error.errno).lower()}", err=True)
-        # What is still held back for standard output can't be written either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _let_go_of_output()
         sys.exit(2)
+
+
+def _let_go_of_output() -> None:
+    """What is still held back for standard output can't be written either, and must not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _let_all_characters_pass(*, as_json: bool) -> None:
+    """What the locale's encoding has no character for is a question mark, not the end.
+
+    JSON is UTF-8 whatever the locale is, as its readers expect.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper) or _is_utf8(stream):
+            continue
+        if as_json and stream is sys.stdout:
+            stream.reconfigure(encoding="utf-8")
+        else:
+            stream.reconfigure(errors="replace")
+
+
+def _is_utf8(stream: io.TextIOWrapper) -> bool:
+    return codecs.lookup(stream.encoding).name == "utf-8"

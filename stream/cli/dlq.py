@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.dlq_output import (
     bar,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_INTERRUPTED = 130
 #: Those of alerts are shown where they are asked for.
 _WITH_LETTERS = (*TOPICS, ALERT_TOPIC)
 #: A list holds its rows in memory.
@@ -163,7 +163,7 @@ def list_(
             newest.add(letter, redriven=redriven)
 
     if _run(_look(kafka, topics, wanted, take, pending=pending)) is None:
-        raise SystemExit(_INTERRUPTED)
+        raise SystemExit(INTERRUPTED)
     if counts:
         tell_counts(groups, as_json=as_json)
     else:
@@ -185,7 +185,7 @@ def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json
     topic, partition, offset = _address(where, kafka.topic_prefix)
     found = _run(_find(kafka, topic, partition, offset))
     if found is None:
-        raise SystemExit(_INTERRUPTED)
+        raise SystemExit(INTERRUPTED)
     letter, redriven = found
     if raw:
         sys.stdout.buffer.write(letter.value or b"")
@@ -260,7 +260,7 @@ def redrive(
     report.complete = report.complete and ended is not None
     tell_report(report, time.monotonic() - began, executed=yes, as_json=as_json)
     if ended is None:
-        raise SystemExit(_INTERRUPTED)
+        raise SystemExit(INTERRUPTED)
     if report.findings:
         raise SystemExit(1)
 

@@ -6,18 +6,19 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import click
 
+from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration, Moment
-from stream.cli.written import failed
+from stream.cli.written import compressed, failed, opened_for_writing
 from stream.core.timestamps import format_ms
 from stream.generate import company
 from stream.generate.draws import Record
@@ -79,7 +80,10 @@ class _Plan:
     help="outage, churn-spike or broken-checkout, from OFFSET after now, for 10m; repeatable.",
 )
 @click.option(
-    "--to", "target", metavar="FILE|-", help="Write JSON lines at full speed, not to Kafka."
+    "--to",
+    "target",
+    metavar="FILE|-",
+    help="Write JSON lines at full speed, not to Kafka; .gz and .zst are compressed.",
 )
 @click.option("--start", type=Moment(), help="With --to: take this moment for now.")
 @config_option
@@ -103,22 +107,38 @@ def generate(
         known = tuple(parse(text, now) for text in incidents)
     except IncidentRefused as error:
         raise click.BadParameter(str(error), param_hint="--incident") from None
-    end = None if lasting is None else now + lasting
+    end = None if lasting is None and target is None else now + (lasting or 0)
+    _warn_of_missed(incidents, known, now - history, end)
     plan = _Plan(now - history, end, rate, seed, known)
     if target is not None:
-        plan.end = now + (lasting or 0)
         _write(plan, target)
+        finished = True
     else:
-        _send(plan, config_path)
+        finished = _send(plan, config_path)
     _tell(plan, as_json, err=target == "-")
+    if not finished and plan.end is not None:
+        raise SystemExit(INTERRUPTED)
+
+
+def _warn_of_missed(
+    texts: Sequence[str], known: Sequence[Incident], start: int, end: int | None
+) -> None:
+    """Say which incidents lie outside of the time that is generated."""
+    for text, incident in zip(texts, known, strict=True):
+        if incident.end <= start:
+            click.echo(f"Warning: --incident {text}: it is over before the first event", err=True)
+        elif end is not None and incident.start >= end:
+            click.echo(f"Warning: --incident {text}: it begins after the last event", err=True)
 
 
 def _write(plan: _Plan, target: str) -> None:
-    """Write the whole span as JSON lines."""
+    """Write the whole span as JSON lines, compressed as the file's name ends."""
     with ExitStack() as stack:
         try:
-            file: BinaryIO = (
-                sys.stdout.buffer if target == "-" else stack.enter_context(Path(target).open("wb"))
+            file: IO[bytes] = (
+                sys.stdout.buffer
+                if target == "-"
+                else stack.enter_context(compressed(opened_for_writing(Path(target)), target))
             )
             records = plan.records()
             while some := list(islice(records, SLICE)):
@@ -132,14 +152,14 @@ def _write(plan: _Plan, target: str) -> None:
             raise GenerateFailed(failed(target, error)) from error
 
 
-def _send(plan: _Plan, config: Path | None) -> None:
-    """Send to Kafka, the past at full speed and then by the clock."""
+def _send(plan: _Plan, config: Path | None) -> bool:
+    """Send to Kafka, the past at full speed and then by the clock; False where it was stopped."""
     from stream.cli.sending import run
     from stream.kafka.producer import EventProducer
 
     kafka = configuration(config, needs=("kafka",)).kafka
 
-    async def sending() -> None:
+    async def sending() -> bool:
         async with EventProducer(kafka) as producer:
             click.echo(f"Generating {plan.rate:g} events/s to {kafka.bootstrap}", err=True)
             async for some in as_they_happen(plan.records()):
@@ -147,8 +167,12 @@ def _send(plan: _Plan, config: Path | None) -> None:
                 if len(some) < SLICE:
                     await producer.submit()
                 plan.sent.update([record[1] for record in some])
+        return True
 
-    run(sending())
+    try:
+        return run(sending()) is not None
+    except KeyboardInterrupt:
+        return False  # It came before the first event.
 
 
 def _tell(plan: _Plan, as_json: bool, err: bool) -> None:

@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.sending import SendFailed, run
 from stream.core.decode import occurred_at
@@ -34,7 +35,6 @@ _NAMED = 10
 _NAMED_IN_JSON = 1_000
 #: Only longer lines are compared with what their topic takes.
 _LONG = 100_000
-_INTERRUPTED = 130
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def send(
         raise SendFailed(str(error)) from error
     _tell(report, as_json)
     if ended is None:
-        raise SystemExit(_INTERRUPTED)
+        raise SystemExit(INTERRUPTED)
     if report.unsendable_count and raw is None:
         raise SystemExit(1)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import click
+import zstandard
 
 
 class WritingFailed(click.ClickException):
@@ -30,6 +34,23 @@ class _Named(io.FileIO):
             raise  # Whoever read it has enough.
         except OSError as error:
             raise WritingFailed(failed(self._shown, error)) from error
+
+
+@contextmanager
+def compressed(file: BinaryIO, name: str) -> Iterator[IO[bytes]]:
+    """The file, closed at the end; compressed where the name ends in ``.gz`` or ``.zst``.
+
+    The same data give the same bytes.
+    """
+    with file:
+        if name.endswith(".gz"):
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
+                yield zipped
+        elif name.endswith(".zst"):
+            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as zipped:
+                yield zipped
+        else:
+            yield file
 
 
 def failed(path: Path | str, error: OSError) -> str:
