@@ -104,9 +104,8 @@ def backtest(
     """
     # Nothing is sent anywhere, so no secret is needed.
     settings = _chosen(configuration(config_path, needs=()).core(), names)
-    if page is not None and not page.parent.is_dir():
-        # Said before minutes of reading, not after.
-        raise BacktestFailed(f"{page}: no such file or directory")
+    if page is not None:
+        _check_writable(page)
     collector.tune()
     try:
         incidents = None if incidents_path is None else read_incidents(incidents_path)
@@ -116,6 +115,17 @@ def backtest(
     _print(report, as_json_=as_json_)
     if page is not None:
         _write(page, report)
+
+
+def _check_writable(page: Path) -> None:
+    """Said before minutes of reading, not after; a file that is there stays as it is."""
+    was_there = page.exists()
+    try:
+        page.open("ab").close()
+    except OSError as error:
+        raise BacktestFailed(f"{page}: {(error.strerror or str(error)).lower()}") from error
+    if not was_there:
+        page.unlink()
 
 
 def _print(report: Report, *, as_json_: bool) -> None:

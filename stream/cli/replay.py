@@ -13,7 +13,7 @@ import orjson
 
 from stream import collector
 from stream.cli.configured import config_option, configuration
-from stream.cli.replay_lines import LineOptions, Lines, open_lines
+from stream.cli.replay_lines import STANDARD_OUTPUT, LineOptions, Lines, open_lines
 from stream.cli.replay_output import print_alerts, print_samples
 from stream.cli.replay_reading import (
     ReplayFailed,
@@ -25,10 +25,14 @@ from stream.cli.replay_reading import (
 from stream.cli.values import Duration
 from stream.cli.written import opened_for_writing
 from stream.core.event import Refused
-from stream.core.timestamps import parse
+from stream.core.settings import Settings
+from stream.core.timestamps import format_ms, parse
 from stream.replay.rows import FORMATS, Format
 from stream.replay.run import Reject, Replay
 from stream.replay.timeline import TimeLine
+
+#: Outcomes that need no hint at the reason.
+_NO_SURPRISE = frozenset({"accepted", "duplicate"})
 
 
 @click.command()
@@ -58,8 +62,8 @@ from stream.replay.timeline import TimeLine
 )
 @click.option(
     "--rejects",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write a JSON line for each record that was not accepted.",
+    metavar="FILE",
+    help="Write a JSON line for each record that was not accepted; - prints them, not the KPIs.",
 )
 def replay(
     files: tuple[str, ...],
@@ -71,7 +75,7 @@ def replay(
     kind: Format | None,
     output: str | None,
     openmetrics: str | None,
-    rejects: Path | None,
+    rejects: str | None,
 ) -> None:
     """Run recorded events (JSON lines; - is standard input; .gz and .zst too) through the core.
 
@@ -83,16 +87,21 @@ def replay(
     at = moment(at_text)
     options = LineOptions(every, kind, output, openmetrics)
     options.check(alerts=alerts)
-    refuse_overwriting(files, {"--rejects": rejects, **options.written()})
+    printed = rejects == STANDARD_OUTPUT
+    if printed and (alerts or as_json or options.prints_rows or openmetrics == STANDARD_OUTPUT):
+        raise ReplayFailed("--rejects -: something else is printed already; name a file")
+    rejected = None if rejects is None or printed else Path(rejects)
+    refuse_overwriting(files, {"--rejects": rejected, **options.written()})
     collector.tune()
     with ExitStack() as stack:
         reader = stack.enter_context(opened(files))
-        reject = stack.enter_context(_rejects(rejects)) if rejects else None
+        reject = stack.enter_context(_rejects(rejected)) if rejects else None
         lines = stack.enter_context(open_lines(options, settings.dimensions))
         line = None if every is None else TimeLine(settings, every, lines.write)
         run = Replay(settings, at, alerts=alerts, line=line, reject=reject)
-        with reading(reader, run, quiet=lines.on_terminal):
+        with reading(reader, run, quiet=lines.on_terminal or printed):
             run.finish_line()
+        last = run.now
         evaluation = run.evaluation() if options.are_wanted and line is None else None
         if evaluation is not None:
             lines.take(evaluation)
@@ -100,9 +109,25 @@ def replay(
         if not config.alerts:
             click.echo("There is no [[alert]] in the configuration.", err=True)
         print_alerts(run.alert_rows(), as_json)
-    elif not options.are_wanted:
+    elif not options.are_wanted and not printed:
         print_samples(run.samples(), as_json)
     _tell(run, lines if options.are_wanted else None, as_json)
+    if not as_json:
+        _hint(run, settings, last, has_rejects=rejects is not None)
+
+
+def _hint(run: Replay, settings: Settings, last: int | None, *, has_rejects: bool) -> None:
+    """Say on standard error what explains a result that is poorer than expected.
+
+    ``last``: the time of the last event in ms.
+    """
+    longest = max(settings.windows, key=lambda window: window.size_ms)
+    if run.at is not None and last is not None and run.at >= last + longest.size_ms:
+        said = f"the last event, {format_ms(last)}, is older than the longest window"
+        click.echo(f"All windows are empty at --at: {said}, {longest.label}", err=True)
+    refused = sum(n for outcome, n in run.outcomes().items() if outcome not in _NO_SURPRISE)
+    if refused and not has_rejects:
+        click.echo("--rejects - lists what was not accepted, and why", err=True)
 
 
 def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
@@ -129,7 +154,13 @@ def moment(text: str | None) -> int | None:
 
 
 @contextmanager
-def _rejects(path: Path) -> Iterator[Callable[[Reject], None]]:
+def _rejects(path: Path | None) -> Iterator[Callable[[Reject], None]]:
+    """Writes rejects to a file, or without one to standard output."""
+    if path is None:
+        out = click.get_binary_stream("stdout")
+        yield lambda reject: _write(out.write, reject)
+        out.flush()
+        return
     with opened_for_writing(path) as file:
         yield lambda reject: _write(file.write, reject)
 

@@ -18,7 +18,7 @@ from stream.replay.backfill import NoScratch, OpenMetrics
 from stream.replay.rows import SUFFIXES, ExtraMissing, Format, RowWriter, format_of, writer
 from stream.replay.timeline import has_data
 
-_STANDARD_OUTPUT: Final = "-"
+STANDARD_OUTPUT: Final = "-"
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class LineOptions:
     @property
     def prints_rows(self) -> bool:
         """Whether rows go to standard output."""
-        return self.rows and self.output in (None, _STANDARD_OUTPUT)
+        return self.rows and self.output in (None, STANDARD_OUTPUT)
 
     def written(self) -> dict[str, Path | None]:
         """The files that are written, by option."""
         named = {"--output": self.output, "--openmetrics": self.openmetrics}
         return {
-            option: None if name is None or name == _STANDARD_OUTPUT else Path(name)
+            option: None if name is None or name == STANDARD_OUTPUT else Path(name)
             for option, name in named.items()
         }
 
@@ -82,7 +82,7 @@ class LineOptions:
             raise ReplayFailed("--every 0: must be longer than 0")
         if alerts and self.are_wanted:
             raise ReplayFailed("--alerts prints changes of alerts: leave out the time line")
-        if self.openmetrics == _STANDARD_OUTPUT and self.prints_rows:
+        if self.openmetrics == STANDARD_OUTPUT and self.prints_rows:
             raise ReplayFailed("--openmetrics -: rows go to standard output already; use --output")
         if self.rows:
             self.format()
@@ -156,7 +156,7 @@ def _opened(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Lines]:
 
 @contextmanager
 def _open(name: str | None, *, at_once: bool) -> Iterator[BinaryIO]:
-    if name is None or name == _STANDARD_OUTPUT:
+    if name is None or name == STANDARD_OUTPUT:
         yield click.get_binary_stream("stdout")
         return
     path = Path(name)

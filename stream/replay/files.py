@@ -175,8 +175,10 @@ class _Source:
         first = next(blocks, b"")
         blocks = chain([first], blocks)
         if self._name.endswith(".gz") or first.startswith(_GZIP_MAGIC):
+            _check_kind("gzip", first, _GZIP_MAGIC)
             return _gunzip(blocks)
         if self._name.endswith(".zst") or first.startswith(_ZSTD_MAGIC):
+            _check_kind("zstd", first, *_ZSTD_MAGIC)
             return _unzstd(blocks)
         return chain([first.removeprefix(_BYTE_ORDER_MARK)], islice(blocks, 1, None))
 
@@ -294,6 +296,12 @@ def _size(file: BinaryIO) -> int | None:
     except UnsupportedOperation:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _check_kind(kind: str, first: bytes, *magic: bytes) -> None:
+    """See that data which a name calls compressed begin so; whether they are whole shows later."""
+    if first and not any(begin.startswith(first[: len(begin)]) for begin in magic):
+        raise InputBroken(f"is not {kind}")
 
 
 def _check_length(size: int) -> None:

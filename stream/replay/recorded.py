@@ -54,6 +54,8 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if not _is_utf8(line):
+            raise Unsendable("is not UTF-8") from None
         raise Unsendable(f"not JSON: {error.msg} (column {error.colno})") from None
     kind = event.get("type") if isinstance(event, dict) else None
     topic = TOPIC_OF_TYPE.get(kind) if isinstance(kind, str) else None
@@ -62,6 +64,14 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     if shift:
         line = _shifted(event, shift)
     return Addressed(topic, _key(event, EVENT_TYPES[str(kind)].key), line)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _key(event: dict[str, Any], field: str) -> bytes | None:

@@ -147,10 +147,22 @@ def test_only_what_is_held_back_from_a_moment_on_counts() -> None:
     assert sum(part.values()) == 0
 
 
-def test_where_no_page_can_be_written_nothing_is_read() -> None:
-    done = backtest("/missing.jsonl", "--config", CONFIG, "--html", "/missing/page.html")
+@pytest.mark.parametrize("folder", ["/missing", "/proc"])
+def test_where_no_page_can_be_written_nothing_is_read(folder: str) -> None:
+    done = backtest("/missing.jsonl", "--config", CONFIG, "--html", f"{folder}/page.html")
     assert done.exit_code == 2
-    assert done.stderr == "/missing/page.html: no such file or directory\n"
+    assert done.stderr.startswith(f"{folder}/page.html: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_page_that_is_not_written_leaves_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    for there in (None, "former"):
+        if there is not None:
+            page.write_text(there)
+        done = backtest("/missing.jsonl", "--config", CONFIG, "--html", str(page))
+        assert done.stderr.startswith("/missing.jsonl: ")
+        assert (page.read_text() if page.exists() else None) == there
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,41 @@ def test_rejects_go_along_with_a_time_line() -> None:
     assert (reject["file"], reject["line"], reject["outcome"]) == ("bad.jsonl", 25, "invalid")
 
 
+@pytest.mark.parametrize("more", ["", " --every 6h --output a.csv"])
+def test_rejects_can_be_printed_alone(more: str) -> None:
+    done = _replay(f"bad.jsonl --rejects -{more}")
+    assert done.exit_code == 0
+    (reject,) = _rows(done.stdout)
+    assert (reject["file"], reject["line"], reject["outcome"]) == ("bad.jsonl", 25, "invalid")
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "hints"),
+    [
+        ("day.jsonl", []),
+        ("bad.jsonl", ["--rejects - lists what was not accepted, and why"]),
+        ("bad.jsonl --json", []),
+        ("bad.jsonl --rejects a", []),
+        ("day.jsonl --at 2026-03-09T23:29:59Z", []),
+        (
+            "day.jsonl --at 2030-01-01T00:00:00Z",
+            [
+                "All windows are empty at --at: the last event, 2026-03-02T23:30:00.000Z, is older"
+                " than the longest window, 7d"
+            ],
+        ),
+    ],
+)
+def test_a_poor_result_comes_with_a_hint(line: str, hints: list[str]) -> None:
+    done = _replay(line)
+    assert done.exit_code == 0
+    said = done.stderr.splitlines()
+    assert [text for text in said if text.startswith(("--rejects", "All windows"))] == hints
+    if not hints:
+        assert len(said) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -144,6 +179,9 @@ def test_rejects_go_along_with_a_time_line() -> None:
         ("day.jsonl --format csv --openmetrics -", "--openmetrics -: rows go to standard output"),
         ("day.jsonl --output day.jsonl", "--output day.jsonl: would be overwritten, but day.jsonl"),
         ("day.jsonl --rejects ./day.jsonl", "--rejects day.jsonl: would be overwritten, but"),
+        ("day.jsonl --rejects - --json", "--rejects -: something else is printed already"),
+        ("day.jsonl --rejects - --every 1h", "--rejects -: something else is printed already"),
+        ("day.jsonl --rejects - --alerts", "--rejects -: something else is printed already"),
         ("day.jsonl --rejects a --openmetrics a", "--openmetrics a: would be overwritten, but"),
     ],
 )

@@ -255,6 +255,16 @@ def test_a_broken_file_is_named_with_the_position(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "said"), [("a.gz", "is not gzip"), ("a.zst", "is not zstd")])
+def test_a_plain_file_under_the_name_of_a_compressed_one_is_told_so(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(TEXT)
+    with pytest.raises(InputBroken, match=f"{name}: line 1: {said}"):
+        records([path])
+
+
 def test_a_line_without_end_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

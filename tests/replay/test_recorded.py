@@ -13,6 +13,7 @@ from stream.replay.recorded import Unsendable, address
         (b" \n", "a blank line"),
         (b"[1, 2\n", r"not JSON: .+ \(column \d+\)"),
         (b"nonsense\n", r"not JSON: .+ \(column \d+\)"),
+        (b'{"type": "\xff"}\n', "is not UTF-8"),
         (b"[]\n", "no event type"),
         (b'{"type": "hello"}\n', "no event type: 'hello'"),
     ],
