@@ -23,9 +23,10 @@ from stream.core.settings import MINUTE, SECOND
 SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
+_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_BROKER = rf"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+):{_PORT}\s*"
 _BOOTSTRAP = Form(
-    r"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*"
-    r"(,\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+)(:[0-9]{1,5})?\s*)*",
+    f"{_BROKER}(,{_BROKER})*",
     'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',
 )
 _GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
@@ -70,14 +70,21 @@ def load(
     source = _Source(name, positions, overrides.variables)
     folder = FilePath(name).parent
     merged = environment.merge(document, overrides)
+    refused: list[Finding] = []
     try:
         config = _with_rollups(Config.model_validate(merged))
     except ValidationError as error:
-        _refuse(overrides.problems, map(source.problem, refusals(error)))
-        raise  # Never reached: an error has at least one refusal.
+        refused = refusals(error)
+        # A sink that is refused must not hide what is wrong with the others.
+        rest = _without_sinks(merged, {at[1] for at, _ in refused if at[0] == "sink" and at[1:]})
+        try:
+            config = _with_rollups(Config.model_validate(rest))
+        except ValidationError:
+            _refuse(overrides.problems, map(source.problem, refused))
+            raise  # Never reached: an error has at least one refusal.
     kafka, sinks = secrets.beside(config.kafka, folder), _named(config.sinks)
     config = config.model_copy(update={"kafka": kafka, "sinks": sinks})
-    found = list(findings(config))
+    found = [*refused, *findings(config)]
     if "kafka" in needs:
         found += secrets.fetch_for_kafka(config.kafka, environ, folder)
     if "sinks" in needs:
@@ -86,6 +93,15 @@ def load(
         found += secrets.fetch_for_sinks(config, sound, environ, folder, vet)
     _refuse(overrides.problems, map(source.problem, found), _hold_figures(config, folder, source))
     return config
+
+
+def _without_sinks(document: Mapping[str, Any], which: Collection[object]) -> dict[str, Any]:
+    """The document with harmless sinks in the place of some."""
+    sinks = document.get("sink")
+    if not which or not isinstance(sinks, list):
+        return dict(document)
+    kept = [{"type": "log"} if i in which else sink for i, sink in enumerate(sinks)]
+    return {**document, "sink": kept}
 
 
 def _hold_figures(config: Config, folder: FilePath, source: _Source) -> list[Problem]:

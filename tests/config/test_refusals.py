@@ -9,6 +9,7 @@ import pytest
 from stream.config import ConfigError, load
 from tests.config.mistakes import DURATION, Case, check_said, problems
 
+BROKERS = 'must be host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"'
 CASES: list[Case] = [
     # Unknown keys and wrong kinds of values
     (
@@ -94,6 +95,14 @@ CASES: list[Case] = [
                 '"kafka-1:9092,kafka-2:9092", not "kafka://h:1"'
             )
         ],
+    ),
+    *(
+        (
+            f"a broker without a port that there is: {value}",
+            f'[kafka]\nbootstrap = "{value}"\n',
+            [f'2: kafka.bootstrap: {BROKERS}, not "{value}"'],
+        )
+        for value in ("kafka", "kafka:0", "kafka:65536", "kafka:99999", "a:1,b", "[::1]", "a:1,")
     ),
     (
         "a group that can't begin a topic's name",
@@ -202,6 +211,26 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         ["cxkpi.toml:4", "http.hots"],
         ["cxkpi.toml:5", "alert[0].name"],
         ["cxkpi.toml:6", "alert[0].for"],
+    ]
+
+
+@pytest.mark.parametrize("value", ["kafka:1", "a:65535, b:9092", "[::1]:9092,10.0.0.1:59999"])
+def test_brokers_are_taken_with_any_port_that_there_is(value: str) -> None:
+    Path("cxkpi.toml").write_text(f'[kafka]\nbootstrap = "{value}"\n')
+    assert load(None, {}).kafka.bootstrap == value
+
+
+def test_a_sink_that_is_refused_hides_nothing_of_the_others() -> None:
+    found = problems(
+        'dimensions = ["window"]\n[[sink]]\ntype = "webhok"\n[[sink]]\ntype = "webhook"\n'
+        '[[sink]]\ntype = "log"\nurl = "http://a/"\n[[sink]]\ntype = "slack"\nurls = ""\n'
+    )
+    assert [p.split(": ")[:2] for p in found] == [
+        ["cxkpi.toml:1", "dimensions[0]"],
+        ["cxkpi.toml:3", "sink[0].type"],
+        ["cxkpi.toml:4", "sink[1].url"],
+        ["cxkpi.toml:8", "sink[2].url"],
+        ["cxkpi.toml:11", "sink[3].urls"],
     ]
 
 

@@ -144,7 +144,10 @@ CASES: list[Case] = [
             '[[sink]]\ntype = "log"\nrefresh = "30s"\n'
             '[[sink]]\ntype = "alertmanager"\nurl = "http://h/"\nrefresh = "10ms"\n'
         ),
-        ['7: sink[1].refresh: must be 1s to 1h, not "10ms"'],
+        [
+            "3: sink[0].refresh: a log takes none; only alertmanager forgets what fires",
+            '7: sink[1].refresh: must be 1s to 1h, not "10ms"',
+        ],
     ),
     (
         "a refresh that has no effect",
