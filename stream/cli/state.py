@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import textwrap
 from collections import Counter
@@ -103,8 +104,13 @@ def _told(kafka: KafkaConfig, planned: Plan) -> list[str]:
     lines = []
     if planned.unfinished:
         lines.append(f"A {planned.unfinished} was begun before and not finished.")
-    topics = ", ".join(planned.doomed) or "no topic, since there is none"
-    lines.append(f"This destroys the state of group {kafka.group}: {topics}.")
+    if planned.doomed:
+        topics = ", ".join(planned.doomed)
+        lines.append(f"This destroys the state of group {kafka.group}: {topics}.")
+    else:
+        lines.append(f"Group {kafka.group} has no state, so nothing is destroyed and one is made.")
+        if planned.others:
+            lines.append(f"Is the name right? There is state of: {', '.join(planned.others)}.")
     where = "the present end of the sources" if planned.how == "reset" else "the earliest records"
     reading = f", {_counted(planned.to_read, 'record')}" if planned.how == "rebuild" else ""
     partitions = _counted(planned.shards, "partition")
@@ -127,6 +133,8 @@ def _confirm(group: str, yes: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    # What the client has to say stands in the error that is raised, once and readable.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     try:
         return asyncio.run(work)
     except Exception as error:

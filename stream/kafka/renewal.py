@@ -60,6 +60,8 @@ class Plan:
     buried: Mapping[TopicPartition, int]
     #: What was begun before and not finished.
     unfinished: How | None = None
+    #: Other groups that have a state.
+    others: Sequence[str] = ()
 
     @property
     def shards(self) -> int:
@@ -114,7 +116,15 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         ends,
         {tp: buried.get(tp, 0) for tp in sources},
         next((note.how for note in said.notes.values()), None),
+        _groups(there - {names.state}),
     )
+
+
+def _groups(topics: set[str]) -> list[str]:
+    """The groups whose own topics are among these."""
+    ends = Names("", "").internal
+    states = [t.removesuffix(ends[0]) for t in topics if t.endswith(ends[0])]
+    return sorted(g for g in states if all(g + end in topics for end in ends))
 
 
 async def _buried(

@@ -6,7 +6,10 @@ import io
 
 import pytest
 
-from stream.cli.state import StateFailed, _confirm, _text
+from stream.cli.state import StateFailed, _confirm, _text, _told
+from stream.config import KafkaConfig
+from stream.kafka.renewal import Plan, _groups
+from stream.kafka.topics import Names
 
 
 class Terminal(io.StringIO):
@@ -30,6 +33,36 @@ def test_without_a_terminal_only_yes_will_do(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StateFailed, match="say --yes"):
         _confirm("cxkpi", yes=False)
     _confirm("cxkpi", yes=True)
+
+
+@pytest.mark.parametrize(
+    ("doomed", "others", "said"),
+    [
+        (["g-state"], ["h"], ["This destroys the state of group g: g-state."]),
+        ([], [], ["Group g has no state, so nothing is destroyed and one is made."]),
+        (
+            [],
+            ["cxkpi", "h"],
+            [
+                "Group g has no state, so nothing is destroyed and one is made.",
+                "Is the name right? There is state of: cxkpi, h.",
+            ],
+        ),
+    ],
+)
+def test_a_group_without_a_state_may_be_a_mistyped_one(
+    doomed: list[str], others: list[str], said: list[str]
+) -> None:
+    names = Names("", "g")
+    planned = Plan("reset", names, doomed, {"cx.visit": 4}, {}, {}, {}, others=others)
+    told = _told(KafkaConfig(group="g"), planned)
+    assert told[:-1] == said
+    assert told[-1] == "Counting begins at the present end of the sources, in 4 partitions."
+
+
+def test_a_group_with_a_state_is_one_with_all_of_its_topics() -> None:
+    there = {*Names("", "b").internal, *Names("", "a-b").internal, "x-state", "y-share", "cx.visit"}
+    assert _groups(there) == ["a-b", "b"]
 
 
 def test_a_state_that_has_counted_nothing_and_one_that_is_refused_are_told_apart() -> None:
