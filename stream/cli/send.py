@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.sending import SendFailed, run
+from stream.core.catalogue import TOPICS
 from stream.core.decode import occurred_at
 from stream.generate.pacing import Pace, now_ms
 from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader
@@ -103,6 +104,7 @@ def send(
     that are blank, no JSON or of no event type are named, and the exit code is 1.
     """
     kafka = configuration(config_path, needs=("kafka",)).kafka
+    _refuse_prefixed(raw, kafka.topic_prefix)
     report = _Report()
     try:
         with ExitStack() as stack:
@@ -117,11 +119,22 @@ def send(
             ended = run(_send(kafka, order, report))
     except InputError as error:
         raise SendFailed(str(error)) from error
-    _tell(report, as_json)
+    _tell(report, kafka.topic_prefix, as_json)
     if ended is None:
         raise SystemExit(INTERRUPTED)
     if report.unsendable_count and raw is None:
         raise SystemExit(1)
+
+
+def _refuse_prefixed(raw: str | None, prefix: str) -> None:
+    """A source topic's full name would get its prefix a second time.
+
+    Raises:
+        SendFailed: ``raw`` is one.
+    """
+    name = (raw or "").removeprefix(prefix)
+    if raw not in (None, name, *TOPICS) and name in TOPICS:
+        raise SendFailed(f"--raw {raw}: say {name}; [kafka] topic_prefix {prefix!r} is put before")
 
 
 async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
@@ -225,7 +238,7 @@ def _progress(order: _Order, reader: Reader) -> Iterator[_Advance]:
         yield _Advance(reader, progress, progress.add_task("0 events", total=reader.size))
 
 
-def _tell(report: _Report, as_json: bool) -> None:
+def _tell(report: _Report, prefix: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
@@ -237,3 +250,5 @@ def _tell(report: _Report, as_json: bool) -> None:
     rate = sent / report.seconds if report.seconds else 0.0
     events = "1 event" if sent == 1 else f"{sent:,} events"
     click.echo(f"{events} sent in {report.seconds:.1f} s ({rate:,.0f}/s)", err=True)
+    for topic, count in sorted(report.sent.items()):
+        click.echo(f"  {prefix}{topic}  {count:,}", err=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from stream.broker.properties import MESSAGE_MAX_BYTES
-from stream.cli.send import send
+from stream.cli.send import _Report, _tell, send
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
@@ -94,6 +94,35 @@ def test_raw_sends_them_as_they_are(kafka: Kafka) -> None:
         ("cx.ticket", None, b""),
         ("cx.ticket", None, b"no JSON"),
         ("cx.ticket", None, b'{"type":"visit.begun"}'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "refused"),
+    [("op.cx.survey", True), ("cx.survey", False), ("op.cx.other", False), ("survey", False)],
+)
+def test_raw_does_not_take_the_prefix_a_second_time(
+    raw: str, refused: bool, tmp_path: Path
+) -> None:
+    config = tmp_path / "cxkpi.toml"
+    config.write_text('[kafka]\nbootstrap = "127.0.0.1:1"\ntopic_prefix = "op."\n')
+    (tmp_path / "empty").touch()
+    line = [str(tmp_path / "empty"), "--raw", raw, "--config", str(config)]
+    result = CliRunner().invoke(send, line)
+    assert result.exit_code == 2
+    said = f"Error: --raw {raw}: say cx.survey; [kafka] topic_prefix 'op.' is put before\n"
+    assert (result.stderr == said) == refused
+
+
+def test_the_summary_names_the_topics_as_kafka_has_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = _Report(Counter({"cx.visit": 1_000, "cx.survey": 1}), seconds=2.0)
+    _tell(report, "op.", as_json=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "1,001 events sent in 2.0 s (500/s)",
+        "  op.cx.survey  1",
+        "  op.cx.visit  1,000",
     ]
 
 
