@@ -26,8 +26,18 @@ _NOTHING: Final = 1e-9
 
 
 def show(explanation: Explanation, to: Console | None = None) -> None:
-    """Print an explanation."""
+    """Print an explanation; without the blanks that fill columns where that is no terminal."""
     out = to or console()
+    if out.is_terminal:
+        _print(explanation, out)
+        return
+    with out.capture() as captured:
+        _print(explanation, out)
+    out.file.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
+    out.file.flush()
+
+
+def _print(explanation: Explanation, out: Console) -> None:
     for line in _head(explanation):
         out.print(line, soft_wrap=False)
     out.print(_terms(explanation))

@@ -45,7 +45,7 @@ def compressed(file: BinaryIO, name: str) -> Iterator[IO[bytes]]:
     with file:
         if name.endswith(".gz"):
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
-                yield zipped
+                yield cast("IO[bytes]", zipped)
         elif name.endswith(".zst"):
             with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as zipped:
                 yield zipped

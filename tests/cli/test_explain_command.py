@@ -46,7 +46,7 @@ def test_it_says_why_on_one_screen() -> None:
     done = _explain("nps", "all.jsonl", "--config", "rule.toml")
     gone = "promoters 50 → 0, detractors 30 → 0, answers 100 → 0"
     assert (done.exit_code, done.stderr) == (0, "")
-    assert [line.rstrip() for line in done.stdout.splitlines()] == [
+    assert done.stdout.splitlines() == [
         "Net promoter score (nps) · total · 7d · 2026-03-02 12:00:00 UTC",
         "Promoters minus detractors per 100 answers.",
         "",
