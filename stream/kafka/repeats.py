@@ -13,8 +13,12 @@ _MOST_MESSAGES: Final = 1_000
 _LOST: Final = (
     "KafkaConnectionError",
     "NodeNotReadyError",
+    "GroupCoordinatorNotAvailableError",
     "Unable to update metadata",
+    "Unable connect to node",
     "Marking the coordinator dead",
+    "marking coordinator dead",
+    "is either not started or not valid",
 )
 
 
