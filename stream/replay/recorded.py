@@ -13,13 +13,20 @@ from stream.core.event import Refused, Timestamp
 from stream.core.labels import LabelCache
 from stream.core.timestamps import format_ms, parse
 
+
+def _holds_time(kind: Any) -> bool:
+    """Whether a field's type is that of a time, however it is wrapped up with descriptions."""
+    parts = get_args(kind)
+    return get_args(Timestamp)[1] in parts or any(map(_holds_time, parts))
+
+
 #: The fields that hold a time.
 TIMES: Final = tuple(
     dict.fromkeys(
         field.name
         for kind in EVENT_TYPES.values()
         for field in msgspec.structs.fields(kind.struct)
-        if Timestamp in (field.type, *get_args(field.type))
+        if _holds_time(field.type)
     )
 )
 
