@@ -10,6 +10,12 @@ import pytest
 from stream.kafka.refusal import client_is_quiet
 
 
+@pytest.fixture(autouse=True)
+def client_may_speak(caplog: pytest.LogCaptureFixture) -> None:
+    """Commands that ran before in this process may have had the client be quiet for good."""
+    caplog.set_level(logging.WARNING, "aiokafka")
+
+
 async def test_the_client_speaks_again_once_the_last_who_connects_has_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
