@@ -75,11 +75,13 @@ def track(
     baseline = np.full(len(n), np.nan)
     if usual is not None:
         baseline = divided(windowed(counts.bad, usual), windowed(counts.n, usual))
-    return Track(labels, at, divided(bad, n), lower, upper, bad, n, baseline)
+    # The rules that are compared don't ask how much of a window is covered.
+    covered = np.ones(len(n))
+    return Track(labels, at, divided(bad, n), lower, upper, bad, n, baseline, covered)
 
 
 def part(whole: Track, places: slice) -> Track:
     """Some of the evaluations of a track."""
     columns = (whole.at, whole.value, whole.lower, whole.upper)
-    more = (whole.numerator, whole.denominator, whole.usual)
+    more = (whole.numerator, whole.denominator, whole.usual, whole.covered)
     return Track(whole.labels, *(c[places] for c in (*columns, *more)))
