@@ -1,7 +1,7 @@
 """A batch of valid events in columns, and how each event type is treated.
 
 Events are read a few at a time and freed as soon as their columns are made, while they are still
-in the processor's own cache: that costs half of what thousands at once do.
+in the processor's own cache: thousands at once cost more, the more the busier the machine.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def grown(values: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def distinct(values: Ints) -> Ints:
-    """The values in order, each once: what ``np.unique`` says, in a third of its time or less."""
+    """The values in order, each once: ``np.unique``, but quicker where most are different."""
     if not values.size:
         return values
     in_order = np.sort(values)
