@@ -230,13 +230,15 @@ class ShardOwner:
     # Feeding -----------------------------------------------------------------------------------
 
     def apply(self, chunk: Chunk) -> None:
-        """Take in a chunk, unless it belongs to an epoch that is over. Awaits nothing."""
+        """Take a chunk, unless it belongs to an epoch that is over. Awaits nothing."""
         shard = self.shards.get(chunk.partition)
         if shard is None or shard.epoch != chunk.epoch:
             return
         topic = self._by_full_name[chunk.topic]
         if chunk.start == shard.positions[topic]:
-            self._count(shard, topic, chunk)
+            ready = shard.receive(topic, chunk)
+            if ready is not None:
+                self._count(shard, topic, ready)
         else:
             # Faust has thrown away a chunk, or the topic was made anew and begins again.
             log.info(
@@ -244,8 +246,8 @@ class ShardOwner:
             )
             self._read_again(shard)
 
-    def _count(self, shard: OwnedShard, topic: str, chunk: Chunk) -> None:
-        """Take in a chunk; where that fails, a part of it may be counted, so nothing is written."""
+    def _count(self, shard: OwnedShard, topic: str, chunk: Chunk) -> bool:
+        """Count a chunk; where that fails, a part of it may be counted, so nothing is written."""
         try:
             shard.apply(topic, chunk)
         except Exception as error:
@@ -256,6 +258,8 @@ class ShardOwner:
                 f"{chunk.topic} partition {chunk.partition}, offsets {chunk.start} to {chunk.end}"
             )
             self._fail(CountingFailed(f"{where} can't be counted: {error!r}"))
+            return False
+        return True
 
     def _read_again(self, shard: OwnedShard) -> None:
         """Go back to where the shard stands; what is under way is of an old epoch then."""
@@ -317,6 +321,8 @@ class ShardOwner:
             await asyncio.wait_for(self._flush_all(), _LAST_FLUSH_SECONDS)
 
     async def _flush(self, shard: OwnedShard, complete_to: int | None = None) -> None:
+        if not all(self._count(shard, topic, chunk) for topic, chunk in shard.take_waiting()):
+            return
         try:
             await shard.flush(self.health, complete_to)
         except FlushStopped:

@@ -35,6 +35,7 @@ from stream.deadletters.headers import (
 )
 from stream.kafka import ids
 from stream.kafka.group import refuse_lost
+from stream.kafka.inbox import Inbox
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap
@@ -88,8 +89,9 @@ class OwnedShard:
         self.log = StateLog(self.shard)
         #: Labels the chunks that were read since the last seek; 0 until the shard is live.
         self.epoch = 0
-        #: The position up to which each source topic (without prefix) was applied.
+        #: The position up to which each source topic (without prefix) was received.
         self.positions: dict[str, int] = {}
+        self._inbox = Inbox()
         self._kafka = kafka
         self._topics = topics
         self._letters: list[Outgoing] = []
@@ -139,6 +141,7 @@ class OwnedShard:
         Raises:
             StateRefused: a source ends before the state's position, so it is not the same topic.
         """
+        self.take_waiting()  # It is beyond what was applied, so it is read again.
         partitions = self.partitions()
         first, end = await thread.bounds(list(partitions))
         progress = self.shard.progress
@@ -157,14 +160,26 @@ class OwnedShard:
             progress.positions[topic] = position
         return {tp: self.positions[topic] for tp, topic in partitions.items()}
 
+    def receive(self, topic: str, chunk: Chunk) -> Chunk | None:
+        """Take a chunk that begins at the topic's position; what to apply now, if anything.
+
+        Records of a quiet partition wait for others, until the next flush: before that nobody would
+        see what they add.
+        """
+        self.positions[topic] = chunk.end
+        self._records_since_flush += len(chunk.records)
+        return self._inbox.add(topic, chunk)
+
+    def take_waiting(self) -> list[tuple[str, Chunk]]:
+        """What was received and has to be applied before a flush, by topic; nothing waits then."""
+        return self._inbox.take()
+
     def apply(self, topic: str, chunk: Chunk) -> None:
-        """Take in a chunk that begins at the topic's position. Awaits nothing."""
+        """Count the records of a chunk that follows what was applied. Awaits nothing."""
         refusals = self.shard.ingest(topic, chunk.values, _now_ms())
         if refusals:
             self._bury(topic, chunk, refusals)
-        self.positions[topic] = chunk.end
         self.shard.progress.positions[topic] = chunk.end
-        self._records_since_flush += len(chunk.records)
 
     @property
     def overfull(self) -> bool:
@@ -241,7 +256,7 @@ class OwnedShard:
         ]
 
     def complete_to(self, caught_up: Mapping[TopicPartition, CaughtUp]) -> int:
-        """The latest time (ms) such that all that the sources held then is applied; 0: never."""
+        """The latest time (ms) such that all that the sources held then is received; 0: never."""
         times = []
         for tp, topic in self.partitions().items():
             found = caught_up.get(tp)

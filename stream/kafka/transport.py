@@ -38,8 +38,10 @@ CHUNK_BYTES: Final = 2 * 1024 * 1024
 #: smaller ones cost more requests.
 FETCH_BYTES: Final = 4 * 1024 * 1024
 FETCH_PARTITION_BYTES: Final = 1024 * 1024
-#: How long the broker holds a fetch that finds nothing, in ms.
+#: How long the broker holds a fetch that finds less than so many bytes, in ms. Answers with a few
+#: records each would come by the hundred a second, and each costs as much as a large one.
 FETCH_WAIT_MS: Final = 100
+FETCH_LEAST_BYTES: Final = 16 * 1024
 _IDLE_SECONDS: Final = 0.02
 
 
@@ -131,6 +133,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         # and it waits for 1.5 s where there is nothing, but silence must be noticed soon.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+        consumer._fetch_min_bytes = FETCH_LEAST_BYTES  # noqa: SLF001
         consumer._fetch_max_bytes = FETCH_BYTES  # noqa: SLF001
         calm(consumer._client)  # noqa: SLF001
         return consumer

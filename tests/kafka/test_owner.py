@@ -32,6 +32,12 @@ class HalfCounted:
         self.flushed = False
         self.closed = False
 
+    def receive(self, topic: str, chunk: Chunk) -> Chunk | None:
+        return chunk
+
+    def take_waiting(self) -> list[tuple[str, Chunk]]:
+        return []
+
     def apply(self, topic: str, chunk: Chunk) -> None:
         raise ArithmeticError("a sum is too large")
 
@@ -60,6 +66,31 @@ async def test_a_chunk_that_fails_halfway_is_never_written_and_stops_the_worker(
     assert isinstance(owner.fatal, CountingFailed)
     assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
     await asyncio.sleep(0)
+    await owner.stop()
+    assert shard.closed
+    assert not shard.flushed
+
+
+class HalfCountedLater(HalfCounted):
+    """A shard that fails in the middle of what had to wait until a flush."""
+
+    def receive(self, topic: str, chunk: Chunk) -> Chunk | None:
+        self.waits = [(topic, chunk)]
+        return None
+
+    def take_waiting(self) -> list[tuple[str, Chunk]]:
+        return self.waits
+
+
+async def test_what_has_waited_and_fails_is_never_written_either(owner: ShardOwner) -> None:
+    shard = HalfCountedLater()
+    owner.shards[0] = cast("OwnedShard", shard)
+    owner.apply(Chunk("cx.visit", 0, 1, 0, 5, []))
+    assert owner.fatal is None
+    await owner._flush(cast("OwnedShard", shard))
+    await asyncio.sleep(0)
+    assert owner.shards == {}
+    assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
     await owner.stop()
     assert shard.closed
     assert not shard.flushed

@@ -1,15 +1,33 @@
-"""What a shard goes by while it is behind."""
+"""What a shard does with the records that it receives, and what it goes by while it is behind."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, cast
 
+import orjson
+import pytest
+from aiokafka import TopicPartition
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
+from stream.core.state import StateLog
+from stream.core.timestamps import format_ms
 from stream.core.values import Values
-from stream.kafka.shards import settled_until, time_of
+from stream.kafka import shards
+from stream.kafka.inbox import BATCH_RECORDS
+from stream.kafka.log import Outgoing
+from stream.kafka.owner import ShardOwner
+from stream.kafka.shards import OwnedShard, settled_until, time_of
+from stream.kafka.topics import Names, TopicMap
+from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
 
 NOW = 1_800_000_000_000
+VISITS = "cx.visit"
 
 
 @pytest.mark.parametrize(
@@ -34,3 +52,136 @@ def test_a_shard_s_time_stands_still_while_the_clock_is_set_back() -> None:
     shard = Shard(settings, Values(settings))
     shard.fold(NOW)
     assert [time_of(shard, NOW + by) for by in (-HOUR, -1, 0, 1)] == [NOW, NOW, NOW, NOW + 1]
+
+
+# Records that wait for others -----------------------------------------------------------------
+
+
+class KeptWriter:
+    """Keeps what would be written."""
+
+    def __init__(self, *_: object) -> None:
+        self.written: list[Outgoing] = []
+
+    async def write(self, records: Iterable[Outgoing]) -> None:
+        self.written += records
+
+    async def stop(self) -> None: ...
+
+
+class DecidedRegistry:
+    """Has nothing to decide."""
+
+    is_behind = False
+
+    async def settle(self) -> None: ...
+
+
+class EndlessThread:
+    """Sources that begin at 0 and have no end in sight."""
+
+    def __init__(self) -> None:
+        self.heartbeat_at = 0.0
+        self.caught_up: dict[TopicPartition, CaughtUp] = {}
+
+    async def bounds(
+        self, partitions: list[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        return dict.fromkeys(partitions, 0), dict.fromkeys(partitions, 1 << 40)
+
+    async def enter(self, positions: dict[TopicPartition, int], epoch: int) -> None: ...
+
+
+class Fed:
+    """An owner with one live shard."""
+
+    def __init__(self) -> None:
+        topics = TopicMap(
+            Names("", "g"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
+        )
+        settings, kafka = Settings(), KafkaConfig()
+        self.owner = ShardOwner(settings, kafka, topics)
+        self.owner.thread = cast("ChunkThread", EndlessThread())
+        registry = cast("Any", DecidedRegistry())
+        self.shard = OwnedShard(0, settings, Values(settings), registry, kafka, topics)
+        self.owner._parked[0] = self.shard
+
+    async def enter(self) -> None:
+        await self.owner._enter(0)
+        assert self.owner.shards == {0: self.shard}
+
+    def send(self, start: int, records: int) -> None:
+        """Visits whose numbers are their offsets."""
+        found: list[Any] = [
+            SimpleNamespace(offset=n, key=b"", headers=(), value=visit(n))
+            for n in range(start, start + records)
+        ]
+        self.owner.apply(Chunk(VISITS, 0, self.shard.epoch, start, start + records, found))
+
+    @property
+    def accepted(self) -> int:
+        return self.shard.shard.progress.outcomes.get(VISITS, {}).get("accepted", 0)
+
+    def recovered(self) -> Shard:
+        """A shard with the state that was written."""
+        settings = Settings()
+        found = Shard(settings, Values(settings))
+        written = cast("KeptWriter", self.shard._writer).written
+        latest = {r.key: r.value for r in written if r.topic == self.shard._topics.names.state}
+        kept = {key: value for key, value in latest.items() if key and value is not None}
+        StateLog(found).recover(kept)
+        return found
+
+
+def visit(n: int) -> bytes:
+    told = {"event_id": f"e{n}", "type": "visit.ended", "occurred_at": format_ms(NOW)}
+    return orjson.dumps({**told, "visit_id": f"v{n}"})
+
+
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
+    monkeypatch.setattr(shards, "TransactionalWriter", KeptWriter)
+    monkeypatch.setattr(shards, "_now_ms", lambda: NOW)
+    return Fed()
+
+
+async def test_a_few_records_wait_until_the_flush_that_makes_them_durable(fed: Fed) -> None:
+    await fed.enter()
+    fed.send(0, 3)
+    fed.send(3, 4)
+    assert fed.shard.positions[VISITS] == 7
+    assert fed.accepted == 0
+    await fed.owner._flush_all()
+    assert fed.accepted == 7
+    found = fed.recovered().progress
+    assert found.positions[VISITS] == 7
+    assert found.outcomes[VISITS] == {"accepted": 7}
+
+
+async def test_enough_records_are_counted_at_once_behind_those_that_waited(fed: Fed) -> None:
+    await fed.enter()
+    fed.send(0, 3)
+    fed.send(3, BATCH_RECORDS)
+    assert fed.accepted == BATCH_RECORDS + 3
+    assert fed.shard.shard.progress.positions[VISITS] == BATCH_RECORDS + 3
+
+
+async def test_records_that_wait_at_a_rebalance_count_once_wherever_it_goes_on(fed: Fed) -> None:
+    await fed.enter()
+    fed.send(0, 3)
+    # They are of no epoch that lives when the shard comes back without a flush in between.
+    fed.owner._read_again(fed.shard)
+    fed.send(3, 2)
+    await asyncio.gather(*fed.owner._tasks)
+    assert fed.shard.positions[VISITS] == 0
+    fed.send(0, 5)
+    await fed.owner._flush_all()
+    assert fed.accepted == 5
+    assert fed.recovered().progress.outcomes[VISITS] == {"accepted": 5}
+
+
+async def test_a_last_flush_before_a_rebalance_counts_what_waits(fed: Fed) -> None:
+    await fed.enter()
+    fed.send(0, 3)
+    await fed.owner.revoked()
+    assert fed.recovered().progress.positions[VISITS] == 3

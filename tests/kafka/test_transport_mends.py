@@ -271,11 +271,12 @@ class FakeShard:
 
     def __init__(self, position: int) -> None:
         self.positions = {TP.topic: position}
-        self.applied: list[Chunk] = []
+        self.received: list[Chunk] = []
 
-    def apply(self, topic: str, chunk: Chunk) -> None:
-        self.applied.append(chunk)
+    def receive(self, topic: str, chunk: Chunk) -> Chunk | None:
+        self.received.append(chunk)
         self.positions[topic] = chunk.end
+        return None
 
     async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
         return {TP: self.positions[TP.topic]}
@@ -311,7 +312,7 @@ async def test_a_chunk_that_faust_has_lost_is_read_again_before_any_later_one_co
     await asyncio.sleep(0.01)
     assert [positions for positions, _ in thread.entered] == [{TP: 10}]
     owner.apply(late)
-    assert shard.applied == [first]
+    assert shard.received == [first]
     owner.apply(Chunk(TP.topic, 0, shard.epoch, 10, 20, []))
     assert shard.positions[TP.topic] == 20
 

@@ -1,0 +1,66 @@
+"""Chunks that wait for others of their topic."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.kafka.inbox import BATCH_BYTES, BATCH_RECORDS, Inbox
+from stream.kafka.transport import Chunk
+
+_TOPICS = ("cx.visit", "cx.cart")
+
+
+def chunk(topic: str, start: int, records: int, size: int = 0) -> Chunk:
+    """A chunk of records whose positions have holes, as transactions leave them."""
+    found: list[Any] = [
+        SimpleNamespace(offset=start + 2 * i, value=b"x" * size if size else None)
+        for i in range(records)
+    ]
+    return Chunk(topic, 3, 7, start, start + 2 * records, found)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(_TOPICS),
+            st.integers(0, BATCH_RECORDS + 20) | st.integers(0, 40),
+            st.sampled_from([0, 10, BATCH_BYTES // 3, BATCH_BYTES]),
+        ).filter(lambda drawn: drawn[1] * drawn[2] < 8 * BATCH_BYTES),
+        max_size=30,
+    )
+)
+def test_every_record_is_given_back_once_in_its_order_and_little_waits(
+    arriving: list[tuple[str, int, int]],
+) -> None:
+    inbox, ends = Inbox(), dict.fromkeys(_TOPICS, 0)
+    arrived: dict[str, list[int]] = {topic: [] for topic in _TOPICS}
+    given_back: dict[str, list[Chunk]] = {topic: [] for topic in _TOPICS}
+    for topic, records, size in arriving:
+        new = chunk(topic, ends[topic], records, size)
+        ends[topic] = new.end
+        arrived[topic] += [record.offset for record in new.records]
+        ready = inbox.add(topic, new)
+        if ready is not None:
+            enough = sum(len(value or b"") for value in ready.values) >= BATCH_BYTES
+            assert enough or len(ready.records) >= BATCH_RECORDS
+            given_back[topic].append(ready)
+    for topic, waiting in inbox.take():
+        assert len(waiting.records) < BATCH_RECORDS
+        assert sum(len(value or b"") for value in waiting.values) < BATCH_BYTES
+        given_back[topic].append(waiting)
+    assert inbox.take() == []
+    for topic, chunks in given_back.items():
+        assert [r.offset for c in chunks for r in c.records] == arrived[topic]
+        edges = [0, *(c.end for c in chunks)]
+        assert [c.start for c in chunks] == edges[:-1]
+        assert edges[-1] == ends[topic]
+        assert {(c.topic, c.partition, c.epoch) for c in chunks} <= {(topic, 3, 7)}
+
+
+def test_a_chunk_that_is_large_enough_does_not_wait() -> None:
+    large = chunk("cx.visit", 0, BATCH_RECORDS)
+    assert Inbox().add("cx.visit", large) is large
