@@ -313,21 +313,26 @@ class Intake:
             handle(batch.event(place), key, occurred, at, row, batch.labels[place])
 
 
+def _come_again(keys: Ints) -> Ints:
+    """The keys that are there more than once."""
+    in_order = np.sort(keys)
+    again: Ints = in_order[1:][in_order[1:] == in_order[:-1]]
+    return again
+
+
 def _repeated(keys: Ints) -> Mask:
     """Which keys are there more than once."""
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
-    same = in_order[1:] == in_order[:-1]
-    found = np.zeros(keys.size, dtype=bool)
-    if same.any():
-        found[order[1:][same]] = found[order[:-1][same]] = True
-    return found
+    again = _come_again(keys)
+    return np.isin(keys, again) if again.size else np.zeros(keys.size, dtype=bool)
 
 
 def _ranks(keys: Ints) -> Ints:
     """How many of the same key come before each; 0 for the key 0, which is of no entity."""
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
     found = np.zeros(keys.size, dtype=np.int64)
-    found[order] = np.where(in_order == 0, 0, ranks(in_order))
+    again = _come_again(keys[keys != 0])
+    if again.size:
+        places = np.flatnonzero(np.isin(keys, again))
+        # Only where keys come again must their order be kept, which is the dearer way to sort.
+        places = places[np.argsort(keys[places], kind="stable")]
+        found[places] = ranks(keys[places])
     return found

@@ -29,9 +29,11 @@ _FULL: Final = 0.7
 _FRESH: Final = 0.4
 #: Places of a bucket.
 _WIDTH: Final = 16
-_FEW_BUCKETS: Final = 1 << 16
+#: Eight tags; the first is the lowest byte.
+_WORD: Final = np.dtype("<u8")
+_EACH_BYTE: Final = np.uint64(0x0101010101010101)
+_HIGHEST_BITS: Final = np.uint64(0x8080808080808080)
 _HALF: Final = np.uint64(32)
-_TAGS: Final = np.uint64(255)
 _SIGN: Final = 1 << 63
 _ALL_BITS: Final = (1 << 64) - 1
 
@@ -84,8 +86,9 @@ def ranks(in_order: Ints) -> Ints:
 class Index:
     """Open addressing in buckets. ``keys``, by slot, are the owner's array.
 
-    A bucket has places for 16 slots and a byte of each slot's key, so that nearly every look-up is
-    one look at the bytes of one bucket, and one at the key.
+    A bucket has places for 16 slots and a byte of each slot's key, its tag, so that nearly every
+    look-up is one look at the tags of one bucket, eight at a time, and one at the key. Places fill
+    up in their order and are never freed.
     """
 
     def __init__(self) -> None:
@@ -93,15 +96,19 @@ class Index:
 
     def _start(self, size: int) -> None:
         buckets = -(-size // _WIDTH)
-        #: 0 where the place is free.
-        self._tags = np.zeros((buckets, _WIDTH), dtype=np.uint8)
-        self._slots = np.zeros((buckets, _WIDTH), dtype=np.int32)
+        #: By place, 0 where it is free; the same by bucket, eight in a word.
+        self._tags = np.zeros(buckets * _WIDTH, dtype=np.uint8)
+        self._words = self._tags.view(_WORD).reshape(buckets, _WIDTH // 8)
+        #: By place.
+        self._slots = np.zeros(buckets * _WIDTH, dtype=np.int32)
+        #: How many places of each bucket are taken.
+        self._taken = np.zeros(buckets, dtype=np.uint8)
         self._used = 0
 
     @property
     def nbytes(self) -> int:
         """The bytes that the index takes."""
-        return self._slots.nbytes + self._tags.nbytes
+        return self._slots.nbytes + self._tags.nbytes + self._taken.nbytes
 
     def has_room(self, more: int) -> bool:
         """Whether so many keys can be inserted before the index must be made anew."""
@@ -111,25 +118,34 @@ class Index:
         """The bucket where each key is looked for first, and its tag."""
         bits = keys.view(np.uint64)
         # The high bits, scaled to the number of buckets, which need not be a power of two.
-        buckets = ((bits >> _HALF) * np.uint64(len(self._tags))) >> _HALF
-        return buckets.view(np.int64), (bits % _TAGS).astype(np.uint8) + np.uint8(1)
+        buckets = ((bits >> _HALF) * np.uint64(self._taken.size)) >> _HALF
+        return buckets.view(np.int64), np.maximum(bits.astype(np.uint8), 1)
+
+    def _home(self, key: int) -> tuple[int, int]:
+        bits = key & _ALL_BITS
+        return ((bits >> 32) * self._taken.size) >> 32, (bits & 255) or 1
+
+    def _next(self, buckets: Ints) -> Ints:
+        """Where to go on from full buckets."""
+        following = buckets + 1
+        following[following == self._taken.size] = 0
+        return following
 
     def find_one(self, keys: Ints, key: int) -> int:
         """The slot of a key, or ``ABSENT``."""
-        bits = key & _ALL_BITS
-        bucket = ((bits >> 32) * len(self._tags)) >> 32
-        tag = bits % 255 + 1
+        bucket, tag = self._home(key)
         while True:
-            tags = self._tags[bucket].tobytes()
+            first = bucket * _WIDTH
+            tags = self._tags[first : first + _WIDTH].tobytes()
             place = tags.find(tag)
             while place >= 0:
-                slot = self._slots.item(bucket, place)
+                slot = self._slots.item(first + place)
                 if keys.item(slot) == key:
                     return slot
                 place = tags.find(tag, place + 1)
             if 0 in tags:
                 return ABSENT
-            bucket = bucket + 1 if bucket + 1 < len(self._tags) else 0
+            bucket = bucket + 1 if bucket + 1 < self._taken.size else 0
 
     def find(self, keys: Ints, wanted: Ints) -> Slots:
         """The slot of each key, or ``ABSENT``."""
@@ -137,28 +153,40 @@ class Index:
         buckets, tags = self._homes(wanted)
         searched = np.arange(wanted.size)
         while searched.size:
-            there = self._tags[buckets]
-            which, places = np.nonzero(there == tags[:, None])
-            slots = self._slots[buckets[which], places]
-            hits = keys[slots] == wanted[searched[which]]
-            found[searched[which[hits]]] = slots[hits]
+            # A byte is 0 where the tag is the wanted one; the highest bit of each such byte, and
+            # maybe of some above it, is set then.
+            differs = self._words.take(buckets, axis=0) ^ (tags * _EACH_BYTE)[:, None]
+            alike = (differs - _EACH_BYTE) & ~differs & _HIGHEST_BITS
+            some = np.flatnonzero(alike[:, 0] | alike[:, 1])
+            if some.size:
+                asked = searched.take(some)
+                found[asked] = self._match(keys, wanted.take(asked), buckets.take(some))
             # What is not in a full bucket may be in the next one.
-            on = there.all(axis=1)
-            if not on.any():
-                break
-            on &= found[searched] == ABSENT
-            searched, buckets, tags = searched[on], buckets[on] + 1, tags[on]
-            buckets[buckets == len(self._tags)] = 0
+            on = np.flatnonzero(self._taken.take(buckets) == _WIDTH)
+            on = on[found.take(searched.take(on)) == ABSENT]
+            searched, buckets, tags = searched[on], self._next(buckets[on]), tags[on]
+        return found
+
+    def _match(self, keys: Ints, wanted: Ints, buckets: Ints) -> Slots:
+        """The slot of each key within one bucket, or ``ABSENT``."""
+        found = np.full(wanted.size, ABSENT, dtype=np.int64)
+        tags = np.maximum(wanted.view(np.uint64).astype(np.uint8), 1)
+        there = self._tags.reshape(-1, _WIDTH).take(buckets, axis=0)
+        hits = np.flatnonzero(there == tags[:, None])
+        which, place = hits // _WIDTH, hits % _WIDTH
+        slots = self._slots.take(buckets.take(which) * _WIDTH + place)
+        same = keys.take(slots) == wanted.take(which)
+        found[which[same]] = slots[same]
         return found
 
     def insert_one(self, key: int, slot: int) -> None:
         """Enter a key that is not in the table. There must be room."""
-        bits = key & _ALL_BITS
-        bucket = ((bits >> 32) * len(self._tags)) >> 32
-        while (place := self._tags[bucket].tobytes().find(0)) < 0:
-            bucket = bucket + 1 if bucket + 1 < len(self._tags) else 0
-        self._tags[bucket, place] = bits % 255 + 1
-        self._slots[bucket, place] = slot
+        bucket, tag = self._home(key)
+        while (taken := self._taken.item(bucket)) == _WIDTH:
+            bucket = bucket + 1 if bucket + 1 < self._taken.size else 0
+        place = bucket * _WIDTH + taken
+        self._tags[place], self._slots[place] = tag, slot
+        self._taken[bucket] += 1
         self._used += 1
 
     def insert(self, new: Ints, slots: Slots) -> None:
@@ -166,19 +194,18 @@ class Index:
         self._used += new.size
         buckets, tags = self._homes(new)
         while slots.size:
-            # Sixteen bits are sorted by their digits, which is quicker.
-            few = len(self._tags) <= _FEW_BUCKETS
-            order = np.argsort(buckets.astype(np.uint16) if few else buckets, kind="stable")
-            buckets, tags, slots = buckets[order], tags[order], slots[order]
-            # Places fill up from the left: each takes the next one of its bucket.
-            places = np.count_nonzero(self._tags[buckets], axis=1) + ranks(buckets)
-            fits = places < _WIDTH
-            b, p = buckets[fits], places[fits]
-            self._tags[b, p], self._slots[b, p] = tags[fits], slots[fits]
-            if fits.all():
-                break
-            buckets, tags, slots = buckets[~fits] + 1, tags[~fits], slots[~fits]
-            buckets[buckets == len(self._tags)] = 0
+            order = _order(buckets, self._taken.size)
+            buckets, tags, slots = buckets.take(order), tags.take(order), slots.take(order)
+            # Each takes the next place of its bucket, if there is one.
+            within = ranks(buckets) + self._taken.take(buckets)
+            fits = within < _WIDTH
+            on = np.flatnonzero(~fits)
+            places, theirs = buckets * _WIDTH + within, slice(None) if not on.size else fits
+            self._tags[places[theirs]] = tags[theirs]
+            self._slots[places[theirs]] = slots[theirs]
+            # The last of a bucket counts.
+            self._taken[buckets[theirs]] = within[theirs] + 1
+            buckets, tags, slots = self._next(buckets[on]), tags[on], slots[on]
 
     def move(self, moved: Slots) -> None:
         """Let slots be others: ``moved`` has the new one of each. What is gone may be any."""
@@ -188,6 +215,16 @@ class Index:
         """Hold just these slots, with room for so many more keys."""
         self._start(max(_LEAST, int(slots.size / _FRESH), int((slots.size + more) / _FULL) + 1))
         self.insert(keys[slots], slots)
+
+
+def _order(numbers: Ints, end: int) -> Slots:
+    """An order of numbers below ``end``, digit by digit: sixteen bits are sorted by counting."""
+    order = np.argsort(numbers.astype(np.uint16), kind="stable")
+    largest = end - 1
+    while largest := largest >> 16:
+        numbers = numbers >> 16
+        order = order.take(np.argsort(numbers.take(order).astype(np.uint16), kind="stable"))
+    return order
 
 
 class KeyTable:

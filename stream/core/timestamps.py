@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.cells import Ints
 from stream.core.event import Refused
@@ -32,6 +33,26 @@ _SECONDS: Final = {f"{s:02}.": s * SECOND for s in range(60)}
 _MILLISECONDS: Final = {f"{ms:03}{z}": ms for ms in range(1000) for z in "Zz"}
 # The usual form, column by column.
 _USUAL_LENGTH: Final = 24
+# What follows its minute, two letters at a time: what each pair adds, in ms.
+_PAIR: Final = np.dtype("<u2")
+_NO_PAIR: Final = -MINUTE
+
+
+def _pairs(ms: Mapping[str, int]) -> NDArray[np.int32]:
+    """What two letters stand for, by their code; ``_NO_PAIR`` for others."""
+    found = np.full(1 << 16, _NO_PAIR, dtype=np.int32)
+    found[np.frombuffer("".join(ms).encode(), dtype=_PAIR)] = list(ms.values())
+    return found
+
+
+_END: Final = (
+    _pairs({f":{s}": 10 * s * SECOND for s in range(6)}),
+    _pairs({f"{s}.": s * SECOND for s in range(10)}),
+    _pairs({f"{cs:02}": 10 * cs for cs in range(100)}),
+    _pairs({f"{ms}Z": ms for ms in range(10)}),
+)
+#: Times are read minute by minute where so many, on average, follow each other in one.
+_IN_A_MINUTE: Final = 8
 _DIGITS: Final = np.array([*range(4), 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 22])
 _MARKS: Final = np.array([4, 7, 10, 13, 16, 19, 23])
 _USUAL_MARKS: Final = np.frombuffer(b"--T::.Z", dtype=np.uint8)
@@ -64,14 +85,37 @@ def parse_all(texts: Sequence[str]) -> Ints:
         Refused: as ``parse``, for the first that can't be read.
     """
     joined = "".join(texts)
-    if len(joined) == _USUAL_LENGTH * len(texts) and joined.isascii():
-        found = _read_usual(joined, len(texts))
-        if found is not None:
-            return found
+    if texts and len(joined) == _USUAL_LENGTH * len(texts) and joined.isascii():
+        for read in (_read_by_minute, _read_by_column):
+            found = read(joined, len(texts))
+            if found is not None:
+                return found
     return np.fromiter(map(parse, texts), dtype=np.int64, count=len(texts))
 
 
-def _read_usual(joined: str, count: int) -> Ints | None:
+def _read_by_minute(joined: str, count: int) -> Ints | None:
+    """Texts of the usual form that stand in few minutes; None where any may be another."""
+    pairs = np.frombuffer(joined.encode(), dtype=_PAIR).reshape(count, _USUAL_LENGTH // 2)
+    ends = [table.take(pairs[:, 8 + i]) for i, table in enumerate(_END)]
+    at: Ints = ends[0] + ends[1] + ends[2] + ends[3]
+    if at.min() < 0:
+        return None
+    firsts = [0]
+    if (pairs[:, :8] != pairs[0, :8]).any():
+        starts = np.flatnonzero((pairs[1:, :8] != pairs[:-1, :8]).any(axis=1)) + 1
+        if starts.size * _IN_A_MINUTE > count:
+            return None
+        firsts += starts.tolist()
+    try:
+        times = [parse(joined[_USUAL_LENGTH * i : _USUAL_LENGTH * (i + 1)]) for i in firsts]
+    except Refused:
+        return None
+    if len(times) == 1:
+        return at + np.int64(times[0] - at.item(0))
+    return at + np.repeat(np.array(times) - at[firsts], np.diff([*firsts, count]))
+
+
+def _read_by_column(joined: str, count: int) -> Ints | None:
     """Texts of the usual form and of times that there are; None where any may be another."""
     letters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(count, _USUAL_LENGTH)
     digits = letters[:, _DIGITS].T.astype(np.int64) - ord("0")

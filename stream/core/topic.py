@@ -105,6 +105,8 @@ def flags(values: Sequence[bool | None]) -> Ints:
 
 def numbers(values: Sequence[float | None]) -> Column:
     """Numbers, NaN for what was left out."""
+    if values.count(None) == len(values):
+        return np.full(len(values), np.nan)
     return np.array(values, dtype=np.float64)
 
 

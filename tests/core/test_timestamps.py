@@ -154,3 +154,24 @@ def test_many_are_read_as_each_at_the_ends_of_a_day(clock: str) -> None:
             parse_all([text])
     else:
         assert parse_all([text]).tolist() == [parse(text)]
+
+
+@given(
+    st.lists(st.integers(-90_000, 90_000), min_size=1, max_size=60),
+    st.integers(0, 23),
+    st.text("0123456789-:.TtZz", min_size=1, max_size=1),
+    st.booleans(),
+)
+def test_times_of_a_few_minutes_are_read_together_as_each(
+    offsets: list[int], place: int, letter: str, spoils: bool
+) -> None:
+    texts = [format_ms(1_709_251_200_000 + ms) for ms in sorted(offsets)]
+    if spoils:
+        middle = len(texts) // 2
+        texts[middle] = texts[middle][:place] + letter + texts[middle][place + 1 :]
+    each = [read(text) for text in texts]
+    if None in each:
+        with pytest.raises(Refused):
+            parse_all(texts)
+    else:
+        assert parse_all(texts).tolist() == each

@@ -15,7 +15,7 @@ from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.memory import LAST, Memory, Record
-from stream.core.table import ABSENT, Mask, Slots
+from stream.core.table import ABSENT, Mask, Slots, distinct
 from stream.core.topic import (
     MEMO,
     Arrivals,
@@ -26,7 +26,14 @@ from stream.core.topic import (
     Store,
     numbers,
 )
-from stream.core.topics.survey.events import Answer, SurveyResponded, SurveyUpdated
+from stream.core.topics.survey.events import (
+    Answer,
+    Judged,
+    SurveyResponded,
+    SurveyUpdated,
+    judged_by,
+    limits,
+)
 from stream.core.topics.survey.opinions import (
     NO_SENTIMENT,
     VERDICTS,
@@ -41,9 +48,35 @@ from stream.core.topics.survey.opinions import (
 _NO_OPINION: Final = Opinion()
 
 
+#: A verdict and an effort in one number.
+_VERDICT_BITS: Final = 8
+_VERDICT: Final = (1 << _VERDICT_BITS) - 1
+#: No verdict and no effort.
+_EMOTIONAL: Final = _VERDICT
+
+
+class _Judgements(dict[Judged, int]):
+    """What scores stand for, by what decides it: an effort, and below it the verdict.
+
+    When there is no room for more it starts anew: that is rare, and costs nothing in between.
+    """
+
+    def __missing__(self, said: Judged) -> int:
+        survey, score, scale = said
+        found = _EMOTIONAL
+        if survey != "emotion":
+            verdict, effort = judge(survey, score or 0.0, *limits(survey, scale))
+            found = effort << _VERDICT_BITS | verdict
+        if len(self) >= MEMO:
+            self.clear()
+        self[said] = found
+        return found
+
+
 class _Said(NamedTuple):
     """What answers say, in columns."""
 
+    #: Means nothing where an answer has emotions.
     verdict: Ints
     effort: Ints
     #: NaN where there is none.
@@ -72,7 +105,7 @@ class Answers(Keeper):
             {"row": np.int32, "verdict": np.uint8, "sentiment": np.int32, "effort": np.int64},
             context.settings.max_remembered,
         )
-        self._verdicts: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._judgements = _Judgements()
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
@@ -123,12 +156,15 @@ class Answers(Keeper):
         return known
 
     def _said(self, answers: Sequence[Answer]) -> _Said:
-        emotional = np.array([a.survey == "emotion" for a in answers], dtype=bool)
+        judged = map(self._judgements.__getitem__, map(judged_by, answers))
+        packed = np.fromiter(judged, dtype=np.int64, count=len(answers))
+        emotional = packed == _EMOTIONAL
         emotions = np.empty(len(answers), dtype=object)
         for i in np.flatnonzero(emotional).tolist():
             emotions[i] = self.layout.contribution(count_emotions(answers[i], self.settings))
         sentiment = numbers([a.sentiment for a in answers])
-        return _Said(*self._judged(answers), sentiment, emotional, emotions)
+        verdict, effort = packed & _VERDICT, packed >> _VERDICT_BITS
+        return _Said(verdict, effort, sentiment, emotional, emotions)
 
     def _many_answered(self, answers: Arrivals[_Said]) -> Mask:
         slots = self._answers.find(answers.keys)
@@ -181,32 +217,11 @@ class Answers(Keeper):
         keys = answers.keys[chosen]
         self._answers.put_new(keys, occurred, extras=added, row=rows, **fields)
 
-    def _judged(self, answers: Sequence[Answer]) -> tuple[Ints, Ints]:
-        """The verdict and effort of each answer; what was judged before is remembered.
-
-        Emotions have none.
-        """
-        known = self._verdicts
-        judged = []
-        for answer in answers:
-            if answer.survey == "emotion":
-                judged.append((0, 0))
-                continue
-            said = (answer.survey, answer.score, answer.scale)
-            found = known.get(said)
-            if found is None:
-                found = judge(answer.survey, answer.score or 0.0, *answer.limits())
-                if len(known) < MEMO:
-                    known[said] = found
-            judged.append(found)
-        both = np.array(judged, dtype=np.int64)
-        return both[:, 0], both[:, 1]
-
     def _count(
         self, at: Ints, row: Ints, verdict: Ints, sentiment: Ints, effort: Ints, sign: int
     ) -> None:
         """Add, or take back, what ``count_opinion`` says, for many."""
-        for number in np.unique(verdict).tolist():
+        for number in distinct(verdict).tolist():
             chosen = np.flatnonzero(verdict == number)
             ones = np.full(chosen.size, sign, dtype=np.int64)
             counts = [(name, ones) for name in VERDICTS[number]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -76,8 +77,18 @@ class Answer(Event):
 
     def limits(self) -> tuple[float, float]:
         """The scale as (min, max), the survey kind's default where none was sent."""
-        return (self.scale.min, self.scale.max) if self.scale else DEFAULT_SCALES[self.survey]
+        return limits(self.survey, self.scale)
 
+
+def limits(survey: str, scale: Scale | None) -> tuple[float, float]:
+    """A scale as (min, max), the survey kind's default where there is none."""
+    return (scale.min, scale.max) if scale else DEFAULT_SCALES[survey]
+
+
+#: The survey's kind, the score and the scale.
+Judged = tuple[SurveyKind, float | None, Scale | None]
+#: All that decides what the score of an answer means.
+judged_by: Final[Callable[[Answer], Judged]] = attrgetter("survey", "score", "scale")
 
 _read_emotions = msgspec.json.Decoder(dict[str, Number]).decode
 
@@ -122,21 +133,25 @@ def _check_emotions(event: Any, at: int) -> str | None:
 
 
 def _all_sound(events: Sequence[Any], at: Ints) -> bool:
-    for event in events:
-        said = (event.survey, event.score, event.scale)
-        if said not in _SOUND:
-            try:
-                if any(rule.check(event, 0) for rule in _RULES):
-                    return False
-            except Refused:
-                return False
-            if event.survey != "emotion" and len(_SOUND) < MEMO:
-                _SOUND.add(said)
+    said = list(map(judged_by, events))
+    return _SOUND.issuperset(said) or all(map(_is_sound, events, said))
+
+
+def _is_sound(event: Answer, said: Judged) -> bool:
+    if said in _SOUND:
+        return True
+    try:
+        if any(rule.check(event, 0) for rule in _RULES):
+            return False
+    except Refused:
+        return False
+    if event.survey != "emotion" and len(_SOUND) < MEMO:
+        _SOUND.add(said)
     return True
 
 
 #: What was found to be a score on its scale.
-_SOUND: Final[set[tuple[object, ...]]] = set()
+_SOUND: Final[set[Judged]] = set()
 
 _INTENSITIES: Final = {
     "type": "object",

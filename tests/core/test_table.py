@@ -1,0 +1,78 @@
+"""Hash tables in arrays, beside Python's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.cells import Ints
+from stream.core.intake import _ranks, _repeated
+from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, _order
+
+#: Many of these share a bucket, and some the byte that is looked at before the key itself.
+_KEYS = st.builds(
+    lambda high, middle, low: (high << 61) + (middle << 8) + low - (1 << 63),
+    st.integers(0, 7),
+    st.integers(0, 300),
+    st.sampled_from([0, 1, 2, 255]),
+).filter(lambda key: key != NO_KEY)
+
+
+def array(keys: list[int]) -> Ints:
+    return np.array(keys, dtype=np.int64)
+
+
+@given(st.lists(st.tuples(st.lists(_KEYS, max_size=60), st.booleans(), st.booleans()), max_size=30))
+def test_a_table_knows_what_was_put_into_it_and_not_removed(
+    steps: list[tuple[list[int], bool, bool]],
+) -> None:
+    table, known = KeyTable({}), dict[int, int]()
+    for keys, together, removes in steps:
+        if removes:
+            gone = [key for key in dict.fromkeys(keys) if key in known]
+            table.remove(array([known.pop(key) for key in gone]))
+        else:
+            new = [key for key in dict.fromkeys(keys) if key not in known]
+            slots = (
+                table.insert(array(new)).tolist()
+                if together
+                else [table.insert_one(key) for key in new]
+            )
+            known |= zip(new, slots, strict=True)
+        wanted = [known.get(key, ABSENT) for key in keys]
+        assert table.find(array(keys)).tolist() == wanted
+        assert [table.find_one(key) for key in keys] == wanted
+        assert len(table) == len(known)
+        assert len(set(known.values())) == len(known)
+        assert sorted(table.live().tolist()) == sorted(known.values())
+
+
+@pytest.mark.parametrize("step", [1, 1 << 40, (1 << 57) + 1, -(1 << 55) + 256])
+def test_full_buckets_flow_over_into_the_next_and_around_the_end(step: int) -> None:
+    keys = (np.arange(1, 3_001, dtype=np.int64) * np.int64(step)) | np.int64(1)
+    keys = np.unique(keys)
+    index, slots = Index(), np.arange(keys.size)
+    index.rebuild(keys, slots[: keys.size // 2], keys.size)
+    index.insert(keys[keys.size // 2 :], slots[keys.size // 2 :])
+    assert (index.find(keys, keys) == slots).all()
+    assert [index.find_one(keys, key) for key in keys[::97].tolist()] == slots[::97].tolist()
+    others = np.setdiff1d(keys ^ 2, keys)
+    assert (index.find(keys, others) == ABSENT).all()
+
+
+@given(st.lists(st.integers(0, 1 << 20), max_size=50), st.integers(1 << 20, 1 << 40))
+def test_numbers_are_ordered_digit_by_digit_and_equal_ones_stay_in_their_order(
+    numbers: list[int], end: int
+) -> None:
+    found = _order(array(numbers), end + 1)
+    assert found.tolist() == sorted(range(len(numbers)), key=numbers.__getitem__)
+
+
+@given(st.lists(st.integers(-3, 12), max_size=60))
+def test_keys_that_come_again_are_counted_in_their_order(keys: list[int]) -> None:
+    assert _repeated(array(keys)).tolist() == [keys.count(key) > 1 for key in keys]
+    assert _ranks(array(keys)).tolist() == [
+        keys[:place].count(key) if key else 0 for place, key in enumerate(keys)
+    ]
