@@ -11,6 +11,7 @@ import faust
 from faust.types.auth import SASLMechanism
 
 from stream.config import KafkaConfig
+from stream.kafka.assignor import ShardAssignor
 from stream.kafka.connection import tls_context
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap
@@ -52,6 +53,7 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         stream_wait_empty=False,
         # Without standbys Faust falls back to an assignor that tears shards apart (faust#402).
         table_standby_replicas=1,
+        PartitionAssignor=ShardAssignor,
         topic_allow_declare=False,
         topic_disable_leader=True,
         # It would listen on all addresses and show what it has to anybody.
