@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,8 @@ class MonitorApp(faust.App):
     """A Faust app whose transport asks ``source`` what to read."""
 
     source: ShardOwner
+    #: How many partitions each source topic has, by its full name.
+    partitions: Mapping[str, int]
 
 
 def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path) -> MonitorApp:
@@ -60,6 +63,7 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         web_enabled=False,
     )
     app.source = owner
+    app.partitions = {topics.names.source(t): n for t, n in topics.partitions.items()}
     source = app.topic(
         *(topics.names.source(t) for t in topics.partitions),
         schema=ChunkSchema(),

@@ -1,4 +1,7 @@
-"""Partitions of one number go to one worker, whatever numbers of partitions the topics have."""
+"""Partitions of one number go to one worker, whatever numbers of partitions the topics have.
+
+And whatever the client knows of the topics at that moment.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,14 @@ from stream.kafka.assignor import ShardAssignor
 TOPICS = ["cx.cart", "cx.signal", "cx.survey", "cx.visit"]
 
 
-class _Cluster:
-    """What an assignor asks of the cluster's metadata."""
+class _Ignorant:
+    """The metadata of a client whose broker has just started."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
-        self._counts = counts
-
-    def partitions_for_topic(self, topic: str) -> set[int] | None:
-        return set(range(self._counts[topic])) if self._counts.get(topic) else None
+    def partitions_for_topic(self, topic: str) -> None:
+        return None
 
 
-def _member(name: str) -> ShardAssignor:
+def _member(name: str, counts: dict[str, int]) -> ShardAssignor:
     sensors = SimpleNamespace(
         on_assignment_start=lambda *_: None,
         on_assignment_error=lambda *_: None,
@@ -31,7 +31,9 @@ def _member(name: str) -> ShardAssignor:
     )
     tables = SimpleNamespace(data={}, changelog_topics=set())
     conf = SimpleNamespace(canonical_url=f"http://{name}")
-    app: Any = SimpleNamespace(sensors=sensors, tables=tables, conf=conf, tracer=None)
+    app: Any = SimpleNamespace(
+        sensors=sensors, tables=tables, conf=conf, tracer=None, partitions=counts
+    )
     return ShardAssignor(app, replicas=1)
 
 
@@ -39,7 +41,7 @@ def _rebalance(members: dict[str, ShardAssignor], counts: dict[str, int]) -> dic
     """One rebalance, led by the first member; what each one has then."""
     told = {name: member.metadata(set(counts)) for name, member in members.items()}
     leader = next(iter(members.values()))
-    made = leader.assign(_Cluster(counts), told)
+    made = leader.assign(_Ignorant(), told)
     for name, assignment in made.items():
         members[name].on_assignment(assignment)
     return {name: dict(assignment.assignment) for name, assignment in made.items()}
@@ -52,7 +54,7 @@ def _rebalance(members: dict[str, ShardAssignor], counts: dict[str, int]) -> dic
 def test_each_partition_has_one_worker_and_no_shard_is_torn(
     counts: dict[str, int], crews: list[set[int]]
 ) -> None:
-    everyone = {f"w{i}": _member(f"w{i}") for i in range(5)}
+    everyone = {f"w{i}": _member(f"w{i}", counts) for i in range(5)}
     for crew in crews:
         members = {f"w{i}": everyone[f"w{i}"] for i in sorted(crew)}
         has = _rebalance(members, counts)
@@ -71,5 +73,5 @@ def test_each_partition_has_one_worker_and_no_shard_is_torn(
 
 def test_a_rebalance_without_a_change_moves_nothing() -> None:
     counts = dict(zip(TOPICS, (1, 7, 3, 7), strict=True))
-    members = {f"w{i}": _member(f"w{i}") for i in range(3)}
+    members = {f"w{i}": _member(f"w{i}", counts) for i in range(3)}
     assert _rebalance(members, counts) == _rebalance(members, counts)
