@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -145,6 +146,10 @@ def _look_at(sent: asyncio.Future[Any]) -> None:
 async def _abandon(producer: Any) -> None:
     """Close without waiting for batches that may never be acknowledged."""
     producer._closed = True  # noqa: SLF001
+    waiting = producer._message_accumulator  # noqa: SLF001
+    for batch in [*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches]:  # noqa: SLF001
+        # The client fails what waits for the batch to be sent, too.
+        batch._drain_waiter.add_done_callback(_look_at)  # noqa: SLF001
     await producer._sender.close()  # noqa: SLF001
     await producer.client.close()
 
