@@ -6,6 +6,7 @@ import codecs
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -53,7 +54,11 @@ class _Commands(Lazy):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Note which command is called before it is imported."""
-        ctx.meta[_CALLED] = next((word for word in args if not word.startswith("-")), "")
+        called = next((word for word in args if not word.startswith("-")), "")
+        ctx.meta[_CALLED] = called
+        if called == "worker":
+            # What it imports takes seconds on a busy machine; stopped meanwhile it has ended well.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:

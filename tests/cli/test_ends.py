@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,21 @@ def test_ctrl_c_cuts_generating_short_only_where_an_end_was_asked_for(
     done = CliRunner().invoke(cli, ["generate", *more])
     assert done.exit_code == code
     assert done.stderr.splitlines()[-1].startswith("0 events from ")
+
+
+def test_a_worker_that_is_stopped_while_it_is_still_being_imported_ends_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "stream.cli.lazy.import_module", lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        # Without a handler of its own the signal would end the tests.
+        signal.signal(signal.SIGTERM, lambda *_: pytest.fail("nobody waits for the signal"))
+        assert CliRunner().invoke(cli, ["worker"]).exit_code == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def interrupted(*_: Any, **__: Any) -> None:
