@@ -35,7 +35,7 @@ class Desk:
     ) -> None:
         self.topic = topic
         self.family = Family(settings, shards)
-        #: The latest evaluation, and when it was made (monotonic seconds).
+        #: The latest evaluation, and when it was begun (monotonic seconds).
         self.evaluation: Evaluation | None = None
         self.evaluated_at = 0.0
         self.states = AlertStates()
@@ -71,6 +71,8 @@ class Desk:
 
     def evaluate(self, now: int) -> None:
         """Evaluate the family's KPIs at ``now`` (ms), if the sum over the shards is a total."""
+        # From before it: what a process was stopped in the middle of is old when it goes on.
+        started = time.monotonic()
         if self.family.missing(now) is not None:
             self.evaluation = None
             return
@@ -83,7 +85,7 @@ class Desk:
                 self.family.shares(now), now, self._for_gauges, self._kept_for_gauges
             )
         self._evaluated_state = state
-        self.evaluated_at = time.monotonic()
+        self.evaluated_at = started
 
     # Alerts ------------------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ GAUGES_SECONDS: Final = 1.5
 REST: Final = 3.0
 #: Gauges that are older than this are absent, in seconds.
 STALE_SECONDS: Final = 15.0
+#: An evaluation counts as so many times its CPU time at most: a process that was stopped in the
+#: middle has not worked, and must not rest for three times as long as it was stopped.
+_STARVED: Final = 10.0
 _TICK_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 #: So many keys of records that can't be read are told at once.
@@ -98,6 +101,8 @@ class Monitor:
         self._desks: dict[int, Desk] = {}
         #: Desks that are not ours any more, until they have let go of their alerts.
         self._retired: list[Desk] = []
+        #: When it was begun to follow what the group assigned last (monotonic seconds).
+        self._followed_at = 0.0
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
@@ -144,15 +149,23 @@ class Monitor:
     async def _follow(self) -> None:
         """Open desks for the families that the group's assignment gives to us, close the others."""
         owner = self._owner
-        if not owner.is_assigned or owner.families == self._reader.families:
-            return
         wanted = owner.families
+        is_followed = self._is_up_to_date and wanted == self._reader.families
+        if not owner.is_assigned or is_followed:
+            return
+        began = time.monotonic()
         self._retire(wanted)
         await self._reader.follow(wanted)
         for number in wanted - self._desks.keys():
             self._desks[number] = Desk(
                 FAMILIES[number], self.settings, owner.total, self._kafka, self._names
             )
+        self._followed_at = began
+
+    @property
+    def _is_up_to_date(self) -> bool:
+        """Whether what is followed is what the group assigned last."""
+        return self._followed_at >= self._owner.assigned_at
 
     def _retire(self, kept: frozenset[int]) -> None:
         for number in self._desks.keys() - kept:
@@ -164,11 +177,12 @@ class Monitor:
         since = time.monotonic() - self._evaluated_at
         if not heard or not is_time(since, self._evaluated.last, all(d.is_due for d in heard)):
             return
-        now, started = self._clock(), time.monotonic()
+        now, started, worked = self._clock(), time.monotonic(), time.thread_time()
         for desk in heard:
             desk.evaluate(now)
         self._evaluated_at = time.monotonic()
-        self._evaluated = self._evaluated.plus(self._evaluated_at - started)
+        most = _STARVED * (time.thread_time() - worked)
+        self._evaluated = self._evaluated.plus(min(self._evaluated_at - started, most))
 
     async def run_rules(self) -> None:
         """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait."""
@@ -253,11 +267,16 @@ class Monitor:
         return None
 
     def _shown(self) -> Iterator[Desk]:
-        """The desks whose numbers are totals, and not too old."""
+        """The desks whose numbers are totals, and not too old.
+
+        Nor from before the group's latest assignment: others may have shown more meanwhile.
+        """
+        if not self._is_up_to_date:
+            return
         for number in sorted(self._desks.keys() & self._owner.families):
             desk = self._desks[number]
             is_fresh = time.monotonic() - desk.evaluated_at <= STALE_SECONDS
-            if desk.evaluation is None or not is_fresh:
+            if desk.evaluation is None or not is_fresh or desk.evaluated_at < self._followed_at:
                 continue
             if desk.family.missing(self._clock()) is None:
                 yield desk

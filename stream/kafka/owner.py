@@ -70,6 +70,8 @@ class ShardOwner:
         self._assigned: set[int] = set()
         #: Whether the group has told which shards are ours, and has not called them back.
         self.is_assigned = False
+        #: When the group told that last (monotonic seconds).
+        self.assigned_at = 0.0
         self._live: dict[TopicPartition, int] = {}
         self._epoch = 0
         self._parked: dict[int, OwnedShard] = {}
@@ -151,6 +153,7 @@ class ShardOwner:
             self._fail(StateRefused(f"partitions of {gone} are gone; {REMEDY}"))
             return
         self._assigned, self.is_assigned = set(owned), True
+        self.assigned_at = time.monotonic()
         self.reason = self._share_of_shards("the group gives this worker")
         self._spawn(self._take_over(self._assigned))
 

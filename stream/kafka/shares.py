@@ -47,7 +47,7 @@ class ShareReader:
         self._consumer: Any = None
         #: Where to go on, by family.
         self._positions: dict[int, int] = {}
-        #: The end of each family's log when it began to be read.
+        #: The end of each family's log when ``follow`` was called last.
         self._ends: dict[int, int] = {}
 
     @property
@@ -56,7 +56,7 @@ class ShareReader:
         return frozenset(self._positions)
 
     def is_caught_up(self, family: int) -> bool:
-        """Whether all was read that was there when the family began to be read."""
+        """Whether all was read that was there when ``follow`` was called last."""
         return self._positions.get(family, -1) >= self._ends.get(family, 0)
 
     async def follow(self, families: Iterable[int]) -> None:
@@ -76,7 +76,7 @@ class ShareReader:
         new = [tp for family, tp in wanted.items() if family not in self._positions]
         # Asked for before the assignment, or the answer would wait behind a fetch.
         first = await consumer.beginning_offsets(new) if new else {}
-        ends = await consumer.end_offsets(new) if new else {}
+        ends = await consumer.end_offsets(list(wanted.values())) if wanted else {}
         consumer.assign(list(wanted.values()))
         self._ends |= {tp.partition: end for tp, end in ends.items()}
         self._positions = {

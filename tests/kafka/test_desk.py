@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import orjson
@@ -232,3 +233,17 @@ async def test_silence_is_not_told_while_a_shard_is_behind(
         await watched.run_rules(now)
         assert bool(FailsOnce.changes) == (second >= 30)
     assert [c.to for c in FailsOnce.changes] == ["firing"]
+
+
+def test_an_evaluation_is_as_old_as_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    shard = Shard(settings, Values(settings))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    now = time.time_ns() // 10**6
+    for key, value in Sharing(shard, 0, "life").collect(now, now)["cx.survey"]:
+        watched.family.take(key, value)
+    # A process that is stopped in the middle goes on 20 s later.
+    moments = iter([100.0, 120.0])
+    monkeypatch.setattr(desk, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    watched.evaluate(now)
+    assert watched.evaluated_at == 100.0

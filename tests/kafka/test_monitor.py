@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from stream import monitor
+from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.series import Evaluation, Sample
-from stream.monitor import GAUGES_SECONDS, REST, Joined, from_zero, is_time
+from stream.core.settings import Settings
+from stream.core.shard import Shard
+from stream.core.sharing import Sharing
+from stream.core.values import Values
+from stream.kafka.topics import Names
+from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
 
 
 @pytest.mark.parametrize(
@@ -58,3 +69,66 @@ def test_where_no_family_is_shown_there_is_nothing_to_join() -> None:
 def test_what_is_counted_by_topic_starts_at_zero() -> None:
     assert from_zero({}) == dict.fromkeys(FAMILIES, 0)
     assert from_zero({"cx.cart": 2}) == dict.fromkeys(FAMILIES, 0) | {"cx.cart": 2}
+
+
+class Following:
+    """The parts of families, at whose end one is when the test says so."""
+
+    def __init__(self) -> None:
+        self.families: frozenset[int] = frozenset()
+        self.is_at_end = True
+
+    async def follow(self, families: frozenset[int]) -> None:
+        self.families, self.is_at_end = frozenset(families), False
+
+    def is_caught_up(self, family: int) -> bool:
+        return self.is_at_end
+
+
+async def test_after_a_rebalance_nothing_is_shown_until_what_was_told_meanwhile_is_read() -> None:
+    settings = Settings()
+    owner: Any = SimpleNamespace(
+        is_assigned=True, assigned_at=time.monotonic(), families=frozenset({0}), total=1
+    )
+    watching = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
+    reader: Any = Following()
+    watching._reader = reader
+    told = Sharing(Shard(settings, Values(settings)), 0, "life")
+
+    async def shown(*, at_end: bool) -> list[str]:
+        await watching._follow()
+        reader.is_at_end = at_end
+        now = time.time_ns() // 10**6
+        watching._take(0, told.collect(now, now)[FAMILIES[0]], now)
+        watching._evaluated_at = 0.0
+        watching._evaluate_gauges()
+        return [desk.topic for desk in watching._shown()]
+
+    assert await shown(at_end=False) == []
+    assert await shown(at_end=True) == [FAMILIES[0]]
+    owner.assigned_at = time.monotonic()
+    assert list(watching._shown()) == [], "another may have shown more in between"
+    assert await shown(at_end=False) == []
+    assert await shown(at_end=True) == [FAMILIES[0]]
+
+
+def test_a_process_that_was_stopped_in_an_evaluation_does_not_rest_for_as_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owner: Any = SimpleNamespace()
+    looked = Monitor(Settings(), KafkaConfig(), Names("", "g"), owner)
+    reader: Any = Following()
+    looked._reader = reader
+    now = [100.0]
+
+    def evaluate(_: int) -> None:
+        now[0] += 20.0
+
+    desk: Any = SimpleNamespace(is_due=True, evaluate=evaluate)
+    looked._desks = {0: desk}
+    clock = SimpleNamespace(
+        monotonic=lambda: now[0], thread_time=lambda: now[0] / 1000, time_ns=time.time_ns
+    )
+    monkeypatch.setattr(monitor, "time", clock)
+    looked._evaluate_gauges()
+    assert looked._evaluated.last == pytest.approx(10 * 20.0 / 1000)
