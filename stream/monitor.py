@@ -161,6 +161,8 @@ class Monitor:
                 FAMILIES[number], self.settings, owner.total, self._kafka, self._names
             )
         self._followed_at = began
+        # Nothing is shown until they are evaluated anew, so that is due as soon as they are read.
+        self._evaluated_at = 0.0
 
     @property
     def _is_up_to_date(self) -> bool:
