@@ -96,7 +96,8 @@ class Cluster:
 
     def _prepare(self) -> None:
         site, schedule = self._site, self._schedule
-        create(site, {site.source(t): {} for t in TOPICS}, schedule.partitions)
+        for topic in TOPICS:
+            create(site, {site.source(topic): {}}, schedule.of(topic))
         if schedule.compacted:
             create(site, {f"{site.group}-state": _COMPACTED}, schedule.partitions)
 
@@ -129,7 +130,7 @@ class Cluster:
             return
         try:
             self._sending.join(self._schedule.seconds + 60)
-            self._judge.audit(self._partitions)
+            self._judge.audit({t: self._schedule.fewer.get(t, self._partitions) for t in TOPICS})
         except STUCK as error:
             self._verdict.stuck.append(told(error))
 

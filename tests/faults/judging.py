@@ -113,8 +113,11 @@ class Judge:
             time.sleep(0.1)
         raise Stuck("no worker shows series")
 
-    def audit(self, shards: int) -> None:
-        """Look into the state log and the dead letters, which nobody may write any more."""
+    def audit(self, counts: Mapping[str, int]) -> None:
+        """Look into the state log and the dead letters, which nobody may write any more.
+
+        ``counts``: how many partitions each source topic has, without its prefix.
+        """
         prefix, group = self._site.prefix, self._site.config.kafka.group
         state, dead = f"{group}-state", [f"{prefix}{t}.dlq" for t in TOPICS]
         await_transactions(self._bootstrap, [state, *dead])
@@ -123,7 +126,7 @@ class Judge:
 
         def probing(read: Sequence[Read]) -> list[tuple[int, Message]]:
             last = probes(self._said(read), at, _PROBES)
-            homes = partitions([key or b"" for _, key, _ in last], shards).tolist()
+            homes = [int(partitions([key or b""], counts[topic])[0]) for topic, key, _ in last]
             return list(zip(homes, last, strict=True))
 
         log, source = records(self._bootstrap, [state]), self.sources()

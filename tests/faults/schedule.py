@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from tests.faults.points import Action
@@ -62,7 +63,9 @@ class Schedule:
     block_budget: int | None = None
     #: Whether the state topic is compacted all the time.
     compacted: bool = False
+    #: How many partitions a source topic has, unless it is named below.
     partitions: int = 4
+    fewer: Mapping[str, int] = field(default_factory=dict)
     #: Whether workers reach the broker through a proxy.
     behind_proxy: bool = False
     #: How often workers flush. Fast, more happens in a run; the default is slower.
@@ -70,6 +73,10 @@ class Schedule:
     #: The session time-out in ms; stock brokers take no less than 6,000.
     session_ms: int = 3_000
     seed: int = 1
+
+    def of(self, topic: str) -> int:
+        """How many partitions a source topic has at the beginning."""
+        return self.fewer.get(topic, self.partitions)
 
 
 def start(worker: str) -> Step:
@@ -109,6 +116,8 @@ def doomed(worker: str, point: str, action: Action = "kill", nth: int = 1) -> tu
     )
 
 
+#: So not all shards have a partition of every topic.
+_UNEVEN: Final = {"cx.visit": 1, "cx.cart": 3, "cx.signal": 2}
 #: Longer than a session.
 _EVICTED: Final = wait(3.3)
 #: Two workers have a share of the shards each, and A has something to write when it is frozen. So
@@ -183,6 +192,7 @@ CASES: Final = {
             "zombie-with-a-flush",  # Asleep with a flush that it has not begun to write.
             _asleep_at("begin"),
             seconds=12.0,
+            fewer=_UNEVEN,
         ),
         Schedule(
             "zombie-with-dead-letters",  # Asleep after a flush with some went to the producer.
@@ -316,7 +326,7 @@ def scaled(rounds: int) -> Schedule:
         a, b, c, d = f"W{3 * n}", f"W{3 * n + 1}", f"W{3 * n + 2}", f"W{3 * n + 3}"
         steps += [progress(500), start(b), start(c), Step("joined"), Step("terminate", a)]
         steps += [progress(300), kill(b), wait(2.0), start(d), Step("joined"), kill(c)]
-    return Schedule("scaled", tuple(steps), 12_000 * rounds, 16.0 * rounds)
+    return Schedule("scaled", tuple(steps), 12_000 * rounds, 16.0 * rounds, fewer=_UNEVEN)
 
 
 def outage(how: str, seconds: float) -> Schedule:
