@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.alerts import PreparedRule, RuleSample, needed
-from stream.core.alerts.rules import rollup_of
 from stream.core.cells import Ints
 from stream.core.kpi import Column
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, Labels, Sample, rollup_of
 from stream.core.settings import Settings
 
 #: Three weeks of a dozen series every five seconds. A sample is five floats, and as many again when

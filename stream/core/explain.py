@@ -11,7 +11,7 @@ import numpy as np
 
 from stream.core.evaluate import Evaluator, Inputs, Share, evaluated
 from stream.core.kpi import CONSTANT, OVERLAPPING, Kpi, Move
-from stream.core.series import Labels
+from stream.core.series import Labels, rollup_of
 from stream.core.settings import Rule, Window
 
 #: More of a kind than this is never, for all that anybody cares.
@@ -108,7 +108,7 @@ def parts(
 ) -> dict[str, list[Part]]:
     """The segments by each dimension that the series' labels leave open, the weightiest first."""
     labels = whole.sample.labels
-    given = [name for name, _ in labels if name not in kpi.labels]
+    given = rollup_of(labels)
     found: dict[str, list[Part]] = {}
     for name in evaluator.settings.dimensions:
         if name in given:

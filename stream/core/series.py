@@ -6,7 +6,17 @@ from typing import Any
 
 import msgspec
 
+from stream.core.settings import RESERVED_LABELS
+
 Labels = tuple[tuple[str, str], ...]
+
+
+def rollup_of(labels: Labels) -> tuple[str, ...]:
+    """The rollup of a series: its label names without those that the KPI itself adds.
+
+    They stand in the order of ``labels``, which samples have sorted by name.
+    """
+    return tuple(name for name, _ in labels if name not in RESERVED_LABELS)
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):

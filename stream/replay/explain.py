@@ -19,6 +19,7 @@ from stream.core.explain import (
     reached,
 )
 from stream.core.kpi import DERIVED, Kpi
+from stream.core.series import Labels, rollup_of
 from stream.core.settings import Rule, Settings, Window
 from stream.core.timestamps import format_ms
 from stream.replay.run import Replay
@@ -159,7 +160,7 @@ def explain(
     """
     whole = _find(run, settings, kpi, window, labels, at)
     found = dict(whole.sample.labels)
-    by = {name for name in found if name not in kpi.labels}
+    by = rollup_of(whole.sample.labels)
     rules = [r for r in settings.rules if _watches(r, kpi, window, by)]
     shares = run.shares(at)
     first = None if run.span is None else run.span[0]
@@ -172,7 +173,7 @@ def explain(
         labels=found,
         numbers=numbers_of(kpi, whole.columns),
         terms=_terms(kpi, whole),
-        quantiles=_quantiles(run, settings, kpi, window, found, at),
+        quantiles=_quantiles(run, settings, kpi, window, whole.sample.labels, at),
         outcomes={o: n for o, n in run.outcomes(kpi.topic).items() if n},
         segments=parts(run.evaluator, shares, at, window, kpi, whole),
         one_more=one_more(kpi, whole.columns),
@@ -181,8 +182,8 @@ def explain(
     )
 
 
-def _watches(rule: Rule, kpi: Kpi, window: Window, by: set[str]) -> bool:
-    return (rule.kpi, rule.window, set(rule.by)) == (kpi.id, window.label, by)
+def _watches(rule: Rule, kpi: Kpi, window: Window, by: Sequence[str]) -> bool:
+    return (rule.kpi, rule.window, set(rule.by)) == (kpi.id, window.label, set(by))
 
 
 def _find(
@@ -228,11 +229,11 @@ def _quantiles(
     settings: Settings,
     kpi: Kpi,
     window: Window,
-    labels: Mapping[str, str],
+    labels: Labels,
     at: int,
 ) -> dict[str, float]:
     """The quantiles that go with the KPI, where the rollup is one that is kept."""
-    names = {name for name in labels if name not in kpi.labels}
+    names = set(rollup_of(labels))
     rollups = frozenset(r for r in settings.rollups if set(r) == names)
     if kpi.sketch is None or not rollups:
         return {}
@@ -241,14 +242,14 @@ def _quantiles(
     for sample in run.evaluator.evaluate(run.shares(at), at, wanted).samples:
         named = dict(sample.labels)
         quantile = named.pop("quantile", None)
-        if quantile is not None and named == labels and sample.value is not None:
+        if quantile is not None and named == dict(labels) and sample.value is not None:
             found[quantile] = sample.value
     return found
 
 
 def _next(run: Replay, kpi: Kpi, window: Window, whole: Inputs, at: int) -> Next | None:
     """Let time go on, pane by pane and without events, until a term changes."""
-    rollup = tuple(name for name, _ in whole.sample.labels if name not in kpi.labels)
+    rollup = rollup_of(whole.sample.labels)
     before = _terms(kpi, whole)
     pane = at // window.pane_ms
     for later in range(pane + 1, pane + window.panes + 2):

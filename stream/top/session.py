@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from stream.core.kpi import Kpi
-from stream.core.series import Sample
+from stream.core.series import Sample, rollup_of
 from stream.top.address import Address, Unreachable
 from stream.top.numbers import count, interval, number, rate, safe
 from stream.top.screen import Screen, clock, labels_text
@@ -20,7 +20,6 @@ from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
 from stream.top.trends import (
     Change,
     Trends,
-    rollup_of,
     shown_part,
     totals,
     without_data,
@@ -66,7 +65,7 @@ class Session:
         except NoWorker as error:
             raise NoWorker(f"{self.address} {error}") from error
         if self._by is not None and snapshot.samples:
-            rollups = sorted({rollup_of(sample) for sample in snapshot.samples.values()} - {()})
+            rollups = sorted({rollup_of(labels) for _, labels in snapshot.samples} - {()})
             if self._by not in rollups:
                 known = ", ".join("+".join(rollup) for rollup in rollups) or "no rollup"
                 asked = "+".join(self._by)

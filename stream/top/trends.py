@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream.core.kpi import Kpi
-from stream.core.series import Sample
+from stream.core.series import Sample, rollup_of
+from stream.core.settings import RESERVED_LABELS
 from stream.top.snapshot import Alert, Series, Snapshot
 
 #: How many values of a series are kept for its trend.
@@ -15,8 +16,6 @@ _TREND = 240
 #: Over how many seconds the rate of events is taken.
 _RATE_SECONDS = 10.0
 _CHANGES = 50
-#: Labels that a KPI may have beside those of its rollup.
-_NO_ROLLUP = frozenset({"currency", "quantile"})
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.-~=+*#"
@@ -117,18 +116,13 @@ def sparkline(values: Iterable[float | None], width: int, *, ascii_only: bool = 
     )
 
 
-def rollup_of(sample: Sample) -> tuple[str, ...]:
-    """The labels by which the sample's series was rolled up."""
-    return tuple(name for name, _ in sample.labels if name not in _NO_ROLLUP)
-
-
 def totals(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> list[Sample]:
     """The samples of the total, in the catalogue's order; of several currencies each."""
     return [
         sample
         for kpi in kpis
         for (_, labels), sample in sorted(snapshot.samples.items())
-        if sample.kpi == kpi and not rollup_of(sample)
+        if sample.kpi == kpi and not rollup_of(labels)
     ]
 
 
@@ -155,10 +149,10 @@ def worst_segments(
     """
     found = []
     for (kpi_id, labels), sample in snapshot.samples.items():
-        rollup = rollup_of(sample)
+        rollup = rollup_of(labels)
         if kpi_id not in kpis or not rollup or (rollup != by if by else len(rollup) != 1):
             continue
-        rest = tuple(pair for pair in labels if pair[0] in _NO_ROLLUP)
+        rest = tuple(pair for pair in labels if pair[0] in RESERVED_LABELS)
         total = snapshot.samples.get((kpi_id, rest))
         worse = _worse(kpis[kpi_id], sample, total)
         if total is not None and worse > 0:

@@ -8,6 +8,8 @@ import pytest
 
 from stream.core.catalogue import KPIS, TOPICS
 from stream.core.kpi import Kpi
+from stream.core.series import rollup_of
+from stream.core.settings import Settings
 
 #: Gauge, bounds, further labels, and whether there are numerator and denominator.
 PROMISED: dict[str, tuple[str, str | None, tuple[str, ...], bool]] = {
@@ -74,3 +76,13 @@ def test_an_entry_says_what_it_is(kpi: Kpi) -> None:
     # A ratio can be no other than 0 to 1 but where its sides are counted at different times.
     if kpi.unit == "ratio":
         assert (kpi.lowest, kpi.highest) == (0.0, 1.0) or kpi.id in {"churn", "retention"}
+
+
+@pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
+@pytest.mark.parametrize("rollup", Settings().rollups, ids="+".join)
+def test_the_rollup_of_a_series_is_its_labels_without_those_of_the_kpi(
+    kpi: Kpi, rollup: tuple[str, ...]
+) -> None:
+    own = (*kpi.labels, *(["quantile"] if kpi.quantile_gauge else []))
+    labels = tuple(sorted((name, "some") for name in (*rollup, *own)))
+    assert rollup_of(labels) == tuple(sorted(rollup))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stream.core.alerts.quantities import duration
-from stream.core.alerts.rules import PreparedRule, Rollups, rollup_of
+from stream.core.alerts.rules import PreparedRule, Rollups
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Share, Wanted
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, Labels, Sample, rollup_of
 from stream.core.settings import Settings, Window
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from stream.core.alerts.change import Change
-from stream.core.alerts.details import Look, details_in, look_closer
+from stream.core.alerts.details import Look, details_in, indexed, look_closer
 from stream.core.alerts.explain import explained, explained_overflow
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
 from stream.core.alerts.overflow import step_overflow
-from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet, rollup_of
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
+from stream.core.series import Evaluation, Labels, Sample, rollup_of
 
 NOTHING: Mapping[Labels, Sample] = {}
 _Known = Mapping[Labels, AlertState]
@@ -186,14 +186,9 @@ def _rule_sample(
 
 def _index(rules: RuleSet, evaluation: Evaluation) -> Mapping[tuple[str, str], Rollups]:
     """The samples that some rule asks for, by KPI and window, then by rollup and labels."""
-    index: dict[tuple[str, str], dict[tuple[str, ...], dict[Labels, Sample]]] = {}
-    for prepared in rules.rules:
-        rule = prepared.rule
-        for window in (rule.window, rule.baseline):
-            if window is not None:
-                index[rule.kpi, window] = {}
-    for sample in evaluation.samples:
-        rollups = index.get((sample.kpi, sample.window))
-        if rollups is not None:
-            rollups.setdefault(rollup_of(sample.labels), {})[sample.labels] = sample
-    return index
+    asked = {
+        (prepared.rule.kpi, window)
+        for prepared in rules.rules
+        for window in (prepared.rule.window, prepared.rule.baseline)
+    }
+    return indexed(s for s in evaluation.samples if (s.kpi, s.window) in asked)

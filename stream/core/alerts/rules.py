@@ -9,7 +9,7 @@ from stream.core.alerts.overflow import overflow_rule
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
-from stream.core.settings import RESERVED_LABELS, Rule, Settings, Window
+from stream.core.settings import Rule, Settings, Window
 
 #: Samples of one KPI and window: rollup → labels → sample.
 Rollups = Mapping[tuple[str, ...], Mapping[Labels, Sample]]
@@ -110,8 +110,3 @@ def wanted(rules: Iterable[Rule], rollups: Iterable[tuple[str, ...]]) -> dict[st
         window: Wanted(frozenset(kpis), frozenset(asked))
         for window, (kpis, asked) in windows.items()
     }
-
-
-def rollup_of(labels: Labels) -> tuple[str, ...]:
-    """The rollup of a series: its label names without those that the KPI itself adds."""
-    return tuple(name for name, _ in labels if name not in RESERVED_LABELS)
