@@ -51,7 +51,11 @@ def test_no_more_of_a_page_is_unpacked_than_may_be_read(monkeypatch: pytest.Monk
         assert there.fetch(5.0).encode() == PAGE[:800]
 
 
-@pytest.mark.parametrize("body", [gzip.compress(PAGE)[:-20], b"\x1f\x8b\x08 no gzip", PAGE])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(PAGE)[:-20], b"\x1f\x8b\x08 no gzip", PAGE],
+    ids=["cut off", "damaged", "not compressed"],
+)
 def test_a_page_that_is_damaged_or_cut_off_is_no_answer(body: bytes) -> None:
     with answering(body) as there, pytest.raises(Unreachable, match="no readable answer"):
         there.fetch(5.0)
