@@ -30,8 +30,9 @@ from stream.backtest.tables import (
     summary,
     thresholds_table,
 )
-from stream.core.alerts.quantities import duration, printable, quantity
+from stream.core.alerts.quantities import duration, quantity
 from stream.core.series import Labels
+from stream.core.text import printable
 
 #: So many series of a rule have a plot, and so many lanes the time line.
 MOST_PLOTS: Final = 6

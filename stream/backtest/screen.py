@@ -33,7 +33,8 @@ from stream.backtest.tables import (
     summary,
     thresholds_table,
 )
-from stream.core.alerts.quantities import printable, quantity
+from stream.core.alerts.quantities import quantity
+from stream.core.text import clipped, printable
 
 HEIGHT: Final = 9
 _MARGIN: Final = 12
@@ -136,8 +137,7 @@ def _spans(spans: Iterable[tuple[int, int]], whole: tuple[int, int], slices: int
 
 def _line(text: Text, label: str, cells: str) -> None:
     room = _MARGIN - 1
-    fitting = label if len(label) <= room else label[: room - 1] + "…"
-    text.append(fitting.rjust(room) + " ")
+    text.append(clipped(label, room).rjust(room) + " ")
     start = 0
     for place in range(1, len(cells) + 1):
         if place == len(cells) or cells[place] != cells[start]:

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from stream.backtest.curves import Curve
-from stream.core.alerts.quantities import printable
 from stream.core.kpi import Column
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
+from stream.core.text import clipped, printable
 from stream.core.timestamps import format_ms
 
 WIDTH: Final = 960
@@ -103,7 +103,7 @@ def time_line(
     for place, (name, alerts) in enumerate(lanes):
         top = _TOP + place * _LANE
         parts.append(f'<path class="grid" d="M{left} {top + _LANE}H{WIDTH - _RIGHT}"/>')
-        label = escape(_short(name, 44))
+        label = escape(clipped(printable(name), 44))
         parts.append(
             f'<text class="lane" x="{left - 8}" y="{top + 15}" text-anchor="end">{label}</text>'
         )
@@ -148,7 +148,7 @@ def _spans(
             f"<title>{title}</title></rect>"
         )
         if with_names:
-            label = _short(name, 28)
+            label = clipped(printable(name), 28)
             length = _LETTER * len(label)
             # A name that has no room to the right ends where the picture does.
             at = round(min(first, WIDTH - _RIGHT - length), 1)
@@ -202,8 +202,3 @@ def _time_axis(span: Span, bottom: int, left: int = _LEFT) -> Iterator[str]:
             label = f"{int(text[8:10])} {_MONTHS[int(text[5:7]) - 1]}"
         yield f'<path class="axis" d="M{x} {bottom}v5"/>'
         yield f'<text class="tick" x="{x}" y="{bottom + 18}" text-anchor="middle">{label}</text>'
-
-
-def _short(text: str, most: int) -> str:
-    text = printable(text)
-    return text if len(text) <= most else text[: most - 1] + "…"

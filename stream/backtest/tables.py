@@ -15,10 +15,11 @@ from stream.backtest.rerun import Alert
 from stream.backtest.sweep import Suggestion, configured, with_threshold
 from stream.config import durations
 from stream.core.alerts.machine import rises
-from stream.core.alerts.quantities import as_written, duration, printable, quantity
+from stream.core.alerts.quantities import as_written, duration, quantity
 from stream.core.catalogue import KPIS
 from stream.core.series import Labels
 from stream.core.settings import SECOND, Rule
+from stream.core.text import printable
 
 #: More alerts are not listed, only counted.
 MOST_LISTED: Final = 500

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from stream.core.text import clipped, printable
+
 #: Where a value stands in the document: keys, and positions in arrays (from 0).
 Path = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_LONGEST_SHOWN = 60
+_LONGEST_SHOWN = 61
 
 
 def key_path(path: Sequence[str | int]) -> str:
@@ -31,8 +33,7 @@ def key_path(path: Sequence[str | int]) -> str:
 def shown(value: object) -> str:
     """Write a value that was refused on one short line."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return printable if len(printable) <= _LONGEST_SHOWN else printable[:_LONGEST_SHOWN] + "…"
+    return clipped(printable(text), _LONGEST_SHOWN)
 
 
 def rollup(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stream.config.errors import ConfigError, Problem
 from stream.config.positions import Positions
+from stream.core.text import printable
 
 
 def is_file(name: str) -> bool:
@@ -48,5 +49,5 @@ def _not_toml(name: str, text: str, message: str) -> Problem:
     place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     line = int(place[1]) if place else text.count("\n") + 1
     reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
-    reason = "".join(c for c in reason if c.isprintable())
+    reason = printable(reason, "")
     return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)

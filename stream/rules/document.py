@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any, Final
 
-from stream.core.alerts.quantities import printable
+from stream.core.text import printable
 
 #: Comments are wrapped at this column.
 _WIDTH: Final = 100

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stream.core.alerts import Change
+from stream.core.text import clipped
 from stream.sinks.http import failure
 from stream.sinks.sink import Retry, SinkSettings, UnknownSink
-from stream.sinks.wording import clipped, contributors, facts, headline, links
+from stream.sinks.wording import contributors, facts, headline, links
 
 #: Schemes that do something on this machine rather than tell somebody.
 LOCAL: Final = frozenset(

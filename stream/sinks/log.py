@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from stream.core.alerts import Change
-from stream.core.alerts.quantities import printable
+from stream.core.text import printable
 from stream.sinks.sink import SinkSettings
 
 #: Log levels of firing alerts by severity; other severities are warnings.

@@ -12,9 +12,10 @@ from urllib.parse import quote
 import msgspec
 
 from stream.core.alerts import Change
+from stream.core.text import clipped
 from stream.sinks.http import Poster
 from stream.sinks.sink import SinkSettings
-from stream.sinks.wording import clipped, contributors, facts, headline, links
+from stream.sinks.wording import contributors, facts, headline, links
 
 #: Colours of firing alerts by severity; other severities look like warnings.
 COLOURS: Final = {"critical": "#a30200", "warning": "#daa038", "info": "#439fe0"}

@@ -6,13 +6,13 @@ from typing import Final
 
 from stream.core.alerts import Change, Contributor
 from stream.core.alerts.measures import Measure, measure
-from stream.core.alerts.quantities import duration, printable, quantity
+from stream.core.alerts.quantities import duration, quantity
 from stream.core.kpi import Kpi
 from stream.core.settings import SECOND
+from stream.core.text import printable
 
 #: How many contributors are told.
 MOST_CONTRIBUTORS: Final = 5
-_ELLIPSIS: Final = "…"
 
 
 def headline(change: Change) -> str:
@@ -76,8 +76,3 @@ def links(change: Change) -> list[tuple[str, str]]:
     """Where to look, as names and addresses: the dashboard and the runbook, where there are any."""
     named = [("Dashboard", change.dashboard_url), ("Runbook", change.runbook_url)]
     return [(name, address) for name, address in named if address]
-
-
-def clipped(text: str, most: int) -> str:
-    """The text with at most so many characters; one that was cut ends in an ellipsis."""
-    return text if len(text) <= most else text[: most - 1] + _ELLIPSIS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stream.core.text import printable
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _LARGE = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -90,5 +92,5 @@ def _short(value: float, decimals: int) -> str:
 
 
 def safe(text: str) -> str:
-    """Text from outside without what a terminal would obey: control and format characters."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    """``printable`` for a terminal that may do nothing but ASCII."""
+    return printable(text, "?")

@@ -57,8 +57,3 @@ def duration(ms: int) -> str:
 def _rounded(value: float) -> str:
     """Four significant digits, whole numbers in full, thousands marked."""
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
-
-
-def printable(text: str) -> str:
-    """The text on one line, without anything that a terminal would act on."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

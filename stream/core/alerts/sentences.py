@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from stream.core.alerts.change import Change, Contributor
 from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, rises
 from stream.core.alerts.measures import measure
-from stream.core.alerts.quantities import duration, printable, quantity
+from stream.core.alerts.quantities import duration, quantity
 from stream.core.alerts.rules import PreparedRule
 from stream.core.settings import SECOND, Rule
+from stream.core.text import clipped, printable
 from stream.core.timestamps import parse
 
 #: A label's value is cut after so many characters, ...
@@ -84,7 +85,7 @@ def moment(time: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    return text if len(text) <= LONGEST_SENTENCE else text[: LONGEST_SENTENCE - 1] + "…"
+    return clipped(text, LONGEST_SENTENCE)
 
 
 def _list(labels: Mapping[str, str]) -> str:
@@ -92,8 +93,7 @@ def _list(labels: Mapping[str, str]) -> str:
 
 
 def _short(value: str) -> str:
-    text = printable(value)
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+    return clipped(printable(value), LONGEST_LABEL)
 
 
 def _for(labels: Mapping[str, str]) -> str:
