@@ -13,8 +13,7 @@ import orjson
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.explain_output import show
-from stream.cli.replay import moment
-from stream.cli.replay_reading import ReplayFailed, opened, outcomes_said, reading
+from stream.cli.replay_reading import ReplayFailed, at_option, opened, outcomes_said, reading
 from stream.config import durations
 from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
@@ -36,9 +35,7 @@ from stream.replay.run import Replay
     metavar="k=v,…",
     help="Which series. [default: the total]",
 )
-@click.option(
-    "--at", "at_text", metavar="RFC3339", help="Time of the window. [default: last event]"
-)
+@at_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     kpi_id: str,
@@ -46,7 +43,7 @@ def explain(
     config_path: Path | None,
     window_label: str | None,
     label_texts: tuple[str, ...],
-    at_text: str | None,
+    at: int | None,
     as_json: bool,
 ) -> None:
     """Say why a KPI has its value, from recorded events (as replay reads them).
@@ -58,7 +55,7 @@ def explain(
     kpi = _kpi(kpi_id)
     window = _window(settings, window_label)
     labels = _labels(label_texts, (*settings.dimensions, *kpi.labels))
-    run = Replay(settings, moment(at_text))
+    run = Replay(settings, at)
     collector.tune()
     with opened(files) as reader, reading(reader, run):
         pass

@@ -17,6 +17,7 @@ from stream.cli.replay_lines import STANDARD_OUTPUT, LineOptions, Lines, open_li
 from stream.cli.replay_output import print_alerts, print_samples
 from stream.cli.replay_reading import (
     ReplayFailed,
+    at_option,
     opened,
     outcomes_said,
     reading,
@@ -24,9 +25,8 @@ from stream.cli.replay_reading import (
 )
 from stream.cli.values import Duration
 from stream.cli.written import opened_for_writing
-from stream.core.event import Refused
 from stream.core.settings import Settings
-from stream.core.timestamps import format_ms, parse
+from stream.core.timestamps import format_ms
 from stream.replay.rows import FORMATS, Format
 from stream.replay.run import Reject, Replay
 from stream.replay.timeline import TimeLine
@@ -38,9 +38,7 @@ _NO_SURPRISE = frozenset({"accepted", "duplicate"})
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @config_option
-@click.option(
-    "--at", "at_text", metavar="RFC3339", help="Time of the windows. [default: last event]"
-)
+@at_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and the outcomes as JSON too.")
 @click.option("--alerts", is_flag=True, help="Print the changes of alerts instead of the KPIs.")
 @click.option(
@@ -68,7 +66,7 @@ _NO_SURPRISE = frozenset({"accepted", "duplicate"})
 def replay(
     files: tuple[str, ...],
     config_path: Path | None,
-    at_text: str | None,
+    at: int | None,
     as_json: bool,
     alerts: bool,
     every: int | None,
@@ -84,7 +82,6 @@ def replay(
     # Nothing is sent anywhere, so no secret is needed.
     config = configuration(config_path, needs=())
     settings = config.core()
-    at = moment(at_text)
     options = LineOptions(every, kind, output, openmetrics)
     options.check(alerts=alerts)
     printed = rejects == STANDARD_OUTPUT
@@ -139,18 +136,6 @@ def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
     if lines is not None:
         click.echo(f"{lines.rows:,} rows at {lines.points:,} points in time", err=True)
     click.echo(outcomes_said(run), err=True)
-
-
-def moment(text: str | None) -> int | None:
-    """The time of ``--at`` in ms.
-
-    Raises:
-        ReplayFailed: it is no date-time.
-    """
-    try:
-        return None if text is None else parse(text)
-    except Refused as error:
-        raise ReplayFailed(f"--at {text!r} {error}") from error
 
 
 @contextmanager

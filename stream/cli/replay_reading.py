@@ -1,15 +1,17 @@
-"""What ``replay`` and ``explain`` share: reading the input with a bar, and how reading fails."""
+"""What ``replay`` and ``explain`` share: reading with a bar, ``--at``, and how they fail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from stream.cli.values import Moment
 from stream.core.timestamps import format_ms
 from stream.replay.files import STANDARD_INPUT, InputError, Reader
 from stream.replay.run import Replay
@@ -20,6 +22,21 @@ class ReplayFailed(click.ClickException):
     """The input can't be used; one line, exit code 2."""
 
     exit_code = 2
+
+
+class _At(Moment):
+    """A moment; a text that is none is told of in one line, as all that is wrong here."""
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        """Raise ``ReplayFailed``."""
+        raise ReplayFailed(f"--at {message}")
+
+
+at_option = click.option(
+    "--at", type=_At(), metavar="RFC3339", help="Time of the windows. [default: last event]"
+)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from stream.cli.configured import config_option, configuration
-from stream.config import durations
+from stream.cli.values import Duration
 from stream.core.catalogue import KPIS
+from stream.core.settings import SECOND
 from stream.top.address import Address, BadAddress, Unreachable
 from stream.top.snapshot import NotExposed, NoWorker
 
@@ -34,30 +35,17 @@ class TopFailed(click.ClickException):
     exit_code = 2
 
 
-class Every(click.ParamType):
-    """A duration such as ``2s``, in seconds; at least 100 ms."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Seconds; a usage error where the text is no duration or too short."""
-        try:
-            milliseconds = durations.parse(str(value))
-        except ValueError as error:
-            self.fail(f"{value!r} {error}", param, ctx)
-        if milliseconds < 100:
-            self.fail(f"{value!r} is too short: at least 100ms", param, ctx)
-        return milliseconds / 1000
-
-
 @click.command()
 @click.argument("address", required=False)
 @click.option("--window", metavar="WINDOW", help="The window to show, such as 5m; by default 1h.")
 @click.option("--by", metavar="LABELS", help="Segments by this label, or several with commas.")
 @config_option
-@click.option("--every", type=Every(), help="How often to look: 2s, or 10s without a terminal.")
+@click.option(
+    "--every",
+    "every_ms",
+    type=Duration(least_ms=100),
+    help="How often to look: 2s, or 10s without a terminal.",
+)
 @click.option("--once", is_flag=True, help="Look once and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each look.")
 def top(
@@ -65,7 +53,7 @@ def top(
     window: str | None,
     by: str | None,
     config_path: Path | None,
-    every: float | None,
+    every_ms: int | None,
     *,
     once: bool,
     as_json: bool,
@@ -89,7 +77,7 @@ def top(
         changes = session.poll()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         live = console.is_terminal and not console.is_dumb_terminal and not as_json
-        interval = every or (_LIVE_MS if live else _PLAIN_MS) / 1000
+        interval = (every_ms or (_LIVE_MS if live else _PLAIN_MS)) / SECOND
         if live and not once:
             session.live(console, interval, threading.Event())
         else:

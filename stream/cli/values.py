@@ -10,20 +10,27 @@ from stream.core.timestamps import parse
 
 
 class Duration(click.ParamType):
-    """A duration such as ``90s`` or ``1h``, in ms."""
+    """A duration such as ``90s`` or ``1h``, in ms; at least ``least_ms``."""
 
     name = "duration"
+
+    def __init__(self, least_ms: int = 0) -> None:
+        self._least_ms = least_ms
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Milliseconds; a usage error where the text is no duration."""
+        """Milliseconds; a usage error where the text is no duration or too short."""
         if isinstance(value, int):
             return value
         try:
-            return durations.parse(str(value))
+            milliseconds = durations.parse(str(value))
         except ValueError as error:
             self.fail(f"{str(value)!r} {error}", param, ctx)
+        if milliseconds < self._least_ms:
+            least = durations.label(self._least_ms)
+            self.fail(f"{str(value)!r} is too short: at least {least}", param, ctx)
+        return milliseconds
 
 
 class Moment(click.ParamType):

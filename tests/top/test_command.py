@@ -118,8 +118,8 @@ def test_a_worker_that_shows_all_has_nothing_to_explain(server: MetricsServer) -
     [
         (["--window", "2h"], "window 2h is not exposed; the worker has 5m, 1h, 24h, 7d"),
         (["--by", "shop"], "there are no series by shop; the worker has channel"),
-        (["--every", "soon"], "soon"),
-        (["--every", "1ms"], "at least 100ms"),
+        (["--every", "soon"], "'soon' is not a duration: a whole number and a unit"),
+        (["--every", "1ms"], "'1ms' is too short: at least 100ms"),
     ],
 )
 def test_what_the_worker_has_not_is_refused(
