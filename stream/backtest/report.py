@@ -11,8 +11,8 @@ import numpy as np
 from stream.backtest.incidents import Incident
 from stream.backtest.judge import Found, Verdict, is_of
 from stream.backtest.recording import Recording, Track
-from stream.backtest.rerun import Alert, has_threshold, limits, with_data
-from stream.backtest.sweep import Rehearsal, Suggestion, Tried, suggest, sweep
+from stream.backtest.rerun import Alert, limits, with_data
+from stream.backtest.sweep import Rehearsal, Suggestion, Tried, configured, suggest, sweep
 from stream.core.alerts import Change, PreparedRule, RuleSet, rfc3339
 from stream.core.alerts.machine import rises
 from stream.core.catalogue import KPIS
@@ -196,7 +196,7 @@ def _alert(fired: Change, resolved_at: int | None) -> Alert:
 
 def _worst(rule: Rule, track: Track | None, alert: Alert, end: int) -> Worst | None:
     """The sample furthest beyond while the alert was on; None where none is recorded."""
-    if track is None or not has_threshold(rule):
+    if track is None or configured(rule) is None:
         return None
     inside = (track.at >= alert.started_at) & (track.at <= alert.lasts_until(end))
     places = np.flatnonzero(inside & with_data(rule, track))

@@ -35,11 +35,6 @@ class Alert:
         return end if self.resolved_at is None else self.resolved_at
 
 
-def has_threshold(rule: Rule) -> bool:
-    """Whether the rule compares a value with a threshold, so that there can be others."""
-    return rule.factor is not None or rule.above is not None or rule.below is not None
-
-
 def rerun(rule: Rule, track: Track) -> list[Alert]:
     """The alerts that the rule makes of a series.
 
@@ -77,13 +72,12 @@ def limits(rule: Rule, track: Track) -> Column:
     """The threshold in effect at each evaluation; NaN where there is none."""
     if rule.factor is not None:
         return rule.factor * track.usual
-    fixed = rule.above if rule.above is not None else rule.below
-    return np.full(len(track.at), np.nan if fixed is None else fixed)
+    return np.full(len(track.at), np.nan if rule.threshold is None else rule.threshold)
 
 
 def decisive(rule: Rule, track: Track) -> Column:
     """What is compared with the threshold: the value, or the bound that must be beyond it too."""
-    if not rule.significant and rule.factor is None:
+    if not rule.asks_for_whole_interval:
         return track.value
     bound = track.lower if rises(rule) else track.upper
     return np.where(np.isnan(bound), track.value, bound)

@@ -82,10 +82,8 @@ class Rehearsal:
 
 
 def configured(rule: Rule) -> float | None:
-    """The rule's threshold; of a spike its factor."""
-    if rule.factor is not None:
-        return rule.factor
-    return rule.above if rule.above is not None else rule.below
+    """The rule's threshold; of a spike its factor; None for a rule that has neither."""
+    return rule.factor if rule.factor is not None else rule.threshold
 
 
 def with_threshold(rule: Rule, value: float) -> Rule:

@@ -82,6 +82,16 @@ class Rule:
     #: The topic (without prefix) whose events are missed; empty for a rule that watches a KPI.
     topic: str = ""
 
+    @property
+    def threshold(self) -> float | None:
+        """``above`` or ``below``, whichever is set; None for a spike, whose threshold moves."""
+        return self.above if self.above is not None else self.below
+
+    @property
+    def asks_for_whole_interval(self) -> bool:
+        """Whether a value is beyond only with its whole 95% interval, as a spike always is."""
+        return self.significant or self.factor is not None
+
     @classmethod
     def missing_input(cls, name: str, topic: str, absent_for_ms: int, **more: Any) -> Rule:
         """A rule for a topic from which no event was accepted for so long."""

@@ -109,7 +109,7 @@ def _annotations(rule: Rule, series: Series, runbook: str) -> dict[str, str]:
     if rule.factor is not None:
         limit = f"{number(rule.factor)} × the usual value of {rule.baseline}"
     else:
-        limit = quantity(series.watched, rule.above if rule.above is not None else rule.below)
+        limit = quantity(series.watched, rule.threshold)
     surely = "surely " if _whole(rule, series) else ""
     over = f" over {rule.window}" if rule.window else ""
     # Where data lacks, the value is NaN, which isn't equal to itself.
@@ -125,20 +125,20 @@ def _annotations(rule: Rule, series: Series, runbook: str) -> dict[str, str]:
 
 def _whole(rule: Rule, series: Series) -> bool:
     """Whether the whole confidence interval has to be beyond."""
-    return (rule.significant or rule.factor is not None) and "lower" in series.parts
+    return rule.asks_for_whole_interval and "lower" in series.parts
 
 
 @dataclass(frozen=True, slots=True)
 class _Expression:
     """Builds the expression of one rule. Its value is the KPI's, or NaN while data lacks."""
 
-    rule_: PreparedRule
+    prepared: PreparedRule
     series: Series
     alert: str
 
     @property
     def rule(self) -> Rule:
-        return self.rule_.rule
+        return self.prepared.rule
 
     def text(self) -> str:
         """The branches, each with a comment that says what it stands for."""
@@ -149,16 +149,13 @@ class _Expression:
         sure = "surely " if _whole(rule, self.series) else ""
         yield f"{sure}{side} the limit", self._beyond()
         if _whole(rule, self.series) or (
-            rule.clear is not None and rule.clear != self._threshold()
+            rule.clear is not None and rule.clear != self.rule.threshold
         ):
             yield "firing, and not back yet", self._not_back()
         if rule.on_no_data == "keep":
             yield "firing, and no data: nothing is known to have changed", self._firing_unseen()
             if rule.for_ms:
                 yield "pending, and no data", self._pending_unseen()
-
-    def _threshold(self) -> float | None:
-        return self.rule.above if self.rule.above is not None else self.rule.below
 
     @property
     def _value(self) -> str:
@@ -179,10 +176,10 @@ class _Expression:
         """The threshold, a number or for a spike a vector."""
         rule = self.rule
         if rule.factor is None or rule.baseline is None:
-            return number(self._threshold() or 0.0)
+            return number(self.rule.threshold or 0.0)
         usual = self.series.vector(rule.baseline)
-        if self.rule_.usual_scale != 1:
-            usual = f"({usual} * {number(self.rule_.usual_scale)})"
+        if self.prepared.usual_scale != 1:
+            usual = f"({usual} * {number(self.prepared.usual_scale)})"
         return f"{number(rule.factor)} * {usual}"
 
     def _cleared(self) -> str:

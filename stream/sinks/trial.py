@@ -30,7 +30,7 @@ def trial(rule: Rule, began: int, ended: int) -> tuple[Change, ...]:
     changes = (
         msgspec.structs.replace(
             change_of(rule, series, from_, to, started=began, now=at),
-            threshold=rule.above if rule.above is not None else rule.below,
+            threshold=rule.threshold,
             explanation=f"This is a test of the rule {rule.name}; nothing is wrong.",
             summary=f"[TEST] {rule.summary}".rstrip(),
         )

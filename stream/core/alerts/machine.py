@@ -62,7 +62,7 @@ def threshold(rule: Rule, sample: RuleSample | None) -> float | None:
     """The threshold in effect: ``above`` or ``below``; of a spike factor × usual value."""
     if rule.factor is not None:
         return None if sample is None or sample.usual is None else rule.factor * sample.usual
-    return rule.above if rule.above is not None else rule.below
+    return rule.threshold
 
 
 def rises(rule: Rule) -> bool:
@@ -89,7 +89,7 @@ def _beyond(rule: Rule, sample: RuleSample) -> bool:
     limit, value = threshold(rule, sample), sample.value
     if limit is None or value is None:
         return False
-    whole = rule.significant or rule.factor is not None
+    whole = rule.asks_for_whole_interval
     if rises(rule):
         return (sample.lower if whole and sample.lower is not None else value) > limit
     return (sample.upper if whole and sample.upper is not None else value) < limit

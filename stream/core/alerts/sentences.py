@@ -182,9 +182,8 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
 
 def _surely(rule: Rule, sample: RuleSample) -> str:
     """Whether an interval was beyond: where there is none the value stands for it, less sure."""
-    asked = rule.significant or rule.factor is not None
     bound = sample.lower if rises(rule) else sample.upper
-    return "surely " if asked and bound is not None else ""
+    return "surely " if rule.asks_for_whole_interval and bound is not None else ""
 
 
 def _usually(prepared: PreparedRule, change: Change) -> str:
