@@ -111,7 +111,8 @@ def add_at(sums: Ints, places: Ints, values: Ints) -> None:
 class Cells:
     """Sorted counters, slot by slot, so that a change costs as much as the slots that it touches.
 
-    Cells that are zero are not kept, so taking all back leaves nothing.
+    Cells that are zero are not kept, so taking all back leaves nothing but an empty slot. It stays
+    until it is dropped, as whoever has written it down must be told.
     """
 
     __slots__ = ("_slots",)
@@ -155,11 +156,8 @@ class Cells:
 
     def _add(self, slot: int, low: Ints, values: Ints) -> None:
         known = self._slots.get(slot)
-        merged = (low.copy(), values.copy()) if known is None else _merged(*known, low, values)
-        if merged[0].size:
-            self._slots[slot] = merged
-        else:
-            del self._slots[slot]
+        added = (low.copy(), values.copy()) if known is None else _merged(*known, low, values)
+        self._slots[slot] = added
 
     def between(self, first_slot: int, last_slot: int) -> tuple[Ints, Ints]:
         """Keys and values of the slots from ``first_slot`` to ``last_slot``, both included.
@@ -178,10 +176,10 @@ class Cells:
 
     def slots(self) -> list[int]:
         """The slots that hold anything, in order."""
-        return sorted(self._slots)
+        return sorted(slot for slot, (low, _) in self._slots.items() if low.size)
 
     def drop_before(self, slot: int) -> list[int]:
-        """Forget all slots before ``slot``; the slots that were forgotten, in order."""
+        """Forget all slots before ``slot``; those that were forgotten, empty ones too, in order."""
         gone = sorted(old for old in self._slots if old < slot)
         for old in gone:
             del self._slots[old]
@@ -189,9 +187,7 @@ class Cells:
 
     def replace_slot(self, slot: int, low: Ints, values: Ints) -> None:
         """Put these cells, sorted by ``low``, in the place of all that the slot holds."""
-        self._slots.pop(slot, None)
-        if low.size:
-            self._slots[slot] = (low, values.copy())
+        self._slots[slot] = (low, values.copy())
 
 
 def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, Ints]:

@@ -93,11 +93,14 @@ def test_a_slot_is_replaced_as_a_whole() -> None:
     assert held(cells) == [1, 4]
 
 
-def test_taking_all_back_leaves_no_cell() -> None:
+def test_taking_all_back_leaves_no_cell_but_slots_to_be_dropped_once() -> None:
     cells = Cells()
     cells.add(ints(1, 2), ints(1, 1), ints(5, 6))
     cells.add(ints(2, 1), ints(1, 1), ints(-6, -5))
-    assert len(cells) == 0
+    assert (len(cells), cells.slots(), held(cells)) == (0, [], [])
+    cells.replace_slot(3, ints(), ints())
+    assert cells.drop_before(9) == [1, 2, 3]
+    assert cells.drop_before(9) == []
 
 
 @pytest.mark.parametrize(
