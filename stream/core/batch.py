@@ -212,14 +212,14 @@ def _piece(
         if not of_kind:
             continue
         places = moved[places[kept]]
-        own = kind.keeper.keys(struct, of_kind)
+        said = Nothing() if kind.columns is None else kind.columns.read(of_kind)
+        own = kind.keeper.keys(struct, of_kind, said)
         if own is not None:
             keys[places] = own
         if kind.by_currency:
             for place, event in zip(places.tolist(), of_kind, strict=True):
                 if event.amount is not None and event.currency is not None:
                     currencies[place] = event.currency
-        said = Nothing() if kind.columns is None else kind.columns.read(of_kind)
         found.append(OfKind(kind, places, said))
     ids = digests(map(_id_of, events), len(events))
     return _Piece(origins + first, occurred, labels, ids, keys, currencies, found)

@@ -142,8 +142,13 @@ class Keeper:
         """Which events of a type that may be orphans are none, as columns can tell."""
         return np.zeros(keys.size, dtype=bool)
 
-    def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints | None:
-        """What stands for the entities of events of a type; None where none is remembered."""
+    def keys(
+        self, struct: type[Event], events: Sequence[Any], said: tuple[Any, ...] | None = None
+    ) -> Ints | None:
+        """What stands for the entities of events of a type; None where none is remembered.
+
+        ``said`` is what the type's ``ColumnHandler`` has read of them, where it has.
+        """
         if self.entity not in struct.__struct_fields__:
             return None
         return digests(map(attrgetter(self.entity), events), len(events))

@@ -79,9 +79,13 @@ class Customers(Keeper):
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
         return {CustomerSignal: ColumnHandler(self._said, self._many_signalled)}
 
-    def keys(self, struct: type[Event], events: Sequence[Any]) -> Ints:
+    def keys(
+        self, struct: type[Event], events: Sequence[Any], said: tuple[Any, ...] | None = None
+    ) -> Ints:
         """What stands for each event's customer and signal."""
-        return _pair(_customers(events), self._signals_of(events))
+        if not isinstance(said, _Said):
+            said = self._said(events)
+        return _pair(said.customer, said.signal)
 
     def stores(self) -> Sequence[Store]:
         return (self._customers,)
@@ -90,8 +94,8 @@ class Customers(Keeper):
         return {self._customers.name: len(self._signals)}
 
     def _said(self, events: Sequence[CustomerSignal]) -> _Said:
-        values = numbers([e.value for e in events])
-        return _Said(_customers(events), self._signals_of(events), values)
+        customers = digests([e.customer_id for e in events], len(events))
+        return _Said(customers, self._signals_of(events), numbers([e.value for e in events]))
 
     def _signals_of(self, events: Sequence[CustomerSignal]) -> Ints:
         known = self._names
@@ -146,10 +150,6 @@ class Customers(Keeper):
     def recovered(self) -> None:
         """Number the customers anew."""
         self._signals.recovered()
-
-
-def _customers(events: Sequence[CustomerSignal]) -> Ints:
-    return digests([e.customer_id for e in events], len(events))
 
 
 def _pair(customers: Ints, signals: Ints) -> Ints:
