@@ -162,7 +162,7 @@ class ActiveStore:
         for occurred, arrival, _ in bases:
             self._arrivals = max(self._arrivals, arrival)
             times.append(occurred // self._unit_ms * self._unit_ms)
-        self._latest = max(self._latest, *times, self._latest)
+        self._latest = max([self._latest, *times])
 
     def touched(self) -> set[str]:
         """The label sets that have changed since the last call."""

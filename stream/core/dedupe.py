@@ -31,6 +31,7 @@ class SeenIds:
     """
 
     def __init__(self, topic: str, dedupe_ms: int) -> None:
+        self.topic = topic
         self.name = f"ids/{topic}"
         self._dedupe_ms = dedupe_ms
         self._index = Index()
@@ -167,8 +168,9 @@ class SeenIds:
 
     def _take_in(self, keys: Ints, clocks: Ints) -> None:
         """File ids that were read, unless a later arrival is known."""
-        later = self.arrivals(keys) > clocks
-        self._file(keys[~later], clocks[~later]) if not later.all() else None
+        newer = self.arrivals(keys) <= clocks
+        if newer.any():
+            self._file(keys[newer], clocks[newer])
 
     def touched(self) -> set[str]:
         """The minutes that have changed since the last call."""

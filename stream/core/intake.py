@@ -9,7 +9,7 @@ those whose outcome is certain. Of an entity that comes twice the first events c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from stream.core.cells import Ints
 from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.event import Event, Outcome
+from stream.core.progress import LONG_AGO, Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
 from stream.core.table import Mask, digest, ranks
@@ -28,21 +29,8 @@ FUTURE_MS: Final = MINUTE
 #: Why they are, and why events that no window has room for are.
 TOO_EARLY: Final = f"is more than {FUTURE_MS // SECOND} s ahead of the clock"
 _TOO_LATE: Final = f"is older than every window and than {SHORTEST_MEMORY // DAY} days"
-#: Before all times.
-LONG_AGO: Final = -(1 << 60)
 #: Fewer events of repeated entities than this are not worth another round of columns.
 _FEW: Final = 32
-
-
-class Clocks(Protocol):
-    """What is known of time, and of how many records had which outcome."""
-
-    clocks: dict[str, int]
-    first: int | None
-    now: int
-
-    def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
-        """Count records of an outcome."""
 
 
 class Intake:
@@ -54,7 +42,7 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
-        progress: Clocks,
+        progress: Progress,
         seen: Mapping[str, SeenIds],
         segments: Segments,
         topics: Sequence[tuple[Topic, Keeper]],

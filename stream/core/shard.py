@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from stream.core.active import ActiveStore
 from stream.core.batch import Refusal
@@ -11,10 +10,11 @@ from stream.core.catalogue import LAYOUT, TOPICS
 from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
 from stream.core.evaluate import Share
-from stream.core.event import Invalid, Outcome
+from stream.core.event import Invalid
 from stream.core.health import LocalHealth
-from stream.core.intake import FUTURE_MS, LONG_AGO, Intake
+from stream.core.intake import Intake
 from stream.core.memory import Memory
+from stream.core.progress import LONG_AGO, Progress
 from stream.core.segments import Segments
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
@@ -22,82 +22,7 @@ from stream.core.tally import Tally, WindowStore
 from stream.core.topic import Context, Keeper, Store
 from stream.core.values import Values
 
-__all__ = ["FUTURE_MS", "Progress", "Refusal", "Shard"]
-
-
-class Progress:
-    """Positions, clocks and outcome counts: small, so kept as one absolute record."""
-
-    name = "progress"
-    _BLOCK = "all"
-
-    def __init__(self) -> None:
-        #: Next offset to read, by topic.
-        self.positions: dict[str, int] = {}
-        #: The greatest ``occurred_at`` of accepted events, by topic.
-        self.clocks: dict[str, int] = {}
-        self.outcomes: dict[str, dict[Outcome, int]] = {}
-        #: Records that were gone from the source before they were read, by topic.
-        self.skipped: dict[str, int] = {}
-        #: Records before these positions had their dead letters written by a state that was
-        #: replaced by this one, by topic.
-        self.buried: dict[str, int] = {}
-        #: The earliest ``occurred_at`` ever accepted.
-        self.first: int | None = None
-        #: The latest time that the shard has seen.
-        self.now = LONG_AGO
-        self._last: Any = None
-        self._touched = False
-
-    def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
-        """Count records of an outcome."""
-        outcomes = self.outcomes.setdefault(topic, {})
-        outcomes[outcome] = outcomes.get(outcome, 0) + n
-
-    def _all(self) -> Any:
-        return [
-            dict(self.positions),
-            dict(self.clocks),
-            {topic: dict(counts) for topic, counts in self.outcomes.items()},
-            dict(self.skipped),
-            dict(self.buried),
-            self.first,
-            self.now,
-        ]
-
-    def changes(self) -> Any:
-        """Everything, where positions or counts have moved since the last call."""
-        now = self._all()
-        if self._last is not None and now[:-1] == self._last[:-1]:
-            return None
-        self._last = now
-        self._touched = True
-        return now
-
-    def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Put it in place, unless the block already holds it."""
-        if is_newer(self._BLOCK):
-            self.load(self._BLOCK, change)
-            self._touched = True
-
-    def touched(self) -> set[str]:
-        """The one block, where anything moved since the last call."""
-        touched, self._touched = self._touched, False
-        return {self._BLOCK} if touched else set()
-
-    def dump(self, block: str) -> Any:
-        """Everything."""
-        return self._all()
-
-    def load(self, block: str, dumped: Any) -> None:
-        """Put a dump in place."""
-        self.positions, self.clocks, self.outcomes, self.skipped, *rest = dumped
-        self.buried, self.first, self.now = rest
-        self._last = self._all()
-
-    def expire(self, at: int) -> Iterator[str]:
-        """Nothing of it expires."""
-        return iter(())
+__all__ = ["Refusal", "Shard"]
 
 
 class Shard:
@@ -190,10 +115,10 @@ class Shard:
 
     def expire(self, at: int) -> Iterator[tuple[str, str]]:
         """Forget what is too old at ``at``; yields (store, block) of the blocks that are gone."""
-        ids = {id(seen): name for name, seen in self._seen.items()}
         for store in self.stores():
-            topic = ids.get(id(store))
-            clock = at if topic is None or self._event_time else self.progress.clocks.get(topic, at)
+            clock = at
+            if isinstance(store, SeenIds) and not self._event_time:
+                clock = self.progress.clocks.get(store.topic, at)
             for block in store.expire(clock):
                 yield store.name, block
 

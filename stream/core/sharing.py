@@ -23,8 +23,9 @@ from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
 from stream.core.cells import COUNTER_MASK, LOW_MASK, Ints
 from stream.core.groups import Groups, Rollup
 from stream.core.health import LocalHealth
+from stream.core.intake import FUTURE_MS
 from stream.core.settings import MINUTE, SECOND, Settings, Window
-from stream.core.shard import FUTURE_MS, Shard
+from stream.core.shard import Shard
 from stream.core.tally import GRACE_MS
 from stream.core.topics import signal, subscription
 from stream.core.values import Segment

@@ -306,7 +306,7 @@ class StateLog:
                     self._dirty[name, block] = self.sequence + 1
             self._stale |= {key for key in known & in_log if key[1] not in blocks}
         # What happened up to now may be taken back, which a window that begins now must not see.
-        begin = max(now, *self._shard.progress.clocks.values(), now) + 1
+        begin = max([now, *self._shard.progress.clocks.values()]) + 1
         windows = self._shard.windows
         windows.starts = migration.starts(windows.starts, begin)
         self._shard.active.placed_anew()

@@ -31,6 +31,7 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MINUTES: Final[dict[str, int]] = {}
 _SECONDS: Final = {f"{s:02}.": s * SECOND for s in range(60)}
 _MILLISECONDS: Final = {f"{ms:03}{z}": ms for ms in range(1000) for z in "Zz"}
+_WHOLE_SECONDS: Final = {f"{s:02}{z}": s * SECOND for s in range(60) for z in "Zz"}
 # The usual form, column by column.
 _USUAL_LENGTH: Final = 24
 # What follows its minute, two letters at a time: what each pair adds, in ms.
@@ -57,7 +58,6 @@ _DIGITS: Final = np.array([*range(4), 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21
 _MARKS: Final = np.array([4, 7, 10, 13, 16, 19, 23])
 _USUAL_MARKS: Final = np.frombuffer(b"--T::.Z", dtype=np.uint8)
 _DAYS_OF_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-_WHOLE_SECONDS: Final = {f"{s:02}{z}": s * SECOND for s in range(60) for z in "Zz"}
 
 
 def parse(text: str) -> int:

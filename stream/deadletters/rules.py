@@ -11,9 +11,9 @@ import msgspec
 
 from stream.core.catalogue import EVENT_TYPES, TOPICS
 from stream.core.event import LIMIT
+from stream.core.intake import FUTURE_MS
 from stream.core.schema import event_schema, rules_across_fields
 from stream.core.settings import SECOND
-from stream.core.shard import FUTURE_MS
 from stream.deadletters.letter import Letter
 
 _WHOLE_RECORD: Final = "a record is one JSON object in UTF-8, with a type that belongs to its topic"

@@ -17,9 +17,10 @@ from stream.core import batch as batches
 from stream.core import intake
 from stream.core.dedupe import SeenIds
 from stream.core.memory import Memory
+from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, HOUR, MINUTE, Settings
-from stream.core.shard import Progress, Shard
+from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.tally import WindowStore
 from stream.core.values import Values

@@ -101,7 +101,7 @@ MUTATIONS: Final = (
     Mutation(
         "positions-late",
         "a delta carries the positions of the flush before",
-        "stream.core.shard:Progress._all",
+        "stream.core.progress:Progress._all",
         "dict(self.positions)",
         "dict(self._last[0]) if self._last else {}",
         "log",

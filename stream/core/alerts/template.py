@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 #: Fields of every summary. The labels of the rule's rollup are fields too, of the same names.
 FIELDS: Final = (
@@ -29,6 +29,8 @@ _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 class BadTemplate(ValueError):
     """A brace that stands alone."""
+
+    decision: ClassVar[str] = "stop"
 
 
 def fields_of(template: str) -> list[str]:

@@ -270,11 +270,15 @@ class Subscriptions(Keeper):
         for i, time, now in zip(chosen.tolist(), occurred.tolist(), at.tolist(), strict=True):
             self.active.count(events.labels[i], time, -1, now)
         known = started != UNKNOWN
-        ones = known.astype(np.int64)
-        since = self.layout.parts([("cancelled_since", ones)])
+        with_start = known.astype(np.int64)
+        since = self.layout.parts([("cancelled_since", with_start)])
         self.tally.add_columns(np.where(known, started, 0), rows, since)
         lifetime = np.where(known, occurred - started, 0)
-        counts = [("cancelled", ones * 0 + 1), ("lifetimes", ones), ("lifetime", lifetime)]
+        counts = [
+            ("cancelled", np.ones(chosen.size, dtype=np.int64)),
+            ("lifetimes", with_start),
+            ("lifetime", lifetime),
+        ]
         self.tally.add_columns(occurred, rows, self.layout.parts(counts))
         last = np.maximum(at, occurred)
         going = ~new
