@@ -7,12 +7,15 @@ from typing import Final
 
 from stream.core.durations import MILLISECONDS, label
 
-__all__ = ["FORM", "MILLISECONDS", "PATTERN", "label", "parse"]
+__all__ = ["FORM", "MILLISECONDS", "PATTERN", "WRITTEN", "label", "parse"]
 
 FORM: Final = "a whole number and a unit, such as 250ms, 5s, 30m, 24h or 7d"
-PATTERN: Final = r"^(0|[0-9]{1,15}(ms|s|m|h|d))$"
+_UNITS: Final = "|".join(MILLISECONDS)
+#: What a duration looks like within a longer text, without groups of its own.
+WRITTEN: Final = f"[0-9]{{1,15}}(?:{_UNITS})"
+PATTERN: Final = f"^(0|[0-9]{{1,15}}({_UNITS}))$"
 
-_DURATION = re.compile(r"([0-9]{1,15})(ms|s|m|h|d)", re.ASCII)
+_DURATION: Final = re.compile(f"([0-9]{{1,15}})({_UNITS})")
 
 
 def parse(text: str) -> int:

@@ -28,7 +28,17 @@ from stream.config.kafka import KafkaConfig
 from stream.config.kpis import kpi_ids, topic_names
 from stream.config.sink_kinds import SINK_TYPES
 from stream.config.table import Table
-from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
+from stream.core.settings import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NEGATIVE_EMOTIONS,
+    POSITIVE_EMOTIONS,
+    SECOND,
+    Rule,
+    Settings,
+    Window,
+)
 
 #: A window has at most so many panes.
 MOST_PANES = 240
@@ -94,9 +104,9 @@ class TicketConfig(Table):
 class EmotionConfig(Table):
     """Which emotions count as positive and negative, in either case; others are ignored."""
 
-    positive: tuple[OneLine, ...] = ("happy", "pleased", "trusting", "valued")
+    positive: tuple[OneLine, ...] = POSITIVE_EMOTIONS
     """Names of positive emotions."""
-    negative: tuple[OneLine, ...] = ("dissatisfied", "frustrated", "disappointed", "irritated")
+    negative: tuple[OneLine, ...] = NEGATIVE_EMOTIONS
     """Names of negative emotions."""
 
 

@@ -18,8 +18,7 @@ from stream.config import durations
 from stream.config.fields import is_duration
 from stream.config.model import Config
 from stream.config.table import table_of
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+from stream.core.schema import DIALECT
 
 
 class _Generator(GenerateJsonSchema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +13,7 @@ from stream.core.cells import Ints
 
 #: The outcomes of a record, in the order of the checks.
 Outcome = Literal["invalid", "duplicate", "future", "late", "orphan", "accepted"]
-OUTCOMES: tuple[Outcome, ...] = ("invalid", "duplicate", "future", "late", "orphan", "accepted")
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: Outcomes whose records go to the dead letters.
 DEAD_LETTER_OUTCOMES: frozenset[Outcome] = frozenset({"invalid", "future", "orphan"})
 

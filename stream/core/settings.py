@@ -17,6 +17,10 @@ SHORTEST_MEMORY = 7 * DAY
 RESERVED_LABELS = frozenset({"window", "quantile", "currency", "rule", "severity", "kpi"})
 
 
+#: The emotions that count as positive and as negative by default, in small letters.
+POSITIVE_EMOTIONS = ("happy", "pleased", "trusting", "valued")
+NEGATIVE_EMOTIONS = ("dissatisfied", "frustrated", "disappointed", "irritated")
+
 #: What a rule for missing input watches in place of a KPI: seconds since the latest event.
 INPUT = "input"
 
@@ -120,10 +124,8 @@ class Settings:
     cart_timeout_ms: int = 30 * MINUTE
     rapid_response_ms: int = 5 * MINUTE
     rapid_resolution_ms: int = 24 * HOUR
-    positive_emotions: frozenset[str] = frozenset({"happy", "pleased", "trusting", "valued"})
-    negative_emotions: frozenset[str] = frozenset(
-        {"dissatisfied", "frustrated", "disappointed", "irritated"}
-    )
+    positive_emotions: frozenset[str] = frozenset(POSITIVE_EMOTIONS)
+    negative_emotions: frozenset[str] = frozenset(NEGATIVE_EMOTIONS)
     health_weights: dict[str, float] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     #: The address of Grafana, for links in alerts; empty where there is none.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
+from typing import Final
 
 import numpy as np
 
 from stream.core.settings import DAY, MINUTE, SECOND
 from stream.generate.draws import Arrivals, Draws, Record
-from stream.generate.incidents import Incident, borders
+from stream.generate.incidents import Incident, IncidentKind, borders
 from stream.generate.journeys import BEGIN
 from stream.generate.profile import (
     CUSTOMERS_PER_RATE,
@@ -21,6 +22,7 @@ from stream.generate.profile import (
     REGIONS,
     SUBSCRIPTIONS_PER_RATE,
     Journey,
+    Kind,
     activity,
 )
 from stream.generate.subscriptions import Subscriptions
@@ -30,9 +32,11 @@ _STEP_EVENTS = 4_000
 _SHORTEST_STEP = 10
 _LONGEST_STEP = 15 * MINUTE
 
-#: What an incident does to how often a journey begins.
-_CHURN_FACTOR = 15.0
-_OUTAGE_TICKETS = 1.6
+#: By how much an incident multiplies how often a journey begins, by the kinds of both; else 1.
+_FACTORS: Final[Mapping[tuple[IncidentKind, Kind], float]] = {
+    ("churn-spike", "cancelled"): 15.0,
+    ("outage", "ticket"): 1.6,
+}
 
 
 def events(
@@ -130,10 +134,7 @@ def _incident_factor(
     factor = 1.0
     for incident in incidents:
         if incident.start <= at < incident.end and incident.region in (None, REGIONS[region]):
-            if incident.kind == "churn-spike" and journey.kind == "cancelled":
-                factor *= _CHURN_FACTOR
-            elif incident.kind == "outage" and journey.kind == "ticket":
-                factor *= _OUTAGE_TICKETS
+            factor *= _FACTORS.get((incident.kind, journey.kind), 1.0)
     return factor
 
 

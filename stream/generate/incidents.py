@@ -22,10 +22,9 @@ DEFAULT_DURATION = 10 * MINUTE
 #: The region that a churn spike hits where none is named: it is an incident of one region.
 DEFAULT_CHURN_REGION = "eu"
 
-_DURATION = r"\d{1,15}(?:ms|s|m|h|d)"
 _FORM = re.compile(
     rf"(?P<kind>[a-z-]+)(?::(?P<region>[a-z]+))?"
-    rf"(?:@(?P<offset>[+-]?{_DURATION}))?(?:/(?P<duration>{_DURATION}))?"
+    rf"(?:@(?P<offset>[+-]?{durations.WRITTEN}))?(?:/(?P<duration>{durations.WRITTEN}))?"
 )
 
 

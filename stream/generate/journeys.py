@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from stream.core.settings import DAY, HOUR, MINUTE, SECOND
+from stream.core.settings import DAY, HOUR, MINUTE, NEGATIVE_EMOTIONS, POSITIVE_EMOTIONS, SECOND
 from stream.generate.draws import Arrivals, Draws, Floats, Record, stamps, texts
 from stream.generate.incidents import Incident, hits
 from stream.generate.profile import CHANNEL_MOOD, CURRENCIES, LANGUAGES, REGION_MOOD
@@ -25,8 +25,6 @@ _DEVICES = ("desktop", "mobile", "tablet")
 _PAGES = ("/", "/pricing", "/sale", "/search", "/account", "/help", "/new-in")
 _SURVEYS = ("nps", "csat", "ces", "css", "emotion")
 _SURVEY_SHARES = (0.30, 0.34, 0.16, 0.12, 0.08)
-_POSITIVE = ("happy", "pleased", "trusting", "valued")
-_NEGATIVE = ("dissatisfied", "frustrated", "disappointed", "irritated")
 _SIGNALS = ("usage", "payment", "support", "engagement")
 _SIGNAL_SHARES = (0.5, 0.15, 0.15, 0.2)
 
@@ -239,7 +237,7 @@ def _answer(value: dict[str, Any], survey: str, feeling: float, says: bool) -> N
         value["score"] = _within(1, round(5.3 + 1.3 * feeling), 7)
     elif survey == "emotion":
         glad = feeling > -0.6
-        names = _POSITIVE if glad else _NEGATIVE
+        names = POSITIVE_EMOTIONS if glad else NEGATIVE_EMOTIONS
         strength = round(min(10.0, (5.5 if glad else 2.0) + 2.0 * abs(feeling)), 1)
         first = int(abs(feeling) * 10) % 4
         value["emotions"] = {names[first]: strength, names[first - 1]: round(strength / 2, 1)}

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from stream.core.catalogue import TOPICS
 from stream.core.event import Outcome
 from stream.core.settings import DAY, MINUTE
 from stream.core.timestamps import format_ms
@@ -26,7 +27,7 @@ from stream.generate.draws import Record
 LONGEST_REPEAT: Final = 2 * MINUTE
 #: Late records are older than any window that a test is likely to have.
 _LATE: Final = 400 * DAY
-_TOPICS: Final = ("cx.survey", "cx.ticket", "cx.cart", "cx.subscription", "cx.visit", "cx.signal")
+_TOPICS: Final = tuple(TOPICS)
 
 
 @dataclass(slots=True)

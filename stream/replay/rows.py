@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Final, Literal, Protocol
+from typing import BinaryIO, ClassVar, Final, Literal, Protocol, get_args
 
 import orjson
 
@@ -15,7 +15,7 @@ from stream.core.timestamps import format_ms
 
 Format = Literal["jsonl", "csv", "parquet"]
 
-FORMATS: Final[tuple[Format, ...]] = ("jsonl", "csv", "parquet")
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 #: What a file's name ends with, and the format that it says.
 SUFFIXES: Final[dict[str, Format]] = {
     ".jsonl": "jsonl",

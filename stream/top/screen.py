@@ -9,6 +9,7 @@ from itertools import zip_longest
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from stream.core.event import DEAD_LETTER_OUTCOMES
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
 from stream.top.numbers import count, duration, interval, number, rate, safe
@@ -117,7 +118,7 @@ def _flow(snapshot: Snapshot, rates: Mapping[str, float] | None) -> Text:
     for outcome, total in sorted(snapshot.outcomes.items(), key=lambda pair: -pair[1]):
         if not total:
             continue
-        bad = outcome in {"invalid", "future", "orphan"} and rates and rates.get(outcome)
+        bad = outcome in DEAD_LETTER_OUTCOMES and rates and rates.get(outcome)
         line.append(" · ")
         line.append(f"{safe(outcome)} {count(total)}", "red" if bad else "")
     for text, name in (("flush", "flush"), ("eval", "evaluation")):

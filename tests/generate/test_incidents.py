@@ -44,6 +44,7 @@ def test_incidents_are_read(text: str, incident: Incident) -> None:
         ("outage@", "is not of the form"),
         ("outage@+1", "is not of the form"),
         ("outage@+1y", "is not of the form"),
+        ("outage@+٥s", "is not of the form"),
         ("outage/", "is not of the form"),
         ("outage:eu:us", "is not of the form"),
         ("outage\n", "is not of the form"),
