@@ -38,13 +38,18 @@ class RuleReport:
     """One rule: what it did, and what it would have done."""
 
     rule: Rule
+    #: None for a rule that watches no KPI, whose window has no length.
     kpi: Kpi | None
     window_ms: int
     tracks: Sequence[Track]
     verdict: Verdict
+    #: Of each alert of the verdict, in its order; None where nothing was recorded of it.
     worst: Sequence[Worst | None]
+    #: How many pending alerts ended without firing.
     held_back: int
+    #: What other thresholds would have given, the most sensitive first.
     rows: Sequence[Tried]
+    #: None where no number of alerts was asked for, or the rule has no thresholds to try.
     suggestion: Suggestion | None
 
     def track(self, labels: Labels) -> Track | None:

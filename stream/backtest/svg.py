@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from stream.backtest.curves import Curve
+from stream.backtest.rounding import round_step
 from stream.core.kpi import Column
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 from stream.core.text import clipped, printable
@@ -184,9 +185,7 @@ def _runs(known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Iterator[tuple[i
 
 def _ticks(bottom: float, top: float) -> list[float]:
     """Three to six round values."""
-    rough = (top - bottom) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * s for s in (1, 2, 2.5, 5, 10) if power * s >= rough * (1 - 1e-9))
+    step = round_step((top - bottom) / 5)
     return [n * step for n in range(math.ceil(bottom / step), math.floor(top / step) + 1)]
 
 

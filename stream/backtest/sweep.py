@@ -13,6 +13,7 @@ from stream.backtest.incidents import Incident
 from stream.backtest.judge import WEEK, Verdict, judge
 from stream.backtest.recording import Track
 from stream.backtest.rerun import Alert, decisive, rerun, with_data
+from stream.backtest.rounding import round_step
 from stream.core.alerts.machine import rises
 from stream.core.alerts.quantities import duration
 from stream.core.catalogue import KPIS
@@ -22,7 +23,6 @@ from stream.core.settings import Rule
 GRID: Final = 20
 #: A rule whose series fire for a greater part of the time says what is usual, not what is wrong.
 MOST_FIRING: Final = 0.2
-_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,7 @@ def _round_values(start: float, end: float) -> list[float]:
     low, high = min(start, end), max(start, end)
     if not high > low:
         return [start]
-    rough = (high - low) / GRID
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * s for s in _STEPS if power * s >= rough * (1 - 1e-9))
+    step = round_step((high - low) / GRID)
     first, last = math.floor(low / step), math.ceil(high / step)
     digits = max(0, 2 - math.floor(math.log10(step)))
     return [round(number * step, digits) for number in range(first, last + 1)]

@@ -123,7 +123,7 @@ def _check_writable(page: Path) -> None:
     try:
         page.open("ab").close()
     except OSError as error:
-        raise BacktestFailed(f"{page}: {(error.strerror or str(error)).lower()}") from error
+        raise BacktestFailed(failed(page, error)) from error
     if not was_there:
         page.unlink()
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from stream.deadletters.ledger import Ledger
     from stream.deadletters.letter import Letter
     from stream.kafka.letters import LetterReader
+    from stream.kafka.redrive import Order
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -261,7 +263,7 @@ def redrive(
     tell_report(report, time.monotonic() - began, executed=yes, as_json=as_json)
     if ended is None:
         raise SystemExit(INTERRUPTED)
-    if report.findings:
+    if report.has_findings:
         raise SystemExit(1)
 
 
@@ -356,10 +358,8 @@ def _address(where: tuple[str, ...], prefix: str) -> tuple[str, int, int]:
 
 
 async def _send(
-    kafka: KafkaConfig, topics: tuple[str, ...], order: Any, report: Report, *, yes: bool
+    kafka: KafkaConfig, topics: tuple[str, ...], order: Order, report: Report, *, yes: bool
 ) -> bool:
-    from dataclasses import replace
-
     from stream.kafka.letters import LetterReader
     from stream.kafka.redrive import redrive as send_again
     from stream.kafka.redrive import rehearse

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from stream.core.alerts.quantities import counted
 from stream.core.timestamps import format_ms
 from stream.deadletters.escape import printable, safe_json, width
 from stream.deadletters.letter import Letter
@@ -65,7 +66,7 @@ def tell_list(newest: Newest, *, as_json: bool) -> None:
             err=True,
         )
     elif not as_json:
-        click.echo(_number(newest.seen, "dead letter"), err=True)
+        click.echo(counted(newest.seen, "dead letter"), err=True)
 
 
 def _without_empty(
@@ -115,7 +116,7 @@ def tell_counts(counts: Counts, *, as_json: bool) -> None:
             )
         )
     _table(_COUNTS, rows)
-    click.echo(_number(counts.total, "dead letter"), err=True)
+    click.echo(counted(counts.total, "dead letter"), err=True)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -197,7 +198,7 @@ def tell_letter(letter: Letter, *, redriven: bool) -> None:
 
 
 def _history(letter: Letter, redriven: bool) -> str:
-    parts = [f"{_number(letter.rounds, 'time')} before it came here"] if letter.rounds else []
+    parts = [f"{counted(letter.rounds, 'time')} before it came here"] if letter.rounds else []
     return ", ".join([*parts, *(["this letter was sent again"] if redriven else [])])
 
 
@@ -218,7 +219,7 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
     ]
     _table(("records", "to topic", "partition"), rows)
     for (topic, verdict), n in sorted(report.left.items()):
-        click.echo(f"{_number(n, 'record')} left, {topic}: {LEFT[verdict]}", err=True)
+        click.echo(f"{counted(n, 'record')} left, {topic}: {LEFT[verdict]}", err=True)
     groups = list(report.refused.groups())
     for group, tally in groups[:_REASONS]:
         why = "other reasons"
@@ -232,9 +233,9 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
     n = report.sent.total()
     end = "" if report.complete else ", and more are left"
     if executed:
-        click.echo(f"{_number(n, 'record')} sent again in {seconds:.1f} s{end}", err=True)
+        click.echo(f"{counted(n, 'record')} sent again in {seconds:.1f} s{end}", err=True)
     elif n:
-        would = f"--yes sends {_number(n, 'record')}{end}"
+        would = f"--yes sends {counted(n, 'record')}{end}"
         click.echo(f"dry run: nothing was sent; {would}", err=True)
     else:
         click.echo("dry run: there is nothing to send", err=True)
@@ -243,7 +244,3 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
 def _second(at: int) -> str:
     """A time without its milliseconds, which would cost a narrow terminal the reason."""
     return f"{format_ms(at)[:-5]}Z"
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -21,6 +21,8 @@ from stream.top.numbers import number
 _SEGMENTS: Final = 4
 _LABELS: Final = 3
 _LONGEST_LABEL: Final = 24
+#: With a denominator below this, what is known is called little.
+_FEW: Final = 30
 #: What rounding leaves of an effect that there is not.
 _NOTHING: Final = 1e-9
 
@@ -102,7 +104,7 @@ def _sureness(e: Explanation) -> str:
         return "no bounds are defined for it" if e.kpi.bounds is None else "no bounds"
     lower, upper = (number(x, unit).replace("-", "−") for x in (numbers.lower, numbers.upper))
     sure = f"95% sure: {lower} to {upper}"
-    few = numbers.denominator is not None and numbers.denominator < 30
+    few = numbers.denominator is not None and numbers.denominator < _FEW
     return f"{sure} (few: {plain(numbers.denominator or 0)} only)" if few else sure
 
 

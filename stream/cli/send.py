@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.sending import SendFailed, run
+from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
 from stream.core.decode import occurred_at
 from stream.generate.pacing import Pace, now_ms
@@ -248,7 +249,6 @@ def _tell(report: _Report, prefix: str, as_json: bool) -> None:
         click.echo(f"and {report.unsendable_count - _NAMED} more that can't be sent", err=True)
     sent = report.sent.total()
     rate = sent / report.seconds if report.seconds else 0.0
-    events = "1 event" if sent == 1 else f"{sent:,} events"
-    click.echo(f"{events} sent in {report.seconds:.1f} s ({rate:,.0f}/s)", err=True)
+    click.echo(f"{counted(sent, 'event')} sent in {report.seconds:.1f} s ({rate:,.0f}/s)", err=True)
     for topic, count in sorted(report.sent.items()):
         click.echo(f"  {prefix}{topic}  {count:,}", err=True)

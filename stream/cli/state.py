@@ -16,6 +16,7 @@ import click
 
 from stream.cli.configured import config_option, configuration
 from stream.config import Config, KafkaConfig
+from stream.core.alerts.quantities import counted
 from stream.core.inspection import Inspection, Size
 from stream.core.timestamps import format_ms
 
@@ -112,8 +113,8 @@ def _told(kafka: KafkaConfig, planned: Plan) -> list[str]:
         if planned.others:
             lines.append(f"Is the name right? There is state of: {', '.join(planned.others)}.")
     where = "the present end of the sources" if planned.how == "reset" else "the earliest records"
-    reading = f", {_counted(planned.to_read, 'record')}" if planned.how == "rebuild" else ""
-    partitions = _counted(planned.shards, "partition")
+    reading = f", {counted(planned.to_read, 'record')}" if planned.how == "rebuild" else ""
+    partitions = counted(planned.shards, "partition")
     lines.append(f"Counting begins at {where}{reading}, in {partitions}.")
     return lines
 
@@ -239,11 +240,7 @@ def _row(name: str, value: str) -> list[str]:
 
 
 def _size_text(size: Mapping[str, int]) -> str:
-    return f"{_counted(size['records'], 'record')}, {_counted(size['bytes'], 'byte')}"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    return f"{counted(size['records'], 'record')}, {counted(size['bytes'], 'byte')}"
 
 
 def _span(first: str | None, last: str | None) -> str:

@@ -40,17 +40,18 @@ def printable(said: str | bytes | None, longest: int | None = LONGEST) -> str:
 
 
 def _escape(text: str) -> str:
-    parts: list[str] = []
+    return "".join(
+        _SHORT.get(character) or (character if is_fine else _code(ord(character)))
+        for character, is_fine in _looked_at(text)
+    )
+
+
+def _looked_at(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, and whether it can be shown as it is."""
     marks = 0
     for character in text:
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        if character in _SHORT:
-            parts.append(_SHORT[character])
-        elif character.isprintable() and marks <= _MOST_MARKS:
-            parts.append(character)
-        else:
-            parts.append(_code(ord(character)))
-    return "".join(parts)
+        yield character, character.isprintable() and marks <= _MOST_MARKS
 
 
 def quoted(text: str, longest: int = LONGEST) -> str:
@@ -63,11 +64,8 @@ def quoted(text: str, longest: int = LONGEST) -> str:
 
 
 def _json_escape(text: str) -> Iterator[str]:
-    marks = 0
-    for character in text:
-        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        fine = character.isprintable() and marks <= _MOST_MARKS
-        yield character if fine else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+    for character, is_fine in _looked_at(text):
+        yield character if is_fine else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def width(text: str) -> int:

@@ -106,13 +106,13 @@ def _step(node: Any, rest: str) -> tuple[int, str] | None:
     for index, (name, _) in enumerate(node):
         # Of a repeated name the last one counts, as to all that read JSON.
         if rest == name or (len(rest) >= _CUT and name.startswith(rest)):
-            return_rest, size = "", len(rest)
+            left, size = "", len(rest)
         elif rest.startswith(f"{name}."):
-            return_rest, size = rest[len(name) + 1 :], len(name)
+            left, size = rest[len(name) + 1 :], len(name)
         else:
             continue
         if size >= longest:
-            found, longest = (index, return_rest), size
+            found, longest = (index, left), size
     return found
 
 

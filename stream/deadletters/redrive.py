@@ -132,7 +132,7 @@ class Report:
             self.refused.count(judged.again, letter.at)
 
     @property
-    def findings(self) -> bool:
+    def has_findings(self) -> bool:
         """Whether letters were left that nobody has sent."""
         return any(self.left_by(verdict) for verdict in LEFT if verdict != "sent before")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from stream.core.alerts import AlertStates, Change, Look, RuleSet, evaluate, wanted, with_input
 from stream.core.alerts.overflow import longest_wait_ms
@@ -13,8 +13,8 @@ from stream.core.kpi import Kpi
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 
-NEVER = range(0)
-NO_EVENTS: Mapping[str, int] = {}
+_NO_TIMES: Final = range(0)
+_NO_EVENTS: Mapping[str, int] = {}
 
 
 class AlertReplay:
@@ -53,20 +53,20 @@ class AlertReplay:
         more, the evaluations that would be the same for ever are left out.
         """
         if previous is None or not self._settings.rules:
-            return NEVER
+            return _NO_TIMES
         return self._multiples(previous, min(t, previous + self._settled_after))
 
     def evaluations_at_end(self, last: int | None) -> range:
         """The time at which to evaluate after the last record; ``last`` is its event time (ms)."""
         if last is None or not self._settings.rules:
-            return NEVER
+            return _NO_TIMES
         return self._multiples(last, last + 1)
 
     def take(
         self,
         evaluation: Evaluation,
         look: Look | None = None,
-        latest: Mapping[str, int] = NO_EVENTS,
+        latest: Mapping[str, int] = _NO_EVENTS,
         first: int | None = None,
     ) -> None:
         """Run the rules over an evaluation that was due.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, ClassVar, Final, NamedTuple, get_args
 
 import msgspec
 import orjson
@@ -37,6 +37,8 @@ _LABELS: Final = LabelCache()
 
 class Unsendable(Exception):
     """A line belongs to no topic; the message says why."""
+
+    decision: ClassVar[str] = "dead-letter"
 
 
 class Addressed(NamedTuple):

@@ -15,7 +15,7 @@ MOST_POINTS: Final = 1_200_000
 #: Takes the series at a time (ms). Series without contributions are left out.
 Take = Callable[[int, Sequence[Sample]], None]
 
-_NEVER: Final = range(0)
+_NO_TIMES: Final = range(0)
 
 
 class TooManyPoints(Exception):
@@ -56,7 +56,7 @@ class TimeLine:
             TooManyPoints: there are more than ``MOST_POINTS`` up to ``t``.
         """
         if previous is None:
-            return _NEVER
+            return _NO_TIMES
         points = range(self.next_point(previous), t, self.every_ms)
         self.points += len(points)
         if self.points > MOST_POINTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream.core.alerts.quantities import as_written, duration, quantity
+from stream.core.alerts.quantities import as_written, counted, duration, quantity
 from stream.core.catalogue import KPIS
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
@@ -45,3 +45,12 @@ def test_a_limit_is_as_it_was_written_and_long_times_also_in_words(
     kpi: str, value: float, shown: str
 ) -> None:
     assert as_written(KPIS[kpi], value) == shown
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(0, "0 records"), (1, "1 record"), (2, "2 records"), (12_000, "12,000 records")]
+)
+def test_one_thing_is_told_in_the_singular_and_any_other_number_in_the_plural(
+    n: int, said: str
+) -> None:
+    assert counted(n, "record") == said

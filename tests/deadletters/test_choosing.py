@@ -233,9 +233,9 @@ def test_a_report_counts_what_was_sent_where_and_what_was_left_and_why() -> None
         judged(refused(value=visit()), sent=True),
     ):
         report.add(one)
-    findings = [report.findings]
+    findings = [report.has_findings]
     report.add(judged(refused(value=b"{")))
-    assert [*findings, report.findings] == [False, True]
+    assert [*findings, report.has_findings] == [False, True]
     said = report.as_dict(executed=True)
     assert said["records"] == 2
     assert said["to"] == [{"topic": "cx.visit", "partition": 2, "records": 2}]

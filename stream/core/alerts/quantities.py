@@ -1,4 +1,4 @@
-"""Values and durations as people read them."""
+"""Values, durations and counts as people read them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ def duration(ms: int) -> str:
             if len(parts) == 2:
                 break
     return ("-" if ms < 0 else "") + " ".join(parts)
+
+
+def counted(n: int, noun: str) -> str:
+    """So many of a thing, in the plural but for one: ``1 record``, ``12,000 records``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _rounded(value: float) -> str:
