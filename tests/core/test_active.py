@@ -43,7 +43,7 @@ def label_set(net: dict[int, int], *bases: tuple[int, int]) -> LabelSet:
         pytest.param({60: -3}, [(60, 1)], -2, id="below zero as it is"),
     ],
 )
-def test_active_at_the_start(
+def test_active_at_the_start_follows_from_bases_and_what_was_counted(
     net: dict[int, int], bases: list[tuple[int, int]], active: int
 ) -> None:
     assert active_at(120, PANE, UNIT, [label_set(net, *bases)]) == active

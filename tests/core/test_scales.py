@@ -29,7 +29,7 @@ DETRACTOR = ("nps_answers", "nps_detractors")
         (69.99, 0, 100, DETRACTOR),
     ],
 )
-def test_promoters_and_detractors(
+def test_promoters_begin_at_nine_of_ten_and_detractors_end_below_seven(
     score: float, low: float, high: float, verdict: tuple[str, ...]
 ) -> None:
     assert VERDICTS[judge("nps", score, low, high)[0]] == verdict
@@ -48,7 +48,9 @@ def test_promoters_and_detractors(
         (-1, -4, 0, True),
     ],
 )
-def test_satisfied(survey: str, score: float, low: float, high: float, satisfied: bool) -> None:
+def test_an_answer_is_satisfied_from_three_quarters_of_its_scale_on(
+    survey: str, score: float, low: float, high: float, satisfied: bool
+) -> None:
     verdict = VERDICTS[judge(survey, score, low, high)[0]]
     assert (f"{survey}_satisfied" in verdict) is satisfied
 
@@ -64,7 +66,9 @@ def test_satisfied(survey: str, score: float, low: float, high: float, satisfied
         (50, 0, 100, False, 4.0),
     ],
 )
-def test_effort(score: float, low: float, high: float, easy: bool, effort: float) -> None:
+def test_effort_is_mapped_onto_one_to_seven_and_is_easy_from_five_on(
+    score: float, low: float, high: float, easy: bool, effort: float
+) -> None:
     verdict, found = judge("ces", score, low, high)
     assert ("ces_satisfied" in VERDICTS[verdict]) is easy
     assert found == round(effort * 10**9)

@@ -82,5 +82,5 @@ def test_json_is_printable_ascii_and_says_the_same(data: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("東京", 4), ("é", 1), ("e\u0301", 1)])
-def test_columns_of_a_terminal(text: str, columns: int) -> None:
+def test_a_text_is_as_wide_as_a_terminal_shows_it(text: str, columns: int) -> None:
     assert width(text) == columns

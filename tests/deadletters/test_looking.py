@@ -91,7 +91,9 @@ def test_a_list_has_a_line_for_each_letter_the_newest_last(buried: Site) -> None
         (["--pending"], [0, 1, 2, 3, 4]),
     ],
 )
-def test_filters(buried: Site, options: list[str], places: list[int]) -> None:
+def test_each_option_lists_the_letters_that_fit_it(
+    buried: Site, options: list[str], places: list[int]
+) -> None:
     assert listed(buried, *options) == [ALL[i] for i in places]
 
 
@@ -105,7 +107,7 @@ def test_time_filters_cut_between_letters(buried: Site) -> None:
     assert listed(buried, "--since", after) == []
 
 
-def test_counts_by_reason(buried: Site) -> None:
+def test_letters_are_counted_by_what_is_wrong_with_them(buried: Site) -> None:
     rows = json.loads(dlq(buried, "list", "--counts", "--json").stdout)
     assert [(r["count"], r["topic"], r["outcome"], r["field"]) for r in rows] == [
         (2, "cx.survey", "orphan", "type"),

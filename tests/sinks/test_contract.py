@@ -135,9 +135,10 @@ async def test_a_receiver_says_how_long_to_wait(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", POSTING)
 async def test_a_receiver_that_hangs_is_left_after_the_timeout(kind: str) -> None:
-    error = await failure(kind, [hang], timeout_ms=100)
+    # Long enough that the request is there before, however busy the machine is.
+    error = await failure(kind, [hang], timeout_ms=1_000)
     assert isinstance(error, Retry)
-    assert str(error) == "no answer within 0.1 s"
+    assert str(error) == "no answer within 1 s"
 
 
 @pytest.mark.parametrize("kind", POSTING)
