@@ -11,6 +11,7 @@ from stream.core.kpi import Column, Columns
 
 Formula = Callable[[Columns], Column]
 
+#: One in fixed point.
 FIXED = 10**9
 
 

@@ -81,13 +81,11 @@ def test_the_recorded_incident_gives_the_alerts_that_its_changes_tell_of() -> No
     recording = Recording(settings)
     for evaluation in incident.evaluations(settings):
         recording.take(evaluation)
+    fired = [c for c in incident.changes() if c["to"] == "firing"]
+    assert fired
     for prepared in RuleSet.of(settings, KPIS).rules:
         found = [a for t in recording.tracks(prepared) for a in rerun(prepared.rule, t)]
-        told = [
-            (c["at"], c["labels"])
-            for c in incident.changes()
-            if c["rule"] == prepared.rule.name and c["to"] == "firing"
-        ]
+        told = [(c["at"], c["labels"]) for c in fired if c["rule"] == prepared.rule.name]
         assert sorted((a.fired_at, dict(a.labels)) for a in found) == sorted(
             (at(text), labels) for text, labels in told
         ), prepared.rule.name
