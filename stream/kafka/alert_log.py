@@ -40,7 +40,7 @@ class AlertLog:
         """Fence the owner before; the states as they were written last.
 
         Raises:
-            KafkaError, FlushFailed: not now; try again.
+            KafkaError, LogUnread: not now; try again.
             StateRefused: the states can't be read.
         """
         await self._writer.start()

@@ -19,7 +19,7 @@ from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
 from stream.kafka.administration import USUAL_LIMIT, TopicsUnfit, create, largest_batch
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.log import FlushFailed, read_log
+from stream.kafka.log import LogUnread, read_log
 from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
 from stream.kafka.topics import Names
@@ -238,7 +238,7 @@ class LetterReader:
             raise LettersUnusable(
                 f"topic {self.ledger_topic}, which says what was sent again, can't be used: {error}"
             ) from error
-        except FlushFailed as error:
+        except LogUnread as error:
             raise self._unreachable(str(error)) from error
 
     async def create_ledger(self) -> None:

@@ -46,6 +46,12 @@ class FlushStopped(FlushFailed):
     """A transaction was cut short because the writer was let go of meanwhile: no fault."""
 
 
+class LogUnread(Exception):
+    """A log can't be read now; nothing was changed."""
+
+    decision: ClassVar[str] = "retry"
+
+
 class TransactionalWriter:
     """Writes transactions under an id that only one process at a time can have.
 
@@ -160,7 +166,7 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
     What was committed behind a transaction that is still open counts: its end is waited for.
 
     Raises:
-        FlushFailed: the log can't be read in time.
+        LogUnread: the log can't be read in time.
     """
     tp = TopicPartition(topic, partition)
     consumer = reader(kafka)
@@ -168,7 +174,7 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
         await consumer.start()
         return await asyncio.wait_for(_read(consumer, tp), _READ_SECONDS)
     except (KafkaError, TimeoutError, OSError) as error:
-        raise FlushFailed(f"{topic} partition {partition} can't be read: {error!r}") from error
+        raise LogUnread(f"{topic} partition {partition} can't be read: {error!r}") from error
     finally:
         await consumer.stop()
 

@@ -19,7 +19,7 @@ from stream.config import KafkaConfig
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
-from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
+from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
 
 _KEY: Final = b"values"
@@ -46,7 +46,7 @@ class ValueRegistry:
         """Learn what the registry holds, unless that is known.
 
         Raises:
-            FlushFailed: not now; try again.
+            LogUnread: not now; try again.
             StateRefused: the record is damaged.
         """
         async with self._lock:
@@ -106,7 +106,7 @@ class ValueRegistry:
             stored = dict(zip(self._values.dimensions, after, strict=True))
             record = Outgoing(self._names.values, 0, _KEY, msgspec.msgpack.encode(stored))
             await writer.write([record])
-        except (KafkaError, FlushFailed, OSError) as error:
+        except (KafkaError, FlushFailed, LogUnread, OSError) as error:
             # Most likely another worker was quicker.
             log.info("changing the registry of values, again: %r", error)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))

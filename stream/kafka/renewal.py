@@ -155,7 +155,7 @@ async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
     """Do what ``plan`` says, and say what was done; may be run again where it was killed.
 
     Raises:
-        BrokerUnreachable, FlushFailed: the broker does not do it; run it again.
+        BrokerUnreachable, FlushFailed, LogUnread: the broker does not do it; run it again.
         NotRenewed: a worker has started meanwhile.
     """
     shards = (await plan(kafka, how)).shards

@@ -120,7 +120,7 @@ class OwnedShard:
         """Fence the owner before and fold the state log.
 
         Raises:
-            BrokerUnreachable, KafkaError, FlushFailed: not now; try again.
+            BrokerUnreachable, KafkaError, LogUnread: not now; try again.
             StateRefused: the state can't be used.
         """
         await self._registry.read()

@@ -32,7 +32,7 @@ async def read_state(kafka: KafkaConfig) -> list[Inspection]:
     """What each partition of the state holds; nothing where there is no state.
 
     Raises:
-        BrokerUnreachable, FlushFailed: it can't be read.
+        BrokerUnreachable, LogUnread: it can't be read.
     """
     name = Names(kafka.topic_prefix, kafka.group).state
     found = []
@@ -47,7 +47,7 @@ async def changes(kafka: KafkaConfig, settings: Settings) -> tuple[str, tuple[Fa
     """The version that wrote the group's state (empty: no state), and what becomes of it.
 
     Raises:
-        BrokerUnreachable, FlushFailed: it can't be read.
+        BrokerUnreachable, LogUnread: it can't be read.
         StateRefused: it can't be used.
     """
     name = Names(kafka.topic_prefix, kafka.group).state
