@@ -15,10 +15,10 @@ from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
-from stream.core.state import StateRefused
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
+from stream.kafka.transient import is_transient
 
 #: An evaluation of the rules that can't be made for so long is left out, in ms.
 PATIENCE_MS: Final = 5 * SECOND
@@ -128,15 +128,12 @@ class Desk:
 
     async def _take_over(self, now: int) -> AlertLog | None:
         """Take over the alerts' state; None where that is not possible yet."""
-        alert_log = AlertLog(self._kafka, self._names, self.topic)
         try:
-            self.states = await alert_log.take_over()
-        except StateRefused:
-            await alert_log.close()
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever Kafka's client raises, later it may do.
+            alert_log = await self._taken_over()
+        except Exception as error:
+            if not is_transient(error):
+                raise
             log.warning("the alerts' state can't be taken over yet: %r", error)
-            await alert_log.close()
             await asyncio.sleep(_RETRY_SECONDS)
             return None
         following = -(-now // self._every) * self._every
@@ -144,6 +141,15 @@ class Desk:
             # Those that came due since the one whose outcome was not written.
             self.skipped += max(0, following - self._next_rules) // self._every
         self._next_rules = following
+        return alert_log
+
+    async def _taken_over(self) -> AlertLog:
+        alert_log = AlertLog(self._kafka, self._names, self.topic)
+        try:
+            self.states = await alert_log.take_over()
+        except BaseException:
+            await alert_log.close()
+            raise
         return alert_log
 
     async def let_go_of_alerts(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from stream.kafka.firing import FiringAlerts
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Readiness
 from stream.kafka.topics import Names, TopicMap, prepare
+from stream.kafka.transient import is_transient
 from stream.kafka.watch import watch
 from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
@@ -31,6 +32,8 @@ from stream.sinks.catalogue import build
 from stream.sinks.dispatcher import Delivery, Dispatcher
 
 _RETRY_SECONDS = 1.0
+#: How long a sink is left alone that fails by a mistake of the product, in seconds.
+_DEFECT_SECONDS = 60.0
 #: What has gone well for so long is worth a line when it fails, in seconds.
 _GOOD_SECONDS = 60.0
 #: How long writing what there is may take at the end, in seconds.
@@ -46,6 +49,12 @@ _WITHOUT_BROKER = (
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class Defect(Exception):
+    """A mistake in the product, which no further try mends; the log has where it lies."""
+
+    decision: ClassVar[str] = "stop"
 
 
 class Worker:
@@ -86,8 +95,8 @@ class Worker:
         up for ever.
 
         Raises:
-            CannotListen, TopicsUnfit, StateRefused, UnknownSink and others whose ``decision`` is
-            "stop": one line says what to do.
+            CannotListen, TopicsUnfit, StateRefused, UnknownSink, Defect and others whose
+            ``decision`` is "stop": one line says what to do.
         """
         http = self._config.http
         self._dispatchers = [
@@ -98,7 +107,8 @@ class Worker:
                 MetricsServer(self.view, KPIS, host=http.host, port=http.port)
             )
             serving(server.url)
-            topics = await self._or_stopped(self._topics())
+            with _one_line():
+                topics = await self._or_stopped(self._topics())
             if topics is None:
                 log.info("stopped")
             else:
@@ -110,23 +120,25 @@ class Worker:
         settings = self._config.core()
         owner = ShardOwner(settings, kafka, topics)
         monitor = self._monitor = Monitor(settings, kafka, topics.names, owner)
-        app = faust_app.build(kafka, topics, owner, folder)
+        with _one_line():
+            app = faust_app.build(kafka, topics, owner, folder)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await self._or_stopped(faust_app.start(app))
-            jobs = [
-                self._until_stopped(owner, app),
-                owner.flush_forever(),
-                monitor.run_gauges(),
-                monitor.run_rules(),
-                watch(kafka, topics, owner),
-                _tell_readiness(monitor),
-                *(self._feed(d, topics.names) for d in self._dispatchers),
-            ]
-            tasks += [asyncio.ensure_future(job) for job in jobs]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            with _one_line():
+                await self._or_stopped(faust_app.start(app))
+                jobs = [
+                    self._until_stopped(owner, app),
+                    owner.flush_forever(),
+                    monitor.run_gauges(),
+                    monitor.run_rules(),
+                    watch(kafka, topics, owner),
+                    _tell_readiness(monitor),
+                    *(self._feed(d, topics.names) for d in self._dispatchers),
+                ]
+                tasks += [asyncio.ensure_future(job) for job in jobs]
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -178,7 +190,12 @@ class Worker:
             reader = AlertReader(self._config.kafka, names, dispatcher.name)
             try:
                 await reader.serve(partial(self._tell, dispatcher, names))
-            except Exception as error:  # noqa: BLE001 - a sink's trouble must not end the worker.
+            except Exception as error:
+                if not is_transient(error):
+                    # Even so the others go on, and so does counting.
+                    log.exception("sink %s: reading alerts failed by a defect", dispatcher.name)
+                    await asyncio.sleep(_DEFECT_SECONDS)
+                    continue
                 if time.monotonic() - began > _GOOD_SECONDS:
                     level = logging.WARNING
                 what = _causes(error)
@@ -204,11 +221,27 @@ class Worker:
             while True:
                 try:
                     await dispatcher.refresh(await firing.now())
-                except Exception as error:  # noqa: BLE001 - what fires is told the next time.
-                    log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
+                except Exception as error:
+                    if is_transient(error):
+                        log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
+                    else:
+                        log.exception("sink %s: what fires is not told", dispatcher.name)
                 await asyncio.sleep(seconds)
         finally:
             await firing.close()
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Have whatever ends the worker be an error that says so in one line."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "decision", None) == "stop":
+            raise
+        log.exception("a part of the worker failed")
+        what = "can't go on" if is_transient(error) else "has a defect"
+        raise Defect(f"the worker {what}: {error!r}; the log says where") from error
 
 
 async def _tell_readiness(monitor: Monitor) -> None:

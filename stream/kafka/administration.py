@@ -13,8 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
-from stream.kafka.connection import client_options
-from stream.kafka.refusal import client_is_quiet, connecting, say_goodbye
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
 
 #: Kafka's default limit of a record batch in bytes.
 USUAL_LIMIT: Final = 1_048_588
@@ -35,7 +34,7 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClien
     Raises:
         BrokerUnreachable: no broker answers, or one refuses what is asked.
     """
-    admin = AIOKafkaAdminClient(**client_options(kafka))
+    admin = AIOKafkaAdminClient(**readable_options(kafka))
     hang_up = partial(say_goodbye, admin.close)
     async with connecting(kafka, hang_up):
         with client_is_quiet():

@@ -18,6 +18,7 @@ from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
 from stream.kafka.reading import fold, reader
 from stream.kafka.topics import Names
+from stream.kafka.transient import is_transient
 
 #: How long catching up may take, in seconds; then it is tried again later.
 _READ_SECONDS: Final = 30.0
@@ -57,13 +58,14 @@ class FiringAlerts:
 
         Raises:
             KafkaError, OSError, TimeoutError: the log can't be read, and nothing is known any more.
+            Exception: a mistake, which no further try mends.
         """
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 await self._catch_up()
         except Exception as error:
             await self.close()
-            if time.monotonic() > self._known_until:
+            if time.monotonic() > self._known_until or not is_transient(error):
                 raise
             log.info("what fires can't be read, going by what was known last: %r", error)
             return self._known

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
 from stream.kafka.reading import fold, reader
+from stream.kafka.transient import is_transient
 
 #: A flush that takes longer is given up: its outcome is unknown then.
 FLUSH_SECONDS: Final = 15.0
@@ -88,6 +89,7 @@ class TransactionalWriter:
         Raises:
             FlushFailed: whether they are written is not known; the writer is of no more use.
             FlushStopped: so it is because of ``stop``.
+            Exception: a mistake, which no further try mends; what holds of FlushFailed holds too.
         """
         writing = self._writing = asyncio.ensure_future(self._write(records))
         try:
@@ -101,8 +103,11 @@ class TransactionalWriter:
                 raise FlushStopped("it was let go of")
             raise FlushFailed("the client gave it up")
         error = writing.exception()
-        if error is not None:
-            raise FlushFailed(repr(error)) from error
+        if error is None:
+            return
+        if not is_transient(error):
+            raise error
+        raise FlushFailed(repr(error)) from error
 
     async def _write(self, records: Iterable[Outgoing]) -> None:
         # Not the client's own context: on an error its exit waits for an abort, perhaps for ever.
@@ -114,6 +119,9 @@ class TransactionalWriter:
             # Where a later one is refused, nobody asks any more what became of this one.
             sent[-1].add_done_callback(_look_at)
         for done in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(done, Exception) and not isinstance(done, KafkaError):
+                # The client has made it, where no traceback says so.
+                raise KafkaError(repr(done)) from done
             if isinstance(done, BaseException):
                 raise done
         await producer.commit_transaction()
@@ -173,7 +181,9 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
     try:
         await consumer.start()
         return await asyncio.wait_for(_read(consumer, tp), _READ_SECONDS)
-    except (KafkaError, TimeoutError, OSError) as error:
+    except Exception as error:
+        if not is_transient(error):
+            raise
         raise LogUnread(f"{topic} partition {partition} can't be read: {error!r}") from error
     finally:
         await consumer.stop()

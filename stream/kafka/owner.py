@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -16,10 +17,11 @@ from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
-from stream.kafka.log import FlushFailed, FlushStopped
+from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.shards import Health, OwnedShard, tell_changes
 from stream.kafka.topics import TopicMap
+from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
 
 #: How long a last flush may hold up a rebalance, in seconds.
@@ -181,28 +183,21 @@ class ShardOwner:
         would be fenced.
         """
         while number not in self._parked and self.fatal is None:
-            shard = OwnedShard(
-                number,
-                self._settings,
-                self._values,
-                self._registry,
-                self._kafka,
-                self._topics,
-            )
             try:
-                await shard.recover()
-            except StateRefused as error:
-                await shard.close()
-                self._fail(error)
-            except asyncio.CancelledError:
-                await shard.close()
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
-                log.warning("shard %d can't be taken over yet: %r", number, error)
-                await shard.close()
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                self._parked[number] = shard
+                self._parked[number] = await self._recovered(number)
+            except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
+                await self._excuse(error, f"shard {number} can't be taken over yet")
+
+    async def _recovered(self, number: int) -> OwnedShard:
+        shard = OwnedShard(
+            number, self._settings, self._values, self._registry, self._kafka, self._topics
+        )
+        try:
+            await shard.recover()
+        except BaseException:
+            await shard.close()
+            raise
+        return shard
 
     async def _enter(self, number: int) -> None:
         """Go to a parked shard's positions and let it live in a new epoch."""
@@ -215,16 +210,21 @@ class ShardOwner:
             try:
                 positions = await shard.find_positions(self.thread)
                 await self.thread.enter(positions, epoch)
-            except StateRefused as error:
-                self._fail(error)
-            except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
-                log.warning("shard %d can't be read yet: %r", number, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
+                await self._excuse(error, f"shard {number} can't be read yet")
             else:
                 shard.epoch = epoch
                 self.shards[number] = self._parked.pop(number)
                 self._live = {**self._live, **dict.fromkeys(positions, epoch)}
                 return
+
+    async def _excuse(self, error: Exception, what: str) -> None:
+        """Wait, where the next try may go well; else the worker must stop."""
+        if not is_transient(error):
+            self._fail(error)
+            return
+        log.warning("%s: %r", what, error)
+        await asyncio.sleep(_RETRY_SECONDS)
 
     def _fail(self, error: Exception) -> None:
         self.fatal = self.fatal or error
@@ -297,14 +297,19 @@ class ShardOwner:
                 self._tell_at = now + _TELL_SECONDS
                 self._tell_positions(durable)
             if now > self._refresh_at:
-                self._refresh_at = now + _REFRESH_SECONDS
+                # Not before this one has ended, which may wait for a broker.
+                self._refresh_at = math.inf
                 self._spawn(self._refresh())
 
     async def _refresh(self) -> None:
         try:
             await self._registry.refresh()
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, later it may do.
+        except Exception as error:
+            if not is_transient(error):
+                raise
             log.warning("the registry of values was not told what is in use: %r", error)
+        finally:
+            self._refresh_at = time.monotonic() + _REFRESH_SECONDS
 
     async def _flush_all(self, *, share: bool = False) -> None:
         """Flush every live shard; one whose flush fails is dropped and taken over anew.
@@ -331,9 +336,14 @@ class ShardOwner:
         except FlushStopped:
             log.info("shard %d: a flush was cut short by a rebalance or the end", shard.number)
             await self._drop(shard)
-        except FlushFailed as error:
-            log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
-            self.health.flush_failures += 1
+        except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
+            if is_transient(error):
+                log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
+                self.health.flush_failures += 1
+            else:
+                self._fail(error)
+            # Also where the worker ends: what was collected of the shard must not be left out of
+            # a last flush.
             await self._drop(shard)
 
     async def _drop(self, shard: OwnedShard) -> None:
@@ -343,7 +353,7 @@ class ShardOwner:
             was_live = True
             del self._parked[shard.number]
         await shard.close()
-        if was_live and shard.number in self._assigned and not self._stopping:
+        if was_live and shard.number in self._assigned and not self._is_ending:
             self.reason = f"taking over shard {shard.number} anew"
             self._spawn(self._take_over_again(shard.number))
 
@@ -354,6 +364,10 @@ class ShardOwner:
             await asyncio.sleep(0.1)  # The thread that beats can't set an event of this loop.
         await self._recover(number)
         await self._enter(number)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._stopping or self.fatal is not None
 
     def _durable(self) -> set[int]:
         """The live shards that have a state in the log.
@@ -383,7 +397,6 @@ class ShardOwner:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a task of the shards failed: %r", error)
             self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def _cancel_tasks(self) -> None:

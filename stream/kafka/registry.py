@@ -13,14 +13,14 @@ import random
 from typing import Final
 
 import msgspec
-from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
-from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWriter, read_log
+from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import STATE_LIMIT, Names
+from stream.kafka.transient import is_transient
 
 _KEY: Final = b"values"
 #: How often a change is tried that others get in the way of.
@@ -106,7 +106,9 @@ class ValueRegistry:
             stored = dict(zip(self._values.dimensions, after, strict=True))
             record = Outgoing(self._names.values, 0, _KEY, msgspec.msgpack.encode(stored))
             await writer.write([record])
-        except (KafkaError, FlushFailed, LogUnread, OSError) as error:
+        except Exception as error:
+            if not is_transient(error):
+                raise
             # Most likely another worker was quicker.
             log.info("changing the registry of values, again: %r", error)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))

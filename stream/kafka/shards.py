@@ -97,7 +97,7 @@ class OwnedShard:
         self._letters: list[Outgoing] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
-        #: Whether a transaction was begun whose outcome is not known (yet).
+        #: Whether a flush was begun whose outcome is not known (yet).
         self.in_doubt = False
         self._writer = TransactionalWriter(
             kafka,
@@ -216,18 +216,20 @@ class OwnedShard:
         await self._registry.settle()
         if self.in_doubt:
             return
+        # Already while it is collected: whatever fails then would be missing from a later flush.
+        self.in_doubt = True
         started, now = time.monotonic(), time_of(self.shard, _now_ms())
         shares = self._shares(now, complete_to)
         state = self.log.flush(now)
         letters, self._letters, self._letter_bytes = self._letters, [], 0
         self._records_since_flush = 0
         if not state and not shares:
+            self.in_doubt = False
             return
         names = self._topics.names
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
-        self.in_doubt = True
         await self._writer.write([*letters, *records, *shares])
         self.in_doubt = False
         health.flush = health.flush.plus(time.monotonic() - started)

@@ -15,6 +15,7 @@ from stream.config import KafkaConfig
 from stream.core.sharing import ShareRecord
 from stream.kafka.reading import reader
 from stream.kafka.topics import Names
+from stream.kafka.transient import is_transient
 
 #: How long the broker holds a fetch that finds nothing, in ms.
 _WAIT_MS: Final = 100
@@ -31,10 +32,12 @@ class SharesUnread(Exception):
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Whatever the client raises means the same."""
+    """Whatever passes means the same."""
     try:
         yield
-    except (KafkaError, OSError, TimeoutError) as error:
+    except Exception as error:
+        if not is_transient(error):
+            raise
         raise SharesUnread(repr(error)) from error
 
 

@@ -26,6 +26,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 from stream.kafka.connection import calm, let_fetches_end
+from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
 
 #: A chunk has at most so many records.
@@ -315,7 +316,10 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         try:
             if offsets:
                 await consumer.commit(offsets)
-        except Exception as error:  # noqa: BLE001 - stock Faust would crash the worker here.
+        except Exception as error:
+            # Stock Faust would crash the worker here.
+            if not is_transient(error):
+                raise
             self.log.info("Committing positions for tools: %r", error)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from aiokafka.errors import KafkaError
+
 #: Where the process can be hit, in the order of a shard's life.
 POINTS: Final = (
     "fence.before",  # A take-over is about to start its producer.
@@ -43,7 +45,7 @@ POINTS: Final = (
 Action = Literal["kill", "freeze", "refuse", "drop", "repeat", "linger"]
 
 
-class Refused(Exception):
+class Refused(KafkaError):  # type: ignore[misc]
     """What the client raises where the order says so."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import ClassVar
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
 
 from stream import desk
 from stream.config import KafkaConfig
@@ -18,9 +20,10 @@ from stream.core.series import Evaluation
 from stream.core.settings import MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
+from stream.core.state import StateRefused
 from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
-from stream.kafka.log import FlushFailed
+from stream.kafka.log import FlushFailed, LogUnread
 from stream.kafka.topics import Names
 from stream.replay.files import Batch
 from stream.replay.run import Replay
@@ -247,3 +250,59 @@ def test_an_evaluation_is_as_old_as_its_beginning(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(desk, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     watched.evaluate(now)
     assert watched.evaluated_at == 100.0
+
+
+class CanNotBeTakenOver(FailsOnce):
+    """A log of alerts whose take-over fails."""
+
+    errors: ClassVar[list[BaseException]]
+    closed: ClassVar[int]
+
+    async def take_over(self) -> AlertStates:
+        if CanNotBeTakenOver.errors:
+            raise CanNotBeTakenOver.errors.pop(0)
+        return AlertStates()
+
+    async def close(self) -> None:
+        CanNotBeTakenOver.closed += 1
+
+
+@pytest.fixture
+def taking_over(monkeypatch: pytest.MonkeyPatch) -> desk.Desk:
+    """A desk whose alerts can't be taken over while there are ``errors``."""
+    CanNotBeTakenOver.closed = 0
+    monkeypatch.setattr(desk, "AlertLog", CanNotBeTakenOver)
+    monkeypatch.setattr(desk, "_RETRY_SECONDS", 0.0)
+    settings = Settings(rules=(Rule("Low", "nps", "5m", below=50),))
+    return desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaConnectionError("gone"), ProducerFenced(), LogUnread("gone"), TimeoutError()]
+)
+async def test_alerts_are_taken_over_later_while_that_fails_by_what_passes(
+    taking_over: desk.Desk, error: Exception
+) -> None:
+    CanNotBeTakenOver.errors = [error, error]
+    for closed in (1, 2, 2):
+        await taking_over.run_rules(1_000)
+        assert CanNotBeTakenOver.closed == closed
+
+
+@pytest.mark.parametrize("error", [KeyError("key"), TypeError("int"), StateRefused("damaged")])
+async def test_a_mistake_in_taking_alerts_over_is_not_hidden_by_trying_again(
+    taking_over: desk.Desk, error: Exception
+) -> None:
+    CanNotBeTakenOver.errors = [error]
+    with pytest.raises(type(error)):
+        await taking_over.run_rules(1_000)
+    assert CanNotBeTakenOver.closed == 1
+
+
+async def test_a_take_over_of_alerts_that_is_cut_short_leaves_no_producer_behind(
+    taking_over: desk.Desk,
+) -> None:
+    CanNotBeTakenOver.errors = [asyncio.CancelledError()]
+    with pytest.raises(asyncio.CancelledError):
+        await taking_over.run_rules(1_000)
+    assert CanNotBeTakenOver.closed == 1

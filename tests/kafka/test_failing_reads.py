@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from stream.core.settings import Settings
 from stream.core.values import Values
 from stream.kafka import log as state_log
 from stream.kafka import registry
+from stream.kafka.firing import FiringAlerts
 from stream.kafka.log import FlushFailed, LogUnread, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import Names
@@ -70,3 +72,22 @@ async def test_a_registry_that_can_not_be_read_fails_the_flush_that_waits_for_it
     with pytest.raises(FlushFailed):
         await asked.settle()
     assert values.is_undecided
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("gone"), True), (KeyError("a mistake"), False)]
+)
+async def test_what_was_known_to_fire_bridges_an_outage_and_hides_no_mistake(
+    error: Exception, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firing = FiringAlerts(KafkaConfig(), Names("", "g"), {})
+    outcomes: list[Exception | None] = [None, error]
+
+    async def catch_up() -> None:
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    monkeypatch.setattr(firing, "_catch_up", catch_up)
+    assert await firing.now() == []
+    with nullcontext() if told else pytest.raises(type(error)):
+        assert await firing.now() == []

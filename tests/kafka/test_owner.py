@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.core.settings import Settings
-from stream.kafka.log import FlushFailed, FlushStopped, TransactionalWriter
+from stream.core.values import Values
+from stream.kafka import owner as owning
+from stream.kafka.log import FlushFailed, FlushStopped, LogUnread, Outgoing, TransactionalWriter
 from stream.kafka.owner import CountingFailed, ShardOwner
-from stream.kafka.shards import OwnedShard
+from stream.kafka.registry import ValueRegistry
+from stream.kafka.shards import Health, OwnedShard
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import Chunk
 from tests.kafka.test_transport_mends import FakeProducer
@@ -150,3 +156,145 @@ async def test_a_source_topic_that_is_gone_is_told_with_what_to_do(owner: ShardO
     owner.assigned(there)
     assert str(owner.fatal).startswith("partitions of cx.survey are gone; stop all workers")
     assert "cxkpi state rebuild" in str(owner.fatal)
+
+
+class Recovering(HalfCounted):
+    """A shard whose take-over fails as often as the test says, and then goes well."""
+
+    errors: ClassVar[list[Exception]] = []
+    made: ClassVar[list[Recovering]] = []
+
+    def __init__(self, number: int, *_: object) -> None:
+        super().__init__()
+        self.number = number
+        self.log = SimpleNamespace(facts=(), sequence=1)
+        self.in_doubt = False
+        Recovering.made.append(self)
+
+    async def recover(self) -> None:
+        if Recovering.errors:
+            raise Recovering.errors.pop(0)
+
+    async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
+        await self.recover()
+        return {TopicPartition("cx.visit", 0): 0}
+
+
+@pytest.fixture
+def recovering(
+    owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Awaitable[list[Recovering]]]:
+    """Has shard 0 taken over while the client raises these errors; the shards that were made."""
+
+    async def take_over(*errors: Exception) -> list[Recovering]:
+        async def enter(positions: object, epoch: int) -> None: ...
+
+        monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.0)
+        monkeypatch.setattr(owning, "OwnedShard", Recovering)
+        monkeypatch.setattr(Recovering, "errors", list(errors))
+        monkeypatch.setattr(Recovering, "made", [])
+        owner.thread = cast("Any", SimpleNamespace(enter=enter, heartbeat_at=0.0, caught_up={}))
+        owner.assigned({TopicPartition(topic, 0) for topic in TOPICS})
+        await asyncio.wait_for(asyncio.gather(*owner._tasks), 5)
+        return Recovering.made
+
+    return take_over
+
+
+PASSING = [KafkaConnectionError("gone"), TimeoutError(), LogUnread("state"), ProducerFenced()]
+
+
+async def test_a_take_over_is_tried_again_while_it_fails_by_what_passes(
+    owner: ShardOwner, recovering: Callable[..., Awaitable[list[Recovering]]]
+) -> None:
+    made = await recovering(*PASSING)
+    assert owner.fatal is None
+    assert owner.shards[0] is cast("OwnedShard", made[-1])
+    assert [shard.closed for shard in made] == [True] * len(PASSING) + [False]
+
+
+@pytest.mark.parametrize("mistake", [TypeError("int"), KeyError("key"), AssertionError()])
+async def test_a_take_over_that_fails_by_a_mistake_is_not_tried_again(
+    owner: ShardOwner,
+    recovering: Callable[..., Awaitable[list[Recovering]]],
+    mistake: Exception,
+) -> None:
+    (shard,) = await recovering(mistake, mistake)
+    assert owner.fatal is mistake
+    assert shard.closed
+    assert owner.shards == {}
+
+
+async def test_positions_that_are_not_found_by_a_mistake_are_not_looked_for_again(
+    owner: ShardOwner, recovering: Callable[..., Awaitable[list[Recovering]]]
+) -> None:
+    await recovering()
+    mistake = KeyError("topic")
+    Recovering.errors[:] = [KafkaConnectionError("gone"), mistake, OSError("not asked again")]
+    (shard,) = owner.shards.values()
+    owner._read_again(shard)
+    await asyncio.wait_for(asyncio.gather(*owner._tasks), 5)
+    assert owner.fatal is mistake
+    assert len(Recovering.errors) == 1
+
+
+async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the_worker(
+    owner: ShardOwner,
+) -> None:
+    class Mistaken(CutShort):
+        flushes = 0
+
+        async def flush(self, health: object, complete_to: int | None = None) -> None:
+            self.flushes += 1
+            raise self.error
+
+    mistake = IndexError("a block")
+    shard = Mistaken(cast("Any", mistake))
+    owner.shards[0] = cast("OwnedShard", shard)
+    await owner._flush_all()
+    assert owner.fatal is mistake
+    assert owner.health.flush_failures == 0
+    await owner.stop()
+    assert shard.flushes == 1
+    assert shard.closed
+
+
+async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was taken out of its lists before the mistake would be missing from the next flush."""
+    topics = TopicMap(
+        Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
+    )
+    values = Values(Settings())
+    registry = ValueRegistry(KafkaConfig(), topics.names, values)
+    shard = OwnedShard(0, Settings(), values, registry, KafkaConfig(), topics)
+
+    def mistaken(now: int) -> list[tuple[bytes, bytes]]:
+        raise IndexError("a block")
+
+    monkeypatch.setattr(shard.log, "flush", mistaken)
+    with pytest.raises(IndexError):
+        await shard.flush(Health())
+    assert shard.in_doubt
+    await shard.flush(Health())
+    await shard.close()
+
+
+async def test_a_mistake_in_writing_is_not_taken_for_a_transaction_that_failed() -> None:
+    writer = TransactionalWriter(KafkaConfig(), "id", 1_000_000)
+    writer._producer = cast("Any", FakeProducer())
+    with pytest.raises(ValueError, match="unpack"):
+        await writer.write(cast("Any", [("a record", "of two parts")]))
+
+
+@pytest.mark.parametrize("error", [ProducerFenced(), KeyError("a batch"), AssertionError()])
+async def test_whatever_the_client_says_of_a_record_is_a_transaction_that_failed(
+    error: Exception,
+) -> None:
+    producer = FakeProducer()
+    producer.refused = [error]
+    writer = TransactionalWriter(KafkaConfig(), "id", 1_000_000)
+    writer._producer = cast("Any", producer)
+    with pytest.raises(FlushFailed):
+        await writer.write([Outgoing("state", 0, b"a", b"1")])
