@@ -13,7 +13,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
-from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
+from stream.kafka.ending import say_goodbye
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 
 #: Kafka's default limit of a record batch in bytes.
 USUAL_LIMIT: Final = 1_048_588

@@ -24,8 +24,8 @@ from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
 from stream.kafka.administration import administration
 from stream.kafka.connection import calm, calm_reader, client_options
+from stream.kafka.ending import say_goodbye
 from stream.kafka.progress import Progress
-from stream.kafka.refusal import say_goodbye
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
 

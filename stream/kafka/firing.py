@@ -16,6 +16,7 @@ from stream.core.alerts import AlertState, Change, rfc3339
 from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
+from stream.kafka.ending import say_goodbye
 from stream.kafka.reading import fold, reader
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
@@ -82,7 +83,7 @@ class FiringAlerts:
         self._log.clear()
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+            await say_goodbye(consumer.stop)
 
     async def _catch_up(self) -> None:
         consumer = self._consumer

@@ -26,6 +26,7 @@ from stream.config import KafkaConfig
 from stream.core.state import REMEDY, StateRefused
 from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable, calm_reader, client_options
+from stream.kafka.ending import say_goodbye
 
 How = Literal["reset", "rebuild"]
 
@@ -148,4 +149,4 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
             f"the offsets of group {kafka.group} can't be committed: {error!r}"
         ) from error
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop)

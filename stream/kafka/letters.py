@@ -19,9 +19,10 @@ from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
 from stream.kafka.administration import USUAL_LIMIT, TopicsUnfit, create, largest_batch
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.ending import say_goodbye
 from stream.kafka.log import LogUnread, read_log
 from stream.kafka.reading import reader
-from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 from stream.kafka.topics import Names
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
+from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import fold, reader
 from stream.kafka.transient import is_transient
 
@@ -22,9 +23,6 @@ FLUSH_SECONDS: Final = 15.0
 #: A batch has no more bytes than this, unless it holds one record.
 LARGEST_BATCH: Final = 256 * 1024
 _READ_SECONDS: Final = 120.0
-_GOODBYE_SECONDS: Final = 3.0
-
-log = logging.getLogger(__name__)
 
 
 class Outgoing(NamedTuple):
@@ -141,14 +139,8 @@ class TransactionalWriter:
         """Let go; what is open is left to the next owner of the id, or to the time-out."""
         self._is_stopped = True
         if self._writing is not None:
-            self._writing.cancel()
-        # In a task of its own: a sender that was cancelled must not pass for our own end.
-        goodbye = asyncio.ensure_future(_abandon(self._producer))
-        done, _ = await asyncio.wait({goodbye}, timeout=_GOODBYE_SECONDS)
-        goodbye.cancel()
-        if done and not goodbye.cancelled() and (error := goodbye.exception()) is not None:
-            # Nothing that was promised depends on it.
-            log.info("letting go of a producer: %r", error)
+            await cancelled((self._writing,))
+        await say_goodbye(partial(_abandon, self._producer))
 
 
 def _look_at(sent: asyncio.Future[Any]) -> None:
@@ -186,7 +178,7 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
             raise
         raise LogUnread(f"{topic} partition {partition} can't be read: {error!r}") from error
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop)
 
 
 async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, bytes]:

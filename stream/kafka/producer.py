@@ -16,8 +16,9 @@ from aiokafka.errors import KafkaError
 from stream.config import KafkaConfig
 from stream.kafka.administration import TopicsUnfit, create, largest_batch
 from stream.kafka.connection import calm
+from stream.kafka.ending import say_goodbye
 from stream.kafka.partitions import partitions
-from stream.kafka.refusal import client_is_quiet, connecting, readable_options, say_goodbye
+from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 
 #: Topic (without the prefix), key (None: any partition), value.
 Message = tuple[str, bytes | None, bytes]

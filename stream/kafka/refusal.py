@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
@@ -17,7 +17,6 @@ from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, client_options
 
 _SECONDS: Final = 10.0
-_GOODBYE_SECONDS: Final = 5.0
 #: Who has the client be quiet now.
 _CONNECTING: Final[set[object]] = set()
 
@@ -54,13 +53,6 @@ async def connecting(
     except BaseException:
         await hang_up()
         raise
-
-
-async def say_goodbye(*closings: Callable[[], Awaitable[Any]]) -> None:
-    """End clients one after the other; one that can't even end is of no more use."""
-    for closing in closings:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(closing(), _GOODBYE_SECONDS)
 
 
 async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.core.sharing import ShareRecord
+from stream.kafka.ending import say_goodbye
 from stream.kafka.reading import reader
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
 #: How long the broker holds a fetch that finds nothing, in ms.
 _WAIT_MS: Final = 100
-_GOODBYE_SECONDS: Final = 3.0
-
-log = logging.getLogger(__name__)
 
 
 class SharesUnread(Exception):
@@ -108,7 +103,11 @@ class ShareReader:
 
     async def _start(self) -> Any:
         consumer = reader(self._kafka, _WAIT_MS)
-        await consumer.start()
+        try:
+            await consumer.start()
+        except BaseException:
+            await say_goodbye(consumer.stop)
+            raise
         return consumer
 
     async def close(self) -> None:
@@ -116,7 +115,4 @@ class ShareReader:
         self._positions, self._ends = {}, {}
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            try:
-                await asyncio.wait_for(consumer.stop(), _GOODBYE_SECONDS)
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.info("letting go of a consumer: %r", error)
+            await say_goodbye(consumer.stop)

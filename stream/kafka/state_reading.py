@@ -17,6 +17,7 @@ from stream.core.state import Header, StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC
 from stream.kafka.administration import administration, counts
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.ending import say_goodbye
 from stream.kafka.group import committed, members
 from stream.kafka.log import read_log
 from stream.kafka.reading import reader
@@ -107,7 +108,7 @@ async def bounds(
         await consumer.start()
         return await consumer.beginning_offsets(sources), await consumer.end_offsets(sources)
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop)
 
 
 async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> int:
@@ -126,7 +127,7 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
             f"topic {dead.topic} partition {dead.partition} can't be read: no answer in time"
         ) from None
     finally:
-        await consumer.stop()
+        await say_goodbye(consumer.stop)
 
 
 async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source: str) -> int:

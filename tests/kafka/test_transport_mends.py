@@ -18,6 +18,7 @@ from faust import types as faust_types
 
 from stream.config import KafkaConfig
 from stream.core.settings import Settings
+from stream.kafka import ending
 from stream.kafka import log as state_log
 from stream.kafka import watch as watching
 from stream.kafka.connection import calm, let_fetches_end
@@ -401,7 +402,7 @@ async def test_a_transaction_that_hangs_is_given_up_and_never_aborted(
 async def test_a_producer_that_can_not_be_closed_is_left_alone(
     producer: FakeProducer, writer: TransactionalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_log, "_GOODBYE_SECONDS", 0.05)
+    monkeypatch.setattr(ending, "GOODBYE_SECONDS", 0.05)
     producer.hang = "close sender"
     await asyncio.wait_for(writer.stop(), 5)
 

@@ -1,0 +1,56 @@
+"""How tasks and clients come to their end: told to, waited for, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+from stream.kafka.transient import is_transient
+
+#: How long clients may take to end, in seconds: some say goodbye to a broker that may be gone.
+GOODBYE_SECONDS: Final = 3.0
+#: How long tasks may take to end that were told to, in seconds.
+LAST_WORDS_SECONDS: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+async def say_goodbye(*closings: Callable[[], Awaitable[Any]]) -> None:
+    """End clients, side by side, and raise nothing.
+
+    One that can't even end is of no more use, and nothing that was promised depends on it.
+    """
+    # In tasks of their own: what a client cancels of itself must not pass for our own end.
+    goodbyes = [asyncio.ensure_future(_said(closing)) for closing in closings]
+    try:
+        if goodbyes:
+            await asyncio.wait(goodbyes, timeout=GOODBYE_SECONDS)
+    finally:
+        await cancelled(goodbyes)
+
+
+async def _said(closing: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        await closing()
+    except Exception as error:
+        if is_transient(error):
+            log.info("letting go of a client: %r", error)
+        else:
+            log.exception("letting go of a client failed")
+
+
+async def cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Have tasks end, and wait until they have, for a moment at most.
+
+    What they raise is of interest to nobody any more.
+    """
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=LAST_WORDS_SECONDS)
+    for task in running:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.info("while it was told to end: %r", error)
