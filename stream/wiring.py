@@ -19,6 +19,7 @@ from stream.core.catalogue import KPIS
 from stream.kafka import app as faust_app
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.ending import cancelled
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Readiness
@@ -38,8 +39,6 @@ _DEFECT_SECONDS = 60.0
 _GOOD_SECONDS = 60.0
 #: How long writing what there is may take at the end, in seconds.
 _LAST_FLUSH_SECONDS = 2.5
-#: How long tasks may take to end that were told to, in seconds.
-_LAST_WORDS_SECONDS = 0.5
 #: How often to look whether the worker is ready, in seconds.
 _LOOK_SECONDS = 0.2
 _WITHOUT_BROKER = (
@@ -140,10 +139,7 @@ class Worker:
                 for task in done:
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+            await cancelled(tasks)
             with suppress(TimeoutError):
                 await asyncio.wait_for(owner.stop(), _LAST_FLUSH_SECONDS)
             if self._stop.is_set():
@@ -160,8 +156,7 @@ class Worker:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() else None
         finally:
-            stopping.cancel()
-            working.cancel()
+            await cancelled((working, stopping))
 
     async def _topics(self) -> TopicMap:
         """The topics, once a broker answers."""

@@ -119,3 +119,20 @@ async def test_what_fires_is_told_again_also_after_a_mistake_that_is_said(
     telling.cancel()
     await asyncio.wait({telling})
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
+
+
+async def test_what_is_given_up_at_the_end_has_ended_before_the_worker_goes_on() -> None:
+    worker = wiring.Worker(Config())
+    cleaned = asyncio.Event()
+
+    async def looking() -> None:
+        try:
+            worker.stop()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.set()
+
+    assert await worker._or_stopped(looking()) is None
+    assert cleaned.is_set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
