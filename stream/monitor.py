@@ -91,8 +91,6 @@ class Monitor:
         self, settings: Settings, kafka: KafkaConfig, names: Names, owner: ShardOwner
     ) -> None:
         self.settings = settings
-        #: Deliveries by sink and result, counted by the sinks' dispatchers.
-        self.notifications: dict[tuple[str, str], int] = {}
         self._kafka = kafka
         self._names = names
         self._owner = owner
@@ -245,16 +243,19 @@ class Monitor:
             gaps=self._gaps(),
             damaged_shares={d.topic: len(d.family.damaged) for d in self._desks.values()},
             refused_bases=health.refused_bases,
-            notifications=dict(self.notifications),
         )
 
     def standing(self) -> Standing:
         """How the worker stands, which costs less than the whole view."""
         owner = self._owner
-        unready = self._unready(self._trouble())
+        unready = self.unready()
         words = unready or self._standing()
         shards = len(owner.shards)
         return Standing(unready is None, words, owner.outage, shards, owner.health.recovery)
+
+    def unready(self) -> str | None:
+        """Why this worker is not ready; None where it is."""
+        return self._unready(self._trouble())
 
     def _trouble(self) -> str | None:
         """Why nothing that this worker shows may be taken for a total; None where it may."""

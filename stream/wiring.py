@@ -72,15 +72,21 @@ class Worker:
         self._stop.set()
 
     def view(self) -> WorkerView:
-        """What the pages show."""
+        """What the page of metrics shows."""
         if self._monitor is None:
             return WorkerView(ready=False, reason=self._reason, benchmarks=self._benchmarks)
-        self._monitor.notifications = {
+        notifications = {
             (dispatcher.name, result): count
             for dispatcher in self._dispatchers
             for result, count in dispatcher.counts().items()
         }
-        return msgspec.structs.replace(self._monitor.view(), benchmarks=self._benchmarks)
+        return msgspec.structs.replace(
+            self._monitor.view(), benchmarks=self._benchmarks, notifications=notifications
+        )
+
+    def unready(self) -> str | None:
+        """Why the worker is not ready; None where it is."""
+        return self._reason if self._monitor is None else self._monitor.unready()
 
     async def run(
         self,
@@ -103,7 +109,7 @@ class Worker:
         ]
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(
-                MetricsServer(self.view, KPIS, host=http.host, port=http.port)
+                MetricsServer(self.view, KPIS, unready=self.unready, host=http.host, port=http.port)
             )
             serving(server.url)
             with _one_line():

@@ -26,7 +26,10 @@ class CannotListen(Exception):
 
 
 class MetricsServer:
-    """Serves the views of a worker. ``view`` is called at each request and must be quick.
+    """Serves the views of a worker, and whether it is ready.
+
+    ``view`` and ``unready``, which says why the worker is not ready or None, are called at each
+    request and must be quick. Probes ask for the latter much more often, so it makes no view.
 
     An async context manager: entering it raises CannotListen where the address can't be had.
     """
@@ -36,6 +39,7 @@ class MetricsServer:
         view: Callable[[], WorkerView],
         kpis: Mapping[str, Kpi],
         *,
+        unready: Callable[[], str | None],
         host: str = "127.0.0.1",
         port: int = 9464,
     ) -> None:
@@ -43,6 +47,7 @@ class MetricsServer:
         #: The port; once started the one that was really bound, where 0 asked for any.
         self.port = port
         self._view = view
+        self._unready = unready
         self._exposition = Exposition(kpis)
         self._runner: web.AppRunner | None = None
 
@@ -109,10 +114,10 @@ class MetricsServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        view = self._view()
-        if view.ready:
+        reason = self._unready()
+        if reason is None:
             return web.Response(text="ready\n")
-        return web.Response(status=503, text=f"not ready: {view.reason}\n")
+        return web.Response(status=503, text=f"not ready: {reason}\n")
 
     async def _index(self, request: web.Request) -> web.Response:
         return web.Response(text="cxkpi worker: see /metrics, /healthz and /readyz\n")

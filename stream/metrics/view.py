@@ -1,6 +1,6 @@
 """What a worker shows of itself at one moment: plain data, without a metrics library.
 
-The worker builds a ``WorkerView`` for each request. The KPIs, the alerts and all else of one scrape
+The worker builds a ``WorkerView`` for each scrape. The KPIs, the alerts and all else of one scrape
 come from the same object, so that they never contradict each other.
 """
 

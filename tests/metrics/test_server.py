@@ -15,13 +15,19 @@ from tests.metrics.views import view
 
 
 class Worker:
-    """A worker of which the server knows only its view."""
+    """A worker of which the server knows only its view, and whether it is ready."""
 
     def __init__(self) -> None:
         self.view = view(KPIS)
+        self.looks = 0
+        self.reason: str | None = None
 
     def __call__(self) -> WorkerView:
+        self.looks += 1
         return self.view
+
+    def unready(self) -> str | None:
+        return self.reason
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def worker() -> Worker:
 
 @pytest.fixture
 async def server(worker: Worker) -> AsyncIterator[MetricsServer]:
-    async with MetricsServer(worker, KPIS, port=0) as running:
+    async with MetricsServer(worker, KPIS, unready=worker.unready, port=0) as running:
         yield running
 
 
@@ -64,15 +70,16 @@ async def test_metrics_are_compressed_where_that_is_accepted(
 
 
 async def test_health_is_not_readiness(client: aiohttp.ClientSession, worker: Worker) -> None:
-    worker.view = WorkerView(ready=False, reason="broker 127.0.0.1:9092 cannot be reached")
+    worker.reason = "broker 127.0.0.1:9092 cannot be reached"
     async with client.get("/healthz") as response:
         assert response.status == 200
     async with client.get("/readyz") as response:
         assert response.status == 503
         assert "broker 127.0.0.1:9092 cannot be reached" in await response.text()
-    worker.view = WorkerView(ready=True)
+    worker.reason = None
     async with client.get("/readyz") as response:
         assert response.status == 200
+    assert worker.looks == 0, "a view costs what a scrape does"
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
@@ -98,7 +105,7 @@ async def test_the_server_listens_on_loopback_unless_told_otherwise(server: Metr
 async def test_a_port_in_use_is_refused_with_one_line(
     server: MetricsServer, worker: Worker
 ) -> None:
-    second = MetricsServer(worker, KPIS, port=server.port)
+    second = MetricsServer(worker, KPIS, unready=worker.unready, port=server.port)
     with pytest.raises(CannotListen) as refusal:
         await second.start()
     assert str(refusal.value) == (
@@ -109,13 +116,13 @@ async def test_a_port_in_use_is_refused_with_one_line(
 
 async def test_a_host_that_is_not_ours_is_refused_with_one_line(worker: Worker) -> None:
     with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:0: .+\[http\]"):
-        await MetricsServer(worker, KPIS, host="192.0.2.1", port=0).start()
+        await MetricsServer(worker, KPIS, unready=worker.unready, host="192.0.2.1", port=0).start()
 
 
 async def test_a_stopped_server_frees_its_port(worker: Worker) -> None:
-    async with MetricsServer(worker, KPIS, port=0) as first:
+    async with MetricsServer(worker, KPIS, unready=worker.unready, port=0) as first:
         port = first.port
-    async with MetricsServer(worker, KPIS, port=port):
+    async with MetricsServer(worker, KPIS, unready=worker.unready, port=port):
         pass
     with pytest.raises(ConnectionRefusedError), socket.socket() as probe:
         probe.connect(("127.0.0.1", port))

@@ -147,8 +147,8 @@ def test_the_configuration_fits_its_schema() -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 async def test_the_workers_health_check_tells_ready_from_not(ready: bool) -> None:
-    view = WorkerView(ready=ready, reason="" if ready else "no partitions")
-    async with MetricsServer(lambda: view, KPIS, port=0) as server:
+    unready = None if ready else "no partitions"
+    async with MetricsServer(WorkerView, KPIS, unready=lambda: unready, port=0) as server:
         _, python, *arguments = SERVICES["worker"]["healthcheck"]["test"]
         assert python == "python"
         here = [

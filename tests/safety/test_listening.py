@@ -125,7 +125,7 @@ def test_a_worker_listens_on_its_one_port_of_loopback_only(sites: Sites, broker:
 
 
 async def test_a_host_that_is_not_configured_is_loopback() -> None:
-    async with MetricsServer(lambda: WorkerView(ready=True, reason=""), KPIS, port=0) as server:
+    async with MetricsServer(WorkerView, KPIS, unready=lambda: None, port=0) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         assert writer.get_extra_info("peername")[0] == "127.0.0.1"
         writer.close()
