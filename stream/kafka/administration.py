@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 
 from stream.config import KafkaConfig
+from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
+from stream.kafka.transient import is_transient
 
 #: Kafka's default limit of a record batch in bytes.
 USUAL_LIMIT: Final = 1_048_588
 #: How often to look for a topic that was just created, a tenth of a second apart.
 LOOKS: Final = 50
+
+T = TypeVar("T")
 
 
 class TopicsUnfit(Exception):
@@ -42,6 +46,46 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClien
             await admin.start()
         yield admin
     await hang_up()
+
+
+class Administrator:
+    """A client that is kept for questions that are asked again and again.
+
+    Each connection made anew costs several times what its question does, on both sides, the more
+    with encryption and login.
+    """
+
+    def __init__(self, kafka: KafkaConfig) -> None:
+        self._kafka = kafka
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def ask(self, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+        """What a broker answers to the question.
+
+        Raises:
+            BrokerUnreachable: no broker answers, or one refuses what is asked.
+            Exception: what the question raises by itself.
+        """
+        if self._admin is not None:
+            try:
+                return await question(self._admin)
+            except BaseException as error:
+                await self.close()
+                if not is_transient(error):
+                    raise
+        # Perhaps no more than the connection was lost; else a new one tells what keeps us out.
+        async with connecting(self._kafka, self.close):
+            admin = self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
+            calm(admin._client)  # noqa: SLF001
+            with client_is_quiet():
+                await admin.start()
+            return await question(admin)
+
+    async def close(self) -> None:
+        """Hang up; the next question connects anew."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await say_goodbye(admin.close)
 
 
 async def create(

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthentication
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, client_options
+from stream.kafka.transient import is_transient
 
 _SECONDS: Final = 10.0
 #: Who has the client be quiet now.
@@ -44,14 +45,12 @@ async def connecting(
     """
     try:
         yield
-    except KafkaConnectionError as error:
+    except BaseException as error:
         await hang_up()
-        raise await unreachable(kafka) from error
-    except KafkaError as error:
-        await hang_up()
-        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
-    except BaseException:
-        await hang_up()
+        if isinstance(error, KafkaConnectionError):
+            raise await unreachable(kafka) from error
+        if is_transient(error) and not hasattr(error, "decision"):
+            raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError
@@ -16,21 +16,19 @@ from stream.core.state import REMEDY
 from stream.deadletters.letter import ALERT_TOPIC
 from stream.kafka.administration import (
     LOOKS,
+    Administrator,
     TopicsUnfit,
     administration,
     counts,
     create,
     largest_batch,
 )
-from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import refuse_unfinished
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
 #: Deltas and blocks stay well below this.
 STATE_LIMIT: Final = 16 * 1024 * 1024
-#: How long a look at the topics may take, in seconds.
-_CHECK_SECONDS: Final = 10.0
 #: Compacted topics roll their segments so often, since only closed segments are compacted.
 COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -129,22 +127,18 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
         return await _prepare(admin, kafka)
 
 
-async def check(kafka: KafkaConfig, topics: TopicMap) -> None:
+async def check(administrator: Administrator, topics: TopicMap) -> None:
     """See whether the topics still are what they were.
 
     Raises:
-        BrokerUnreachable: no broker answers in time.
+        BrokerUnreachable: no broker answers.
         TopicsUnfit: one is gone or has another number of partitions.
     """
     names = topics.names
     wanted = {names.source(topic): n for topic, n in topics.partitions.items()}
     wanted |= {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
     wanted |= {names.state: topics.shards, names.shares: len(FAMILIES)}
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS), administration(kafka) as admin:
-            described: list[Any] = await admin.describe_topics(list(wanted))
-    except TimeoutError:
-        raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap} in time") from None
+    described = await administrator.ask(lambda admin: admin.describe_topics(list(wanted)))
     for topic in described:
         name, found = topic["topic"], len(topic["partitions"])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:

@@ -10,12 +10,14 @@ import logging
 from typing import ClassVar, Final
 
 from stream.config import KafkaConfig
-from stream.kafka.administration import TopicsUnfit
+from stream.kafka.administration import Administrator, TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap, check
 
 _EVERY_SECONDS: Final = 5.0
+#: How long a look at the topics may take, in seconds.
+_CHECK_SECONDS: Final = 10.0
 #: After so long without an accepted heartbeat, with a broker that answers, the client has died.
 _SILENCE_SECONDS: Final = 45.0
 
@@ -35,11 +37,21 @@ async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None
         TopicsUnfit: a topic is gone or has other partitions than at the start.
         GroupLost: the group has accepted no heartbeat for long, though a broker answers.
     """
+    administrator = Administrator(kafka)
+    try:
+        await _watch(kafka, topics, owner, administrator)
+    finally:
+        await administrator.close()
+
+
+async def _watch(
+    kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, administrator: Administrator
+) -> None:
     silence, last_beat, unfit = 0.0, 0.0, False
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
         try:
-            await check(kafka, topics)
+            await _look(kafka, topics, administrator)
         except BrokerUnreachable as error:
             if not owner.outage:
                 log.warning("%s; going on once one does", error)
@@ -61,3 +73,11 @@ async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None
                 f"the group {kafka.group} has accepted no heartbeat for {silence:.0f} s though"
                 " Kafka answers; start the worker again"
             )
+
+
+async def _look(kafka: KafkaConfig, topics: TopicMap, administrator: Administrator) -> None:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check(administrator, topics)
+    except TimeoutError:
+        raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap} in time") from None

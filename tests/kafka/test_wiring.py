@@ -125,10 +125,10 @@ async def test_what_is_given_up_at_the_end_has_ended_before_the_worker_goes_on()
     worker = wiring.Worker(Config())
     cleaned = asyncio.Event()
 
-    async def looking() -> None:
+    async def looking() -> int:
         try:
             worker.stop()
-            await asyncio.get_running_loop().create_future()
+            return int(await asyncio.get_running_loop().create_future())
         finally:
             await asyncio.sleep(0.01)
             cleaned.set()

@@ -1,0 +1,134 @@
+"""A client for questions that are asked again and again: kept, and made anew where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+
+from stream.config import KafkaConfig
+from stream.kafka import administration, refusal
+from stream.kafka.administration import Administrator, TopicsUnfit
+from stream.kafka.connection import BrokerUnreachable
+
+KAFKA = KafkaConfig(bootstrap="kafka:9092")
+
+
+class Admin:
+    """A client that connects where ``away`` is None."""
+
+    made: ClassVar[list[Admin]]
+    away: ClassVar[Exception | None]
+
+    def __init__(self, **_: object) -> None:
+        self._client = SimpleNamespace(_metadata_update=None)
+        self.closed = False
+        Admin.made.append(self)
+
+    async def start(self) -> None:
+        if Admin.away is not None:
+            raise Admin.away
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def admins(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
+        return BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap}")
+
+    Admin.made, Admin.away = [], None
+    monkeypatch.setattr(administration, "AIOKafkaAdminClient", Admin)
+    monkeypatch.setattr(refusal, "unreachable", unreachable)
+
+
+async def fine(_: Any) -> str:
+    return "fine"
+
+
+def failing(*errors: Exception) -> Any:
+    """A question that fails as often as there are errors."""
+    left = list(errors)
+
+    async def ask(_: Any) -> str:
+        if left:
+            raise left.pop(0)
+        return "fine"
+
+    return ask
+
+
+async def test_one_client_asks_all_questions() -> None:
+    administrator = Administrator(KAFKA)
+    for _ in range(5):
+        assert await administrator.ask(fine) == "fine"
+    (admin,) = Admin.made
+    assert not admin.closed
+    await administrator.close()
+    assert admin.closed
+
+
+async def ask_no_node(_: Any) -> None:
+    """What aiokafka does where it knows of no broker any more."""
+    await AIOKafkaClient(bootstrap_servers="kafka:9092").send(None, None)
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError("1"), TimeoutError(), OSError("reset")])
+async def test_a_connection_that_is_lost_is_no_outage_where_a_new_one_is_answered(
+    error: Exception,
+) -> None:
+    administrator = Administrator(KAFKA)
+    await administrator.ask(fine)
+    assert await administrator.ask(failing(error)) == "fine"
+    first, second = Admin.made
+    assert first.closed
+    assert not second.closed
+
+
+@pytest.mark.parametrize("question", [failing(NodeNotReadyError("1")), ask_no_node])
+async def test_where_nobody_answers_a_new_one_either_that_one_says_why(
+    question: Any,
+) -> None:
+    administrator = Administrator(KAFKA)
+    await administrator.ask(fine)
+    Admin.away = KafkaConnectionError("refused")
+    with pytest.raises(BrokerUnreachable, match="no Kafka broker answers at kafka:9092"):
+        await administrator.ask(question)
+    assert all(admin.closed for admin in Admin.made)
+    Admin.away = None
+    assert await administrator.ask(fine) == "fine"
+
+
+async def test_where_a_new_client_is_refused_what_it_asks_that_is_told() -> None:
+    with pytest.raises(BrokerUnreachable, match="Kafka at kafka:9092: NodeNotReadyError"):
+        await Administrator(KAFKA).ask(ask_no_node)
+
+
+@pytest.mark.parametrize("error", [TopicsUnfit("topic a is gone"), KeyError("mistake")])
+async def test_what_a_question_finds_out_is_not_asked_again(error: Exception) -> None:
+    administrator = Administrator(KAFKA)
+    await administrator.ask(fine)
+    with pytest.raises(type(error)):
+        await administrator.ask(failing(error, error))
+    assert len(Admin.made) == 1
+
+
+async def test_a_client_that_hangs_is_not_asked_again() -> None:
+    administrator = Administrator(KAFKA)
+    await administrator.ask(fine)
+
+    def hang(_: Any) -> Awaitable[str]:
+        return asyncio.get_running_loop().create_future()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await administrator.ask(hang)
+    assert Admin.made[0].closed
+    assert await administrator.ask(fine) == "fine"
+    assert len(Admin.made) == 2
