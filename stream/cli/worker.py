@@ -16,7 +16,7 @@ from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.config import Config
 from stream.config.alerts import warned_of
-from stream.kafka.repeats import SparseRepeats
+from stream.kafka.repeats import tidy
 
 #: How long closing connections may take, in seconds.
 _GOODBYE_SECONDS = 1.5
@@ -48,7 +48,7 @@ def worker(config_path: Path | None, verbose: bool) -> None:
     for name in _TOLD:
         logging.getLogger(name).setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(SparseRepeats("aiokafka", "faust", "mode"))
+        tidy(handler, "aiokafka", "faust", "mode")
     for warning in warned_of(config):
         log.warning("%s", warning)
     asyncio.run(_run(config))

@@ -1,4 +1,7 @@
-"""Keeps logs readable while a broker is away: Kafka's clients say the same many times a second."""
+"""Keeps logs readable: what Kafka's clients say of a broker that is away, and of a rebalance.
+
+Of the former they say the same many times a second, of the latter what sounds like a failure.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,33 @@ _LOST: Final = (
     "marking coordinator dead",
     "is either not started or not valid",
 )
+#: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
+#: place in the group, or the group its coordinator, it says so in other words.
+_USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
+
+
+def tidy(handler: logging.Handler, *loggers: str) -> None:
+    """Have a handler write less of what these loggers and their children say."""
+    handler.addFilter(UsualAsInformation())
+    handler.addFilter(SparseRepeats(*loggers))
+
+
+class UsualAsInformation(logging.Filter):
+    """Makes information of what is no fault, and leaves it out where none is wanted."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record."""
+        if record.msg != _USUAL:
+            return True
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return logging.getLogger(record.name).isEnabledFor(logging.INFO)
 
 
 class SparseRepeats(logging.Filter):
     """Lets each message of some loggers and their children pass once a minute.
 
     Messages are the same where their texts before formatting are, and all those are that a lost
-    connection brings about. The next one that passes says how
-    many were left out.
+    connection brings about. The next one that passes says how many were left out.
     """
 
     def __init__(self, *loggers: str, clock: Callable[[], float] = time.monotonic) -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
+    BrokerResponseError,
+    GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    IllegalGenerationError,
     KafkaConnectionError,
     NodeNotReadyError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
 )
 
-from stream.kafka.repeats import SparseRepeats
+from stream.kafka.repeats import SparseRepeats, tidy
 
 
 @pytest.fixture
@@ -76,3 +85,58 @@ def test_all_that_a_lost_connection_brings_about_is_one_line(repeats: SparseRepe
     ]
     assert [n for n, line in enumerate(said_of_it) if line is not None] == [0]
     assert said(repeats, "client.coordinator", "Heartbeat failed: %s", "not authorized")
+
+
+class Answering(GroupCoordinator):  # type: ignore[misc]
+    """A member of a group whose coordinator answers each heartbeat with an error."""
+
+    def __init__(self, error: type[BrokerResponseError]) -> None:
+        self.group_id = "cxkpi"
+        self.generation = 1
+        self.member_id = "member"
+        self.coordinator_id = 0
+        self._error = error
+
+    async def _send_req(self, request: object) -> object:
+        return SimpleNamespace(error_code=self._error.errno)
+
+    def request_rejoin(self) -> None: ...
+    def reset_generation(self) -> None: ...
+    def coordinator_dead(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "levels"),
+    [
+        pytest.param(RebalanceInProgressError, [logging.INFO], id="a rebalance"),
+        pytest.param(IllegalGenerationError, [logging.WARNING], id="left behind by one"),
+        pytest.param(UnknownMemberIdError, [logging.WARNING], id="evicted"),
+        pytest.param(NotCoordinatorForGroupError, [logging.WARNING], id="no coordinator"),
+        pytest.param(GroupAuthorizationFailedError, [], id="raised"),
+    ],
+)
+@pytest.mark.parametrize("verbose", [True, False])
+async def test_a_rebalance_is_information_and_what_a_member_has_lost_a_warning(
+    error: type[BrokerResponseError], levels: list[int], verbose: bool
+) -> None:
+    written: list[logging.LogRecord] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(record)
+
+    handler = Handler()
+    tidy(handler, "aiokafka")
+    client = logging.getLogger("aiokafka")
+    before, client.disabled = client.level, False
+    client.addHandler(handler)
+    client.setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        with suppress(GroupAuthorizationFailedError):
+            await Answering(error)._do_heartbeat()
+    finally:
+        client.removeHandler(handler)
+        client.setLevel(before)
+    wanted = [level for level in levels if verbose or level > logging.INFO]
+    assert [record.levelno for record in written] == wanted
+    assert {record.levelname for record in written} == {logging.getLevelName(n) for n in wanted}
