@@ -146,10 +146,11 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             except ConsumerStoppedError:
                 return
             tp = TopicPartition(record.topic, record.partition)
-            if self._progress[tp].begin(record.offset):
+            progress = self._progress[tp]
+            if progress.begin(record.offset):
                 yield Delivery(
                     record.value or b"",
-                    partial(self._acknowledge, tp, record.offset),
+                    partial(self._acknowledge, progress, tp, record.offset),
                     partial(self._bury, record),
                 )
 
@@ -177,12 +178,12 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         # From now on nothing is left out, however long it takes until something is delivered.
         await self._consumer.commit({tp: OffsetAndMetadata(first, "")})
 
-    async def _acknowledge(self, tp: TopicPartition, offset: int) -> None:
-        progress = self._progress[tp]
+    async def _acknowledge(self, progress: Progress, tp: TopicPartition, offset: int) -> None:
         progress.end(offset)
         async with self._committing:
-            # Others who waited for their turn have committed for us, perhaps.
-            if progress.is_changed:
+            # Others who waited for their turn have committed for us, perhaps; or the partition went
+            # to another worker, which delivers this once more.
+            if progress.is_changed and self._progress.get(tp) is progress:
                 position, note = progress.written()
                 self._moved_on.set()
                 await self._consumer.commit({tp: OffsetAndMetadata(position, note)})

@@ -8,9 +8,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
@@ -248,3 +250,25 @@ def test_a_note_that_would_be_too_long_forgets_the_end_of_it() -> None:
 def test_notes_of_others_mean_nothing() -> None:
     for note in ("", "consumer-7", "{}", "[[1]]", "[[0,1000000000000]]"):
         assert Progress.recalled(5, note).begin(6)
+
+
+async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:
+    reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
+    committed: list[dict[TopicPartition, OffsetAndMetadata]] = []
+
+    async def commit(offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        committed.append(offsets)
+
+    reader._consumer = SimpleNamespace(commit=commit)
+    tp = TopicPartition("cx.alert", 0)
+    ours = Progress(7)
+    reader._progress = {tp: ours}
+    for offset in (7, 8, 9):
+        ours.begin(offset)
+    await reader._acknowledge(ours, tp, 7)
+    assert committed == [{tp: OffsetAndMetadata(8, "[]")}]
+    reader._progress = {}
+    await reader._acknowledge(ours, tp, 8)
+    reader._progress = {tp: Progress(8)}
+    await reader._acknowledge(ours, tp, 9)
+    assert len(committed) == 1
