@@ -44,6 +44,8 @@ FETCH_PARTITION_BYTES: Final = 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 FETCH_LEAST_BYTES: Final = 16 * 1024
 _IDLE_SECONDS: Final = 0.02
+#: How long telling the group how far we are may take, in seconds.
+_COMMIT_SECONDS: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -314,8 +316,10 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         mine = consumer.assignment()
         offsets = {tp: OffsetAndMetadata(p, "") for tp, p in positions.items() if tp in mine}
         try:
-            if offsets:
-                await consumer.commit(offsets)
+            # Meanwhile it takes one of the two places for calls into this thread.
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                if offsets:
+                    await consumer.commit(offsets)
         except Exception as error:
             # Stock Faust would crash the worker here.
             if not is_transient(error):

@@ -18,7 +18,7 @@ from faust import types as faust_types
 
 from stream.config import KafkaConfig
 from stream.core.settings import Settings
-from stream.kafka import ending
+from stream.kafka import ending, transport
 from stream.kafka import log as state_log
 from stream.kafka import watch as watching
 from stream.kafka.connection import calm, let_fetches_end
@@ -201,6 +201,30 @@ async def test_commits_for_tools_that_fail_are_of_no_consequence(tmp_path: Path)
     await reading.thread._commit_quietly({TP: 5, elsewhere: 6})
     [offsets] = committed
     assert list(cast("dict[TopicPartition, object]", offsets)) == [TP]
+
+
+async def test_a_commit_for_tools_that_hangs_does_not_take_the_threads_time_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_COMMIT_SECONDS", 0.05)
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+
+    async def commit(offsets: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    reading.consumer.commit = commit
+    await asyncio.wait_for(reading.thread._commit_quietly({TP: 5}), 5)
+
+
+async def test_a_mistake_in_a_commit_for_tools_is_not_taken_for_its_failing(tmp_path: Path) -> None:
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+
+    async def commit(offsets: object) -> None:
+        raise TypeError("offsets")
+
+    reading.consumer.commit = commit
+    with pytest.raises(TypeError):
+        await reading.thread._commit_quietly({TP: 5})
 
 
 async def test_only_heartbeats_that_the_group_accepts_count(tmp_path: Path) -> None:
