@@ -19,7 +19,7 @@ from stream.core.catalogue import KPIS
 from stream.kafka import app as faust_app
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.ending import cancelled
+from stream.kafka.ending import cancelled, failure
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Readiness
@@ -142,8 +142,8 @@ class Worker:
                 ]
                 tasks += [asyncio.ensure_future(job) for job in jobs]
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                for error in filter(None, map(failure, done)):
+                    raise error
         finally:
             await cancelled(tasks)
             with suppress(TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from typing import Any, Final
 
 from stream.kafka.transient import is_transient
@@ -54,3 +54,46 @@ async def cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:
     for task in running:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             log.info("while it was told to end: %r", error)
+
+
+class Tasks:
+    """What somebody has begun and not waited for: nothing of it is forgotten.
+
+    What a task fails by is told to ``failed``. So is an end that nobody has told it to: the client
+    cancels what waits for its own tasks, and whoever waits for this one would wait for ever.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._running: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[asyncio.Task[None]]:
+        """Those that have not ended."""
+        return iter(set(self._running))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+
+    async def cancel(self) -> None:
+        """Have all end, and wait until they have, since they change what others look at."""
+        running = list(self)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if (error := failure(task)) is not None:
+            self._failed(error)
+
+
+def failure(task: asyncio.Future[Any]) -> Exception | None:
+    """Why a task has ended that should not have by itself; None where it has done its work."""
+    if not task.cancelled():
+        error = task.exception()
+        return error if error is None or isinstance(error, Exception) else RuntimeError(repr(error))
+    is_told = isinstance(task, asyncio.Task) and task.cancelling()
+    return None if is_told else RuntimeError("Kafka's client has cancelled what waits for it")

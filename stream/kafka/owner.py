@@ -6,9 +6,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from aiokafka import TopicPartition
 
@@ -17,6 +17,7 @@ from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
+from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.shards import Health, OwnedShard, tell_changes
@@ -77,7 +78,7 @@ class ShardOwner:
         self._live: dict[TopicPartition, int] = {}
         self._epoch = 0
         self._parked: dict[int, OwnedShard] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._fail)
         self._flush_now = asyncio.Event()
         self._stopping = False
         self._tell_at = 0.0
@@ -129,7 +130,7 @@ class ShardOwner:
         self._live = {}
         self._assigned, self.is_assigned = set(), False
         self.reason = "the group is rebalancing"
-        await self._cancel_tasks()
+        await self._tasks.cancel()
         await self._flush_a_last_time()
         for shard in list(self.shards.values()):
             if shard.in_doubt:
@@ -157,7 +158,7 @@ class ShardOwner:
         self._assigned, self.is_assigned = set(owned), True
         self.assigned_at = time.monotonic()
         self.reason = self._share_of_shards("the group gives this worker")
-        self._spawn(self._take_over(self._assigned))
+        self._tasks.spawn(self._take_over(self._assigned))
 
     def _share_of_shards(self, verb: str) -> str:
         return f"{verb} {len(self._assigned)} of {self._topics.shards} shards"
@@ -256,7 +257,7 @@ class ShardOwner:
         except Exception as error:
             log.exception("counting %s from %d on failed", chunk.topic, chunk.start)
             self._unplug(shard)
-            self._spawn(shard.close())
+            self._tasks.spawn(shard.close())
             where = (
                 f"{chunk.topic} partition {chunk.partition}, offsets {chunk.start} to {chunk.end}"
             )
@@ -268,7 +269,7 @@ class ShardOwner:
         """Go back to where the shard stands; what is under way is of an old epoch then."""
         self._unplug(shard)
         self._parked[shard.number] = shard
-        self._spawn(self._enter(shard.number))
+        self._tasks.spawn(self._enter(shard.number))
 
     def _unplug(self, shard: OwnedShard) -> None:
         """Take a shard out of the live ones, unless another has its number by now."""
@@ -299,7 +300,7 @@ class ShardOwner:
             if now > self._refresh_at:
                 # Not before this one has ended, which may wait for a broker.
                 self._refresh_at = math.inf
-                self._spawn(self._refresh())
+                self._tasks.spawn(self._refresh())
 
     async def _refresh(self) -> None:
         try:
@@ -332,7 +333,9 @@ class ShardOwner:
         if not all(self._count(shard, topic, chunk) for topic, chunk in shard.take_waiting()):
             return
         try:
-            await shard.flush(self.health, complete_to)
+            # A last flush waits for the one that is under way, which would be cut short else.
+            async with shard.flushing:
+                await shard.flush(self.health, complete_to)
         except FlushStopped:
             log.info("shard %d: a flush was cut short by a rebalance or the end", shard.number)
             await self._drop(shard)
@@ -355,7 +358,7 @@ class ShardOwner:
         await shard.close()
         if was_live and shard.number in self._assigned and not self._is_ending:
             self.reason = f"taking over shard {shard.number} anew"
-            self._spawn(self._take_over_again(shard.number))
+            self._tasks.spawn(self._take_over_again(shard.number))
 
     async def _take_over_again(self, number: int) -> None:
         """Whoever fenced us may be the new owner: wait until the group still takes us as one."""
@@ -385,31 +388,15 @@ class ShardOwner:
             for shard in map(self.shards.__getitem__, durable)
             for tp, topic in shard.partitions().items()
         }
-        self._spawn(self.thread.commit_for_tools(positions))
+        self._tasks.spawn(self.thread.commit_for_tools(positions))
 
     # Life --------------------------------------------------------------------------------------
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
-    async def _cancel_tasks(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:
         """Write what there is and let go of everything."""
         self._stopping = True
         self._live = {}
-        await self._cancel_tasks()
+        await self._tasks.cancel()
         await self._flush_a_last_time()
         shards = [*self.shards.values(), *self._parked.values()]
         self.shards, self._parked = {}, {}

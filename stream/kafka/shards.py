@@ -8,6 +8,7 @@ the sources where the state says. So each record counts once, whoever dies when.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -97,6 +98,8 @@ class OwnedShard:
         self._letters: list[Outgoing] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
+        #: Held by whoever flushes.
+        self.flushing = asyncio.Lock()
         #: Whether a flush was begun whose outcome is not known (yet).
         self.in_doubt = False
         self._writer = TransactionalWriter(
@@ -270,6 +273,7 @@ class OwnedShard:
     async def close(self) -> None:
         """Let go of the shard; what was not flushed is left to the next owner."""
         self.epoch = 0
+        self.in_doubt = True  # Who waits for a flush to end finds nothing to flush any more.
         self.shard.close()
         await self._writer.stop()
 

@@ -16,7 +16,7 @@ from stream.kafka import ending, group, shares, state_reading
 from stream.kafka import firing as fires
 from stream.kafka import log as state_log
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.ending import cancelled, say_goodbye
+from stream.kafka.ending import Tasks, cancelled, say_goodbye
 from stream.kafka.topics import Names
 
 TP = TopicPartition("topic", 0)
@@ -180,3 +180,44 @@ async def test_no_client_holds_up_whoever_lets_go_of_it(
     await within(2, use(client))
     assert client.told
     assert client.cancelled
+
+
+async def fails() -> None:
+    raise KeyError("a mistake")
+
+
+async def gives_up() -> None:
+    """As whoever waits for a task of the client's that the client cancels."""
+    theirs = asyncio.get_running_loop().create_future()
+    theirs.cancel()
+    await theirs
+
+
+async def ends() -> None: ...
+
+
+async def hangs() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize(
+    ("works", "told"),
+    [
+        ([ends], []),
+        ([fails], [KeyError]),
+        ([gives_up], [RuntimeError]),
+        ([hangs, hangs], []),
+        ([hangs, fails, gives_up, ends], [KeyError, RuntimeError]),
+    ],
+)
+async def test_a_task_that_ends_otherwise_than_by_its_work_or_our_word_is_told(
+    works: list[Callable[[], Coroutine[Any, Any, None]]], told: list[type[Exception]]
+) -> None:
+    found: list[Exception] = []
+    tasks = Tasks(found.append)
+    for work in works:
+        tasks.spawn(work())
+    await asyncio.sleep(0.01)
+    await within(2, tasks.cancel())
+    assert [type(error) for error in found] == told
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -35,6 +35,7 @@ class HalfCounted:
 
     def __init__(self) -> None:
         self.positions = dict.fromkeys(TOPICS, 0)
+        self.flushing = asyncio.Lock()
         self.flushed = False
         self.closed = False
 
@@ -281,6 +282,28 @@ async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
     await shard.close()
 
 
+async def test_nothing_is_flushed_of_a_shard_that_was_let_go_of_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = TopicMap(
+        Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
+    )
+    values = Values(Settings())
+    registry = ValueRegistry(KafkaConfig(), topics.names, values)
+    shard = OwnedShard(0, Settings(), values, registry, KafkaConfig(), topics)
+    written: list[object] = []
+
+    async def write(records: list[Outgoing]) -> None:
+        written.append(records)
+
+    monkeypatch.setattr(shard._writer, "write", write)
+    monkeypatch.setattr(shard.log, "flush", lambda now: [(b"key", b"value")])
+    await shard.flush(Health())
+    await shard.close()
+    await shard.flush(Health())
+    assert len(written) == 1
+
+
 async def test_a_mistake_in_writing_is_not_taken_for_a_transaction_that_failed() -> None:
     writer = TransactionalWriter(KafkaConfig(), "id", 1_000_000)
     writer._producer = cast("Any", FakeProducer())
@@ -298,3 +321,59 @@ async def test_whatever_the_client_says_of_a_record_is_a_transaction_that_failed
     writer._producer = cast("Any", producer)
     with pytest.raises(FlushFailed):
         await writer.write([Outgoing("state", 0, b"a", b"1")])
+
+
+class Slow(HalfCounted):
+    """A shard with a flush that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_doubt = False
+        self.flushes: list[str] = []
+        self.answered = asyncio.Event()
+
+    def complete_to(self, caught_up: object) -> int:
+        return 0
+
+    async def flush(self, health: object, complete_to: int | None = None) -> None:
+        assert not self.in_doubt, "two at a time"
+        self.in_doubt = True
+        self.flushes.append("begun")
+        await self.answered.wait()
+        self.flushes.append("ended")
+        self.in_doubt = False
+
+    async def close(self) -> None:
+        self.flushes.append("closed")
+
+
+async def test_a_rebalance_waits_for_the_flush_that_is_under_way_and_keeps_the_shard(
+    owner: ShardOwner,
+) -> None:
+    shard = Slow()
+    owner.shards[0] = cast("OwnedShard", shard)
+    flushing = asyncio.ensure_future(owner._flush_all(share=True))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert shard.flushes == ["begun"]
+    revoking = asyncio.ensure_future(owner.revoked())
+    await asyncio.sleep(0.01)
+    shard.answered.set()
+    await asyncio.wait_for(asyncio.gather(flushing, revoking), 5)
+    assert shard.flushes == ["begun", "ended", "begun", "ended"]
+    assert owner._parked[0] is cast("OwnedShard", shard)
+
+
+async def test_a_rebalance_does_not_wait_for_ever_for_a_flush(
+    owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owning, "_LAST_FLUSH_SECONDS", 0.05)
+    shard = Slow()
+    owner.shards[0] = cast("OwnedShard", shard)
+    flushing = asyncio.ensure_future(owner._flush_all(share=True))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(owner.revoked(), 5)
+    assert shard.flushes == ["begun", "closed"]
+    assert owner._parked == {}
+    flushing.cancel()
+    await asyncio.wait({flushing})
