@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -132,12 +132,9 @@ class ShardOwner:
         self.reason = "the group is rebalancing"
         await self._tasks.cancel()
         await self._flush_a_last_time()
-        for shard in list(self.shards.values()):
-            if shard.in_doubt:
-                await shard.close()
-            else:
-                self._parked[shard.number] = shard
-        self.shards = {}
+        shards, self.shards = list(self.shards.values()), {}
+        self._parked |= {shard.number: shard for shard in shards if not shard.in_doubt}
+        await _close(shard for shard in shards if shard.in_doubt)
 
     def assigned(self, partitions: set[TopicPartition]) -> None:
         """Begin to take over what is assigned; heartbeats must go on meanwhile."""
@@ -165,8 +162,7 @@ class ShardOwner:
 
     async def _take_over(self, numbers: set[int]) -> None:
         """Recover shards and let them go live together: their label values are one decision."""
-        for number in [n for n in self._parked if n not in numbers]:
-            await self._parked.pop(number).close()
+        await _close(self._parked.pop(n) for n in self._parked.keys() - numbers)
         if numbers:
             self.reason = self._share_of_shards("recovering")
         started = time.monotonic()
@@ -224,7 +220,8 @@ class ShardOwner:
         if not is_transient(error):
             self._fail(error)
             return
-        log.warning("%s: %r", what, error)
+        self.reason = f"{what}: {error!r}"
+        log.warning("%s", self.reason)
         await asyncio.sleep(_RETRY_SECONDS)
 
     def _fail(self, error: Exception) -> None:
@@ -400,4 +397,9 @@ class ShardOwner:
         await self._flush_a_last_time()
         shards = [*self.shards.values(), *self._parked.values()]
         self.shards, self._parked = {}, {}
-        await asyncio.gather(*(shard.close() for shard in shards))
+        await _close(shards)
+
+
+async def _close(shards: Iterable[OwnedShard]) -> None:
+    """Let go of shards side by side, since a broker that is gone holds up each of them."""
+    await asyncio.gather(*(shard.close() for shard in shards))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +17,11 @@ from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
 from stream.core.values import Values
+from stream.desk import Desk
+from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import Names
 from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
+from tests.kafka.clients import topic_map
 
 
 @pytest.mark.parametrize(
@@ -132,3 +136,14 @@ def test_a_process_that_was_stopped_in_an_evaluation_does_not_rest_for_as_long(
     monkeypatch.setattr(monitor, "time", clock)
     looked._evaluate_gauges()
     assert looked._evaluated.last == pytest.approx(10 * 20.0 / 1000)
+
+
+async def test_alerts_of_all_families_are_let_go_of_side_by_side() -> None:
+    owner = ShardOwner(Settings(), KafkaConfig(), topic_map())
+    letting_go = Monitor(Settings(), KafkaConfig(), Names("", "group"), owner)
+    barrier = asyncio.Barrier(len(FAMILIES))
+    letting_go._desks = {
+        number: cast("Desk", SimpleNamespace(let_go_of_alerts=barrier.wait))
+        for number in range(len(FAMILIES))
+    }
+    await asyncio.wait_for(letting_go.close(), 5)

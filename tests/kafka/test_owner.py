@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, ProducerFenced, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
@@ -377,3 +377,56 @@ async def test_a_rebalance_does_not_wait_for_ever_for_a_flush(
     assert owner._parked == {}
     flushing.cancel()
     await asyncio.wait({flushing})
+
+
+class Together(HalfCounted):
+    """Shards that can only be let go of at the same time."""
+
+    def __init__(self, number: int, barrier: asyncio.Barrier) -> None:
+        super().__init__()
+        self.number = number
+        self.in_doubt = True
+        self.barrier = barrier
+
+    def complete_to(self, caught_up: object) -> int:
+        return 0
+
+    async def flush(self, health: object, complete_to: int | None = None) -> None: ...
+
+    async def close(self) -> None:
+        await self.barrier.wait()
+        self.closed = True
+
+
+async def revoke(owner: ShardOwner, shards: dict[int, Together]) -> None:
+    owner.shards = cast("Any", dict(shards))
+    await owner.revoked()
+
+
+async def lose(owner: ShardOwner, shards: dict[int, Together]) -> None:
+    owner._parked = cast("Any", dict(shards))
+    await owner._take_over(set())
+
+
+async def stop(owner: ShardOwner, shards: dict[int, Together]) -> None:
+    owner.shards = cast("Any", dict(shards))
+    await owner.stop()
+
+
+@pytest.mark.parametrize("end", [revoke, lose, stop])
+async def test_shards_are_let_go_of_side_by_side_so_that_no_rebalance_waits_for_each(
+    owner: ShardOwner, end: Callable[[ShardOwner, dict[int, Together]], Awaitable[None]]
+) -> None:
+    barrier = asyncio.Barrier(24)
+    shards = {number: Together(number, barrier) for number in range(24)}
+    await asyncio.wait_for(end(owner, shards), 5)
+    assert all(shard.closed for shard in shards.values())
+    assert owner.shards == owner._parked == {}
+
+
+async def test_why_a_shard_can_not_be_taken_over_yet_is_what_the_worker_is_not_ready_for(
+    owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.0)
+    await owner._excuse(TopicAuthorizationFailedError("state"), "shard 3 can't be taken over yet")
+    assert owner.reason.startswith("shard 3 can't be taken over yet: TopicAuthorizationFailed")
