@@ -51,8 +51,10 @@ async def cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:
         task.cancel()
     if running:
         await asyncio.wait(running, timeout=LAST_WORDS_SECONDS)
-    for task in running:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+    for task in tasks:
+        # Of one that nobody has asked, asyncio would log that.
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if error is not None and task in running:
             log.info("while it was told to end: %r", error)
 
 

@@ -56,7 +56,7 @@ async def connecting(
 
 async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
     """Knock at each address once more and say what keeps us out of the last one that answers."""
-    options = client_options(kafka)
+    options = readable_options(kafka)
     where = f"at {kafka.bootstrap}"
     refusal = f"no Kafka broker answers {where}"
     for host, port, _ in AIOKafkaClient(bootstrap_servers=options.pop("bootstrap_servers")).hosts:

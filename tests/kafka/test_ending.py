@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
@@ -123,6 +124,23 @@ async def test_a_task_that_is_told_to_end_is_waited_for_but_not_for_ever() -> No
     await asyncio.wait({tasks[1]})
 
 
+async def test_nothing_is_logged_of_a_task_that_had_failed_before_it_was_told_to_end() -> None:
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    task = asyncio.ensure_future(fails())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await cancelled([task])
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+    assert unheard == []
+
+
+async def fails() -> None:
+    raise KeyError("a mistake")
+
+
 async def follow(_: Client) -> None:
     reader = shares.ShareReader(KafkaConfig(), Names("", "g"))
     with pytest.raises(shares.SharesUnread):
@@ -180,10 +198,6 @@ async def test_no_client_holds_up_whoever_lets_go_of_it(
     await within(2, use(client))
     assert client.told
     assert client.cancelled
-
-
-async def fails() -> None:
-    raise KeyError("a mistake")
 
 
 async def gives_up() -> None:
