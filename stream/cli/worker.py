@@ -48,7 +48,7 @@ def worker(config_path: Path | None, verbose: bool) -> None:
     for name in _TOLD:
         logging.getLogger(name).setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:
-        tidy(handler, "aiokafka", "faust", "mode")
+        tidy(handler)
     for warning in warned_of(config):
         log.warning("%s", warning)
     asyncio.run(_run(config))

@@ -23,15 +23,17 @@ _LOST: Final = (
     "marking coordinator dead",
     "is either not started or not valid",
 )
+#: Who says the same again and again. Our transport does of a partition that can't be fetched.
+_REPETITIVE: Final = ("aiokafka", "faust", "mode", "stream.kafka.transport")
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
 
 
-def tidy(handler: logging.Handler, *loggers: str) -> None:
-    """Have a handler write less of what these loggers and their children say."""
+def tidy(handler: logging.Handler) -> None:
+    """Have a handler write less of what Kafka's client and Faust say, and our transport of them."""
     handler.addFilter(UsualAsInformation())
-    handler.addFilter(SparseRepeats(*loggers))
+    handler.addFilter(SparseRepeats(*_REPETITIVE))
 
 
 class UsualAsInformation(logging.Filter):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.consumer.fetcher import FetchError
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     BrokerResponseError,
@@ -17,10 +19,13 @@ from aiokafka.errors import (
     NodeNotReadyError,
     NotCoordinatorForGroupError,
     RebalanceInProgressError,
+    TopicAuthorizationFailedError,
     UnknownMemberIdError,
 )
 
 from stream.kafka.repeats import SparseRepeats, tidy
+from tests.kafka.batches import TP
+from tests.kafka.clients import Reading, consumer_of, new_app
 
 
 @pytest.fixture
@@ -87,6 +92,36 @@ def test_all_that_a_lost_connection_brings_about_is_one_line(repeats: SparseRepe
     assert said(repeats, "client.coordinator", "Heartbeat failed: %s", "not authorized")
 
 
+class Writing(logging.Handler):
+    """Keeps what a worker would write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[logging.LogRecord] = []
+        tidy(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.written.append(record)
+
+
+async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try(
+    tmp_path: Path,
+) -> None:
+    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+    await reading.enter(0, 1)
+    handler = Writing()
+    logging.getLogger("stream").addHandler(handler)
+    try:
+        for _ in range(20):
+            error = TopicAuthorizationFailedError("a")
+            reading.fetcher._records[TP] = FetchError(error=error, backoff=0)
+            assert reading.take(1) == []
+    finally:
+        logging.getLogger("stream").removeHandler(handler)
+    (record,) = handler.written
+    assert "TopicAuthorizationFailedError" in record.getMessage()
+
+
 class Answering(GroupCoordinator):  # type: ignore[misc]
     """A member of a group whose coordinator answers each heartbeat with an error."""
 
@@ -119,14 +154,7 @@ class Answering(GroupCoordinator):  # type: ignore[misc]
 async def test_a_rebalance_is_information_and_what_a_member_has_lost_a_warning(
     error: type[BrokerResponseError], levels: list[int], verbose: bool
 ) -> None:
-    written: list[logging.LogRecord] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            written.append(record)
-
-    handler = Handler()
-    tidy(handler, "aiokafka")
+    handler = Writing()
     client = logging.getLogger("aiokafka")
     before, client.disabled = client.level, False
     client.addHandler(handler)
@@ -138,5 +166,7 @@ async def test_a_rebalance_is_information_and_what_a_member_has_lost_a_warning(
         client.removeHandler(handler)
         client.setLevel(before)
     wanted = [level for level in levels if verbose or level > logging.INFO]
-    assert [record.levelno for record in written] == wanted
-    assert {record.levelname for record in written} == {logging.getLevelName(n) for n in wanted}
+    assert [record.levelno for record in handler.written] == wanted
+    assert {record.levelname for record in handler.written} == {
+        logging.getLevelName(n) for n in wanted
+    }
