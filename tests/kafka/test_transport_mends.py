@@ -373,6 +373,7 @@ class FakeProducer:
         self.refused: list[Exception] = []
         self.client = SimpleNamespace(close=lambda: self._call("close client"))
         self._sender = SimpleNamespace(close=lambda: self._call("close sender"))
+        self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=set())
 
     async def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -429,6 +430,7 @@ async def test_a_producer_that_can_not_be_closed_is_left_alone(
     monkeypatch.setattr(ending, "GOODBYE_SECONDS", 0.05)
     producer.hang = "close sender"
     await asyncio.wait_for(writer.stop(), 5)
+    assert producer.calls == ["close sender"]
 
 
 async def test_all_records_of_a_fenced_producer_fail_as_one_and_without_a_log_line_each(
