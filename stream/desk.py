@@ -17,6 +17,7 @@ from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed
+from stream.kafka.shards import BEHIND_MS
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
@@ -70,19 +71,28 @@ class Desk:
         return min((beat.at for beat in self.family.beats()), default=-1)
 
     def evaluate(self, now: int) -> None:
-        """Evaluate the family's KPIs at ``now`` (ms), if the sum over the shards is a total."""
+        """Evaluate the family's KPIs, if the sum over the shards is a total at ``now`` (ms).
+
+        They stand for the time up to which the shards have taken in what the sources held: a cart
+        that is abandoned between then and now is not counted as such yet. Where a shard is behind,
+        they stand for ``now``.
+        """
         # From before it: what a process was stopped in the middle of is old when it goes on.
         started = time.monotonic()
         if self.family.missing(now) is not None:
             self.evaluation = None
             return
         self._evaluated_beats = self._oldest_beat()
-        state = self.family.state(now)
+        complete_to = self.family.complete_to()
+        at = complete_to if now - complete_to < BEHIND_MS else now
+        if self.evaluation is not None:
+            at = max(at, self.evaluation.at)
+        state = self.family.state(at)
         if self.evaluation is not None and state == self._evaluated_state:
-            self.evaluation = Evaluation(now, self.evaluation.samples)
+            self.evaluation = Evaluation(at, self.evaluation.samples)
         else:
             self.evaluation = self._evaluator.evaluate(
-                self.family.shares(now), now, self._for_gauges, self._kept_for_gauges
+                self.family.shares(at), at, self._for_gauges, self._kept_for_gauges
             )
         self._evaluated_state = state
         self.evaluated_at = started

@@ -306,3 +306,39 @@ async def test_a_take_over_of_alerts_that_is_cut_short_leaves_no_producer_behind
     with pytest.raises(asyncio.CancelledError):
         await taking_over.run_rules(1_000)
     assert CanNotBeTakenOver.closed == 1
+
+
+def cart(at: int) -> bytes:
+    said = {"event_id": "e", "type": "cart.opened", "occurred_at": format_ms(at)}
+    return orjson.dumps({**said, "cart_id": "c", "amount": 1, "currency": "EUR"})
+
+
+@pytest.mark.parametrize(
+    ("complete_to", "stands_for", "abandoned"),
+    [
+        pytest.param(-700, -700, None, id="the cart's time is over, but what came was not read"),
+        pytest.param(-200, -200, 1, id="it was read that nothing came"),
+        pytest.param(-3000, 0, None, id="behind"),
+    ],
+)
+def test_gauges_stand_for_the_time_up_to_which_carts_are_settled(
+    complete_to: int, stands_for: int, abandoned: int | None
+) -> None:
+    settings = Settings()
+    now = time.time_ns() // 10**6
+    shard = Shard(settings, Values(settings))
+    # It is abandoned half a second ago.
+    assert shard.ingest("cx.cart", [cart(now - settings.cart_timeout_ms - 500)], now) == []
+    shard.advance(now + complete_to)
+    shard.fold(now)
+    watched = desk.Desk("cx.cart", settings, 1, KafkaConfig(), Names("", "g"))
+    for key, value in Sharing(shard, 0, "life").collect(now, now + complete_to)["cx.cart"]:
+        watched.family.take(key, value)
+    watched.evaluate(now)
+    assert watched.evaluation is not None
+    assert watched.evaluation.at == now + stands_for
+    found = {s.numerator for s in watched.evaluation.samples if s.kpi == "cart_abandonment"}
+    assert found == {abandoned} if abandoned else found <= {0, None}
+    # The time that they stand for never goes back.
+    watched.evaluate(now + 2 * SECOND + complete_to)
+    assert watched.evaluation.at >= now + stands_for
