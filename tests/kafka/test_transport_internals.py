@@ -31,6 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_isolation_level",
         "_fetch_max_bytes",
         "_fetch_max_wait_ms",
+        "_fetch_min_bytes",
         "_subscription.fetch_context",
     ),
     "coordinator": ("_do_heartbeat",),
@@ -68,7 +69,13 @@ PARTS: dict[str, tuple[str, ...]] = {
         "producer_id",
         "validate_crc",
     ),
-    "producer": ("_closed", "_sender.close", "client.close"),
+    "producer": (
+        "_closed",
+        "_message_accumulator._batches",
+        "_message_accumulator._pending_batches",
+        "_sender.close",
+        "client.close",
+    ),
     "faust consumer": ("_read_offset", "_thread", "can_resume_flow", "flow_active"),
     "faust thread": ("_ensure_consumer", "call_thread", "verify_event_path"),
 }
