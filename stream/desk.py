@@ -17,12 +17,13 @@ from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed
-from stream.kafka.shards import BEHIND_MS
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
 #: An evaluation of the rules that can't be made for so long is left out, in ms.
 PATIENCE_MS: Final = 5 * SECOND
+#: Gauges stand for the time up to which shards are complete where that is no longer ago, in ms.
+SETTLED_MS: Final = SECOND // 2
 _RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,8 @@ class Desk:
         """Evaluate the family's KPIs, if the sum over the shards is a total at ``now`` (ms).
 
         They stand for the time up to which the shards have taken in what the sources held: a cart
-        that is abandoned between then and now is not counted as such yet. Where a shard is behind,
-        they stand for ``now``.
+        that is abandoned between then and now is not counted as such yet. Where that is too long
+        ago they stand for ``now``.
         """
         # From before it: what a process was stopped in the middle of is old when it goes on.
         started = time.monotonic()
@@ -84,7 +85,7 @@ class Desk:
             return
         self._evaluated_beats = self._oldest_beat()
         complete_to = self.family.complete_to()
-        at = complete_to if now - complete_to < BEHIND_MS else now
+        at = complete_to if now - complete_to <= SETTLED_MS else now
         if self.evaluation is not None:
             at = max(at, self.evaluation.at)
         state = self.family.state(at)

@@ -153,7 +153,8 @@ class Monitor:
             return
         began = time.monotonic()
         self._retire(wanted)
-        await self._reader.follow(wanted)
+        if wanted or self._reader.families:
+            await self._reader.follow(wanted)
         for number in wanted - self._desks.keys():
             self._desks[number] = Desk(
                 FAMILIES[number], self.settings, owner.total, self._kafka, self._names
@@ -293,7 +294,8 @@ class Monitor:
             return owner.outage or owner.reason
         for number in owner.families:
             desk = self._desks.get(number)
-            if desk is None or not self._reader.is_caught_up(number):
+            is_read = self._is_up_to_date and self._reader.is_caught_up(number)
+            if desk is None or not is_read:
                 return f"reading the parts of {FAMILIES[number]}"
             missing = desk.family.missing(self._clock())
             if desk.evaluation is None and (missing is None or len(owner.shards) == owner.total):

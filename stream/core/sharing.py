@@ -34,8 +34,9 @@ from stream.core.values import Segment
 CELLS_AT_ONCE: Final = 400_000
 #: The health of a window's next pane is told so long before it begins, in ms.
 AHEAD_MS: Final = 2 * SECOND
-#: So many panes' health is there at once: the present one, one before and one after.
-HEALTH_SLOTS: Final = 3
+#: So many panes' health is there at once: the present one, one before, and those that begin within
+#: the time above, which are two where a pane lasts a second.
+HEALTH_SLOTS: Final = 4
 #: How many rows stand in one record.
 ROWS: Final = 256
 #: Panes go so long after their time at the latest, in ms, and some.
@@ -45,8 +46,8 @@ _LINGER_MS: Final = MINUTE
 ShareRecord = tuple[bytes, bytes | None]
 
 #: Changes whenever records are written that other versions would misread. Versions that had none
-#: wrote label sets whole.
-_PROTOCOL: Final = 2
+#: wrote label sets whole; 2 had three places for health.
+_PROTOCOL: Final = 3
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _compress: Final = zstandard.ZstdCompressor(level=1).compress

@@ -63,6 +63,7 @@ class Tasks:
 
     What a task fails by is told to ``failed``. So is an end that nobody has told it to: the client
     cancels what waits for its own tasks, and whoever waits for this one would wait for ever.
+    One that is told to end before it has begun does nothing at all, not even what it does at last.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from stream.kafka.transport import Chunk
 
 #: So many records are worth a batch of their own: what a batch costs, however small it is, is about
 #: what a hundred records cost.
 BATCH_RECORDS: Final = 500
-#: So many bytes of values are counted without waiting, so that memory stays bounded.
+#: So many bytes are counted without waiting, so that memory stays bounded.
 BATCH_BYTES: Final = 256 * 1024
 
 
@@ -33,7 +33,7 @@ class Inbox:
         else:
             waiting.records += chunk.records
             waiting.end = chunk.end
-        size = self._bytes.get(topic, 0) + sum(len(value or b"") for value in chunk.values)
+        size = self._bytes.get(topic, 0) + sum(map(_size, chunk.records))
         self._bytes[topic] = size
         if len(waiting.records) < BATCH_RECORDS and size < BATCH_BYTES:
             return None
@@ -45,3 +45,9 @@ class Inbox:
         found = list(self._chunks.items())
         self._chunks, self._bytes = {}, {}
         return found
+
+
+def _size(record: Any) -> int:
+    """The bytes of what was sent."""
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + headers

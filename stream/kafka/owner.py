@@ -131,6 +131,8 @@ class ShardOwner:
         self._assigned, self.is_assigned = set(), False
         self.reason = "the group is rebalancing"
         await self._tasks.cancel()
+        # Where a refresh was told to end before it had begun, nothing else would set the next one.
+        self._refresh_at = min(self._refresh_at, time.monotonic() + _REFRESH_SECONDS)
         await self._flush_a_last_time()
         shards, self.shards = list(self.shards.values()), {}
         self._parked |= {shard.number: shard for shard in shards if not shard.in_doubt}
@@ -201,7 +203,7 @@ class ShardOwner:
         if self.thread is None:
             raise RuntimeError("the consumer has not started")
         shard = self._parked.get(number)
-        while shard is not None and self.fatal is None:
+        while shard is not None and self._parked.get(number) is shard and self.fatal is None:
             self._epoch += 1
             epoch = self._epoch
             try:
@@ -210,6 +212,8 @@ class ShardOwner:
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
                 await self._excuse(error, f"shard {number} can't be read yet")
             else:
+                if self._parked.get(number) is not shard:
+                    return  # It was dropped meanwhile, and is taken over anew.
                 shard.epoch = epoch
                 self.shards[number] = self._parked.pop(number)
                 self._live = {**self._live, **dict.fromkeys(positions, epoch)}
@@ -254,6 +258,8 @@ class ShardOwner:
         except Exception as error:
             log.exception("counting %s from %d on failed", chunk.topic, chunk.start)
             self._unplug(shard)
+            # At once: the task may be told to end before it has begun.
+            shard.in_doubt = True
             self._tasks.spawn(shard.close())
             where = (
                 f"{chunk.topic} partition {chunk.partition}, offsets {chunk.start} to {chunk.end}"

@@ -48,7 +48,7 @@ MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
 #: So many records since the last flush make one due at once, so that deltas stay small.
 MOST_RECORDS: Final = 50_000
 #: A shard that is this far behind (ms) goes by the time of its events, not by the clock.
-BEHIND_MS: Final = 2 * SECOND
+_BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
 
@@ -299,7 +299,7 @@ def settled_until(now: int, complete_to: int, seen: int) -> int:
     latest event. A shard that is behind goes by the time of its events, so that what it shows while
     it catches up is right for the events that it has seen.
     """
-    return complete_to if now - complete_to < BEHIND_MS else max(complete_to, min(now, seen))
+    return complete_to if now - complete_to < _BEHIND_MS else max(complete_to, min(now, seen))
 
 
 def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:

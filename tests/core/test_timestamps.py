@@ -175,3 +175,14 @@ def test_times_of_a_few_minutes_are_read_together_as_each(
             parse_all(texts)
     else:
         assert parse_all(texts).tolist() == each
+
+
+@given(st.integers(0, 23), st.integers(1, 5))
+def test_a_text_that_is_too_long_is_not_made_good_by_a_short_one(cut: int, more: int) -> None:
+    texts = ["2026-03-02T10:00:00.967Z"] * 4
+    joined = "".join(texts)
+    ends = [24 + more, 48, 72, 96]
+    shifted = [joined[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    assert "".join(shifted) == joined
+    with pytest.raises(Refused):
+        parse_all([*texts[:cut], *shifted])

@@ -8,18 +8,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka.inbox import BATCH_BYTES, BATCH_RECORDS, Inbox
+from stream.kafka.inbox import BATCH_BYTES, BATCH_RECORDS, Inbox, _size
 from stream.kafka.transport import Chunk
 
 _TOPICS = ("cx.visit", "cx.cart")
 
 
-def chunk(topic: str, start: int, records: int, size: int = 0) -> Chunk:
+def chunk(topic: str, start: int, records: int, size: int = 0, where: str = "value") -> Chunk:
     """A chunk of records whose positions have holes, as transactions leave them."""
-    found: list[Any] = [
-        SimpleNamespace(offset=start + 2 * i, value=b"x" * size if size else None)
-        for i in range(records)
-    ]
+    large = b"x" * size or None
+    parts: dict[str, Any] = {"value": None, "key": None, "headers": ()}
+    parts |= {where: (("h", large),) if where == "headers" else large}
+    found: list[Any] = [SimpleNamespace(offset=start + 2 * i, **parts) for i in range(records)]
     return Chunk(topic, 3, 7, start, start + 2 * records, found)
 
 
@@ -29,28 +29,29 @@ def chunk(topic: str, start: int, records: int, size: int = 0) -> Chunk:
             st.sampled_from(_TOPICS),
             st.integers(0, BATCH_RECORDS + 20) | st.integers(0, 40),
             st.sampled_from([0, 10, BATCH_BYTES // 3, BATCH_BYTES]),
+            st.sampled_from(["value", "key", "headers"]),
         ).filter(lambda drawn: drawn[1] * drawn[2] < 8 * BATCH_BYTES),
         max_size=30,
     )
 )
 def test_every_record_is_given_back_once_in_its_order_and_little_waits(
-    arriving: list[tuple[str, int, int]],
+    arriving: list[tuple[str, int, int, str]],
 ) -> None:
     inbox, ends = Inbox(), dict.fromkeys(_TOPICS, 0)
     arrived: dict[str, list[int]] = {topic: [] for topic in _TOPICS}
     given_back: dict[str, list[Chunk]] = {topic: [] for topic in _TOPICS}
-    for topic, records, size in arriving:
-        new = chunk(topic, ends[topic], records, size)
+    for topic, records, size, where in arriving:
+        new = chunk(topic, ends[topic], records, size, where)
         ends[topic] = new.end
         arrived[topic] += [record.offset for record in new.records]
         ready = inbox.add(topic, new)
         if ready is not None:
-            enough = sum(len(value or b"") for value in ready.values) >= BATCH_BYTES
+            enough = sum(map(_size, ready.records)) >= BATCH_BYTES
             assert enough or len(ready.records) >= BATCH_RECORDS
             given_back[topic].append(ready)
     for topic, waiting in inbox.take():
         assert len(waiting.records) < BATCH_RECORDS
-        assert sum(len(value or b"") for value in waiting.values) < BATCH_BYTES
+        assert sum(map(_size, waiting.records)) < BATCH_BYTES
         given_back[topic].append(waiting)
     assert inbox.take() == []
     for topic, chunks in given_back.items():

@@ -133,11 +133,11 @@ def _check_emotions(event: Any, at: int) -> str | None:
 
 
 def _all_sound(events: Sequence[Any], at: Ints) -> bool:
-    said = list(map(judged_by, events))
-    return _SOUND.issuperset(said) or all(map(_is_sound, events, said))
+    return _SOUND.issuperset(map(judged_by, events)) or all(map(_is_sound, events))
 
 
-def _is_sound(event: Answer, said: Judged) -> bool:
+def _is_sound(event: Answer) -> bool:
+    said = judged_by(event)
     if said in _SOUND:
         return True
     try:
