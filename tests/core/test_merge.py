@@ -270,6 +270,24 @@ def test_a_signal_shows_before_its_pane_is_over_where_there_is_one_window() -> N
         assert [s.denominator for s in totals(core, family, NOON) if not s.labels] == [n + 1] * 2
 
 
+@pytest.mark.parametrize("pane", [1, 2, 3, 5])
+@pytest.mark.parametrize("behind", [0, 200, 500])
+def test_health_is_known_a_little_after_its_pane_is_over(pane: int, behind: int) -> None:
+    window = Window("w", 20 * pane * SECOND, pane * SECOND)
+    core = Settings(windows=(window,), rollups=((),))
+    shard = Shard(core, Values(core))
+    told, family = Sharing(shard, 0, "life"), Family(core, 1)
+    wanted = {"w": Wanted(frozenset({"health"}))}
+    for now in range(NOON, NOON + 30 * SECOND, SECOND):
+        assert shard.ingest("cx.signal", [signal(f"{now}", now)], now) == []
+        shard.fold(now)
+        for key, value in told.collect(now, now)["cx.signal"]:
+            family.take(key, value)
+        found = Evaluator(core).evaluate(family.shares(now), now - behind, wanted).samples
+        known = [s for s in found if s.kpi == "health" and s.value is not None]
+        assert known or now - behind < NOON
+
+
 def test_what_is_missing_is_named() -> None:
     core = Settings()
     site = Site(core, 2)
