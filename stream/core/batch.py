@@ -21,7 +21,7 @@ from stream.core.table import Mask, digests
 from stream.core.topic import ColumnHandler, Keeper, Nothing, RowHandler, Topic
 
 #: So many records are read at once.
-PIECE: Final = 500
+PIECE: Final = 1000
 
 _id_of: Final = attrgetter("event_id")
 

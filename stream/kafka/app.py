@@ -19,7 +19,7 @@ from stream.kafka.topics import TopicMap
 from stream.kafka.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkSchema
 
 #: Chunks that may wait for the agent, over all partitions.
-_WAITING_CHUNKS = 16
+_WAITING_CHUNKS = 8
 _REBALANCE_SECONDS = 20.0
 
 

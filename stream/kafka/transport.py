@@ -30,7 +30,7 @@ from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
 
 #: A chunk has at most so many records.
-CHUNK_RECORDS: Final = 4000
+CHUNK_RECORDS: Final = 8000
 #: A chunk ends soon after its values have come to so many bytes, so that memory stays bounded
 #: whatever size records have once they are unpacked.
 CHUNK_BYTES: Final = 2 * 1024 * 1024
