@@ -235,7 +235,7 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_lag_records",
         "gauge",
-        "Source records of an assigned partition that are not applied yet.",
+        "Source records of an assigned partition that were not received yet.",
         ("topic", "partition"),
         lambda view: (
             ((("topic", topic), ("partition", str(partition))), lag)
