@@ -160,17 +160,18 @@ class Index:
             some = np.flatnonzero(alike[:, 0] | alike[:, 1])
             if some.size:
                 asked = searched.take(some)
-                found[asked] = self._match(keys, wanted.take(asked), buckets.take(some))
+                found[asked] = self._match(
+                    keys, wanted.take(asked), buckets.take(some), tags.take(some)
+                )
             # What is not in a full bucket may be in the next one.
             on = np.flatnonzero(self._taken.take(buckets) == _WIDTH)
             on = on[found.take(searched.take(on)) == ABSENT]
             searched, buckets, tags = searched[on], self._next(buckets[on]), tags[on]
         return found
 
-    def _match(self, keys: Ints, wanted: Ints, buckets: Ints) -> Slots:
+    def _match(self, keys: Ints, wanted: Ints, buckets: Ints, tags: NDArray[np.uint8]) -> Slots:
         """The slot of each key within one bucket, or ``ABSENT``."""
         found = np.full(wanted.size, ABSENT, dtype=np.int64)
-        tags = np.maximum(wanted.view(np.uint64).astype(np.uint8), 1)
         there = self._tags.reshape(-1, _WIDTH).take(buckets, axis=0)
         hits = np.flatnonzero(there == tags[:, None])
         which, place = hits // _WIDTH, hits % _WIDTH
