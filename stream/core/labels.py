@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from stream.core.event import Refused
+from stream.core.memo import Memo
 
 MAX_ENTRIES: Final = 16
 MAX_VALUE: Final = 64
@@ -59,7 +60,7 @@ class LabelCache:
     """Reads labels, remembering up to ``bound`` sets by how they were written."""
 
     def __init__(self, bound: int = 10_000) -> None:
-        self._known: Final = _Known(bound)
+        self._known: Final = Memo(_read, bound, lambda raw: len(raw) <= _LONGEST_CACHED)
 
     def read(self, raw: bytes | msgspec.Raw) -> Labels:
         """The labels in ``raw``, a JSON object or null; a label that is null is absent.
@@ -82,25 +83,6 @@ class LabelCache:
         if len(parts) != len(raws):
             parts = list(map(bytes, raws))
         return list(map(self._known.__getitem__, parts))
-
-
-class _Known(dict[bytes, Labels]):
-    """Labels by how they were written; one that is not known is read, and kept while there is room.
-
-    When ``bound`` sets are kept it starts anew: that is rare, and costs nothing in between.
-    """
-
-    def __init__(self, bound: int) -> None:
-        super().__init__()
-        self._bound = bound
-
-    def __missing__(self, raw: bytes) -> Labels:
-        labels = _read(raw)
-        if len(raw) <= _LONGEST_CACHED:
-            if len(self) >= self._bound:
-                self.clear()
-            self[raw] = labels
-        return labels
 
 
 def _read(raw: bytes) -> Labels:

@@ -14,6 +14,7 @@ from stream.core.formulas import sum_of
 from stream.core.kpi import Column, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import signal as meanings
+from stream.core.memo import Memo
 from stream.core.memory import LAST, Memory
 from stream.core.signals import SignalTable
 from stream.core.table import ABSENT, NO_KEY, Mask, digest, digests
@@ -71,7 +72,7 @@ class Customers(Keeper):
             on_drop=self._signals.left,
         )
         self._signals.watch(self._customers)
-        self._names: dict[str, int] = {}
+        self._names = Memo(digest, MEMO)
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {CustomerSignal: self._signalled}
@@ -98,14 +99,8 @@ class Customers(Keeper):
         return _Said(customers, self._signals_of(events), numbers([e.value for e in events]))
 
     def _signals_of(self, events: Sequence[CustomerSignal]) -> Ints:
-        known = self._names
-        for name in {e.signal for e in events}.difference(known):
-            if len(known) >= MEMO:
-                known.clear()
-            known[name] = digest(name)
-        if len(known) < MEMO:
-            return np.array([known[e.signal] for e in events], dtype=np.int64)
-        return digests([e.signal for e in events], len(events))
+        names = map(self._names.__getitem__, (event.signal for event in events))
+        return np.fromiter(names, dtype=np.int64, count=len(events))
 
     def _signalled(
         self, event: CustomerSignal, key: int, occurred: int, at: int, row: int, labels: Labels

@@ -14,6 +14,7 @@ from stream.core.formulas import fixed_columns
 from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
+from stream.core.memo import Memo
 from stream.core.memory import LAST, Memory, Record
 from stream.core.table import ABSENT, Mask, Slots, distinct
 from stream.core.topic import (
@@ -55,22 +56,13 @@ _VERDICT: Final = (1 << _VERDICT_BITS) - 1
 _EMOTIONAL: Final = _VERDICT
 
 
-class _Judgements(dict[Judged, int]):
-    """What scores stand for, by what decides it: an effort, and below it the verdict.
-
-    When there is no room for more it starts anew: that is rare, and costs nothing in between.
-    """
-
-    def __missing__(self, said: Judged) -> int:
-        survey, score, scale = said
-        found = _EMOTIONAL
-        if survey != "emotion":
-            verdict, effort = judge(survey, score or 0.0, *limits(survey, scale))
-            found = effort << _VERDICT_BITS | verdict
-        if len(self) >= MEMO:
-            self.clear()
-        self[said] = found
-        return found
+def _judgement(said: Judged) -> int:
+    """What a score stands for: the effort, and below it the verdict."""
+    survey, score, scale = said
+    if survey == "emotion":
+        return _EMOTIONAL
+    verdict, effort = judge(survey, score or 0.0, *limits(survey, scale))
+    return effort << _VERDICT_BITS | verdict
 
 
 class _Said(NamedTuple):
@@ -105,7 +97,7 @@ class Answers(Keeper):
             {"row": np.int32, "verdict": np.uint8, "sentiment": np.int32, "effort": np.int64},
             context.settings.max_remembered,
         )
-        self._judgements = _Judgements()
+        self._judgements = Memo(_judgement, MEMO)
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
