@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from stream.core.event import Outcome
+from stream.core.one_block import OneBlock
 
 #: Before all times.
 LONG_AGO: Final = -(1 << 60)
 
 
-class Progress:
+class Progress(OneBlock):
     """A store of the state that is small, so it is kept as one absolute record."""
 
     name = "progress"
-    _BLOCK = "all"
 
     def __init__(self) -> None:
+        super().__init__()
         #: Next offset to read, by topic.
         self.positions: dict[str, int] = {}
         #: The greatest ``occurred_at`` of accepted events, by topic.
@@ -33,7 +34,6 @@ class Progress:
         #: The latest time that the shard has seen.
         self.now = LONG_AGO
         self._last: Any = None
-        self._touched = False
 
     def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
         """Count records of an outcome."""
@@ -59,17 +59,6 @@ class Progress:
         self._last = now
         self._touched = True
         return now
-
-    def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Put it in place, unless the block already holds it."""
-        if is_newer(self._BLOCK):
-            self.load(self._BLOCK, change)
-            self._touched = True
-
-    def touched(self) -> set[str]:
-        """The one block, where anything moved since the last call."""
-        touched, self._touched = self._touched, False
-        return {self._BLOCK} if touched else set()
 
     def dump(self, block: str) -> Any:
         """Everything."""

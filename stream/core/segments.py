@@ -7,7 +7,7 @@ over several of them mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from stream.core.cells import Ints
 from stream.core.labels import Labels
+from stream.core.one_block import OneBlock
 from stream.core.settings import DAY, Settings
 from stream.core.table import Mask, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
@@ -30,16 +31,16 @@ def _key(labels: Labels, currency: str | None) -> _Key:
     return labels if currency is None else (labels, currency)
 
 
-class Segments:
+class Segments(OneBlock):
     """A shard's rows: segments by number, with the time when each was last accepted.
 
     Two rows may have the same segment, where a value was turned down after it had counted.
     """
 
     name = "segments"
-    _BLOCK = "all"
 
     def __init__(self, settings: Settings, values: Values) -> None:
+        super().__init__()
         self._dimensions = settings.dimensions
         self._limit = settings.max_segments
         # A row may go once nothing that it counted can still be in a window.
@@ -60,7 +61,6 @@ class Segments:
         self._folded_until = _NEVER
         self._recoveries = values.recoveries
         self._generation = values.generation
-        self._touched = False
         #: Grows whenever a row gets another meaning.
         self.version = 0
         #: Rows that got another meaning since a reader last emptied this.
@@ -212,17 +212,6 @@ class Segments:
         self._touched = True
         seen = self._seen[changed].tolist()
         return [(r, self.rows[r], t) for r, t in zip(changed.tolist(), seen, strict=True)]
-
-    def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Take in what ``changes`` gave, unless the block already holds it."""
-        if is_newer(self._BLOCK):
-            self.load(self._BLOCK, change)
-            self._touched = True
-
-    def touched(self) -> set[str]:
-        """The one block, where a row was accepted since the last call."""
-        touched, self._touched = self._touched, False
-        return {self._BLOCK} if touched else set()
 
     def dump(self, block: str) -> Any:
         """All rows."""

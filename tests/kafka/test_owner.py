@@ -260,16 +260,20 @@ async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the
     assert shard.closed
 
 
-async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What was taken out of its lists before the mistake would be missing from the next flush."""
+def real_shard() -> OwnedShard:
     topics = TopicMap(
         Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
     )
     values = Values(Settings())
     registry = ValueRegistry(KafkaConfig(), topics.names, values)
-    shard = OwnedShard(0, Settings(), values, registry, KafkaConfig(), topics)
+    return OwnedShard(0, Settings(), values, registry, KafkaConfig(), topics)
+
+
+async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was taken out of its lists before the mistake would be missing from the next flush."""
+    shard = real_shard()
 
     def mistaken(now: int) -> list[tuple[bytes, bytes]]:
         raise IndexError("a block")
@@ -285,12 +289,7 @@ async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
 async def test_nothing_is_flushed_of_a_shard_that_was_let_go_of_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    topics = TopicMap(
-        Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
-    )
-    values = Values(Settings())
-    registry = ValueRegistry(KafkaConfig(), topics.names, values)
-    shard = OwnedShard(0, Settings(), values, registry, KafkaConfig(), topics)
+    shard = real_shard()
     written: list[object] = []
 
     async def write(records: list[Outgoing]) -> None:
