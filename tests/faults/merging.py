@@ -26,13 +26,13 @@ from stream.core.sharing import ShareRecord, Sharing
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.kafka import shards
-from stream.kafka.log import Outgoing
 from stream.kafka.shards import Health, OwnedShard
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import Chunk
 from tests.core.running import samples
 from tests.core.test_merge import Site, compacted, shown, totals
 from tests.faults.crashes import LIVES, START, history, settings
+from tests.kafka.fakes import DecidedRegistry, KeptWriter
 
 SHARDS: Final = 3
 _BEAT: Final = 7 * MINUTE
@@ -146,22 +146,6 @@ class Merging:
             self.findings.append("a part of the shards passes for all of them")
 
 
-class _Writer:
-    """Keeps transactions instead of writing them."""
-
-    def __init__(self, *_: object) -> None:
-        self.written: list[list[Outgoing]] = []
-
-    async def write(self, records: Iterable[Outgoing]) -> None:
-        self.written.append(list(records))
-
-
-class _Decided:
-    """A registry that has nothing to decide."""
-
-    async def settle(self) -> None: ...
-
-
 def flush_findings() -> list[str]:
     """Whether a flush writes state, dead letters and shares in one transaction."""
     return asyncio.run(_flush_findings())
@@ -170,8 +154,8 @@ def flush_findings() -> list[str]:
 async def _flush_findings() -> list[str]:
     names = Names("", "g")
     topics = TopicMap(names, dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 10**6))
-    core, kafka, registry = _CORE, KafkaConfig(), _Decided()
-    with mock.patch.object(shards, "TransactionalWriter", _Writer):
+    core, kafka, registry = _CORE, KafkaConfig(), DecidedRegistry()
+    with mock.patch.object(shards, "TransactionalWriter", KeptWriter):
         made: Any = OwnedShard
         owned = made(0, core, Values(core), registry, kafka, topics)
     owned._sharing = Sharing(owned.shard, 0, "life")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,11 +20,11 @@ from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.kafka import shards
 from stream.kafka.inbox import BATCH_RECORDS
-from stream.kafka.log import Outgoing
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard, settled_until, time_of
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from tests.kafka.fakes import DecidedRegistry, KeptWriter
 
 NOW = 1_800_000_000_000
 VISITS = "cx.visit"
@@ -55,26 +55,6 @@ def test_a_shard_s_time_stands_still_while_the_clock_is_set_back() -> None:
 
 
 # Records that wait for others -----------------------------------------------------------------
-
-
-class KeptWriter:
-    """Keeps what would be written."""
-
-    def __init__(self, *_: object) -> None:
-        self.written: list[Outgoing] = []
-
-    async def write(self, records: Iterable[Outgoing]) -> None:
-        self.written += records
-
-    async def stop(self) -> None: ...
-
-
-class DecidedRegistry:
-    """Has nothing to decide."""
-
-    is_behind = False
-
-    async def settle(self) -> None: ...
 
 
 class EndlessThread:
@@ -126,7 +106,7 @@ class Fed:
         """A shard with the state that was written."""
         settings = Settings()
         found = Shard(settings, Values(settings))
-        written = cast("KeptWriter", self.shard._writer).written
+        written = chain.from_iterable(cast("KeptWriter", self.shard._writer).written)
         latest = {r.key: r.value for r in written if r.topic == self.shard._topics.names.state}
         kept = {key: value for key, value in latest.items() if key and value is not None}
         StateLog(found).recover(kept)
