@@ -28,9 +28,13 @@ WINDOWS: Final = (
 )
 
 
+#: Amounts make segments of their own, so that 10,000 sets of labels are up to 20,000 of them.
+_SEGMENTS: Final = 50_000
+
+
 def with_windows(count: int) -> Settings:
-    """The default settings, with the first ``count`` windows."""
-    return Settings(windows=WINDOWS[:count])
+    """The default settings, with the first ``count`` windows and room for more segments."""
+    return Settings(windows=WINDOWS[:count], max_segments=_SEGMENTS)
 
 
 class Core:

@@ -27,6 +27,9 @@ USUAL_SEGMENTS: Final = 20
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _LABELS: Final = re.compile(rb'"labels":\{"channel":"[^"]*","region":"[^"]*"\}')
+_CURRENCY: Final = re.compile(rb'"currency":"[A-Z]{3}"')
+#: Each region has one of these, as those of the generated company.
+_CURRENCIES: Final = (b"EUR", b"USD", b"SGD", b"BRL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def relabelled(value: bytes, key: bytes, segments: int) -> bytes:
     """The event with the labels of one of so many segments, the same for all of an entity."""
     regions = {10: 2, 100: 10, 1_000: 10, 10_000: 100}[segments]
     channel, region = divmod(crc32(key) % segments, regions)
+    value = _CURRENCY.sub(b'"currency":"%s"' % _CURRENCIES[region % len(_CURRENCIES)], value)
     return _LABELS.sub(b'"labels":{"channel":"c%d","region":"r%d"}' % (channel, region), value)
 
 

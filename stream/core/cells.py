@@ -29,6 +29,10 @@ SUM_LIMIT = 1 << 62
 _MOST_UNITS = 1 << (63 - LOW_BITS)
 
 _EMPTY = np.empty(0, dtype=np.int64)
+_BEYOND = "a counter's sum is beyond ±2^62"
+#: What was added lately is merged when it comes to this part of what it is merged with, so that a
+#: cell is moved a few times in all, however large its slot has become.
+_LATELY = 1 / 4
 
 
 class CounterOverflow(ArithmeticError):
@@ -89,10 +93,17 @@ def _runs_added_up(times: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, In
 def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
     """Where runs start, and the sums of the runs."""
     starts = np.flatnonzero(is_start)
-    # Floats are too coarse for the sums but good enough to see one leave the range.
-    if np.add.reduceat(np.abs(values.astype(np.float64)), starts).max() >= SUM_LIMIT:
-        raise CounterOverflow("a counter's sum is beyond ±2^62")
+    if _largest(values) * values.size >= SUM_LIMIT:
+        # Floats are too coarse for the sums but good enough to see one leave the range.
+        sizes = np.add.reduceat(np.abs(values.astype(np.float64)), starts)
+        if sizes.max() >= SUM_LIMIT:
+            raise CounterOverflow(_BEYOND)
     return starts, np.add.reduceat(values, starts)
+
+
+def _largest(values: Ints) -> int:
+    """The largest value without its sign; 0 of none."""
+    return max(int(values.max()), -int(values.min())) if values.size else 0
 
 
 def add_at(sums: Ints, places: Ints, values: Ints) -> None:
@@ -104,8 +115,49 @@ def add_at(sums: Ints, places: Ints, values: Ints) -> None:
     sizes = np.abs(values.astype(np.float64))
     # As long as all together are within the range, so is each sum.
     if sizes.sum() >= SUM_LIMIT and np.bincount(places, sizes).max() >= SUM_LIMIT:
-        raise CounterOverflow("a counter's sum is beyond ±2^62")
+        raise CounterOverflow(_BEYOND)
     np.add.at(sums, places, values)
+
+
+class _Slot:
+    """The cells of a slot: what is counted (see ``pack``), in order, and how many of it.
+
+    What was added lately waits in pieces of its own until it is looked at.
+    """
+
+    __slots__ = ("_lately", "_low", "_most", "_values", "_waiting")
+
+    def __init__(self, low: Ints, values: Ints) -> None:
+        self._low = low
+        self._values = values
+        self._lately: list[tuple[Ints, Ints]] = []
+        self._waiting = 0
+        #: No value can be larger than this, whatever its sign.
+        self._most = _largest(values)
+
+    def add(self, low: Ints, values: Ints) -> None:
+        """Add values to cells; each cell is named once, in order."""
+        self._most += _largest(values)
+        may_be_beyond = self._most >= SUM_LIMIT
+        if may_be_beyond:
+            # Pieces whose values cancel each other out must not be taken for too large.
+            self.cells()
+        self._lately.append((low, values))
+        self._waiting += low.size
+        if may_be_beyond or self._waiting > _LATELY * self._low.size:
+            self.cells()
+        if may_be_beyond:
+            self._most = _largest(self._values)
+
+    def cells(self) -> tuple[Ints, Ints]:
+        """All cells, in order; those that are zero are left out."""
+        if self._lately:
+            more = [np.concatenate(parts) for parts in zip(*self._lately, strict=True)]
+            low, values = summed(*more) if len(self._lately) > 1 else more
+            self._low, self._values = _merged(self._low, self._values, low, values)
+            self._lately.clear()
+            self._waiting = 0
+        return self._low, self._values
 
 
 class Cells:
@@ -118,16 +170,15 @@ class Cells:
     __slots__ = ("_slots",)
 
     def __init__(self) -> None:
-        #: What is counted (see ``pack``), sorted, and how many of it, by slot.
-        self._slots: dict[int, tuple[Ints, Ints]] = {}
+        self._slots: dict[int, _Slot] = {}
 
     def __len__(self) -> int:
-        return sum(low.size for low, _ in self._slots.values())
+        return sum(slot.cells()[0].size for slot in self._slots.values())
 
     @property
     def nbytes(self) -> int:
         """The bytes that the cells take."""
-        return sum(low.nbytes + values.nbytes for low, values in self._slots.values())
+        return sum(part.nbytes for slot in self._slots.values() for part in slot.cells())
 
     def add(self, slots: Ints, low: Ints, values: Ints) -> list[int]:
         """Add values to cells by slot and ``low``, in the order of ``summed_over_time``.
@@ -151,13 +202,12 @@ class Cells:
         ends = [*starts[1:].tolist(), slots.size]
         changed: list[int] = slots[starts].tolist()
         for slot, start, end in zip(changed, starts.tolist(), ends, strict=True):
-            self._add(slot, low[start:end], values[start:end])
+            added = low[start:end].copy(), values[start:end].copy()
+            if (known := self._slots.get(slot)) is None:
+                self._slots[slot] = _Slot(*added)
+            else:
+                known.add(*added)
         return changed
-
-    def _add(self, slot: int, low: Ints, values: Ints) -> None:
-        known = self._slots.get(slot)
-        added = (low.copy(), values.copy()) if known is None else _merged(*known, low, values)
-        self._slots[slot] = added
 
     def between(self, first_slot: int, last_slot: int) -> tuple[Ints, Ints]:
         """Keys and values of the slots from ``first_slot`` to ``last_slot``, both included.
@@ -167,7 +217,7 @@ class Cells:
         slots = sorted(slot for slot in self._slots if first_slot <= slot <= last_slot)
         if not slots:
             return _EMPTY, _EMPTY
-        found = [self._slots[slot] for slot in slots]
+        found = [self._slots[slot].cells() for slot in slots]
         keys = [
             low | ((slot - slots[0]) << LOW_BITS)
             for slot, (low, _) in zip(slots, found, strict=True)
@@ -176,7 +226,7 @@ class Cells:
 
     def slots(self) -> list[int]:
         """The slots that hold anything, in order."""
-        return sorted(slot for slot, (low, _) in self._slots.items() if low.size)
+        return sorted(number for number, slot in self._slots.items() if slot.cells()[0].size)
 
     def drop_before(self, slot: int) -> list[int]:
         """Forget all slots before ``slot``; those that were forgotten, empty ones too, in order."""
@@ -187,25 +237,37 @@ class Cells:
 
     def replace_slot(self, slot: int, low: Ints, values: Ints) -> None:
         """Put these cells, sorted by ``low``, in the place of all that the slot holds."""
-        self._slots[slot] = (low, values.copy())
+        self._slots[slot] = _Slot(low, values.copy())
 
 
 def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, Ints]:
     """Sorted cells with more sorted cells added; ``values`` may be changed in place."""
+    if not low.size:
+        return more_low, more
     places = np.searchsorted(low, more_low)
-    known = np.zeros(more_low.size, dtype=bool)
-    inside = places < low.size
-    known[inside] = low[places[inside]] == more_low[inside]
+    known = low.take(places, mode="clip") == more_low
     # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
     sums = values[places[known]] + more[known]
     if sums.size and np.abs(sums).max() >= SUM_LIMIT:
-        raise CounterOverflow("a counter's sum is beyond ±2^62")
+        raise CounterOverflow(_BEYOND)
     values[places[known]] = sums
     new = ~known
     if new.any():
-        low = np.insert(low, places[new], more_low[new])
-        values = np.insert(values, places[new], more[new])
+        # Where the new ones go when all are there.
+        at = places[new]
+        at += np.arange(at.size)
+        is_old = np.ones(low.size + at.size, dtype=bool)
+        is_old[at] = False
+        low = _interleaved(is_old, low, at, more_low[new])
+        values = _interleaved(is_old, values, at, more[new])
     if not sums.all():
         kept = values != 0
         low, values = low[kept], values[kept]
     return low, values
+
+
+def _interleaved(is_old: NDArray[np.bool_], old: Ints, at: Ints, new: Ints) -> Ints:
+    both = np.empty(is_old.size, dtype=np.int64)
+    both[is_old] = old
+    both[at] = new
+    return both

@@ -125,16 +125,16 @@ _read_head: Final = msgspec.json.Decoder(_Head).decode
 class Decoder:
     """Decodes and checks the records of one topic, or (``topic`` None) of all.
 
-    Labels are interned, and repeated ones cost a look-up in a cache of ``label_cache`` sets.
+    ``labels``: a cache that it shares with the decoders of other topics.
     """
 
-    def __init__(self, topic: str | None, label_cache: int = 10_000) -> None:
+    def __init__(self, topic: str | None, labels: LabelCache | None = None) -> None:
         topics = TYPES_BY_TOPIC if topic is None else (topic,)
         structs = [t.struct for name in topics for t in TYPES_BY_TOPIC[name]]
         union: Any = reduce(or_, structs, _NoType)
         self._topic = topic
         self._decode: Callable[[Any], Event] = msgspec.json.Decoder(union).decode
-        self._labels = LabelCache(label_cache)
+        self._labels = LabelCache() if labels is None else labels
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a chunk. Whatever a record holds, it raises nothing: the event is ``Invalid``."""

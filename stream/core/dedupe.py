@@ -69,9 +69,17 @@ class SeenIds:
 
         ``may_repeat``: which may be known or come twice; None: any.
         """
-        if keys.size:
-            self._new.append((keys, clocks))
-            self._file(keys, clocks, may_repeat)
+        if not keys.size:
+            return
+        # Where events are sparse, most are forgotten before the last of a batch has come.
+        kept = int(np.searchsorted(clocks, self._forgotten_before(int(clocks[-1])) * MINUTE))
+        keys, clocks = keys[kept:], clocks[kept:]
+        self._new.append((keys, clocks))
+        self._file(keys, clocks, None if may_repeat is None else may_repeat[kept:])
+
+    def _forgotten_before(self, clock: int) -> int:
+        """The first minute that a duplicate can still fall into."""
+        return (clock - self._dedupe_ms) // MINUTE
 
     def _file(self, keys: Ints, clocks: Ints, may_repeat: Mask | None = None) -> None:
         """Put ids in order of time behind the others."""
@@ -195,7 +203,7 @@ class SeenIds:
 
     def expire(self, clock: int) -> Iterator[str]:
         """Forget minutes that no duplicate can fall into any more; yields their blocks."""
-        limit = (clock - self._dedupe_ms) // MINUTE
+        limit = self._forgotten_before(clock)
         for minute in [m for m in self.minutes if m < limit]:
             for first, end in self.minutes.pop(minute):
                 self._count -= int(np.count_nonzero(self._keys[first:end]))

@@ -17,6 +17,8 @@ MAX_VALUE: Final = 64
 #: Longer sets are read each time, so that the cache's size is bounded in bytes too.
 _LONGEST_CACHED: Final = 2048
 _LONGEST_NAME_SHOWN: Final = 64
+#: So many sets are remembered, if nothing else is said.
+LABEL_SETS: Final = 10_000
 
 Value = Annotated[str, Meta(min_length=1, max_length=MAX_VALUE)]
 _decode: Final = msgspec.json.Decoder(
@@ -59,7 +61,7 @@ NO_LABELS: Final = intern({})
 class LabelCache:
     """Reads labels, remembering up to ``bound`` sets by how they were written."""
 
-    def __init__(self, bound: int = 10_000) -> None:
+    def __init__(self, bound: int = LABEL_SETS) -> None:
         self._known: Final = Memo(_read, bound, lambda raw: len(raw) <= _LONGEST_CACHED)
 
     def read(self, raw: bytes | msgspec.Raw) -> Labels:

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 
 from stream.core.cells import summed
+from stream.core.packed import Packed
 from stream.core.settings import Settings
 from stream.core.shape import sources
-from stream.core.tally import Tally
+from stream.core.tally import Tally, cells_of, dumped_cells
 from stream.core.values import Segment
 
 #: The stores whose blocks mean something else under other windows or dimensions.
@@ -66,8 +67,8 @@ class Migration:
 
     def _segments(self, blocks: Mapping[str, Any]) -> Blocks:
         return {
-            name: [(row, self._projected(segment), seen) for row, segment, seen in dumped]
-            for name, dumped in blocks.items()
+            name: [*columns, [self._projected(segment) for segment in segments]]
+            for name, (*columns, segments) in blocks.items()
         }
 
     def _panes(self, blocks: Mapping[str, Any]) -> Blocks:
@@ -128,9 +129,7 @@ def _is_labels(key: bytes) -> bool:
     return key.startswith(b"{")
 
 
-def _added(dumps: list[Any]) -> list[bytes]:
+def _added(dumps: list[Any]) -> list[Packed]:
     """The cells of several panes in one."""
-    low = np.concatenate([np.frombuffer(d[0], dtype=np.uint32) for d in dumps]).astype(np.int64)
-    values = np.concatenate([np.frombuffer(d[1], dtype=np.int64) for d in dumps])
-    low, values = summed(low, values)
-    return [low.astype(np.uint32).tobytes(), values.tobytes()]
+    low, values = zip(*map(cells_of, dumps), strict=True)
+    return dumped_cells(*summed(np.concatenate(low), np.concatenate(values)))

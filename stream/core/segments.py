@@ -16,6 +16,7 @@ import numpy as np
 from stream.core.cells import Ints
 from stream.core.labels import Labels
 from stream.core.one_block import OneBlock
+from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
 from stream.core.table import Mask, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
@@ -65,6 +66,8 @@ class Segments(OneBlock):
         self.version = 0
         #: Rows that got another meaning since a reader last emptied this.
         self.renamed: set[int] = set()
+        #: The same since the last ``changes``.
+        self._unwritten: set[int] = set()
         values.watch(self.sightings)
 
     def sightings(self) -> Iterator[Sighting]:
@@ -131,7 +134,8 @@ class Segments(OneBlock):
                 rows[lost] = folded
         lost = (rows < 0) | (until - self._seen[rows] > self._stale_ms)
         if lost.any():
-            if self._values.may_free(until):
+            given = (self._given(labels[place]) for place in np.flatnonzero(lost).tolist())
+            if self._values.may_free(given, until):
                 return np.full(count, -1)
             rows[lost] = -1
         return rows
@@ -148,8 +152,12 @@ class Segments(OneBlock):
         np.maximum.at(self._seen, rows, at)
         self._changed[rows] = True
 
+    def _given(self, labels: Labels) -> Segment:
+        """The values of the dimensions."""
+        return tuple(map(labels.values.get, self._dimensions))
+
     def _find(self, labels: Labels, currency: str | None, at: int) -> int:
-        given = (*(labels.values.get(d) for d in self._dimensions), currency)
+        given = (*self._given(labels), currency)
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
         if row is None and len(self.rows) - len(self._free) >= self._limit:
@@ -198,35 +206,45 @@ class Segments(OneBlock):
             self._index.setdefault(segment, row)
         self.version += 1
         self.renamed.add(row)
+        self._unwritten.add(row)
 
     def folded(self, segment: Segment, at: int) -> Segment:
         """The segment with values that find no place replaced by ``other``."""
         return self._values.fold(segment, at)
 
     def changes(self) -> Any:
-        """The rows accepted since the last call."""
+        """The rows accepted since the last call, and the segments of those that are new."""
         changed = np.flatnonzero(self._changed)
         if not changed.size:
             return None
         self._changed[:] = False
         self._touched = True
-        seen = self._seen[changed].tolist()
-        return [(r, self.rows[r], t) for r, t in zip(changed.tolist(), seen, strict=True)]
+        new = [row for row in sorted(self._unwritten) if self.rows[row] is not None]
+        self._unwritten.clear()
+        return self._dumped(changed, new)
 
     def dump(self, block: str) -> Any:
         """All rows."""
-        seen = self._seen[: len(self.rows)].tolist()
-        rows = enumerate(zip(self.rows, seen, strict=True))
-        return [(r, segment, t) for r, (segment, t) in rows if segment is not None]
+        rows = [row for row, segment in enumerate(self.rows) if segment is not None]
+        return self._dumped(np.array(rows, dtype=np.int64), rows)
+
+    def _dumped(self, rows: Ints, named: list[int]) -> Any:
+        segments = [self.rows[row] for row in named]
+        return _written(rows, self._seen[rows], np.array(named, dtype=np.int64), segments)
 
     def load(self, block: str, dumped: Any) -> None:
         """Put rows in place and give their values their places."""
-        for row, segment, seen in dumped:
+        rows, seen, named, segments = dumped if _is_present(dumped) else _of_triples(dumped)
+        for row, segment in zip(unpacked_steps(named).tolist(), segments, strict=True):
             while len(self.rows) <= row:
                 self._grow()
-            self._seen[row] = seen
             self._rename(row, tuple(segment))
-            self._values.keep(tuple(segment), seen)
+            self._unwritten.discard(row)
+        times = unpacked_steps(seen).tolist()
+        for row, at in zip(unpacked_steps(rows).tolist(), times, strict=True):
+            self._seen[row] = at
+            if (segment := self.rows[row]) is not None:
+                self._values.keep(segment, at)
         self._free = [row for row, segment in enumerate(self.rows) if segment is None]
 
     def recovered(self, at: int) -> None:
@@ -244,3 +262,19 @@ class Segments(OneBlock):
                 self._forget_folded()
                 self._changed[row] = False
         return iter(())
+
+
+def _written(rows: Ints, seen: Ints, named: Ints, segments: Sequence[Segment | None]) -> Any:
+    """When rows were last accepted, and the segments of some, which may be the same."""
+    return [packed_steps(rows), packed_steps(seen), packed_steps(named), segments]
+
+
+def _is_present(dumped: Any) -> bool:
+    """Whether this was written by the present version; formats 4 and 5 had a triple for each."""
+    return len(dumped) > 0 and isinstance(dumped[0][0], bytes)
+
+
+def _of_triples(dumped: Sequence[tuple[int, Segment, int]]) -> Any:
+    rows = np.array([row for row, _, _ in dumped], dtype=np.int64)
+    seen = np.array([at for _, _, at in dumped], dtype=np.int64)
+    return _written(rows, seen, rows, [segment for _, segment, _ in dumped])

@@ -13,6 +13,7 @@ from stream.core.evaluate import Share
 from stream.core.event import Invalid
 from stream.core.health import LocalHealth
 from stream.core.intake import Intake
+from stream.core.labels import LABEL_SETS, LabelCache
 from stream.core.memory import Memory
 from stream.core.progress import LONG_AGO, Progress
 from stream.core.segments import Segments
@@ -53,6 +54,8 @@ class Shard:
         self._event_time = event_time
         self._seen = {name: SeenIds(name, settings.dedupe_ms) for name in TOPICS}
         self._decoders: dict[str | None, Decoder] = {}
+        # Where there is room for more segments, there are more sets of labels that come again.
+        self._labels = LabelCache(max(LABEL_SETS, 2 * settings.max_segments))
         context = Context(settings, LAYOUT, self.tally, self.active, self.signals)
         self._keepers: tuple[Keeper, ...] = tuple(t.keeper(context) for t in TOPICS.values())
         self._intake = Intake(
@@ -92,7 +95,7 @@ class Shard:
     def _decoder(self, topic: str | None) -> Decoder:
         decoder = self._decoders.get(topic)
         if decoder is None:
-            decoder = self._decoders[topic] = Decoder(topic)
+            decoder = self._decoders[topic] = Decoder(topic, self._labels)
         return decoder
 
     def time_of(self, value: bytes) -> int | None:

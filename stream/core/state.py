@@ -27,9 +27,9 @@ from stream.core.topic import Store
 from stream.core.values import Values
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 5
-#: Formats that are read; 4 had no counts of one window alone.
-READABLE: Final = (4, FORMAT)
+FORMAT: Final = 6
+#: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters.
+READABLE: Final = (4, 5, FORMAT)
 _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
@@ -39,7 +39,7 @@ _BLOCK: Final = b"block/"
 BLOCK_BUDGET: Final = 512 * 1024
 #: After a delta of more bytes than this, so many times as many bytes of blocks are written, so that
 #: the deltas that no block covers yet come to at most half of the blocks at any rate.
-_LARGE_DELTA: Final = BLOCK_BUDGET // 2
+_LARGE_DELTA: Final = BLOCK_BUDGET
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
@@ -106,7 +106,7 @@ class Header(NamedTuple):
             writer = f" of version {rest[0]}" if number > FORMAT else ""
             raise StateRefused(
                 f"the state has format {number}{writer}, this version reads"
-                f" {' and '.join(map(str, READABLE))}; {REMEDY}"
+                f" {', '.join(map(str, READABLE[:-1]))} and {FORMAT}; {REMEDY}"
             )
         version, since, starts, plain = rest
         try:

@@ -12,6 +12,7 @@ import numpy as np
 
 from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_over_time
 from stream.core.layout import Contribution, Parts
+from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 from stream.core.settings import MINUTE, Window
 
 #: Panes are kept this much longer than the window needs, for evaluations that lag behind.
@@ -89,6 +90,21 @@ class Tally:
             facts.append((units, low, -values))
         # Their units are so far from the others' that all together would take longer to sort.
         return _joined([_summed(facts), _summed(of_windows)])
+
+
+def dumped_cells(low: Ints, values: Ints) -> list[Packed]:
+    """Cells of a pane, in order, as they are written."""
+    return [packed_steps(low), packed(values)]
+
+
+def cells_of(dumped: Sequence[Any]) -> tuple[Ints, Ints]:
+    """What a pane was dumped from."""
+    low, values = dumped
+    if isinstance(low, bytes):
+        # Formats 4 and 5.
+        keys = np.frombuffer(low, dtype=np.uint32).astype(np.int64)
+        return keys, np.frombuffer(values, dtype=np.int64)
+    return unpacked_steps(low), unpacked(values)
 
 
 def _joined(facts: Sequence[Facts]) -> Facts:
@@ -188,18 +204,23 @@ class WindowStore:
             self.renewed.update(blocks)
 
     def changes(self) -> Any:
-        """Everything folded since the last call, as bytes of times, keys and values."""
+        """Everything folded since the last call: units of time, keys and values."""
         if not self._pending:
             return None
         pending, self._pending = self._pending, []
         facts = pending[0] if len(pending) == 1 else _summed(pending)
-        return [part.tobytes() for part in facts]
+        units, low, values = facts
+        return [packed_steps(units), packed_steps(low), packed(values)]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for panes whose block already holds it."""
-        units, low, values = (np.frombuffer(part, dtype=np.int64) for part in change)
-        # Earlier versions wrote them in another order.
-        self._add(summed_over_time(units, low, values), at, is_newer)
+        if isinstance(change[0], bytes):
+            # Formats 4 and 5; and earlier versions wrote them in another order.
+            facts: Facts = summed_over_time(*(np.frombuffer(part, np.int64) for part in change))
+        else:
+            units, low, values = change
+            facts = unpacked_steps(units), unpacked_steps(low), unpacked(values)
+        self._add(facts, at, is_newer)
 
     def touched(self) -> set[str]:
         """The blocks that have changed since the last call."""
@@ -207,18 +228,16 @@ class WindowStore:
         return touched
 
     def dump(self, block: str) -> Any:
-        """A pane as bytes of its keys (without the pane) and values."""
+        """A pane's keys (without the pane) and values."""
         label, pane = block.rsplit("/", 1)
         keys, values = self.cells[label].between(int(pane), int(pane))
-        return [(keys & LOW_MASK).astype(np.uint32).tobytes(), values.tobytes()]
+        return dumped_cells(keys & LOW_MASK, values)
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a pane's dumped cells in place; panes of windows that are no more are left out."""
         label, pane = block.rsplit("/", 1)
         if label in self.cells:
-            low = np.frombuffer(dumped[0], dtype=np.uint32).astype(np.int64)
-            values = np.frombuffer(dumped[1], dtype=np.int64)
-            self.cells[label].replace_slot(int(pane), low, values)
+            self.cells[label].replace_slot(int(pane), *cells_of(dumped))
             self.version += 1
 
     def expire(self, at: int) -> Iterator[str]:

@@ -122,14 +122,22 @@ class Values:
         )
         return (*folded, *segment[len(self.dimensions) :])
 
-    def may_free(self, until: int) -> bool:
-        """Whether a place may become free by ``until`` (ms) for a value that finds none now.
+    def may_free(self, segments: Iterable[Segment], until: int) -> bool:
+        """Whether a value of these may take a place by ``until`` (ms) that another has now.
 
         Which one goes depends on when each was accepted last.
         """
-        return any(
-            len(kept) >= self._limit and until > recheck
-            for kept, recheck in zip(self._kept, self._recheck_at, strict=True)
+        full = [
+            dimension
+            for dimension, kept in enumerate(self._kept)
+            if len(kept) >= self._limit and until > self._recheck_at[dimension]
+        ]
+        return bool(full) and any(
+            (value := segment[dimension]) is not None
+            and value != OTHER
+            and not self._is_known(dimension, value)
+            for segment in segments
+            for dimension in full
         )
 
     def stands_until(self, segment: Segment) -> int:

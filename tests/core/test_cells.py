@@ -49,7 +49,7 @@ _fact = st.tuples(st.integers(-40, 40), st.integers(0, 5), st.integers(-2, 2))
 
 @example([[(0, 1, 1), (1, 1, -1)]], 30, 0)
 @given(
-    st.lists(st.lists(_fact, max_size=30), max_size=4),
+    st.lists(st.lists(_fact, max_size=30), max_size=9),
     st.sampled_from((1, 7, 30)),
     st.sampled_from((0, 1 << 40)),
 )
@@ -113,6 +113,15 @@ def test_a_sum_that_leaves_the_range_raises_and_never_wraps(parts: tuple[int, in
     cells.add(ints(1), ints(1), ints(parts[0]))
     with pytest.raises(CounterOverflow):
         cells.add(ints(1), ints(1), ints(parts[1]))
+
+
+def test_sums_within_the_range_never_raise_however_much_was_added_and_taken_back() -> None:
+    cells = Cells()
+    cells.add(ints(1, 1), ints(1, 2), ints(1, 1))
+    for _ in range(5):
+        for half in (SUM_LIMIT // 2, -SUM_LIMIT // 2):
+            cells.add(ints(1), ints(2), ints(half))
+    assert held(cells) == [1, 1]
 
 
 def test_values_add_up_at_places_named_repeatedly() -> None:

@@ -120,6 +120,32 @@ def test_ids_that_come_many_at_a_time_are_known_as_if_they_had_come_one_by_one(
     assert len(together) == len(alone) == len({n for batch in batches for n in batch})
 
 
+@given(st.lists(st.tuples(st.integers(0, 2 * MINUTE), st.integers(0, 8)), min_size=1, max_size=40))
+def test_ids_of_a_long_time_that_come_together_are_repeats_as_if_they_had_come_one_by_one(
+    arrivals: list[tuple[int, int]],
+) -> None:
+    together, alone = SeenIds("cx.visit", DEDUPE), SeenIds("cx.visit", DEDUPE)
+    clocks = np.cumsum([step for step, _ in arrivals])
+    for (_, number), clock in zip(arrivals, clocks.tolist(), strict=True):
+        add(alone, number, clock)
+    together.add(np.concatenate([key(number) for _, number in arrivals]), clocks)
+    end = int(clocks[-1])
+    assert [has(together, n, end) for n in range(9)] == [has(alone, n, end) for n in range(9)]
+    for seen in (together, alone):
+        list(seen.expire(end))
+    assert len(together) == len(alone)
+
+
+def test_ids_that_are_forgotten_before_the_last_of_a_batch_are_never_written() -> None:
+    seen = SeenIds("cx.visit", DEDUPE)
+    clocks = np.arange(0, 100 * MINUTE, MINUTE)
+    seen.add(np.concatenate([key(number) for number in range(100)]), clocks)
+    assert len(seen) == 4
+    assert seen.touched() == {"96", "97", "98", "99"}
+    assert np.frombuffer(seen.changes()[0], dtype=np.int64).tolist() == clocks[-4:].tolist()
+    assert list(seen.expire(99 * MINUTE)) == []
+
+
 def test_what_is_forgotten_makes_room() -> None:
     seen = SeenIds("cx.visit", DEDUPE)
     sizes = []

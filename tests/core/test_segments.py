@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stream.core.decode import Decoder
 from stream.core.labels import Labels
+from stream.core.packed import unpacked_steps
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, Settings
-from stream.core.values import OTHER, Values
+from stream.core.values import OTHER, Segment, Values
 from tests.reference.streams import NOON, text
 
 TWO = Settings(dimensions=("channel",), rollups=((), ("channel",)), max_values_per_dimension=2)
@@ -130,9 +133,23 @@ def test_a_value_that_has_lost_its_place_does_not_get_it_back_by_a_restart() -> 
     assert channels(after, "a", "b", at=NOON + 8 * DAY) == [OTHER, "b"]
 
 
-@pytest.mark.parametrize("turned", [False, True])
+def triples(segments: Segments, change: Any) -> list[tuple[int, Segment | None, int]]:
+    """A change as formats 4 and 5 had it."""
+    rows, seen = (unpacked_steps(column).tolist() for column in change[:2])
+    return [(row, segments.rows[row], at) for row, at in zip(rows, seen, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda _, change: change,
+        triples,
+        lambda segments, change: triples(segments, change)[::-1],
+    ],
+    ids=["as today", "as before", "as before, turned"],
+)
 def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recovery(
-    turned: bool,
+    written: Callable[[Segments, Any], Any],
 ) -> None:
     settings = replace(TWO, max_values_per_dimension=9)
     segments = Segments(settings, Values(settings))
@@ -142,12 +159,38 @@ def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recover
     later = NOON + 30 * DAY
     list(segments.expire(later))
     channels(segments, "b", "a", at=later)
-    change = sorted(segments.changes(), reverse=turned)
+    change = written(segments, segments.changes())
     recovered = Segments(settings, Values(settings))
     recovered.load("all", block)
     recovered.apply(change, later, lambda _: True)
     list(recovered.expire(later))
     assert channels(recovered, "a", "b", "c", at=later) == ["a", "b", "c"]
+
+
+def test_a_change_names_a_segment_once() -> None:
+    core = replace(TWO, max_values_per_dimension=3)
+    segments = Segments(core, Values(core))
+    channels(segments, "a", "b")
+    assert segments.changes()[-1] == [("a", None), ("b", None)]
+    channels(segments, "b", "c", at=NOON + MINUTE)
+    rows, seen, named, names = segments.changes()
+    assert (unpacked_steps(rows).tolist(), unpacked_steps(named).tolist()) == ([1, 2], [2])
+    assert (unpacked_steps(seen).tolist(), names) == ([NOON + MINUTE] * 2, [("c", None)])
+    recovered = Segments(core, Values(core))
+    recovered.load("all", segments.dump("all"))
+    channels(recovered, "a", at=NOON + MINUTE)
+    assert recovered.changes()[-1] == [], "the log holds what was read from it"
+
+
+def test_a_known_value_in_a_new_combination_leaves_the_others_where_all_places_are_taken() -> None:
+    core = replace(Settings(), dimensions=("channel", "region"), max_values_per_dimension=2)
+    segments = Segments(core, Values(core))
+    known = [labels(channel=c, region=r) for c, r in (("a", "x"), ("b", "y"))]
+    rows = [segments.row(each, None, NOON) for each in known]
+    combined = labels(channel="a", region="y")
+    assert segments.known_rows([*known, combined], {}, NOON).tolist() == [*rows, -1]
+    unheard_of = labels(channel="c", region="y")
+    assert segments.known_rows([*known, unheard_of], {}, NOON).tolist() == [-1] * 3
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in their turn"])
