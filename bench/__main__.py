@@ -23,7 +23,7 @@ from bench.site import environment, site
 
 RESULTS: Final = Path(__file__).with_name("results.md")
 #: The curves need fewer events than the rounds, the same for all points.
-_CURVE_EVENTS: Final = 300_000
+_CURVE_EVENTS: Final = 600_000
 #: Alerts have a page of their own, and are measured only where they are named.
 _PARTS: Final = (*stored.PARTS, "alerts")
 

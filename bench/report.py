@@ -159,7 +159,7 @@ def _curves(part: Part) -> list[str]:
         "## Curves",
         (
             "µs of CPU per event in the core alone (decoding to state log in memory, flushed"
-            f" every 20,000 events): {part['events']:,} events of all types, a third of them to"
+            f" every 20,000 events): {part['events']:,} events of all types, half of them to"
             " warm up. The other figure is what evaluating all series once takes; a worker does"
             " that each second or two, whatever the rate of events. The longer the span of event"
             " time, the sparser the events: over days nearly each is alone in its pane and segment,"

@@ -1,7 +1,7 @@
 """The core alone over prepared events: CPU per event, and per evaluation of all series.
 
-Each line of the file is ``time in ms <tab> topic <tab> value``, in order of time. A third of the
-events warms up; the rest is measured, in flushes of 20,000 events with the state log in memory.
+Each line of the file is ``time in ms <tab> topic <tab> value``, in order of time. Half of the
+events warm up; the rest is measured, in flushes of 20,000 events with the state log in memory.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def evaluation(core: Core, now: int) -> tuple[float, int]:
 @click.option("--windows", type=int, required=True)
 def main(file: Path, windows: int) -> None:
     events = list(lines(file))
-    warm = len(events) // 3
+    warm = len(events) // 2
     core = Core(with_windows(windows))
     core.tune()
     _, refused = work_off(core, events[:warm])

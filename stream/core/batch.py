@@ -7,6 +7,7 @@ in the processor's own cache: thousands at once cost more, the more the busier t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -90,7 +91,7 @@ class Batch:
             self._read(values[first : first + PIECE], first, kinds, until)
             for first in range(0, len(values), PIECE)
         ]
-        self.labels: Sequence[Labels] = [labels for piece in pieces for labels in piece.labels]
+        self.labels: Sequence[Labels] = list(chain.from_iterable(piece.labels for piece in pieces))
         self._origins, self.occurred, self.ids, self.keys = (
             np.concatenate([column(piece) for piece in pieces] or [_NONE]) for column in _COLUMNS
         )
@@ -205,14 +206,15 @@ def _piece(
     keys = np.zeros(len(events), dtype=np.int64)
     currencies: dict[int, str] = {}
     found = []
-    for struct, places, of_kind in groups:
+    for struct, places, of_kind, judged in groups:
         kind, kept = kinds[struct], inside[places]
         if not kept.all():
             of_kind = [of_kind[i] for i in np.flatnonzero(kept).tolist()]
+            judged = None if judged is None else judged[kept]
         if not of_kind:
             continue
         places = moved[places[kept]]
-        said = Nothing() if kind.columns is None else kind.columns.read(of_kind)
+        said = Nothing() if kind.columns is None else kind.columns.said(of_kind, judged)
         own = kind.keeper.keys(struct, of_kind, said)
         if own is not None:
             keys[places] = own

@@ -52,10 +52,10 @@ class _Kind(NamedTuple):
     has_currency: bool
     #: The rules that msgspec doesn't check, cheaply or at all.
     rules: tuple[FieldRule, ...]
-    hold: Callable[[Sequence[Any], Ints], bool] | None
+    hold: Callable[[Sequence[Any], Ints], Ints | bool] | None
 
-    def breaks_none(self, events: Sequence[Any], at: Ints) -> bool:
-        """Whether it is certain that all events keep to the rules."""
+    def judge(self, events: Sequence[Any], at: Ints) -> Ints | bool:
+        """False where it is not certain that all events keep to the rules; see ``hold``."""
         if self.has_currency and not _CURRENCIES.issuperset(map(_currency_of, events)):
             return False
         if self.hold is not None:
@@ -81,11 +81,15 @@ _LONGEST_SHOWN: Final = 64
 
 
 class Group(NamedTuple):
-    """The events of one type in a chunk, in its order, and their places in it."""
+    """The events of one type in a chunk, in its order, and their places in it.
+
+    ``judged``: what was found out of each when they were checked, for types where that is kept.
+    """
 
     struct: type[Event]
     places: Ints
     events: Sequence[Any]
+    judged: Ints | None = None
 
 
 class Decoded(NamedTuple):
@@ -155,10 +159,13 @@ class Decoder:
         else:
             valid = [i for i, event in enumerate(events) if event.__class__ is not Invalid]
             refused = self._read_common([events[i] for i in valid], valid, at, labels)
-        for group in groups:
+        for number, group in enumerate(groups):
             kind = _KINDS[_NUMBERS[group.struct]]
-            if not kind.breaks_none(group.events, at[group.places]):
+            judged = kind.judge(group.events, at[group.places])
+            if judged is False:
                 _apply_each(kind.rules, group, at, refused)
+            elif judged is not True:
+                groups[number] = group._replace(judged=judged)
         if refused:
             for place, invalid in refused.items():
                 events[place], at[place], labels[place] = invalid, 0, NO_LABELS

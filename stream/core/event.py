@@ -99,8 +99,9 @@ class EventType:
     #: Their amounts are counted apart by currency.
     by_currency: bool = False
     #: Whether it is certain that many events, at their times, keep to the rules: a quick answer in
-    #: the usual case. Where it is not certain, or there is no such answer, each is looked at.
-    hold: Callable[[Sequence[Any], Ints], bool] | None = None
+    #: the usual case. Where it is not certain, or there is no such answer, each is looked at. A
+    #: column of what was found out of each event means that they do.
+    hold: Callable[[Sequence[Any], Ints], Ints | bool] | None = None
 
     @property
     def name(self) -> str:

@@ -96,6 +96,14 @@ class ColumnHandler(Generic[Said]):
     read: Callable[[Sequence[Any]], Said]
     #: Handles the usual among accepted ones, and says which ones it has left alone.
     handle: Callable[[Arrivals[Said]], Mask]
+    #: ``read`` with what was found out of each event when the events were checked.
+    read_judged: Callable[[Sequence[Any], Ints], Said] | None = None
+
+    def said(self, events: Sequence[Any], judged: Ints | None) -> Said:
+        """What events say; ``judged`` where they were checked together."""
+        if judged is None or self.read_judged is None:
+            return self.read(events)
+        return self.read_judged(events, judged)
 
 
 def flags(values: Sequence[bool | None]) -> Ints:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from pathlib import Path
 
@@ -19,14 +18,9 @@ KEYS = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| [^|]+ \|$", PAGE, re.MULTIL
 
 
 def found(path: str) -> float:
-    """A constant, or the default of a class's parameter."""
-    owner, name = path.rsplit(".", 1)
-    try:
-        return float(getattr(importlib.import_module(owner), name))
-    except ModuleNotFoundError:
-        module, kind = owner.rsplit(".", 1)
-        signature = inspect.signature(getattr(importlib.import_module(module), kind))
-        return float(signature.parameters[name].default)
+    """A constant of a module."""
+    module, name = path.rsplit(".", 1)
+    return float(getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.parametrize(("number", "path"), FIXED, ids=[path for _, path in FIXED])

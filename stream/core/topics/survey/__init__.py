@@ -10,8 +10,8 @@ from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Move, Term
 from stream.core.meanings import survey as meanings
 from stream.core.topic import Topic
 from stream.core.topics.survey.answers import Answers
-from stream.core.topics.survey.events import TYPES
 from stream.core.topics.survey.opinions import RATIO_KINDS
+from stream.core.topics.survey.rules import TYPES
 
 NAME = "cx.survey"
 

@@ -14,11 +14,9 @@ from stream.core.formulas import fixed_columns
 from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
-from stream.core.memo import Memo
 from stream.core.memory import LAST, Memory, Record
 from stream.core.table import ABSENT, Mask, Slots, distinct
 from stream.core.topic import (
-    MEMO,
     Arrivals,
     ColumnHandler,
     Context,
@@ -27,42 +25,19 @@ from stream.core.topic import (
     Store,
     numbers,
 )
-from stream.core.topics.survey.events import (
-    Answer,
-    Judged,
-    SurveyResponded,
-    SurveyUpdated,
-    judged_by,
-    limits,
-)
+from stream.core.topics.survey.events import Answer, SurveyResponded, SurveyUpdated
 from stream.core.topics.survey.opinions import (
     NO_SENTIMENT,
     VERDICTS,
     Opinion,
     count_emotions,
     count_opinion,
-    judge,
     opinion_of,
 )
+from stream.core.topics.survey.rules import EMOTIONAL, VERDICT, VERDICT_BITS, judged
 
 #: Of an answer with emotions, which are remembered as what they have added.
 _NO_OPINION: Final = Opinion()
-
-
-#: A verdict and an effort in one number.
-_VERDICT_BITS: Final = 8
-_VERDICT: Final = (1 << _VERDICT_BITS) - 1
-#: No verdict and no effort.
-_EMOTIONAL: Final = _VERDICT
-
-
-def _judgement(said: Judged) -> int:
-    """What a score stands for: the effort, and below it the verdict."""
-    survey, score, scale = said
-    if survey == "emotion":
-        return _EMOTIONAL
-    verdict, effort = judge(survey, score or 0.0, *limits(survey, scale))
-    return effort << _VERDICT_BITS | verdict
 
 
 class _Said(NamedTuple):
@@ -97,13 +72,12 @@ class Answers(Keeper):
             {"row": np.int32, "verdict": np.uint8, "sentiment": np.int32, "effort": np.int64},
             context.settings.max_remembered,
         )
-        self._judgements = Memo(_judgement, MEMO)
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {SurveyResponded: self._answered, SurveyUpdated: self._answered}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
-        answered = ColumnHandler(self._said, self._many_answered)
+        answered = ColumnHandler(self._said, self._many_answered, self._said_judged)
         return {SurveyResponded: answered, SurveyUpdated: answered}
 
     def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
@@ -148,14 +122,15 @@ class Answers(Keeper):
         return known
 
     def _said(self, answers: Sequence[Answer]) -> _Said:
-        judged = map(self._judgements.__getitem__, map(judged_by, answers))
-        packed = np.fromiter(judged, dtype=np.int64, count=len(answers))
-        emotional = packed == _EMOTIONAL
+        return self._said_judged(answers, judged(answers, len(answers)))
+
+    def _said_judged(self, answers: Sequence[Answer], packed: Ints) -> _Said:
+        emotional = packed == EMOTIONAL
         emotions = np.empty(len(answers), dtype=object)
         for i in np.flatnonzero(emotional).tolist():
             emotions[i] = self.layout.contribution(count_emotions(answers[i], self.settings))
         sentiment = numbers([a.sentiment for a in answers])
-        verdict, effort = packed & _VERDICT, packed >> _VERDICT_BITS
+        verdict, effort = packed & VERDICT, packed >> VERDICT_BITS
         return _Said(verdict, effort, sentiment, emotional, emotions)
 
     def _many_answered(self, answers: Arrivals[_Said]) -> Mask:

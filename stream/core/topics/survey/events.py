@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from stream.core.cells import Ints
-from stream.core.event import (
-    LIMIT,
-    Event,
-    EventType,
-    FieldRule,
-    Id,
-    Number,
-    Refused,
-    Sentiment,
-    having,
-    says,
-)
-from stream.core.topic import MEMO
+from stream.core.event import Event, Id, Number, Refused, Sentiment, says
 
 SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
 
@@ -77,18 +62,13 @@ class Answer(Event):
 
     def limits(self) -> tuple[float, float]:
         """The scale as (min, max), the survey kind's default where none was sent."""
-        return limits(self.survey, self.scale)
+        return limits_of(self.survey, self.scale)
 
 
-def limits(survey: str, scale: Scale | None) -> tuple[float, float]:
+def limits_of(survey: str, scale: Scale | None) -> tuple[float, float]:
     """A scale as (min, max), the survey kind's default where there is none."""
     return (scale.min, scale.max) if scale else DEFAULT_SCALES[survey]
 
-
-#: The survey's kind, the score and the scale.
-Judged = tuple[SurveyKind, float | None, Scale | None]
-#: All that decides what the score of an answer means.
-judged_by: Final[Callable[[Answer], Judged]] = attrgetter("survey", "score", "scale")
 
 _read_emotions = msgspec.json.Decoder(dict[str, Number]).decode
 
@@ -99,84 +79,3 @@ class SurveyResponded(Answer, tag="survey.responded"):
 
 class SurveyUpdated(Answer, tag="survey.updated"):
     """A customer has changed an answer."""
-
-
-def _check_scale(event: Any, at: int) -> str | None:
-    if event.scale is None:
-        return None
-    if event.scale.min >= event.scale.max:
-        return "is not below scale.max"
-    return "is below 0" if event.survey == "nps" and event.scale.min < 0 else None
-
-
-def _check_score(event: Any, at: int) -> str | None:
-    if event.survey == "emotion":
-        return None
-    if event.score is None:
-        return f"is required for {event.survey}"
-    low, high = event.limits()
-    return None if low <= event.score <= high else f"is not on the scale from {low:g} to {high:g}"
-
-
-def _check_emotions(event: Any, at: int) -> str | None:
-    if event.survey != "emotion":
-        return None
-    intensities = event.intensities()
-    if not intensities:
-        return "is empty, but required for emotion"
-    low, high = event.limits()
-    for name, intensity in intensities.items():
-        if not low <= intensity <= high:
-            path = f"emotions.{name[:64]}"
-            raise Refused(f"is not on the scale from {low:g} to {high:g}", path)
-    return None
-
-
-def _all_sound(events: Sequence[Any], at: Ints) -> bool:
-    return _SOUND.issuperset(map(judged_by, events)) or all(map(_is_sound, events))
-
-
-def _is_sound(event: Answer) -> bool:
-    said = judged_by(event)
-    if said in _SOUND:
-        return True
-    try:
-        if any(rule.check(event, 0) for rule in _RULES):
-            return False
-    except Refused:
-        return False
-    if event.survey != "emotion" and len(_SOUND) < MEMO:
-        _SOUND.add(said)
-    return True
-
-
-#: What was found to be a score on its scale.
-_SOUND: Final[set[Judged]] = set()
-
-_INTENSITIES: Final = {
-    "type": "object",
-    "minProperties": 1,
-    "additionalProperties": {"type": "number", "minimum": -LIMIT, "maximum": LIMIT},
-}
-_SCORE_OR_EMOTIONS: Final = {
-    "if": {"properties": {"survey": {"const": "emotion"}}},
-    "then": {"required": ["emotions"], "properties": {"emotions": _INTENSITIES}},
-    "else": having("score", "number"),
-}
-
-_RULES = (
-    FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
-    FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
-    FieldRule(
-        "emotions",
-        "is required for emotion: not empty, each intensity a number on the scale; else ignored",
-        _check_emotions,
-        (_SCORE_OR_EMOTIONS,),
-    ),
-)
-
-
-TYPES = tuple(
-    EventType(t, key="response_id", rules=_RULES, hold=_all_sound)
-    for t in (SurveyResponded, SurveyUpdated)
-)

@@ -62,11 +62,21 @@ def _check_opened_at(event: Any, at: int) -> str | None:
     return "is later than occurred_at" if timestamps.parse(event.opened_at) > at else None
 
 
-def _are_opened_before(events: Sequence[Any], at: Ints) -> bool:
+def opened_at(closes: Sequence[TicketClosed]) -> Ints:
+    """When tickets were opened, in ms.
+
+    Raises:
+        Refused: one of the times can't be read.
+    """
+    return timestamps.parse_all([close.opened_at for close in closes])
+
+
+def _hold(events: Sequence[Any], at: Ints) -> Ints | bool:
     try:
-        return bool((timestamps.parse_all([e.opened_at for e in events]) <= at).all())
+        opened = opened_at(events)
     except Refused:
         return False
+    return opened if (opened <= at).all() else False
 
 
 TYPES = (
@@ -74,7 +84,7 @@ TYPES = (
         TicketClosed,
         key="ticket_id",
         rules=(FieldRule("opened_at", "is not later than occurred_at", _check_opened_at),),
-        hold=_are_opened_before,
+        hold=_hold,
     ),
     EventType(TicketReopened, key="ticket_id"),
 )

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream.core import timestamps
 from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
@@ -40,7 +39,7 @@ from stream.core.topics.ticket.closes import (
     close_of,
     count_close,
 )
-from stream.core.topics.ticket.events import TicketClosed, TicketReopened
+from stream.core.topics.ticket.events import TicketClosed, TicketReopened, opened_at
 
 #: A close is remembered for so long, from ``occurred_at`` to ``occurred_at``.
 CLOSE_MEMORY_MS = 7 * DAY
@@ -73,8 +72,12 @@ class _Said(NamedTuple):
 
     @classmethod
     def by(cls, closes: Sequence[TicketClosed]) -> _Said:
+        return cls.judged(closes, opened_at(closes))
+
+    @classmethod
+    def judged(cls, closes: Sequence[TicketClosed], opened: Ints) -> _Said:
         return cls(
-            timestamps.parse_all([c.opened_at for c in closes]),
+            opened,
             numbers([c.excluded_seconds or 0.0 for c in closes]),
             numbers([c.first_response_seconds for c in closes]) * 1000,
             numbers([c.sentiment for c in closes]),
@@ -114,7 +117,7 @@ class Tickets(Keeper):
         return {TicketClosed: self._closed, TicketReopened: self._reopened}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
-        return {TicketClosed: ColumnHandler(_Said.by, self._many_closed)}
+        return {TicketClosed: ColumnHandler(_Said.by, self._many_closed, _Said.judged)}
 
     def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
         return {TicketReopened: lambda key, at: not self._remembers(key, at)}
