@@ -33,6 +33,8 @@ _BEYOND = "a counter's sum is beyond ±2^62"
 #: What was added lately is merged when it comes to this part of what it is merged with, so that a
 #: cell is moved a few times in all, however large its slot has become.
 _LATELY = 1 / 4
+#: Or when it has become so many pieces, since each takes some room of its own.
+_MOST_PIECES = 64
 
 
 class CounterOverflow(ArithmeticError):
@@ -144,7 +146,8 @@ class _Slot:
             self.cells()
         self._lately.append((low, values))
         self._waiting += low.size
-        if may_be_beyond or self._waiting > _LATELY * self._low.size:
+        is_due = self._waiting > _LATELY * self._low.size or len(self._lately) > _MOST_PIECES
+        if may_be_beyond or is_due:
             self.cells()
         if may_be_beyond:
             self._most = _largest(self._values)

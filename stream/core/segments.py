@@ -249,6 +249,12 @@ class Segments(OneBlock):
 
     def recovered(self, at: int) -> None:
         """The rows were loaded: values that had lost their places by ``at`` get none back."""
+        # Of two rows with one segment, of which the older was free when the other got it, the older
+        # may have stood in the index, and taken the segment along when it was freed again.
+        self._index.clear()
+        for row in sorted(range(len(self.rows)), key=lambda row: -self._seen.item(row)):
+            if (segment := self.rows[row]) is not None:
+                self._index.setdefault(segment, row)
         self._values.free_unused(at)
 
     def expire(self, at: int) -> Iterator[str]:

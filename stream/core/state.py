@@ -38,7 +38,7 @@ _BLOCK: Final = b"block/"
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 512 * 1024
 #: After a delta of more bytes than this, so many times as many bytes of blocks are written, so that
-#: the deltas that no block covers yet come to about as many bytes as the blocks at most, at any rate.
+#: the deltas that no block covers yet come to about the size of all blocks at most, at any rate.
 _LARGE_DELTA: Final = BLOCK_BUDGET
 
 #: How often what is too old is looked for, in ms.

@@ -167,6 +167,33 @@ def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recover
     assert channels(recovered, "a", "b", "c", at=later) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("is_taken", [True, False], ids=["by another", "by nobody"])
+def test_a_segment_that_comes_back_in_another_row_is_found_after_a_recovery(
+    is_taken: bool,
+) -> None:
+    settings = replace(TWO, max_values_per_dimension=9, max_segments=2)
+    segments = Segments(settings, Values(settings))
+    channels(segments, "a", "b")
+    block = segments.dump("all")
+    segments.changes()
+    later = NOON + 30 * DAY
+    list(segments.expire(later))
+    channels(segments, "a", at=later)
+    changes = [segments.changes()]
+    if is_taken:
+        channels(segments, "c", "a", at=later)
+        changes.append(segments.changes())
+    assert segments.rows[1] == ("a", None)
+    recovered = Segments(settings, Values(settings))
+    recovered.load("all", block)
+    for change in changes:
+        recovered.apply(change, later, lambda _: True)
+    list(recovered.expire(later))
+    recovered.recovered(later)
+    assert recovered.row(labels(channel="a"), None, later) == 1
+    assert recovered.rows == segments.rows
+
+
 def test_a_change_names_a_segment_once() -> None:
     core = replace(TWO, max_values_per_dimension=3)
     segments = Segments(core, Values(core))

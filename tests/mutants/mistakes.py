@@ -139,6 +139,20 @@ _OUTCOMES: Final = (
         "of what was added to a pane since it was last looked at only the last piece counts",
     ),
     Mistake(
+        "pieces-that-cancel-out-too-large",
+        "cells.py",
+        "may_be_beyond = self._most >= SUM_LIMIT",
+        "may_be_beyond = False",
+        "a sum beyond the range is noticed late, one within it is refused",
+    ),
+    Mistake(
+        "a-segment-lost-by-a-recovery",
+        "segments.py",
+        "self._index.setdefault(segment, row)\n        self._values.free_unused(at)",
+        "self._index.setdefault(segment, 0)\n        self._values.free_unused(at)",
+        "a segment gets a second row after a recovery",
+    ),
+    Mistake(
         "large-numbers-cut",
         "packed.py",
         "escaped = (small != numbers) | (small == _ESCAPE)",
