@@ -7,7 +7,7 @@ from typing import Final
 
 #: Nearly all that a worker makes is freed by counting references, so cycles are looked for rarely:
 #: with the usual 700 objects a tenth of the time goes into walks that find nothing.
-_THRESHOLD: Final = (50_000, 20, 50)
+_THRESHOLD: Final = (150_000, 20, 50)
 
 
 def tune() -> None:
