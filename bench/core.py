@@ -28,7 +28,8 @@ WINDOWS: Final = (
 )
 
 
-#: Amounts make segments of their own, so that 10,000 sets of labels are up to 20,000 of them.
+#: Amounts make segments of their own, so that 10,000 sets of labels are up to 20,000 of them. All
+#: have room: beyond the limit they would fold into one another, and cost less.
 _SEGMENTS: Final = 50_000
 
 

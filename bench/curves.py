@@ -21,6 +21,7 @@ from bench import events
 from bench.measured import Failed
 from bench.site import PATIENCE, environment
 from stream.generate.draws import Record
+from stream.generate.profile import CURRENCIES
 
 #: The segments that the generated company has: five channels in four regions.
 USUAL_SEGMENTS: Final = 20
@@ -28,8 +29,6 @@ _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _LABELS: Final = re.compile(rb'"labels":\{"channel":"[^"]*","region":"[^"]*"\}')
 _CURRENCY: Final = re.compile(rb'"currency":"[A-Z]{3}"')
-#: Each region has one of these, as those of the generated company.
-_CURRENCIES: Final = (b"EUR", b"USD", b"SGD", b"BRL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,9 @@ def relabelled(value: bytes, key: bytes, segments: int) -> bytes:
     """The event with the labels of one of so many segments, the same for all of an entity."""
     regions = {10: 2, 100: 10, 1_000: 10, 10_000: 100}[segments]
     channel, region = divmod(crc32(key) % segments, regions)
-    value = _CURRENCY.sub(b'"currency":"%s"' % _CURRENCIES[region % len(_CURRENCIES)], value)
+    # Each region has one currency, as those of the generated company.
+    currency = CURRENCIES[region % len(CURRENCIES)].encode()
+    value = _CURRENCY.sub(b'"currency":"%s"' % currency, value)
     return _LABELS.sub(b'"labels":{"channel":"c%d","region":"r%d"}' % (channel, region), value)
 
 

@@ -17,7 +17,7 @@ import click
 from bench.core import Core, with_windows
 
 FLUSH_EVENTS: Final = 20_000
-#: As the worker's transport does: at most so many records of a topic at once.
+#: So many records of a topic at once; a worker's chunks have up to twice as many.
 CHUNK: Final = 4_000
 _EVALUATIONS: Final = 5
 

@@ -127,30 +127,27 @@ class _Slot:
     What was added lately waits in pieces of its own until it is looked at.
     """
 
-    __slots__ = ("_lately", "_low", "_most", "_values", "_waiting")
+    __slots__ = ("_lately", "_low", "_most", "_values")
 
     def __init__(self, low: Ints, values: Ints) -> None:
         self._low = low
         self._values = values
         self._lately: list[tuple[Ints, Ints]] = []
-        self._waiting = 0
         #: No value can be larger than this, whatever its sign.
         self._most = _largest(values)
 
     def add(self, low: Ints, values: Ints) -> None:
         """Add values to cells; each cell is named once, in order."""
         self._most += _largest(values)
-        may_be_beyond = self._most >= SUM_LIMIT
-        if may_be_beyond:
-            # Pieces whose values cancel each other out must not be taken for too large.
-            self.cells()
-        self._lately.append((low, values))
-        self._waiting += low.size
-        is_due = self._waiting > _LATELY * self._low.size or len(self._lately) > _MOST_PIECES
-        if may_be_beyond or is_due:
-            self.cells()
-        if may_be_beyond:
+        if self._most >= SUM_LIMIT:
+            # Alone, as pieces whose values cancel each other out must not be taken for too large.
+            self._low, self._values = _merged(*self.cells(), low, values)
             self._most = _largest(self._values)
+            return
+        self._lately.append((low, values))
+        waiting = sum(piece.size for piece, _ in self._lately)
+        if waiting > _LATELY * self._low.size or len(self._lately) > _MOST_PIECES:
+            self.cells()
 
     def cells(self) -> tuple[Ints, Ints]:
         """All cells, in order; those that are zero are left out."""
@@ -159,7 +156,6 @@ class _Slot:
             low, values = summed(*more) if len(self._lately) > 1 else more
             self._low, self._values = _merged(self._low, self._values, low, values)
             self._lately.clear()
-            self._waiting = 0
         return self._low, self._values
 
 
@@ -251,7 +247,7 @@ def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, 
     known = low.take(places, mode="clip") == more_low
     # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
     sums = values[places[known]] + more[known]
-    if sums.size and np.abs(sums).max() >= SUM_LIMIT:
+    if _largest(sums) >= SUM_LIMIT:
         raise CounterOverflow(_BEYOND)
     values[places[known]] = sums
     new = ~known

@@ -252,7 +252,7 @@ class Segments(OneBlock):
         # Of two rows with one segment, of which the older was free when the other got it, the older
         # may have stood in the index, and taken the segment along when it was freed again.
         self._index.clear()
-        for row in sorted(range(len(self.rows)), key=lambda row: -self._seen.item(row)):
+        for row in np.argsort(-self._seen[: len(self.rows)], kind="stable").tolist():
             if (segment := self.rows[row]) is not None:
                 self._index.setdefault(segment, row)
         self._values.free_unused(at)

@@ -141,8 +141,8 @@ _OUTCOMES: Final = (
     Mistake(
         "pieces-that-cancel-out-too-large",
         "cells.py",
-        "may_be_beyond = self._most >= SUM_LIMIT",
-        "may_be_beyond = False",
+        "if self._most >= SUM_LIMIT:",
+        "if False:",
         "a sum beyond the range is noticed late, one within it is refused",
     ),
     Mistake(

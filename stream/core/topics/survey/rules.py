@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -30,9 +30,21 @@ EMOTIONAL: Final = VERDICT
 #: Of a score or a scale that breaks a rule.
 UNSOUND: Final = -(1 << 62)
 
-#: The survey's kind, the score and the scale: all that decides what the score of an answer means.
-_Judged = tuple[SurveyKind, float | None, Scale | None]
-_judged_by: Final[Callable[[Answer], _Judged]] = attrgetter("survey", "score", "scale")
+
+class _Scored(NamedTuple):
+    """All that decides what the score of an answer means, named as in ``Answer``."""
+
+    survey: SurveyKind
+    score: float | None
+    scale: Scale | None
+
+    def limits(self) -> tuple[float, float]:
+        return limits_of(self.survey, self.scale)
+
+
+#: The same as a plain tuple, which is made faster.
+_Key = tuple[SurveyKind, float | None, Scale | None]
+_scored: Final[Callable[[Answer], _Key]] = attrgetter(*_Scored._fields)
 
 
 def _check_scale(event: Any, at: int) -> str | None:
@@ -40,12 +52,7 @@ def _check_scale(event: Any, at: int) -> str | None:
         return None
     if event.scale.min >= event.scale.max:
         return "is not below scale.max"
-    return None if _is_scale(event.survey, *event.limits()) else "is below 0"
-
-
-def _is_scale(survey: str, low: float, high: float) -> bool:
-    """Whether the scale fits the survey."""
-    return low < high and (survey != "nps" or low >= 0)
+    return "is below 0" if event.survey == "nps" and event.scale.min < 0 else None
 
 
 def _check_score(event: Any, at: int) -> str | None:
@@ -96,20 +103,17 @@ _RULES = (
 
 def judged(answers: Iterable[Answer], count: int) -> Ints:
     """What the scores of ``count`` answers stand for: efforts, and below them verdicts."""
-    found = map(_JUDGEMENTS.__getitem__, map(_judged_by, answers))
+    found = map(_JUDGEMENTS.__getitem__, map(_scored, answers))
     return np.fromiter(found, dtype=np.int64, count=count)
 
 
-def _judgement(said: _Judged) -> int:
-    survey, score, scale = said
-    limits = limits_of(survey, scale)
-    if not _is_scale(survey, *limits):
+def _judgement(key: _Key) -> int:
+    said = _Scored(*key)
+    if _check_scale(said, 0) or _check_score(said, 0):
         return UNSOUND
-    if survey == "emotion":
+    if said.survey == "emotion":
         return EMOTIONAL
-    if score is None or not limits[0] <= score <= limits[1]:
-        return UNSOUND
-    verdict, effort = judge(survey, score, *limits)
+    verdict, effort = judge(said.survey, said.score or 0.0, *said.limits())
     return effort << VERDICT_BITS | verdict
 
 
