@@ -223,6 +223,11 @@ class Cells:
         ]
         return np.concatenate(keys), np.concatenate([values for _, values in found])
 
+    def slot(self, number: int) -> tuple[Ints, Ints]:
+        """The cells of a slot, by ``low``, in order."""
+        slot = self._slots.get(number)
+        return (_EMPTY, _EMPTY) if slot is None else slot.cells()
+
     def slots(self) -> list[int]:
         """The slots that hold anything, in order."""
         return sorted(number for number, slot in self._slots.items() if slot.cells()[0].size)

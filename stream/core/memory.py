@@ -190,8 +190,9 @@ class Memory:
         return [*self._buckets.horizons, self.forgotten]
 
     def _dumped(self, slots: Slots) -> Any:
-        columns = {name: self._table.fields[name][slots].tobytes() for name in self._names}
-        columns[_KEY] = self._table.keys[slots].tobytes()
+        fields = self._table.fields
+        columns = {name: fields[name].take(slots).tobytes() for name in self._names}
+        columns[_KEY] = self._table.keys.take(slots).tobytes()
         extras = [
             (place, self._extras[slot])
             for place, slot in enumerate(slots.tolist() if self._extras else ())

@@ -38,7 +38,9 @@ def unpacked(written: Packed) -> Ints:
 
 def packed_steps(numbers: Ints) -> Packed:
     """Integers of which neighbours are close to each other."""
-    return packed(np.diff(numbers, prepend=0))
+    steps = numbers.copy()
+    steps[1:] -= numbers[:-1]
+    return packed(steps)
 
 
 def unpacked_steps(written: Packed) -> Ints:

@@ -36,7 +36,10 @@ _DELTA: Final = b"delta/"
 _BLOCK: Final = b"block/"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
-BLOCK_BUDGET: Final = 512 * 1024
+BLOCK_BUDGET: Final = 256 * 1024
+#: Writing a block takes as long as so many bytes more would. Where many small ones change again and
+#: again, as those of sparse events do, each is written the more rarely.
+_EACH_BLOCK: Final = 1024
 #: After a delta of more bytes than this, so many times as many bytes of blocks are written, so that
 #: the deltas that no block covers yet come to about the size of all blocks at most, at any rate.
 _LARGE_DELTA: Final = BLOCK_BUDGET
@@ -208,7 +211,7 @@ class StateLog:
             dumped = self._stores[name].dump(block)
             value = _pack([self.sequence, dumped])
             records.append((_block_key(name, block), value))
-            size += len(value)
+            size += len(value) + _EACH_BLOCK
             del self._dirty[name, block]
         return records
 

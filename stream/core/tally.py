@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import COUNTER_BITS, LOW_MASK, Cells, Ints, summed_over_time
+from stream.core.cells import COUNTER_BITS, Cells, Ints, summed_over_time
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 from stream.core.settings import MINUTE, Window
@@ -230,8 +230,7 @@ class WindowStore:
     def dump(self, block: str) -> Any:
         """A pane's keys (without the pane) and values."""
         label, pane = block.rsplit("/", 1)
-        keys, values = self.cells[label].between(int(pane), int(pane))
-        return dumped_cells(keys & LOW_MASK, values)
+        return dumped_cells(*self.cells[label].slot(int(pane)))
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a pane's dumped cells in place; panes of windows that are no more are left out."""

@@ -71,3 +71,42 @@ def test_what_a_flush_without_blocks_holds_is_remembered_after_a_restart(kind: s
     assert read(started, later) == wanted
     # Where nothing is remembered the second event says something else, so the test can tell.
     assert read(new_shard(OWN), later) != wanted
+
+
+def test_many_small_blocks_are_written_a_part_at_a_time_and_all_in_the_end() -> None:
+    """As many as would take the time of the flush's bytes, the oldest changes first."""
+    shard = new_shard(OWN)
+    log = StateLog(shard)
+    written: list[set[bytes]] = []
+    kept: dict[bytes, bytes] = {}
+
+    def flush() -> None:
+        records = log.flush(NOON)
+        written.append({key for key, value in records if key.startswith(b"block") and value})
+        for key, value in records:
+            kept.pop(key, None)
+            if value is not None:
+                kept[key] = value
+
+    numbers = range(1_500)
+    shard.ingest(
+        None,
+        [
+            event(
+                "subscription.started", 0, f"{i}", subscription_id=f"{i}", labels={"plan": f"{i}"}
+            )
+            for i in numbers
+        ],
+    )
+    flush()
+    sets = {key for key in written[0] if key.startswith(b"block/active:")}
+    assert 100 < len(sets) < len(numbers) / 2
+    for i in range(20):
+        shard.ingest(None, [event("visit.ended", 0, f"{i}", visit_id=f"{i}")])
+        flush()
+    assert sum(key.startswith(b"block/active:") for key in kept) == len(numbers)
+    # A block that has not changed since is not written again.
+    assert not sets & set().union(*written[1:])
+    started = new_shard(OWN, Values(OWN))
+    StateLog(started).recover(kept)
+    assert samples(OWN, [started], NOON) == samples(OWN, [shard], NOON)
