@@ -7,7 +7,6 @@ in the processor's own cache: thousands at once cost more, the more the busier t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +16,7 @@ from stream.core.cells import Ints
 from stream.core.decode import Decoded, Decoder
 from stream.core.dedupe import NEVER
 from stream.core.event import Event, Invalid, Outcome
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn
 from stream.core.table import Mask, digests
 from stream.core.topic import ColumnHandler, Keeper, Nothing, RowHandler, Topic
 
@@ -62,7 +61,7 @@ class _Piece(NamedTuple):
 
     origins: Ints
     occurred: Ints
-    labels: Sequence[Labels]
+    labels: LabelColumn
     ids: Ints
     keys: Ints
     currencies: dict[int, str]
@@ -91,7 +90,7 @@ class Batch:
             self._read(values[first : first + PIECE], first, kinds, until)
             for first in range(0, len(values), PIECE)
         ]
-        self.labels: Sequence[Labels] = list(chain.from_iterable(piece.labels for piece in pieces))
+        self.labels = LabelColumn.joined([piece.labels for piece in pieces])
         self._origins, self.occurred, self.ids, self.keys = (
             np.concatenate([column(piece) for piece in pieces] or [_NONE]) for column in _COLUMNS
         )
@@ -199,9 +198,8 @@ def _piece(
         inside &= occurred <= until
     origins = np.flatnonzero(inside)
     if origins.size < len(events):
-        chosen = origins.tolist()
-        events, labels = [events[i] for i in chosen], [labels[i] for i in chosen]
-        occurred = occurred[origins]
+        events = [events[i] for i in origins.tolist()]
+        occurred, labels = occurred[origins], labels.take(origins)
     moved = np.cumsum(inside) - 1
     keys = np.zeros(len(events), dtype=np.int64)
     currencies: dict[int, str] = {}

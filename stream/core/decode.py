@@ -15,7 +15,7 @@ from msgspec import Meta
 from stream.core.catalogue import TOPICS
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
-from stream.core.labels import NO_LABELS, LabelCache, Labels
+from stream.core.labels import LabelCache, LabelColumn
 from stream.core.timestamps import parse, parse_all
 
 #: The event types of each topic, by its name without prefix.
@@ -101,7 +101,7 @@ class Decoded(NamedTuple):
 
     events: list[Event | Invalid]
     at: Ints
-    labels: list[Labels]
+    labels: LabelColumn
     groups: list[Group]
 
 
@@ -153,7 +153,8 @@ class Decoder:
         _refuse_other_encodings(values, events)
         groups = _by_type(events)
         at = np.zeros(len(events), dtype=np.int64)
-        labels = [NO_LABELS] * len(events)
+        labels = np.zeros(len(events), dtype=np.int64)
+        self._labels.make_room()
         if sum(len(group.events) for group in groups) == len(events):
             refused = self._read_common(events, range(len(events)), at, labels)
         else:
@@ -168,40 +169,38 @@ class Decoder:
                 groups[number] = group._replace(judged=judged)
         if refused:
             for place, invalid in refused.items():
-                events[place], at[place], labels[place] = invalid, 0, NO_LABELS
+                events[place], at[place], labels[place] = invalid, 0, 0
             groups = _by_type(events)
-        return Decoded(events, at, labels, groups)
+        return Decoded(events, at, LabelColumn(labels, self._labels.sets), groups)
 
     def valid(self, value: bytes | None) -> Event:
         """The event of a record that ``decode`` has found valid."""
         return self._decode(value)
 
     def _read_common(
-        self, events: list[Any], places: Sequence[int], at: Ints, labels: list[Labels]
+        self, events: list[Any], places: Sequence[int], at: Ints, labels: Ints
     ) -> dict[int, Invalid]:
-        """Fill in times and labels at the events' places; those refused for them, by place."""
+        """Fill in times and numbers of labels at the events' places; those refused, by place."""
         try:
             times = parse_all([event.occurred_at for event in events])
-            read = self._labels.read_all([event.labels for event in events])
+            numbers = self._labels.numbers([event.labels for event in events])
         except Refused:
             return self._read_each(events, places, at, labels)
-        if len(events) == len(labels):
-            at[:], labels[:] = times, read
-            return {}
-        at[places] = times
-        for place, found in zip(places, read, strict=True):
-            labels[place] = found
+        if len(events) == at.size:
+            at[:], labels[:] = times, numbers
+        else:
+            at[places], labels[places] = times, numbers
         return {}
 
     def _read_each(
-        self, events: list[Any], places: Sequence[int], at: Ints, labels: list[Labels]
+        self, events: list[Any], places: Sequence[int], at: Ints, labels: Ints
     ) -> dict[int, Invalid]:
         """The same where some can't be read."""
         refused: dict[int, Invalid] = {}
         for place, event in zip(places, events, strict=True):
             try:
                 at[place] = parse(event.occurred_at)
-                labels[place] = self._labels.read(event.labels)
+                labels[place] = self._labels.number(event.labels)
             except Refused as error:
                 refused[place] = _invalid(error.path or "occurred_at", str(error))
         return refused

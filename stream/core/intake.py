@@ -278,7 +278,7 @@ class Intake:
     def _arrivals(self, batch: Batch, places: Ints, said: Any) -> Arrivals[Any]:
         labels = batch.labels
         if places.size < len(batch):
-            labels = [labels[i] for i in places.tolist()]
+            labels = labels.take(places)
         return Arrivals(
             said,
             batch.keys[places],
@@ -302,8 +302,10 @@ class Intake:
 
 
 def _come_again(keys: Ints) -> Ints:
-    """The keys that are there more than once."""
-    in_order = np.sort(keys)
+    """The keys, which are digests, that are there more than once."""
+    # Few share their lowest bits with another, and only those must be sorted.
+    bits = keys & ((8 << keys.size.bit_length()) - 1)
+    in_order = np.sort(keys[np.bincount(bits).take(bits) > 1])
     again: Ints = in_order[1:][in_order[1:] == in_order[:-1]]
     return again
 

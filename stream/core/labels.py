@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, overload
 from weakref import WeakValueDictionary
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
+from stream.core.cells import Ints
 from stream.core.event import Refused
-from stream.core.memo import Memo
 
 MAX_ENTRIES: Final = 16
 MAX_VALUE: Final = 64
-#: Longer sets are read each time, so that the cache's size is bounded in bytes too.
-_LONGEST_CACHED: Final = 2048
+#: So many bytes a set of labels may have in the mean before fewer of them are remembered.
+_MOST_BYTES: Final = 2048
 _LONGEST_NAME_SHOWN: Final = 64
 #: So many sets are remembered, if nothing else is said.
 LABEL_SETS: Final = 10_000
@@ -58,11 +59,88 @@ def intern(values: dict[str, str]) -> Labels:
 NO_LABELS: Final = intern({})
 
 
+class LabelColumn(Sequence[Labels]):
+    """The labels of many events, as numbers: those of their places in ``sets``.
+
+    ``sets`` grow, and what stands in a place stays there. Equal labels may have several places.
+    """
+
+    __slots__ = ("numbers", "sets")
+
+    def __init__(self, numbers: Ints, sets: list[Labels]) -> None:
+        self.numbers: Final = numbers
+        self.sets: Final = sets
+
+    @classmethod
+    def of(cls, labels: Iterable[Labels]) -> LabelColumn:
+        """A column of its own."""
+        sets = list(labels)
+        return cls(np.arange(len(sets)), sets)
+
+    @classmethod
+    def joined(cls, columns: Sequence[LabelColumn]) -> LabelColumn:
+        """Several as one, in their order."""
+        if len({id(column.sets) for column in columns}) == 1:
+            return cls(np.concatenate([column.numbers for column in columns]), columns[0].sets)
+        return cls.of(labels for column in columns for labels in column)
+
+    def __len__(self) -> int:
+        return self.numbers.size
+
+    @overload
+    def __getitem__(self, place: int) -> Labels: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> LabelColumn: ...
+
+    def __getitem__(self, place: int | slice) -> Labels | LabelColumn:
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        return self.sets[int(self.numbers[place])]
+
+    def take(self, places: Ints) -> LabelColumn:
+        """Those at some places."""
+        return LabelColumn(self.numbers.take(places), self.sets)
+
+
+class _Numbers(dict[bytes, int]):
+    """Numbers of sets by how they were written; the first look-up of one reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By number; the first is that of an event that has no labels.
+        self.sets: list[Labels] = [NO_LABELS]
+        self.nbytes = 0
+
+    def __missing__(self, raw: bytes) -> int:
+        labels = _read(raw)
+        number = self[raw] = len(self.sets)
+        self.sets.append(labels)
+        self.nbytes += len(raw)
+        return number
+
+
 class LabelCache:
-    """Reads labels, remembering up to ``bound`` sets by how they were written."""
+    """Reads labels, and numbers them by how they were written.
+
+    From ``bound`` sets on, or so many bytes as these have at most, it may start anew, with numbers
+    and ``sets`` that have nothing to do with those before.
+    """
 
     def __init__(self, bound: int = LABEL_SETS) -> None:
-        self._known: Final = Memo(_read, bound, lambda raw: len(raw) <= _LONGEST_CACHED)
+        self._bound: Final = bound
+        self._numbers = _Numbers()
+
+    @property
+    def sets(self) -> list[Labels]:
+        """The labels by number, a list that only grows."""
+        return self._numbers.sets
+
+    def make_room(self) -> None:
+        """Start anew where too much is remembered; else numbers stay as they are."""
+        known = self._numbers
+        if len(known) >= self._bound or known.nbytes >= self._bound * _MOST_BYTES:
+            self._numbers = _Numbers()
 
     def read(self, raw: bytes | msgspec.Raw) -> Labels:
         """The labels in ``raw``, a JSON object or null; a label that is null is absent.
@@ -71,10 +149,19 @@ class LabelCache:
             Refused: no object of texts, too many entries, or a value too long or empty. Its
                 ``path`` names the label.
         """
-        return self._known[bytes(raw)]
+        self.make_room()
+        return self.sets[self.number(raw)]
 
-    def read_all(self, raws: Sequence[bytes | msgspec.Raw]) -> list[Labels]:
-        """``read`` of many.
+    def number(self, raw: bytes | msgspec.Raw) -> int:
+        """The number of ``read``.
+
+        Raises:
+            Refused: as ``read``.
+        """
+        return self._numbers[bytes(raw)]
+
+    def numbers(self, raws: Sequence[bytes | msgspec.Raw]) -> Ints:
+        """``number`` of many.
 
         Raises:
             Refused: as ``read``, for the first that can't be read.
@@ -84,7 +171,7 @@ class LabelCache:
         parts = b"\0".join(raws).split(b"\0")
         if len(parts) != len(raws):
             parts = list(map(bytes, raws))
-        return list(map(self._known.__getitem__, parts))
+        return np.fromiter(map(self._numbers.__getitem__, parts), np.int64, len(parts))
 
 
 def _read(raw: bytes) -> Labels:

@@ -10,23 +10,19 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """Makes a value at the first look-up of a key, and keeps it where ``keeps`` says so.
+    """Makes a value at the first look-up of a key, and keeps it.
 
     When ``bound`` values are kept it starts anew: that is rare, and costs nothing in between.
     """
 
-    def __init__(
-        self, make: Callable[[K], V], bound: int, keeps: Callable[[K], bool] = lambda _: True
-    ) -> None:
+    def __init__(self, make: Callable[[K], V], bound: int) -> None:
         super().__init__()
         self._make = make
         self._bound = bound
-        self._keeps = keeps
 
     def __missing__(self, key: K) -> V:
         value = self._make(key)
-        if self._keeps(key):
-            if len(self) >= self._bound:
-                self.clear()
-            self[key] = value
+        if len(self) >= self._bound:
+            self.clear()
+        self[key] = value
         return value

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.cells import Ints
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn, Labels
 from stream.core.one_block import OneBlock
 from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
-from stream.core.table import Mask, grown
+from stream.core.table import Mask, distinct, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
 
 #: After all times.
@@ -56,7 +56,11 @@ class Segments(OneBlock):
         self._free: list[int] = []
         self._index: dict[Segment, int] = {}
         self._cache: dict[_Key, int] = {}
-        #: The same for labels whose values or whose combination found no place, for a time.
+        #: What the cache says of labels without a currency, −1 where it was not asked or does not
+        #: know, by their place in the sets of the batch that was looked at last.
+        self._by_number: Ints = np.empty(0, dtype=np.int64)
+        self._sets: Sequence[Labels] = ()
+        #: The cache for labels whose values or whose combination found no place, for a time.
         self._folded: dict[_Key, int] = {}
         #: Places may become free, or have to be asked for again, after this (ms).
         self._folded_until = _NEVER
@@ -101,17 +105,14 @@ class Segments(OneBlock):
         if self._generation == self._values.generation:
             return
         self._generation = self._values.generation
-        self._cache.clear()
-        self._forget_folded()
+        self._forget_cached()
         if self._values.shared:
             for row in np.flatnonzero(self._changed).tolist():
                 segment = self.rows[row]
                 if segment is not None and (folded := self._values.refolded(segment)) != segment:
                     self._rename(row, folded)
 
-    def known_rows(
-        self, labels: Sequence[Labels], currencies: Mapping[int, str], until: int
-    ) -> Ints:
+    def known_rows(self, labels: LabelColumn, currencies: Mapping[int, str], until: int) -> Ints:
         """The rows of many events, up to time ``until``; ``currencies`` by place.
 
         −1 for those that are to be found by ``row``, in their turn.
@@ -119,16 +120,12 @@ class Segments(OneBlock):
         count = len(labels)
         if self._generation != self._values.generation:
             return np.full(count, -1)
-        keys: Sequence[_Key] = labels
-        if currencies:
-            keys = list(labels)
-            for place, currency in currencies.items():
-                keys[place] = labels[place], currency
-        rows = np.fromiter(map(self._cache.get, keys, repeat(-1)), np.int64, count)
+        rows = self._cached_rows(labels, currencies)
         lost = rows < 0
         if self._folded and lost.any() and self._folded_holds(until):
-            unknown = [keys[place] for place in np.flatnonzero(lost).tolist()]
-            folded = np.fromiter(map(self._folded.get, unknown, repeat(-1)), np.int64)
+            places = np.flatnonzero(lost).tolist()
+            unknown = (_key(labels[place], currencies.get(place)) for place in places)
+            folded = np.fromiter(map(self._folded.get, unknown, repeat(-1)), np.int64, len(places))
             # What is found for the first time may take a place away that a folded value had.
             if (folded >= 0).all():
                 rows[lost] = folded
@@ -138,6 +135,29 @@ class Segments(OneBlock):
             if self._values.may_free(given, until):
                 return np.full(count, -1)
             rows[lost] = -1
+        return rows
+
+    def _cached_rows(self, labels: LabelColumn, currencies: Mapping[int, str]) -> Ints:
+        """What the cache says of many; −1 of those that it does not know."""
+        numbers, sets = labels.numbers, labels.sets
+        if self._sets is not sets:
+            self._sets, self._by_number = sets, np.empty(0, dtype=np.int64)
+        if (size := self._by_number.size) < len(sets):
+            more = np.full(len(sets) + len(sets) // 2 - size, -1)
+            self._by_number = np.concatenate((self._by_number, more))
+        rows: Ints = self._by_number.take(numbers)
+        lost = rows < 0
+        if currencies:
+            places = np.fromiter(currencies, np.int64, len(currencies))
+            plain = map(sets.__getitem__, numbers[places].tolist())
+            keys = zip(plain, currencies.values(), strict=True)
+            rows[places] = np.fromiter(map(self._cache.get, keys, repeat(-1)), np.int64)
+            lost[places] = False
+        if lost.any():
+            asked = distinct(numbers[lost])
+            found = (self._cache.get(sets[number], -1) for number in asked.tolist())
+            self._by_number[asked] = np.fromiter(found, np.int64, asked.size)
+            rows[lost] = self._by_number.take(numbers[lost])
         return rows
 
     def _folded_holds(self, until: int) -> bool:
@@ -181,6 +201,11 @@ class Segments(OneBlock):
     ) -> None:
         if len(cache) < 4 * self._limit:
             cache[_key(labels, currency)] = row
+
+    def _forget_cached(self) -> None:
+        self._cache.clear()
+        self._by_number.fill(-1)
+        self._forget_folded()
 
     def _forget_folded(self) -> None:
         self._folded.clear()
@@ -264,8 +289,7 @@ class Segments(OneBlock):
                 self._rename(row, None)
                 self._free.append(row)
                 self._touched = True
-                self._cache.clear()
-                self._forget_folded()
+                self._forget_cached()
                 self._changed[row] = False
         return iter(())
 

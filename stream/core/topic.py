@@ -13,7 +13,7 @@ from stream.core.active import ActiveStore
 from stream.core.cells import Ints
 from stream.core.event import Event, EventType
 from stream.core.kpi import Column, Counter, Kpi
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn, Labels
 from stream.core.layout import Layout
 from stream.core.memory import Memory
 from stream.core.settings import Settings
@@ -81,7 +81,7 @@ class Arrivals(NamedTuple, Generic[Said]):
     occurred: Ints
     at: Ints
     rows: Ints
-    labels: Sequence[Labels]
+    labels: LabelColumn
 
 
 #: Handles one accepted event: (event, key, occurred, at, row, labels), as in ``Arrivals``.
@@ -162,7 +162,7 @@ class Keeper:
         return digests(map(attrgetter(self.entity), events), len(events))
 
     def need_order(
-        self, struct: type[Event], labels: Sequence[Labels], places: Ints
+        self, struct: type[Event], labels: LabelColumn, places: Ints
     ) -> Sequence[bool] | bool:
         """Which events of a type must come in their order among all, for their labels' sake.
 

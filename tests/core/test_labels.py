@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.event import Refused
-from stream.core.labels import NO_LABELS, LabelCache
+from stream.core.labels import NO_LABELS, LabelCache, LabelColumn
 from tests.strategies import texts
 
 
@@ -72,10 +73,55 @@ def test_values_are_counted_in_characters() -> None:
     assert LabelCache(10).read(encoded({"a": "😀" * 64})).values == {"a": "😀" * 64}
 
 
-def test_the_cache_is_bounded_and_goes_on_reading_right() -> None:
+@pytest.mark.parametrize("length", [1, 5_000])
+def test_the_cache_is_bounded_in_sets_and_bytes_and_goes_on_reading_right(length: int) -> None:
     cache = LabelCache(10)
     for i in range(100):
-        assert cache.read(encoded({"a": f"v{i}"})).values == {"a": f"v{i}"}
-        assert len(cache._known) <= 10
-    cache.read(encoded({"a" * 5000: "x"}))
-    assert all(len(raw) < 5000 for raw in cache._known)
+        name = "a" * length
+        assert cache.read(encoded({name: f"v{i}"})).values == {name: f"v{i}"}
+        # None of an event without labels counts.
+        assert len(cache.sets) - 1 <= 10
+        assert sum(len(labels.key) for labels in cache.sets) <= 10 * 2_048 + 2 * length
+
+
+def test_many_labels_are_read_as_one_by_one() -> None:
+    raws = [encoded(each) for each in ({"a": "x"}, {}, {"b": "y"}, {"a": "x"})]
+    cache = LabelCache(10)
+    numbers = cache.numbers(raws)
+    assert [cache.sets[n] for n in numbers.tolist()] == [cache.read(raw) for raw in raws]
+    assert numbers.tolist() == [cache.number(raw) for raw in raws]
+    with pytest.raises(Refused):
+        cache.numbers([*raws, b'{"a":1}'])
+    # What holds the separator of the copied texts is none of JSON, and refused as such.
+    with pytest.raises(Refused):
+        cache.numbers([*raws, b'{"a":"x\0"}'])
+
+
+def test_numbers_hold_for_the_sets_that_were_there_when_they_were_given() -> None:
+    cache = LabelCache(2)
+    read = []
+    for i in range(9):
+        cache.make_room()
+        raws = [encoded({"a": f"v{i + j}"}) for j in range(3)]
+        column = LabelColumn(cache.numbers(raws), cache.sets)
+        read.append((column, [{"a": f"v{i + j}"} for j in range(3)]))
+    assert len({id(column.sets) for column, _ in read}) > 1
+    for column, wanted in read:
+        assert [labels.values for labels in column] == wanted
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), max_size=4), min_size=1), st.booleans())
+def test_joined_columns_are_all_their_labels_in_order(
+    parts: list[list[str]], of_one_cache: bool
+) -> None:
+    one = LabelCache()
+    columns, wanted = [], []
+    for names in parts:
+        cache = one if of_one_cache else LabelCache()
+        raws = [encoded({name: "x"}) for name in names]
+        columns.append(LabelColumn(cache.numbers(raws), cache.sets))
+        wanted += [cache.read(raw) for raw in raws]
+    joined = LabelColumn.joined(columns)
+    assert list(joined) == wanted
+    some = np.arange(0, len(wanted), 2)
+    assert list(joined.take(some)) == list(joined[::2]) == wanted[::2]

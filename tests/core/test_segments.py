@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream.core.decode import Decoder
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn, Labels
 from stream.core.packed import unpacked_steps
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, Settings
@@ -80,7 +80,39 @@ def test_one_new_segment_leaves_the_others_known() -> None:
     segments = Segments(TWO, Values(TWO))
     row = segments.row(labels(channel="a"), None, NOON)
     found = [labels(channel=name) for name in "aba"]
-    assert segments.known_rows(found, {}, NOON).tolist() == [row, -1, row]
+    assert segments.known_rows(LabelColumn.of(found), {}, NOON).tolist() == [row, -1, row]
+
+
+def test_rows_are_those_of_the_labels_whatever_their_numbers_are() -> None:
+    segments = Segments(TWO, Values(TWO))
+    a, b = (segments.row(labels(channel=name), None, NOON) for name in "ab")
+    for names in ("ab", "ba", "aab", "b"):
+        column = LabelColumn.of([labels(channel=name) for name in names])
+        wanted = [{"a": a, "b": b}[name] for name in names]
+        assert segments.known_rows(column, {}, NOON).tolist() == wanted
+        assert segments.known_rows(column, {}, NOON).tolist() == wanted, "also the second time"
+
+
+def test_amounts_have_the_rows_of_their_currencies() -> None:
+    segments = Segments(TWO, Values(TWO))
+    web = labels(channel="web")
+    eur, usd, none = (segments.row(web, currency, NOON) for currency in ("EUR", "USD", None))
+    column = LabelColumn.of([web] * 5)
+    found = segments.known_rows(column, {0: "EUR", 2: "USD", 3: "GBP"}, NOON)
+    assert found.tolist() == [eur, none, usd, -1, none]
+
+
+def test_a_row_that_was_freed_is_not_known_by_its_labels_any_more() -> None:
+    segments = Segments(TWO, Values(TWO))
+    channels(segments, "a", "b")
+    column = LabelColumn.of([labels(channel=name) for name in "ab"])
+    assert segments.known_rows(column, {}, NOON).tolist() == [0, 1]
+    later = NOON + 30 * DAY
+    list(segments.expire(later))
+    assert segments.known_rows(column, {}, later).tolist() == [-1, -1]
+    # Both get a row anew, each that of the other.
+    channels(segments, "a", "b", at=later)
+    assert segments.known_rows(column, {}, later).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("limit", [9, 3])
@@ -90,13 +122,13 @@ def test_segments_beyond_the_budget_are_known_once_they_were_found(limit: int) -
     segments = Segments(core, Values(core))
     found = [labels(channel=name) for name in "abc"]
     rows = [segments.row(each, None, NOON) for each in found]
-    assert segments.known_rows(found, {}, NOON + DAY).tolist() == rows
+    assert segments.known_rows(LabelColumn.of(found), {}, NOON + DAY).tolist() == rows
 
 
 def test_values_without_a_place_are_known_until_one_may_be_free() -> None:
     segments = Segments(TWO, Values(TWO))
     channels(segments, "a", "b", "c")
-    found, until = [labels(channel="c")], NOON + 7 * DAY
+    found, until = LabelColumn.of([labels(channel="c")]), NOON + 7 * DAY
     assert segments.known_rows(found, {}, until).tolist() != [-1]
     assert segments.known_rows(found, {}, until + 1).tolist() == [-1]
     assert segments.known_rows(found, {}, until).tolist() == [-1], "it was forgotten"
@@ -109,8 +141,8 @@ def test_a_value_beyond_the_budget_is_asked_for_again_after_long_silence() -> No
     found = [labels(channel="b")]
     channels(segments, "a", "b")
     values.decide(values.propose([{}]), values.asked())
-    assert segments.known_rows(found, {}, NOON + 7 * DAY).tolist() != [-1]
-    assert segments.known_rows(found, {}, NOON + 7 * DAY + 1).tolist() == [-1]
+    assert segments.known_rows(LabelColumn.of(found), {}, NOON + 7 * DAY).tolist() != [-1]
+    assert segments.known_rows(LabelColumn.of(found), {}, NOON + 7 * DAY + 1).tolist() == [-1]
     segments.row(found[0], None, NOON + 7 * DAY + 1)
     assert values.undecided == [{"b": NOON + 7 * DAY + 1}]
 
@@ -215,9 +247,9 @@ def test_a_known_value_in_a_new_combination_leaves_the_others_where_all_places_a
     known = [labels(channel=c, region=r) for c, r in (("a", "x"), ("b", "y"))]
     rows = [segments.row(each, None, NOON) for each in known]
     combined = labels(channel="a", region="y")
-    assert segments.known_rows([*known, combined], {}, NOON).tolist() == [*rows, -1]
+    assert segments.known_rows(LabelColumn.of([*known, combined]), {}, NOON).tolist() == [*rows, -1]
     unheard_of = labels(channel="c", region="y")
-    assert segments.known_rows([*known, unheard_of], {}, NOON).tolist() == [-1] * 3
+    assert segments.known_rows(LabelColumn.of([*known, unheard_of]), {}, NOON).tolist() == [-1] * 3
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "in their turn"])
@@ -237,7 +269,7 @@ def test_the_place_that_becomes_free_is_the_same_however_rows_are_found(at_once:
         times = np.array([at for _, at in batch])
         rows = np.full(len(batch), -1)
         if at_once:
-            rows = segments.known_rows(found, {}, int(times[-1]))
+            rows = segments.known_rows(LabelColumn.of(found), {}, int(times[-1]))
         for place in np.flatnonzero(rows < 0).tolist():
             rows[place] = segments.row(found[place], None, int(times[place]))
         segments.saw(rows, times)

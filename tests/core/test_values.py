@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn, Labels
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, Settings
 from stream.core.values import OTHER, REFRESH_MS, Places, Values
@@ -58,7 +58,7 @@ def test_a_value_is_asked_for_again_after_long_silence(many: bool) -> None:
     assert list(places[0]) == ["b", "c"]
     found: list[Labels] = [labels(channel="a")]
     if many:
-        assert segments.known_rows(found, {}, later).tolist() == [-1]
+        assert segments.known_rows(LabelColumn.of(found), {}, later).tolist() == [-1]
     row = segments.row(found[0], None, later)
     assert values.is_undecided
     asked(values, places)

@@ -153,6 +153,27 @@ _OUTCOMES: Final = (
         "a segment gets a second row after a recovery",
     ),
     Mistake(
+        "rows-known-by-labels-outlive-them",
+        "segments.py",
+        "        self._by_number.fill(-1)\n",
+        "",
+        "what is counted under labels of long ago goes to the row that another has now",
+    ),
+    Mistake(
+        "numbers-of-another-batch",
+        "segments.py",
+        "if self._sets is not sets:",
+        "if not self._sets:",
+        "labels that are numbered anew count as those that had their numbers before",
+    ),
+    Mistake(
+        "repeats-of-a-batch-unnoticed",
+        "intake.py",
+        "in_order = np.sort(keys[np.bincount(bits).take(bits) > 1])",
+        "in_order = np.sort(keys[np.bincount(bits).take(bits) > 2])",
+        "an event that comes twice in a batch counts twice",
+    ),
+    Mistake(
         "large-numbers-cut",
         "packed.py",
         "escaped = (small != numbers) | (small == _ESCAPE)",

@@ -11,7 +11,7 @@ from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
 from stream.core.kpi import Column
-from stream.core.labels import Labels
+from stream.core.labels import LabelColumn, Labels
 from stream.core.memory import FOREVER, Memory
 from stream.core.table import ABSENT, Mask, Slots
 from stream.core.timestamps import parse
@@ -103,13 +103,13 @@ class Subscriptions(Keeper):
         }
 
     def need_order(
-        self, struct: type[Event], labels: Sequence[Labels], places: Ints
+        self, struct: type[Event], labels: LabelColumn, places: Ints
     ) -> Sequence[bool] | bool:
         """Where active ones count is said by whichever event brings a set of labels first."""
         if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
             return False
         sets = self.active.sets
-        return [labels[place].key not in sets for place in places.tolist()]
+        return [each.key not in sets for each in labels.take(places)]
 
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
