@@ -36,7 +36,7 @@ _DELTA: Final = b"delta/"
 _BLOCK: Final = b"block/"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
-BLOCK_BUDGET: Final = 256 * 1024
+BLOCK_BUDGET: Final = 128 * 1024
 #: Writing a block takes as long as so many bytes more would. Where many small ones change again and
 #: again, as those of sparse events do, each is written the more rarely.
 _EACH_BLOCK: Final = 1024
