@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, overload
+from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -59,7 +59,7 @@ def intern(values: dict[str, str]) -> Labels:
 NO_LABELS: Final = intern({})
 
 
-class LabelColumn(Sequence[Labels]):
+class LabelColumn:
     """The labels of many events, as numbers: those of their places in ``sets``.
 
     ``sets`` grow, and what stands in a place stays there. Equal labels may have several places.
@@ -82,21 +82,17 @@ class LabelColumn(Sequence[Labels]):
         """Several as one, in their order."""
         if len({id(column.sets) for column in columns}) == 1:
             return cls(np.concatenate([column.numbers for column in columns]), columns[0].sets)
-        return cls.of(labels for column in columns for labels in column)
+        return cls.of(labels for column in columns for labels in column.listed())
+
+    def listed(self) -> list[Labels]:
+        """All of them, in order."""
+        return list(map(self.sets.__getitem__, self.numbers.tolist()))
 
     def __len__(self) -> int:
         return self.numbers.size
 
-    @overload
-    def __getitem__(self, place: int) -> Labels: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> LabelColumn: ...
-
-    def __getitem__(self, place: int | slice) -> Labels | LabelColumn:
-        if isinstance(place, slice):
-            return self.take(np.arange(len(self))[place])
-        return self.sets[int(self.numbers[place])]
+    def __getitem__(self, place: int) -> Labels:
+        return self.sets[self.numbers.item(place)]
 
     def take(self, places: Ints) -> LabelColumn:
         """Those at some places."""
@@ -108,7 +104,7 @@ class _Numbers(dict[bytes, int]):
 
     def __init__(self) -> None:
         super().__init__()
-        #: By number; the first is that of an event that has no labels.
+        #: By number; the first is that of records whose labels are not looked at.
         self.sets: list[Labels] = [NO_LABELS]
         self.nbytes = 0
 
@@ -123,8 +119,9 @@ class _Numbers(dict[bytes, int]):
 class LabelCache:
     """Reads labels, and numbers them by how they were written.
 
-    From ``bound`` sets on, or so many bytes as these have at most, it may start anew, with numbers
-    and ``sets`` that have nothing to do with those before.
+    Where ``bound`` sets are known, or more bytes than so many have, ``make_room`` starts anew, with
+    numbers and ``sets`` that have nothing to do with those before. So what is read between two
+    calls may come on top.
     """
 
     def __init__(self, bound: int = LABEL_SETS) -> None:

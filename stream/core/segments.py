@@ -284,13 +284,15 @@ class Segments(OneBlock):
 
     def expire(self, at: int) -> Iterator[str]:
         """Free rows that nothing needs any more. The block stays."""
-        for row in np.flatnonzero(at - self._seen[: len(self.rows)] > self._keep_ms).tolist():
-            if self.rows[row] is not None:
-                self._rename(row, None)
-                self._free.append(row)
-                self._touched = True
-                self._forget_cached()
-                self._changed[row] = False
+        old = np.flatnonzero(at - self._seen[: len(self.rows)] > self._keep_ms).tolist()
+        gone = [row for row in old if self.rows[row] is not None]
+        for row in gone:
+            self._rename(row, None)
+            self._changed[row] = False
+        if gone:
+            self._free += gone
+            self._touched = True
+            self._forget_cached()
         return iter(())
 
 

@@ -37,11 +37,11 @@ _BLOCK: Final = b"block/"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 128 * 1024
-#: Writing a block takes as long as so many bytes more would. Where many small ones change again and
-#: again, as those of sparse events do, each is written the more rarely.
-_EACH_BLOCK: Final = 1024
+#: Writing a block takes as long as so many bytes more would, so each counts for these too: where
+#: many small ones change again and again, as those of sparse events do, they are written rarely.
+BLOCK_COST: Final = 1024
 #: After a delta of more bytes than this, so many times as many bytes of blocks are written, so that
-#: the deltas that no block covers yet come to about the size of all blocks at most, at any rate.
+#: the deltas that no block covers yet come to what all blocks count for at most, at any rate.
 _LARGE_DELTA: Final = BLOCK_BUDGET
 
 #: How often what is too old is looked for, in ms.
@@ -211,7 +211,7 @@ class StateLog:
             dumped = self._stores[name].dump(block)
             value = _pack([self.sequence, dumped])
             records.append((_block_key(name, block), value))
-            size += len(value) + _EACH_BLOCK
+            size += len(value) + BLOCK_COST
             del self._dirty[name, block]
         return records
 

@@ -92,7 +92,7 @@ def _write() -> None:
     shard = Shard(settings(), Values(settings()))
     log, written = StateLog(shard), dict[bytes, bytes | None]()
     # Small blocks and a flush in the midst: there are deltas that are not yet in a block.
-    with mock.patch.object(state, "BLOCK_BUDGET", 4_000):
+    with mock.patch.multiple(state, BLOCK_BUDGET=4_000, BLOCK_COST=0):
         for first in range(START, START + _SPAN, _FLUSH):
             for at, topic, _, value in records:
                 if first <= at < first + _FLUSH:

@@ -114,8 +114,9 @@ def test_each_record_of_a_chunk_says_what_it_says_alone(values: list[bytes | Non
     alone = [decoder(None).decode([value]) for value in values]
     assert together.events == [one.events[0] for one in alone]
     assert together.at.tolist() == [int(one.at[0]) for one in alone]
-    assert list(together.labels) == [one.labels[0] for one in alone]
-    for event, at, labels in zip(*together[:3], strict=True):
+    assert together.labels.listed() == [one.labels[0] for one in alone]
+    read = together.events, together.at, together.labels.listed()
+    for event, at, labels in zip(*read, strict=True):
         if isinstance(event, Invalid):
             assert (at, labels) == (0, NO_LABELS)
     for group in together.groups:

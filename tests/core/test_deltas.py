@@ -100,7 +100,7 @@ def test_many_small_blocks_are_written_a_part_at_a_time_and_all_in_the_end() -> 
     )
     flush()
     sets = {key for key in written[0] if key.startswith(b"block/active:")}
-    assert 100 < len(sets) < len(numbers) / 2
+    assert 50 < len(sets) < len(numbers) / 4
     for i in range(20):
         shard.ingest(None, [event("visit.ended", 0, f"{i}", visit_id=f"{i}")])
         flush()

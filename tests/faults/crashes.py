@@ -106,7 +106,9 @@ def run(life: Life, seed: int, crash: float = 0.2) -> Crashes:
     records = history(life, seed % HISTORIES)
     found.records = len(records)
     try:
-        with mock.patch.object(state, "BLOCK_BUDGET", rng.choice([1, 500, 3_000, 20_000])):
+        with mock.patch.multiple(
+            state, BLOCK_BUDGET=rng.choice([1, 500, 3_000, 20_000]), BLOCK_COST=0
+        ):
             log = _live(life, records, rng, crash, found)
         if log is not None:
             _judge(life, records, log, found)

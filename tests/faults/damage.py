@@ -18,7 +18,7 @@ Log = dict[bytes, bytes]
 
 def written() -> Log:
     """A log of several flushes, whose blocks wait."""
-    with mock.patch.object(state, "BLOCK_BUDGET", 1):
+    with mock.patch.multiple(state, BLOCK_BUDGET=1, BLOCK_COST=0):
         return _written()
 
 

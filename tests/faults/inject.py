@@ -37,7 +37,7 @@ def main() -> None:
     if given.block_budget:
         from stream.core import state
 
-        vars(state)["BLOCK_BUDGET"] = given.block_budget
+        vars(state).update(BLOCK_BUDGET=given.block_budget, BLOCK_COST=0)
     if given.session_ms:
         _shorten_session(given.session_ms)
     from stream.cli import main as cxkpi

@@ -109,7 +109,7 @@ class Subscriptions(Keeper):
         if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
             return False
         sets = self.active.sets
-        return [each.key not in sets for each in labels.take(places)]
+        return [each.key not in sets for each in labels.take(places).listed()]
 
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
