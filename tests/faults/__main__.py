@@ -129,7 +129,7 @@ def _mutated(mutation: Mutation) -> Verdict:
     if mutation.case in CASES:
         return _verdict(CASES[mutation.case], mutation.name)
     if mutation.case == "alerts":
-        return _alerting(("committed", "linger"), mutation.name)
+        return _alerting(("committed", "committed", "linger"), mutation.name)
     if mutation.case == "replay":
         return _not_as_replay(mutation.name)
     with made(mutation):

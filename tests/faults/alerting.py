@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -141,6 +141,9 @@ class Alerting:
         self._orders: list[Path] = []
         #: The one that has all alerts, or will have.
         self._owner = 0
+        #: How often a point is passed until the owner is hit there: one that writes in two steps
+        #: must be hit after either.
+        self._passes = cycle((1, 2, 3))
         self._verdict = Verdict("alerts")
 
     def run(self, faults: Sequence[Fault]) -> Verdict:
@@ -271,7 +274,7 @@ class Alerting:
 
     def _hit(self, point: str, action: str, patience: float) -> bool:
         """Have the owner hit at a point; whether it was."""
-        self._order(self._owner, f"{point} {action} 0 {self._rng.randint(1, 3)}")
+        self._order(self._owner, f"{point} {action} 0 {next(self._passes)}")
         return self._is_obeyed(self._owner, patience)
 
     def _is_obeyed(self, number: int, patience: float) -> bool:
