@@ -32,11 +32,11 @@ _MINUTES: Final[dict[str, int]] = {}
 _SECONDS: Final = {f"{s:02}.": s * SECOND for s in range(60)}
 _MILLISECONDS: Final = {f"{ms:03}{z}": ms for ms in range(1000) for z in "Zz"}
 _WHOLE_SECONDS: Final = {f"{s:02}{z}": s * SECOND for s in range(60) for z in "Zz"}
-# The usual form, column by column.
+# The usual form, two letters at a time.
 _USUAL_LENGTH: Final = 24
-# What follows its minute, two letters at a time: what each pair adds, in ms.
 _PAIR: Final = np.dtype("<u2")
-_NO_PAIR: Final = -MINUTE
+#: Less than nothing, whatever the others come to.
+_NO_PAIR: Final = -2 * DAY
 
 
 def _pairs(ms: Mapping[str, int]) -> NDArray[np.int32]:
@@ -46,18 +46,19 @@ def _pairs(ms: Mapping[str, int]) -> NDArray[np.int32]:
     return found
 
 
-_END: Final = (
+#: What follows the date: what each pair adds, in ms. Hours beyond 23 show in the sum.
+_CLOCK: Final = (
+    _pairs({f"T{h}": 10 * h * HOUR for h in range(3)}),
+    _pairs({f"{h}:": h * HOUR for h in range(10)}),
+    _pairs({f"{m:02}": m * MINUTE for m in range(60)}),
     _pairs({f":{s}": 10 * s * SECOND for s in range(6)}),
     _pairs({f"{s}.": s * SECOND for s in range(10)}),
     _pairs({f"{cs:02}": 10 * cs for cs in range(100)}),
     _pairs({f"{ms}Z": ms for ms in range(10)}),
 )
-#: Times are read minute by minute where so many, on average, follow each other in one.
-_IN_A_MINUTE: Final = 8
-_DIGITS: Final = np.array([*range(4), 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 22])
-_MARKS: Final = np.array([4, 7, 10, 13, 16, 19, 23])
-_USUAL_MARKS: Final = np.frombuffer(b"--T::.Z", dtype=np.uint8)
-_DAYS_OF_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_DATE_LENGTH: Final = 10
+#: Dates are read once each where there are so many times, on average, of one.
+_OF_A_DAY: Final = 8
 
 
 def parse(text: str) -> int:
@@ -86,57 +87,40 @@ def parse_all(texts: Sequence[str]) -> Ints:
     """
     joined = "".join(texts)
     if set(map(len, texts)) == {_USUAL_LENGTH} and joined.isascii():
-        for read in (_read_by_minute, _read_by_column):
-            found = read(joined, len(texts))
-            if found is not None:
-                return found
+        found = _read_by_day(joined, len(texts))
+        if found is not None:
+            return found
     return np.fromiter(map(parse, texts), dtype=np.int64, count=len(texts))
 
 
-def _read_by_minute(joined: str, count: int) -> Ints | None:
-    """Texts of the usual form that stand in few minutes; None where any may be another."""
-    pairs = np.frombuffer(joined.encode(), dtype=_PAIR).reshape(count, _USUAL_LENGTH // 2)
-    ends = [table.take(pairs[:, 8 + i]) for i, table in enumerate(_END)]
-    at: Ints = ends[0] + ends[1] + ends[2] + ends[3]
-    if at.min() < 0:
+def _read_by_day(joined: str, count: int) -> Ints | None:
+    """Texts of the usual form that are of few days; None where any may be another."""
+    letters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(count, _USUAL_LENGTH)
+    pairs = letters.view(_PAIR)[:, _DATE_LENGTH // 2 :]
+    clock = np.zeros(count, dtype=np.int32)
+    for i, table in enumerate(_CLOCK):
+        clock += table.take(pairs[:, i])
+    if clock.min() < 0 or clock.max() >= DAY:
         return None
-    firsts = [0]
-    if (pairs[:, :8] != pairs[0, :8]).any():
-        starts = np.flatnonzero((pairs[1:, :8] != pairs[:-1, :8]).any(axis=1)) + 1
-        if starts.size * _IN_A_MINUTE > count:
+    firsts, which = [0], np.zeros(1, dtype=np.int64)
+    dates = letters[:, :_DATE_LENGTH]
+    if (dates != dates[0]).any():
+        if (dates[:, :2] != dates[0, :2]).any():
             return None
-        firsts += starts.tolist()
+        # Of one century, so that what else tells a date fits into a number.
+        numbers = dates[:, 2:].copy().view(np.int64)[:, 0]
+        _, places, which = np.unique(numbers, return_index=True, return_inverse=True)
+        firsts = places.tolist()
+        if len(firsts) * _OF_A_DAY > count:
+            return None
     try:
-        times = [parse(joined[_USUAL_LENGTH * i : _USUAL_LENGTH * (i + 1)]) for i in firsts]
+        days = [
+            parse(joined[_USUAL_LENGTH * i : _USUAL_LENGTH * (i + 1)]) - clock.item(i)
+            for i in firsts
+        ]
     except Refused:
         return None
-    if len(times) == 1:
-        return at + np.int64(times[0] - at.item(0))
-    return at + np.repeat(np.array(times) - at[firsts], np.diff([*firsts, count]))
-
-
-def _read_by_column(joined: str, count: int) -> Ints | None:
-    """Texts of the usual form and of times that there are; None where any may be another."""
-    letters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(count, _USUAL_LENGTH)
-    digits = letters[:, _DIGITS].T.astype(np.int64) - ord("0")
-    if ((digits < 0) | (digits > 9)).any() or (letters[:, _MARKS] != _USUAL_MARKS).any():
-        return None
-    year = 1000 * digits[0] + 100 * digits[1] + 10 * digits[2] + digits[3]
-    month, day = 10 * digits[4] + digits[5], 10 * digits[6] + digits[7]
-    hour, minute = 10 * digits[8] + digits[9], 10 * digits[10] + digits[11]
-    second = 10 * digits[12] + digits[13]
-    # The 29th of February and leap seconds are looked at one by one.
-    if (
-        ((month < 1) | (month > 12) | (day < 1) | (hour > 23) | (minute > 59) | (second > 59)).any()
-        or (year < 1).any()
-        or (day > _DAYS_OF_MONTH[month]).any()
-    ):
-        return None
-    months = (year - 1970) * 12 + month - 1
-    first: Ints = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    minutes = ((first + day - 1) * 24 + hour) * 60 + minute
-    ms: Ints = 100 * digits[14] + 10 * digits[15] + digits[16]
-    at: Ints = minutes * MINUTE + second * SECOND + ms
+    at: Ints = clock + np.array(days)[which]
     return at
 
 

@@ -87,11 +87,18 @@ _TIME: Final = (
         "events older than the windows, or than seven days, are late though the other rule spares",
     ),
     Mistake(
-        "february-of-30-days",
+        "hours-that-there-are-not",
         "timestamps.py",
-        "np.array([0, 31, 28, 31,",
-        "np.array([0, 31, 30, 31,",
-        "days that there are not are counted on other days",
+        "if clock.min() < 0 or clock.max() >= DAY:",
+        "if clock.min() < 0:",
+        "events with an hour beyond 23 are accepted and count on the next day",
+    ),
+    Mistake(
+        "all-of-one-century",
+        "timestamps.py",
+        "if (dates[:, :2] != dates[0, :2]).any():",
+        "if False:",
+        "events of two centuries that come together count in one of them",
     ),
     Mistake(
         "offset-the-wrong-way",
