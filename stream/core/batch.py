@@ -221,7 +221,7 @@ def _piece(
                 if event.amount is not None and event.currency is not None:
                     currencies[place] = event.currency
         found.append(OfKind(kind, places, said))
-    ids = digests(map(_id_of, events), len(events))
+    ids = digests(map(_id_of, events))
     return _Piece(origins + first, occurred, labels, ids, keys, currencies, found)
 
 

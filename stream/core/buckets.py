@@ -117,10 +117,13 @@ class Buckets:
         forever = last >= FOREVER
         firsts = np.maximum((last // BUCKET_MS) * _PARTS, timed + 1)
         firsts[forever] = max(FOREVER, untimed + 1)
-        for first in np.unique(firsts).tolist():
-            entering = slots[firsts == first]
+        order = np.argsort(firsts, kind="stable")
+        firsts, slots = firsts[order], slots[order]
+        ends = [*np.flatnonzero(firsts[1:] != firsts[:-1]) + 1, slots.size]
+        for start, end in zip([0, *ends], ends, strict=False):
+            entering = slots[start:end]
             while entering.size:
-                bucket = self._open_bucket(first)
+                bucket = self._open_bucket(int(firsts[start]))
                 some = entering[: BUCKET_RECORDS - len(bucket.slots)]
                 self.fill(bucket, some)
                 entering = entering[some.size :]

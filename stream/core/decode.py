@@ -249,7 +249,7 @@ def _apply(rules: tuple[FieldRule, ...], event: Event, at: int) -> None:
 
 def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
     """JSON is UTF-8, also in the fields that the decoder skips without a look."""
-    if None not in values and all(map(bytes.isascii, cast("Sequence[bytes]", values))):
+    if all(map(bytes.isascii, filter(None, values))):
         return
     for index, value in enumerate(values):
         if value is not None and not value.isascii():

@@ -34,6 +34,8 @@ _WORD: Final = np.dtype("<u8")
 _EACH_BYTE: Final = np.uint64(0x0101010101010101)
 _HIGHEST_BITS: Final = np.uint64(0x8080808080808080)
 _HALF: Final = np.uint64(32)
+#: How a digest stands in bytes.
+_DIGEST: Final = np.dtype(">i8")
 _SIGN: Final = 1 << 63
 _ALL_BITS: Final = (1 << 64) - 1
 
@@ -50,10 +52,10 @@ def digest(identifier: str) -> int:
     return (value - (1 << 64) if value & _SIGN else value) or 1
 
 
-def digests(identifiers: Iterable[str], count: int) -> Ints:
-    """``digest`` of ``count`` ids."""
-    hashes = map(xxhash.xxh3_64_intdigest, map(str.encode, identifiers))
-    keys = np.fromiter(hashes, dtype=np.uint64, count=count).view(np.int64)
+def digests(identifiers: Iterable[str]) -> Ints:
+    """``digest`` of ids."""
+    hashes = b"".join(map(xxhash.xxh3_64_digest, map(str.encode, identifiers)))
+    keys = np.frombuffer(hashes, dtype=_DIGEST).astype(np.int64)
     keys[keys == NO_KEY] = 1
     return keys
 

@@ -159,7 +159,7 @@ class Keeper:
         """
         if self.entity not in struct.__struct_fields__:
             return None
-        return digests(map(attrgetter(self.entity), events), len(events))
+        return digests(map(attrgetter(self.entity), events))
 
     def need_order(
         self, struct: type[Event], labels: LabelColumn, places: Ints

@@ -95,7 +95,7 @@ class Customers(Keeper):
         return {self._customers.name: len(self._signals)}
 
     def _said(self, events: Sequence[CustomerSignal]) -> _Said:
-        customers = digests([e.customer_id for e in events], len(events))
+        customers = digests([e.customer_id for e in events])
         return _Said(customers, self._signals_of(events), numbers([e.value for e in events]))
 
     def _signals_of(self, events: Sequence[CustomerSignal]) -> Ints:
