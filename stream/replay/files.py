@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import heapq
 import os
+import select
 import stat
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,12 +25,15 @@ from stream.core.decode import occurred_at
 
 STANDARD_INPUT: Final = "-"
 #: So much is read at once, after decompression.
-_BLOCK: Final = 1 << 20
+#: A batch costs much whatever it holds, and all event types share it.
+_BLOCK: Final = 1 << 22
+#: A pipe holds little at once, so what it brings is gathered for so long, or until it is a block.
+_GATHER_SECONDS: Final = 0.25
 _PIECE: Final = 1 << 14
 #: A longer line is no record, and would fill the memory.
 LONGEST_LINE: Final = 64 << 20
 #: Lines that come from several files are handed out in batches of this many.
-_MERGED_BATCH: Final = 4_000
+_MERGED_BATCH: Final = 14_000
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 #: A frame, or one of sixteen kinds that are skipped: with these parallel compressors begin.
@@ -185,9 +190,17 @@ class _Source:
     def _blocks(self) -> Iterator[bytes]:
         # ``read1`` gives what a pipe has instead of waiting for more.
         read: Callable[[int], bytes] = getattr(self._file, "read1", self._file.read)
-        while block := read(_BLOCK):
-            self.consumed += len(block)
-            yield block
+        ended = False
+        while not ended:
+            block = bytearray(read(_BLOCK))
+            ended, until = not block, time.monotonic() + _GATHER_SECONDS
+            while not ended and len(block) < _BLOCK and _has_more(self._file, until):
+                more = read(_BLOCK - len(block))
+                ended = not more
+                block += more
+            if block:
+                self.consumed += len(block)
+                yield bytes(block)
 
 
 def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -287,6 +300,15 @@ def _merged(cursors: Sequence[_Cursor]) -> Iterator[Batch]:
             files, lines, values = zip(*batch, strict=True)
             yield Batch(files, lines, list(values))
             batch = []
+
+
+def _has_more(file: BinaryIO, until: float) -> bool:
+    """Whether a pipe has more, or has ended, before ``until`` (monotonic seconds)."""
+    try:
+        return bool(select.select([file], [], [], max(0.0, until - time.monotonic()))[0])
+    except (OSError, ValueError):
+        # What is not of the system can't be waited for.
+        return False
 
 
 def _size(file: BinaryIO) -> int | None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import BinaryIO, cast
 
 import pytest
 import zstandard
@@ -137,6 +141,45 @@ class _Pipe(io.BytesIO):
         return 0
 
 
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[BinaryIO]:
+    """Where to write what is read from standard input."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb", buffering=0) as writer:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stdin))
+        yield cast("BinaryIO", writer)
+
+
+def test_what_a_pipe_brings_bit_by_bit_is_read_together(
+    pipe: BinaryIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_GATHER_SECONDS", 30.0)
+    lines = [b"%d" % i * 10 for i in range(10_000)]
+
+    def write() -> None:
+        pipe.writelines(line + b"\n" for line in lines)
+        pipe.close()
+
+    writer = Thread(target=write)
+    writer.start()
+    batches = [batch.values for batch in read(["-"])]
+    writer.join()
+    assert batches == [lines], "a pipe holds a fraction of it"
+
+
+def test_what_a_pipe_has_brought_is_handed_out_before_its_end(
+    pipe: BinaryIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_GATHER_SECONDS", 0.0)
+    pipe.write(b"one\ntwo\nthr")
+    batches = read(["-"])
+    assert next(batches).values == [b"one", b"two"]
+    pipe.write(b"ee\n")
+    assert next(batches).values == [b"three"]
+    pipe.close()
+    assert list(batches) == []
+
+
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert records([tmp_path / "empty"]) == []
@@ -188,7 +231,10 @@ def test_of_several_files_the_one_with_the_oldest_next_record_goes_first(
     ]
 
 
-def test_several_large_files_come_in_batches(tmp_path: Path) -> None:
+def test_several_large_files_come_in_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_MERGED_BATCH", 4_000)
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(TEXT)
     batches = list(read([str(tmp_path / "a"), str(tmp_path / "b")]))
