@@ -155,7 +155,7 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
                             await producer.submit()
                         report.sent.update([message.topic for message in messages])
                         await pace.sent(len(some.values))
-                    advance(report)
+                        advance(report)
                 await producer.flush()
             except RecordTooLarge as error:
                 raise SendFailed(f"a record is too large: {error}") from error

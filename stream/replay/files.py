@@ -25,15 +25,15 @@ from stream.core.decode import occurred_at
 
 STANDARD_INPUT: Final = "-"
 #: So much is read at once, after decompression.
-#: A batch costs much whatever it holds, and all event types share it.
+#: A batch costs much whatever it holds, and all event types share it. Several files share this.
 _BLOCK: Final = 1 << 22
 #: A pipe holds little at once, so what it brings is gathered for so long, or until it is a block.
 _GATHER_SECONDS: Final = 0.25
 _PIECE: Final = 1 << 14
 #: A longer line is no record, and would fill the memory.
 LONGEST_LINE: Final = 64 << 20
-#: Lines that come from several files are handed out in batches of this many.
-_MERGED_BATCH: Final = 14_000
+#: A batch has so many lines at most, however short they are.
+_BATCH_LINES: Final = 16_000
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 #: A frame, or one of sixteen kinds that are skipped: with these parallel compressors begin.
@@ -87,7 +87,8 @@ class Reader:
         """
         self._stack = ExitStack()
         try:
-            self._sources = [self._stack.enter_context(_Source(name)) for name in files]
+            block = max(1, _BLOCK // max(1, len(files)))
+            self._sources = [self._stack.enter_context(_Source(name, block)) for name in files]
         except InputMissing:
             self._stack.close()
             raise
@@ -125,8 +126,9 @@ class Reader:
 class _Source:
     """One file as batches of lines."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, block: int) -> None:
         self._name = name
+        self._block = block
         self._shown = "standard input" if name == STANDARD_INPUT else name
         self.consumed = 0
         try:
@@ -155,8 +157,9 @@ class _Source:
                 head, newline, tail = block.rpartition(b"\n")
                 if newline:
                     text = b"".join([*rest, head])
-                    yield self._batch(text, line)
-                    line += text.count(b"\n") + 1
+                    for batch in self._batches(text, line):
+                        yield batch
+                        line += len(batch.values)
                     rest, size = [], 0
                 rest.append(tail)
                 size += len(tail)
@@ -165,14 +168,17 @@ class _Source:
             raise InputBroken(f"{self._shown}: line {line}: {_reason(error)}") from error
         # What follows the last line's end is a line only where there is something.
         if last := b"".join(rest):
-            yield self._batch(last, line)
+            yield from self._batches(last, line)
 
-    def _batch(self, text: bytes, first: int) -> Batch:
+    def _batches(self, text: bytes, first: int) -> Iterator[Batch]:
         """Whole lines without the last line's end; ``first`` is the number of the first."""
         lines = text.split(b"\n")
         if b"\r" in text:
             lines = [value.removesuffix(b"\r") for value in lines]
-        return Batch([self._name] * len(lines), range(first, first + len(lines)), lines)
+        for start in range(0, len(lines), _BATCH_LINES):
+            some = lines[start : start + _BATCH_LINES]
+            number = first + start
+            yield Batch([self._name] * len(some), range(number, number + len(some)), some)
 
     def _content(self) -> Iterator[bytes]:
         """The blocks of the file, decompressed."""
@@ -181,72 +187,93 @@ class _Source:
         blocks = chain([first], blocks)
         if self._name.endswith(".gz") or first.startswith(_GZIP_MAGIC):
             _check_kind("gzip", first, _GZIP_MAGIC)
-            return _gunzip(blocks)
+            return _gunzip(blocks, self._block)
         if self._name.endswith(".zst") or first.startswith(_ZSTD_MAGIC):
             _check_kind("zstd", first, *_ZSTD_MAGIC)
-            return _unzstd(blocks)
+            return _unzstd(blocks, self._block)
         return chain([first.removeprefix(_BYTE_ORDER_MARK)], islice(blocks, 1, None))
 
     def _blocks(self) -> Iterator[bytes]:
         # ``read1`` gives what a pipe has instead of waiting for more.
         read: Callable[[int], bytes] = getattr(self._file, "read1", self._file.read)
-        ended = False
-        while not ended:
-            block = bytearray(read(_BLOCK))
-            ended, until = not block, time.monotonic() + _GATHER_SECONDS
-            while not ended and len(block) < _BLOCK and _has_more(self._file, until):
-                more = read(_BLOCK - len(block))
-                ended = not more
+        more = read(self._block)
+        while more:
+            block, until = more, time.monotonic() + _GATHER_SECONDS
+            while more and len(block) < self._block and _has_more(self._file, until):
+                more = read(self._block - len(block))
                 block += more
-            if block:
-                self.consumed += len(block)
-                yield bytes(block)
+            self.consumed += len(block)
+            yield block
+            more = more and read(self._block)
 
 
-def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress gzip of one member or several, up to a block at a time."""
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks in pieces: what follows a compressed part in one is copied, however much it is."""
+    for block in blocks:
+        for start in range(0, len(block), _PIECE):
+            yield block[start : start + _PIECE]
+
+
+def _gathered(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Parts joined until they come to so many bytes; what came before an error comes first."""
+    content: list[bytes] = []
+    size = 0
+    try:
+        for part in parts:
+            content.append(part)
+            size += len(part)
+            if size >= most:
+                yield b"".join(content)
+                content, size = [], 0
+    except Exception:
+        yield b"".join(content)
+        raise
+    yield b"".join(content)
+
+
+def _gunzip(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Decompress gzip of one member or several, about ``most`` bytes at a time."""
+    return _gathered(_gunzipped(blocks, most), most)
+
+
+def _gunzipped(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
     decoder = None
     begun = False
-    for block in blocks:
-        while block:
+    for piece in _pieces(blocks):
+        while piece:
             if decoder is None:
-                block = block.lstrip(b"\0") if begun else block  # Tapes pad with zeros.
-                if not block:
+                piece = piece.lstrip(b"\0") if begun else piece  # Tapes pad with zeros.
+                if not piece:
                     break
                 decoder, begun = zlib.decompressobj(wbits=31), True
-            yield decoder.decompress(block, _BLOCK)
+            yield decoder.decompress(piece, most)
             if decoder.eof:
-                block, decoder = decoder.unused_data, None
+                piece, decoder = decoder.unused_data, None
             else:
-                block = decoder.unconsumed_tail
+                piece = decoder.unconsumed_tail
     if decoder is not None:
         yield decoder.flush()
     if not begun or (decoder is not None and not decoder.eof):
         raise InputBroken("the gzip data end too early")
 
 
-def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress Zstandard of one frame or several.
+def _unzstd(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Decompress Zstandard of one frame or several, about ``most`` bytes at a time.
 
-    The data are fed in small pieces, since a piece's content comes at once, however large.
+    A piece's content comes at once, however large.
     """
+    return _gathered(_unzstded(blocks), most)
+
+
+def _unzstded(blocks: Iterable[bytes]) -> Iterator[bytes]:
     decoder = None
     begun = False
-    content: list[bytes] = []
-    size = 0
-    for block in blocks:
-        pieces = [block[i : i + _PIECE] for i in range(0, len(block), _PIECE)]
-        for piece in pieces:
-            while piece:
-                if decoder is None:
-                    decoder, begun = zstandard.ZstdDecompressor().decompressobj(), True
-                content.append(decoder.decompress(piece))
-                size += len(content[-1])
-                piece, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
-            if size >= _BLOCK:
-                yield b"".join(content)
-                content, size = [], 0
-    yield b"".join(content)
+    for piece in _pieces(blocks):
+        while piece:
+            if decoder is None:
+                decoder, begun = zstandard.ZstdDecompressor().decompressobj(), True
+            yield decoder.decompress(piece)
+            piece, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
     if not begun or decoder is not None:
         raise InputBroken("the zstd data end too early")
 
@@ -296,7 +323,7 @@ def _merged(cursors: Sequence[_Cursor]) -> Iterator[Batch]:
             heapq.heappop(heads)
         else:
             heapq.heapreplace(heads, (time, index))
-        if len(batch) == _MERGED_BATCH or not heads:
+        if len(batch) == _BATCH_LINES or not heads:
             files, lines, values = zip(*batch, strict=True)
             yield Batch(files, lines, list(values))
             batch = []
@@ -307,7 +334,7 @@ def _has_more(file: BinaryIO, until: float) -> bool:
     try:
         return bool(select.select([file], [], [], max(0.0, until - time.monotonic()))[0])
     except (OSError, ValueError):
-        # What is not of the system can't be waited for.
+        # What is not of the system can't be waited for, nor what has a number beyond select's.
         return False
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,13 @@ def test_the_memo_of_minutes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert parse("2026-03-02T10:59:00Z") - parse("2026-03-02T10:00:00Z") == 59 * 60_000
 
 
+def together(texts: list[str]) -> list[int]:
+    """``parse_all`` as it reads many."""
+    with mock.patch.object(timestamps, "_FEW", 0):
+        found: list[int] = parse_all(texts).tolist()
+    return found
+
+
 def read(text: str) -> int | None:
     try:
         return parse(text)
@@ -140,10 +148,10 @@ def test_many_are_read_as_each_on_every_day_that_there_is_and_is_not(year: int) 
         days = [f"{year:04}-{month:02}-{day:02}T23:59:58.007Z" for day in range(33)]
         good = [text for text in days if read(text) is not None]
         if good:
-            assert parse_all(good).tolist() == [parse(text) for text in good]
+            assert together(good) == [parse(text) for text in good]
         for text in set(days) - set(good):
             with pytest.raises(Refused):
-                parse_all([*good, text])
+                together([*good, text])
 
 
 @pytest.mark.parametrize(
@@ -153,9 +161,9 @@ def test_many_are_read_as_each_at_the_ends_of_a_day(clock: str) -> None:
     text = f"2026-12-31T{clock}.999Z"
     if read(text) is None:
         with pytest.raises(Refused):
-            parse_all([text])
+            together([text])
     else:
-        assert parse_all([text]).tolist() == [parse(text)]
+        assert together([text]) == [parse(text)]
 
 
 @given(
@@ -175,9 +183,9 @@ def test_times_of_two_days_or_centuries_are_read_together_as_each(
     each = [read(text) for text in texts]
     if None in each:
         with pytest.raises(Refused):
-            parse_all(texts)
+            together(texts)
     else:
-        assert parse_all(texts).tolist() == each
+        assert together(texts) == each
 
 
 @given(st.integers(0, 23), st.integers(1, 5))
@@ -188,4 +196,15 @@ def test_a_text_that_is_too_long_is_not_made_good_by_a_short_one(cut: int, more:
     shifted = [joined[a:b] for a, b in zip([0, *ends], ends, strict=False)]
     assert "".join(shifted) == joined
     with pytest.raises(Refused):
-        parse_all([*texts[:cut], *shifted])
+        together([*texts[:cut], *shifted])
+
+
+def test_a_day_of_two_centuries_is_two_days() -> None:
+    texts = ["1999-12-31T10:00:00.000Z", "2099-12-31T10:00:00.000Z"] * 8
+    assert together(texts) == [parse(text) for text in texts]
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65])
+def test_few_are_read_as_many(count: int) -> None:
+    texts = [format_ms(1_770_000_000_000 + 997 * i) for i in range(count)]
+    assert parse_all(texts).tolist() == [parse(text) for text in texts]

@@ -155,6 +155,7 @@ def test_what_a_pipe_brings_bit_by_bit_is_read_together(
 ) -> None:
     monkeypatch.setattr(files, "_GATHER_SECONDS", 30.0)
     lines = [b"%d" % i * 10 for i in range(10_000)]
+    assert len(lines) < files._BATCH_LINES
 
     def write() -> None:
         pipe.writelines(line + b"\n" for line in lines)
@@ -234,12 +235,44 @@ def test_of_several_files_the_one_with_the_oldest_next_record_goes_first(
 def test_several_large_files_come_in_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_MERGED_BATCH", 4_000)
+    monkeypatch.setattr(files, "_BATCH_LINES", 4_000)
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(TEXT)
     batches = list(read([str(tmp_path / "a"), str(tmp_path / "b")]))
     assert sum(len(batch.values) for batch in batches) == 20_000
     assert len(batches) == 5
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_what_came_before_a_break_is_read_and_its_line_is_named(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(compress(b"one\ntwo\n") + compress(b"three\n") + compress(b"4\n" * 99)[:-9])
+    batches = read([str(path)])
+    assert next(batches).values[:3] == [b"one", b"two", b"three"]
+    with pytest.raises(InputBroken, match=r"broken: line ([4-9]|\d\d+): "):
+        list(batches)
+
+
+def test_many_files_hold_no_more_at_once_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_BLOCK", 60_000)
+    monkeypatch.setattr(files, "_BATCH_LINES", 10)
+    for i in range(10):
+        (tmp_path / f"{i}").write_bytes(TEXT)
+    with Reader([str(tmp_path / f"{i}") for i in range(10)]) as reader:
+        next(reader.batches())
+        assert reader.consumed == 10 * 6_000
+
+
+def test_many_short_lines_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_BATCH_LINES", 100)
+    (tmp_path / "short").write_bytes(b"\n" * 250)
+    batches = list(read([str(tmp_path / "short")]))
+    assert [len(batch.values) for batch in batches] == [100, 100, 50]
+    assert [line for batch in batches for line in batch.lines] == list(range(1, 251))
 
 
 def test_progress_is_in_bytes_of_the_files(tmp_path: Path) -> None:
