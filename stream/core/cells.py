@@ -224,7 +224,7 @@ class Cells:
         return np.concatenate(keys), np.concatenate([values for _, values in found])
 
     def slot(self, number: int) -> tuple[Ints, Ints]:
-        """The cells of a slot, by ``low``, in order."""
+        """The cells of a slot, by ``low``, in order: its own arrays, until it is added to."""
         slot = self._slots.get(number)
         return (_EMPTY, _EMPTY) if slot is None else slot.cells()
 

@@ -20,7 +20,7 @@ import xxhash
 import zstandard
 
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
-from stream.core.cells import COUNTER_MASK, LOW_MASK, Ints
+from stream.core.cells import COUNTER_MASK, Ints
 from stream.core.groups import Groups, Rollup
 from stream.core.health import LocalHealth
 from stream.core.intake import FUTURE_MS
@@ -202,7 +202,7 @@ class Sharing:
             label, pane = self._untold.pop()
             if f"{label}/{pane}" in changed:
                 continue
-            cells += windows.between(label, pane, pane)[0].size
+            cells += windows.pane(label, pane)[0].size
             yield from self._pane(label, pane, at)
 
     def _pane(self, label: str, pane: int, at: int) -> Iterator[tuple[int, ShareRecord]]:
@@ -210,7 +210,7 @@ class Sharing:
         window = self._windows[label]
         slot = pane % ring(window)
         key = self._key("pane", label, slot)
-        keys, values = self._shard.windows.between(label, pane, pane)
+        keys, values = self._shard.windows.pane(label, pane)
         if pane < window.first_pane(at - GRACE_MS):
             keys = keys[:0]
         families = FAMILY_OF_COUNTER[keys & COUNTER_MASK]
@@ -218,7 +218,7 @@ class Sharing:
             of_family = np.flatnonzero(families == family)
             if of_family.size:
                 told[label, slot] = pane
-                low = (keys[of_family] & LOW_MASK).astype(np.uint32).tobytes()
+                low = keys[of_family].astype(np.uint32).tobytes()
                 data = [pane, low, values[of_family].tobytes()]
                 yield family, (key, pack(self._life, data))
             elif told.get((label, slot)) == pane:

@@ -174,6 +174,10 @@ class WindowStore:
         """(row, counter) keys and values of a window's panes ``first`` to ``last``, unsummed."""
         return self.cells[window].between(first, last)
 
+    def pane(self, window: str, pane: int) -> tuple[Ints, Ints]:
+        """What is counted in a pane (see ``cells.pack``), in order; to be read at once."""
+        return self.cells[window].slot(pane)
+
     def fold(self, at: int) -> None:
         """Take what the tally holds into the panes that are still in a window at ``at``."""
         facts = self._tally.drain()
@@ -230,7 +234,7 @@ class WindowStore:
     def dump(self, block: str) -> Any:
         """A pane's keys (without the pane) and values."""
         label, pane = block.rsplit("/", 1)
-        return dumped_cells(*self.cells[label].slot(int(pane)))
+        return dumped_cells(*self.pane(label, int(pane)))
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a pane's dumped cells in place; panes of windows that are no more are left out."""

@@ -187,10 +187,10 @@ class _Source:
         blocks = chain([first], blocks)
         if self._name.endswith(".gz") or first.startswith(_GZIP_MAGIC):
             _check_kind("gzip", first, _GZIP_MAGIC)
-            return _gunzip(blocks, self._block)
+            return _gathered(_gunzip(blocks, self._block), self._block)
         if self._name.endswith(".zst") or first.startswith(_ZSTD_MAGIC):
             _check_kind("zstd", first, *_ZSTD_MAGIC)
-            return _unzstd(blocks, self._block)
+            return _gathered(_unzstd(blocks), self._block)
         return chain([first.removeprefix(_BYTE_ORDER_MARK)], islice(blocks, 1, None))
 
     def _blocks(self) -> Iterator[bytes]:
@@ -198,12 +198,13 @@ class _Source:
         read: Callable[[int], bytes] = getattr(self._file, "read1", self._file.read)
         more = read(self._block)
         while more:
-            block, until = more, time.monotonic() + _GATHER_SECONDS
-            while more and len(block) < self._block and _has_more(self._file, until):
-                more = read(self._block - len(block))
-                block += more
-            self.consumed += len(block)
-            yield block
+            parts, size, until = [more], len(more), time.monotonic() + _GATHER_SECONDS
+            while more and size < self._block and _has_more(self._file, until):
+                more = read(self._block - size)
+                parts.append(more)
+                size += len(more)
+            self.consumed += size
+            yield b"".join(parts)
             more = more and read(self._block)
 
 
@@ -232,11 +233,7 @@ def _gathered(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def _gunzip(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Decompress gzip of one member or several, about ``most`` bytes at a time."""
-    return _gathered(_gunzipped(blocks, most), most)
-
-
-def _gunzipped(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Decompress gzip of one member or several, up to ``most`` bytes at a time."""
     decoder = None
     begun = False
     for piece in _pieces(blocks):
@@ -257,15 +254,11 @@ def _gunzipped(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
         raise InputBroken("the gzip data end too early")
 
 
-def _unzstd(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Decompress Zstandard of one frame or several, about ``most`` bytes at a time.
+def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress Zstandard of one frame or several.
 
     A piece's content comes at once, however large.
     """
-    return _gathered(_unzstded(blocks), most)
-
-
-def _unzstded(blocks: Iterable[bytes]) -> Iterator[bytes]:
     decoder = None
     begun = False
     for piece in _pieces(blocks):

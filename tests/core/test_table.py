@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.core.cells import Ints
 from stream.core.intake import _ranks, _repeated
-from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, _order
+from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, _order, digest, digests
 
 #: Many of these share a bucket, and some the byte that is looked at before the key itself.
 _KEYS = st.builds(
@@ -76,3 +76,8 @@ def test_keys_that_come_again_are_counted_in_their_order(keys: list[int]) -> Non
     assert _ranks(array(keys)).tolist() == [
         keys[:place].count(key) if key else 0 for place, key in enumerate(keys)
     ]
+
+
+@given(st.lists(st.text(max_size=300)))
+def test_digests_of_many_are_those_of_each(identifiers: list[str]) -> None:
+    assert digests(identifiers).tolist() == [digest(each) for each in identifiers]
