@@ -29,7 +29,9 @@ STANDARD_INPUT: Final = "-"
 _BLOCK: Final = 1 << 22
 #: A pipe holds little at once, so what it brings is gathered for so long, or until it is a block.
 _GATHER_SECONDS: Final = 0.25
-_PIECE: Final = 1 << 14
+_GZIP_PIECE: Final = 1 << 14
+#: Four bytes of it can be a block of 128 KiB, and a piece's blocks come at once.
+_ZSTD_PIECE: Final = 1 << 9
 #: A longer line is no record, and would fill the memory.
 LONGEST_LINE: Final = 64 << 20
 #: A batch has so many lines at most, however short they are.
@@ -38,6 +40,8 @@ _BATCH_LINES: Final = 16_000
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 #: A frame, or one of sixteen kinds that are skipped: with these parallel compressors begin.
 _ZSTD_MAGIC: Final = (b"\x28\xb5\x2f\xfd", *(bytes((n, 0x2A, 0x4D, 0x18)) for n in range(80, 96)))
+#: So many bytes tell all of these kinds.
+_TELLING: Final = 4
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEFORE_ALL: Final = float("-inf")
 
@@ -183,7 +187,9 @@ class _Source:
     def _content(self) -> Iterator[bytes]:
         """The blocks of the file, decompressed."""
         blocks = self._blocks()
-        first = next(blocks, b"")
+        first = b""
+        while len(first) < _TELLING and (more := next(blocks, b"")):
+            first += more
         blocks = chain([first], blocks)
         if self._name.endswith(".gz") or first.startswith(_GZIP_MAGIC):
             _check_kind("gzip", first, _GZIP_MAGIC)
@@ -208,11 +214,11 @@ class _Source:
             more = more and read(self._block)
 
 
-def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Blocks in pieces: what follows a compressed part in one is copied, however much it is."""
     for block in blocks:
-        for start in range(0, len(block), _PIECE):
-            yield block[start : start + _PIECE]
+        for start in range(0, len(block), size):
+            yield block[start : start + size]
 
 
 def _gathered(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
@@ -236,7 +242,7 @@ def _gunzip(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
     """Decompress gzip of one member or several, up to ``most`` bytes at a time."""
     decoder = None
     begun = False
-    for piece in _pieces(blocks):
+    for piece in _pieces(blocks, _GZIP_PIECE):
         while piece:
             if decoder is None:
                 piece = piece.lstrip(b"\0") if begun else piece  # Tapes pad with zeros.
@@ -255,13 +261,10 @@ def _gunzip(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress Zstandard of one frame or several.
-
-    A piece's content comes at once, however large.
-    """
+    """Decompress Zstandard of one frame or several, some 16 MiB at a time at most."""
     decoder = None
     begun = False
-    for piece in _pieces(blocks):
+    for piece in _pieces(blocks, _ZSTD_PIECE):
         while piece:
             if decoder is None:
                 decoder, begun = zstandard.ZstdDecompressor().decompressobj(), True

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
@@ -134,11 +135,25 @@ def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> 
 class _Pipe(io.BytesIO):
     """Gives a few bytes at a time and has no size."""
 
+    most = 37
+
     def read1(self, size: int | None = -1) -> bytes:
-        return super().read1(min(size or 0, 37))
+        return super().read1(min(size or 0, self.most))
 
     def fileno(self) -> int:
         return 0
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd])
+def test_what_begins_with_one_byte_and_a_pause_is_known_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, compress: Callable[[bytes], bytes]
+) -> None:
+    class Slow(_Pipe):
+        most = 1
+
+    monkeypatch.setattr(files, "_has_more", lambda *_: False)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Slow(compress(b"one\ntwo\n"))))
+    assert [value for _, _, value in records(["-"])] == [b"one", b"two"]
 
 
 @pytest.fixture
@@ -265,6 +280,23 @@ def test_many_files_hold_no_more_at_once_than_one(
     with Reader([str(tmp_path / f"{i}") for i in range(10)]) as reader:
         next(reader.batches())
         assert reader.consumed == 10 * 6_000
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd])
+def test_little_that_becomes_much_comes_little_by_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(files, "LONGEST_LINE", 32 << 20)
+    (tmp_path / "bomb").write_bytes(compress(b"0" * (128 << 20)))
+    with Reader([str(tmp_path / "bomb")]) as reader:
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputBroken, match=r"bomb: line 1: is longer than 33554432 bytes"):
+                list(reader.batches())
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 64 << 20
 
 
 def test_many_short_lines_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
