@@ -15,6 +15,7 @@ from stream.metrics.families import Part, gauge_of, parts_of
 _MOVING: Final = ("instance", "pod")
 #: Labels that Prometheus sets itself: where a metric has one of the same name, it gets a prefix.
 _TARGET_LABELS: Final = frozenset({"instance", "job"})
+_PREFIX: Final = "exported_"
 #: What an exported alert carries beside the labels of its series.
 STATIC: Final = ("kpi", "rule", "severity", "window")
 
@@ -26,7 +27,13 @@ def number(value: float) -> str:
 
 def scraped(dimension: str) -> str:
     """The label under which Prometheus keeps a dimension."""
-    return f"exported_{dimension}" if dimension in _TARGET_LABELS else dimension
+    return f"{_PREFIX}{dimension}" if dimension in _TARGET_LABELS else dimension
+
+
+def unscraped(label: str) -> str:
+    """The dimension that Prometheus keeps under a label; what ``scraped`` undoes."""
+    bare = label.removeprefix(_PREFIX)
+    return bare if bare in _TARGET_LABELS else label
 
 
 def moving(dimensions: Iterable[str] = ()) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from stream.core.alerts.template import FIELDS, filled
 from stream.core.settings import Rule
-from stream.rules.promql import Series
+from stream.rules.promql import Series, unscraped
 
 #: Stands for an action of a Go template while the text around it is made literal.
 _ACTION: Final = "\ue000{}\ue001"
@@ -64,8 +64,7 @@ def summary(rule: Rule, series: Series, limit: str) -> str:
     marks = [_ACTION.format(number) for number in range(len(actions))]
     of_labels = dict(zip(series.labels, marks[1:], strict=True))
     values = {
-        # Fields have the names of dimensions, also where Prometheus puts a prefix before them.
-        **{name.removeprefix("exported_"): mark for name, mark in of_labels.items()},
+        **{unscraped(name): mark for name, mark in of_labels.items()},
         **dict.fromkeys(FIELDS, "unknown"),
         "rule": rule.name,
         "severity": rule.severity,

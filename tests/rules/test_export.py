@@ -232,6 +232,14 @@ def test_a_dimension_with_a_name_of_the_scrape_has_prometheus_prefix() -> None:
     assert rule["annotations"]["summary"].startswith("Tickets of {{ $labels.exported_job }} take")
 
 
+def test_a_dimension_whose_name_begins_like_that_keeps_its_field() -> None:
+    content = ODD.replace("job", "exported_orders")
+    rule = json.loads(export("--json", content=content).stdout)["groups"][0]["rules"][0]
+    assert rule["annotations"]["summary"].startswith(
+        "Tickets of {{ $labels.exported_orders }} take"
+    )
+
+
 @pytest.mark.parametrize("kpi_rules", ["prometheus", "workers"])
 def test_a_dimension_called_as_a_label_of_the_scrape_stays_part_of_the_alert(
     kpi_rules: str,
