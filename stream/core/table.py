@@ -8,6 +8,7 @@ is made anew.
 
 from __future__ import annotations
 
+import secrets
 from array import array
 from collections.abc import Iterable
 from typing import Any, Final
@@ -38,6 +39,11 @@ _HALF: Final = np.uint64(32)
 _DIGEST: Final = np.dtype(">i8")
 _SIGN: Final = 1 << 63
 _ALL_BITS: Final = (1 << 64) - 1
+#: Keys are multiplied by this before they find their buckets. Digests are no secret: whoever picks
+#: ids by them could have all in a few buckets else, and each look-up take as long as there are ids.
+#: Nothing that is stored or shown depends on it, only where in memory a place is.
+_SECRET: Final = secrets.randbits(64) | 1
+_TAG_SHIFT: Final = np.uint64(24)
 
 Slots = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -118,14 +124,14 @@ class Index:
 
     def _homes(self, keys: Ints) -> tuple[Ints, NDArray[np.uint8]]:
         """The bucket where each key is looked for first, and its tag."""
-        bits = keys.view(np.uint64)
+        bits = keys.view(np.uint64) * np.uint64(_SECRET)
         # The high bits, scaled to the number of buckets, which need not be a power of two.
         buckets = ((bits >> _HALF) * np.uint64(self._taken.size)) >> _HALF
-        return buckets.view(np.int64), np.maximum(bits.astype(np.uint8), 1)
+        return buckets.view(np.int64), np.maximum((bits >> _TAG_SHIFT).astype(np.uint8), 1)
 
     def _home(self, key: int) -> tuple[int, int]:
-        bits = key & _ALL_BITS
-        return ((bits >> 32) * self._taken.size) >> 32, (bits & 255) or 1
+        bits = key * _SECRET & _ALL_BITS
+        return ((bits >> 32) * self._taken.size) >> 32, (bits >> 24 & 255) or 1
 
     def _next(self, buckets: Ints) -> Ints:
         """Where to go on from full buckets."""

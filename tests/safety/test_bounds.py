@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
+import msgspec
+import numpy as np
+import orjson
 import pytest
 
 from stream.broker import Broker
@@ -14,9 +17,13 @@ from stream.config import Config, ConfigError, load
 from stream.config.fields import Between
 from stream.core.catalogue import KPIS
 from stream.core.cells import MAX_ROWS
+from stream.core.formulas import fixed
 from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import HOUR, MINUTE, Settings, Window
+from stream.core.table import Index
 from stream.core.timestamps import format_ms
+from stream.core.topics.survey.events import SurveyResponded
+from stream.core.topics.survey.opinions import count_emotions
 from stream.kafka.producer import EventProducer
 from stream.metrics.exposition import parse
 from tests.kafka.conftest import Sites
@@ -92,6 +99,33 @@ def test_ids_are_forgotten_as_time_goes_by() -> None:
         shard.settle(at)
     kept_minutes = SMALL.dedupe_ms // MINUTE + 2
     assert shard.remembered()["event_ids"] <= 100 * kept_minutes
+
+
+def test_ids_that_are_chosen_by_their_digests_are_spread_like_any_others() -> None:
+    """All in a quarter of the buckets, 200,000 of them would take 46 CPU s instead of 0.1."""
+    keys = np.unique(np.random.default_rng(1).integers(1, 1 << 62, 200_000))
+    index = Index()
+    index.rebuild(keys, np.arange(keys.size), 0)
+    assert (index._taken == 16).mean() < 0.01
+    assert (index.find(keys, keys) == np.arange(keys.size)).all()
+
+
+def test_emotions_in_thousands_of_spellings_are_remembered_as_few_numbers() -> None:
+    spellings = ["".join(c) for c in product(*((c, c.upper()) for c in "irritated"))]
+    answer = SurveyResponded(
+        event_id="a",
+        occurred_at=AT,
+        response_id="a",
+        survey="emotion",
+        emotions=msgspec.Raw(orjson.dumps({**dict.fromkeys(spellings, 5), "happy": 2})),
+    )
+    assert len(spellings) == 512
+    assert list(count_emotions(answer, Settings())) == [
+        ("emotions_negative", 512),
+        ("emotions_negative_sum", 512 * fixed(5)),
+        ("emotions_positive", 1),
+        ("emotions_positive_sum", fixed(2)),
+    ]
 
 
 def resident_mb(worker: WorkerProcess, field: str = "VmHWM") -> float:

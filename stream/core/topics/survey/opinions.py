@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -81,11 +82,14 @@ def count_emotions(answer: Answer, settings: Settings) -> Iterator[tuple[str, in
         yield "sentiments", 1
         yield "sentiment_sum", fixed(answer.sentiment)
     low, high = answer.limits()
+    # Summed up, since it is remembered: one emotion can be written in thousands of ways.
+    counts: Counter[str] = Counter()
     for name, intensity in answer.intensities().items():
         on_ten = fixed(10 * (intensity - low) / (high - low))
         if name.casefold() in settings.positive_emotions:
-            yield "emotions_positive", 1
-            yield "emotions_positive_sum", on_ten
+            counts["emotions_positive"] += 1
+            counts["emotions_positive_sum"] += on_ten
         elif name.casefold() in settings.negative_emotions:
-            yield "emotions_negative", 1
-            yield "emotions_negative_sum", on_ten
+            counts["emotions_negative"] += 1
+            counts["emotions_negative_sum"] += on_ten
+    yield from counts.items()
