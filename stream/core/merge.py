@@ -21,6 +21,7 @@ from stream.core.health import HealthSums
 from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
+from stream.core.share_records import checked
 from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
@@ -120,23 +121,23 @@ class Part:
         columns = list(zip(*(rest for _, *rest in rows), strict=True)) or [(), (), ()]
         return HealthSums(*(np.array(c, dtype=np.int64) for c in (numbers, *columns)))
 
-    def take(self, kind: str, place: Sequence[str], data: Any) -> None:
-        """Take in a record; no data: what it held is gone."""
+    def take(self, kind: str, place: Sequence[Any], data: Any) -> None:
+        """Take in a record that was ``checked``; no data: what it held is gone."""
         if kind == "rows":
-            self._take_rows(int(place[0]), data or [])
+            self._take_rows(place[0], data or [])
         elif kind == "pane" and place[0] in self._panes:
             self._take_pane(place[0], place[1], data)
         elif kind == "active":
             self._take_head(place[0], data)
         elif kind == "piece":
-            self._take_piece(place[0], int(place[1]), data)
+            self._take_piece(place[0], place[1], data)
         elif kind == "health" and place[0] in self._panes and data is not None:
-            self._health[place[0], place[1]] = (data[0], data[1])
+            self._health[place[0], place[1]] = data
 
-    def _take_rows(self, block: int, rows: Sequence[Any]) -> None:
+    def _take_rows(self, block: int, rows: Sequence[Segment | None]) -> None:
         first = block * ROWS
         self.rows.extend([None] * (first + len(rows) - len(self.rows)))
-        self.rows[first : first + len(rows)] = [None if r is None else tuple(r) for r in rows]
+        self.rows[first : first + len(rows)] = rows
 
     def _take_pane(self, label: str, slot: str, data: Any) -> None:
         panes = self._panes[label].panes
@@ -144,9 +145,8 @@ class Part:
         if former is not None:
             panes.pop(former, None)
         if data is not None:
-            pane, low, values = data
-            keys = np.frombuffer(low, dtype=np.uint32).astype(np.int64)
-            panes[pane] = keys, np.frombuffer(values, dtype=np.int64)
+            pane, keys, values = data
+            panes[pane] = keys, values
             self._slots[label, slot] = pane
 
     def _take_head(self, name: str, data: Any) -> None:
@@ -154,16 +154,16 @@ class Part:
         told.head = None
         if data is not None:
             key, segment, since, bases = data
-            by_unit = {base[0] // self._unit_ms: tuple(base) for base in bases}
-            told.head = key, tuple(segment), since, by_unit
+            by_unit = {base[0] // self._unit_ms: base for base in bases}
+            told.head = key, segment, since, by_unit
         self._renewed.add(name)
 
-    def _take_piece(self, name: str, number: int, data: Any) -> None:
+    def _take_piece(self, name: str, number: int, piece: Piece | None) -> None:
         pieces = self._told.setdefault(name, _Told()).pieces
-        if data is None:
+        if piece is None:
             pieces.pop(number, None)
         else:
-            pieces[number] = Piece.load(data)
+            pieces[number] = piece
         self._renewed.add(name)
 
     def _renew(self, name: str) -> None:
@@ -195,7 +195,7 @@ class _Voice:
         #: The life that spoke last.
         self.latest: Part | None = None
         #: The records of a share of which some are still missing.
-        self.share: list[tuple[Part, str, Sequence[str], Any]] = []
+        self.share: list[tuple[Part, str, Sequence[Any], Any]] = []
         self.beat: tuple[Part, Beat] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
@@ -221,7 +221,7 @@ class Family:
         self.damaged.discard(key)
         try:
             kind, number, *place = (key or b"").decode().split("/")
-            if int(number) < len(self._voices):
+            if 0 <= int(number) < len(self._voices):
                 self._take(self._voices[int(number)], kind, place, value, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
             if value is not None:
@@ -238,12 +238,14 @@ class Family:
             part = voice.latest = self._part(voice, life)
         if part is None:
             return
-        if kind == "beat":
-            beat = msgspec.convert(data, Beat)
-            self._close(voice, now)
-            voice.beat = part, beat
+        where, found = checked(self._settings, kind, place, data)
+        if kind != "beat":
+            voice.share.append((part, kind, where, found))
+        elif found is None:
+            return
         else:
-            voice.share.append((part, kind, place, data))
+            self._close(voice, now)
+            voice.beat = part, found
         if voice.beat is None or len(voice.share) >= voice.beat[1].following:
             self._close(voice, now)
 

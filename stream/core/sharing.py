@@ -50,6 +50,7 @@ ShareRecord = tuple[bytes, bytes | None]
 _PROTOCOL: Final = 3
 
 _encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[str, Any]).decode
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
 _decompress: Final = zstandard.ZstdDecompressor().decompress
 
@@ -105,8 +106,7 @@ def unpack(value: bytes) -> tuple[str, Any]:
     Raises:
         zstandard.ZstdError, msgspec.DecodeError: the record is damaged.
     """
-    life, data = msgspec.msgpack.decode(_decompress(value))
-    return life, data
+    return _decode(_decompress(value))
 
 
 def ring(window: Window) -> int:

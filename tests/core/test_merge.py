@@ -8,7 +8,9 @@ from itertools import count
 from random import Random
 from unittest import mock
 
+import msgspec
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -322,6 +324,10 @@ def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() 
     assert family.missing(NOON + SILENCE_MS + 1) is not None
 
 
+def _packed(data: object) -> bytes:
+    return sharing.pack(sharing.fingerprint(Settings()), data)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -330,7 +336,24 @@ def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() 
         (None, b"{}"),
         (b"\xff/0", b"{}"),
         (b"beat/zero", b"{}"),
-        (b"beat/0", sharing.pack(sharing.fingerprint(Settings()), [1, "no beat"])),
+        (b"beat/0", _packed([1, "no beat"])),
+        (b"pane/0/1h/3", zstandard.compress(msgspec.msgpack.encode(5))),
+        (b"pane/0/1h/3", zstandard.compress(msgspec.msgpack.encode([5, None]))),
+        (b"pane/0/1h/3", zstandard.compress(msgspec.msgpack.encode({"a": 1, "b": 2}))),
+        (b"pane/0/1h", _packed([1, b"", b""])),
+        (b"pane/0/1h/3/4", _packed([1, b"", b""])),
+        (b"pane/0/1h/3", _packed(7)),
+        (b"pane/0/1h/3", _packed([1, b"123", b"12345678"])),
+        (b"pane/0/1h/3", _packed([1, b"1234", b""])),
+        (b"rows/0", _packed([])),
+        (b"rows/0/a", _packed([])),
+        (b"rows/0/-1", _packed([])),
+        (b"rows/0/100000000", _packed([])),
+        (b"rows/0/0", _packed([["too", "many", "of", "them"]])),
+        (b"active/0/ab", _packed([b"{}", [], 0, []])),
+        (b"piece/0/ab/1", _packed([0, 0, [1], [1, 2]])),
+        (b"health/0/1h/1", _packed([1, []])),
+        (b"another/0", _packed([])),
     ],
 )
 def test_a_damaged_record_is_known_until_its_key_is_deleted(
@@ -353,6 +376,25 @@ def test_a_damaged_record_is_forgotten_once_its_key_is_written_anew() -> None:
     for record in site.logs["cx.visit"]:
         family.take(*record)
     assert family.damaged == {b"pane/0/1h/3"}
+
+
+def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone() -> None:
+    site = Site(Settings(), 1)
+    family = Family(Settings(), 1)
+    site.share(NOON)
+    beat, *others = site.logs["cx.visit"]
+    for record in (beat, (b"piece/0/ab/1", _packed([0, 0, [1], [1, 2]])), *others):
+        family.take(*record, now=NOON)
+    assert family.damaged == {b"piece/0/ab/1"}
+    assert family.missing(NOON) is None
+
+
+@pytest.mark.parametrize("number", ["-1", "1"])
+def test_a_shard_that_does_not_exist_says_nothing(number: str) -> None:
+    family = Family(Settings(), 1)
+    beat = sharing.Beat(0, True, NOON, NOON, None, None, {})
+    family.take(f"beat/{number}".encode(), _packed(beat), NOON)
+    assert family.missing(NOON) is not None
 
 
 def test_shards_beyond_the_present_number_are_left_out() -> None:
