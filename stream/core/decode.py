@@ -60,7 +60,7 @@ class _Kind(NamedTuple):
             return False
         if self.hold is not None:
             return self.hold(events, at)
-        return len(self.rules) == self.has_currency
+        return self.rules in ((), (_CURRENCY_RULE,))
 
 
 def _kind(number: int, event_type: EventType) -> _Kind:

@@ -303,7 +303,8 @@ class Intake:
 
 def _come_again(keys: Ints) -> Ints:
     """The keys, which are digests, that are there more than once."""
-    # Few share their lowest bits with another, and only those must be sorted.
+    # Few share their lowest bits with another, and only those must be sorted: eight numbers for
+    # each key leave one in eight of them, and the counts of a batch still fit the cache.
     bits = keys & ((8 << keys.size.bit_length()) - 1)
     in_order = np.sort(keys[np.bincount(bits).take(bits) > 1])
     again: Ints = in_order[1:][in_order[1:] == in_order[:-1]]
