@@ -109,10 +109,11 @@ async def test_delayed_frames_all_arrive_later_and_not_one_after_the_other(
     client = await connect()
     proxy.delay(0.4, way)
     began = time.monotonic()
-    for n in range(10):
+    for n in range(200):
         client.ask(n)
-    assert [await client.answer() for _ in range(10)] == list(range(10))
-    assert 0.4 <= time.monotonic() - began < 3.9
+    assert [await client.answer() for _ in range(200)] == list(range(200))
+    # One after the other they would take 80 s, however fast the machine is.
+    assert 0.4 <= time.monotonic() - began < 40
 
 
 async def test_a_fault_of_one_kind_of_request_spares_others_and_ends_after_its_times(

@@ -141,12 +141,12 @@ def test_a_record_that_its_topic_does_not_take_is_named_and_the_others_sent(kafk
     assert {record.key for record in kafka.records()} == {b"fits", b"v"}
 
 
-def test_a_rate_is_held(kafka: Kafka, tmp_path: Path) -> None:
+def test_a_rate_is_not_exceeded(kafka: Kafka, tmp_path: Path) -> None:
     path = tmp_path / "few.jsonl"
     path.write_bytes(b"".join(LINES.splitlines(keepends=True)[:100]))
     summary = json.loads(kafka.run(send, path, "--rate", 100, "--json").stdout)
     assert summary["sent"] == 100
-    assert 0.85 < summary["seconds"] < 10
+    assert summary["seconds"] > 0.85
 
 
 def test_an_empty_file_sends_nothing(kafka: Kafka, tmp_path: Path) -> None:
