@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 
 from bench.job import PANE_SECONDS, Counts, with_score
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.generate.draws import stamps
-from stream.generate.pacing import SLICE, now_ms
+from stream.generate.pacing import SLICE
 from stream.generate.profile import CHANNELS, REGIONS
 from stream.kafka.producer import EventProducer
 

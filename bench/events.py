@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.generate import company
 from stream.generate.draws import Record
 from stream.generate.noise import Noise, noisy
-from stream.generate.pacing import SLICE, now_ms
+from stream.generate.pacing import SLICE
 from stream.kafka.producer import EventProducer
 from stream.replay.recorded import Addressed, address
 

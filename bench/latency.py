@@ -21,8 +21,8 @@ from aiokafka import AIOKafkaProducer
 from bench import worker
 from bench.measured import Failed, cpu_seconds
 from bench.site import PARTITIONS, Site, wait_a_moment
+from stream.clock import now_ms
 from stream.core.timestamps import format_ms
-from stream.generate.pacing import now_ms
 
 PROBE_SECONDS: Final = 0.1
 SCRAPE_SECONDS: Final = 0.1

@@ -31,8 +31,9 @@ from bench.site import PATIENCE, Site, site, wait_a_moment
 from bench.stored import Stored, stamp
 from bench.worker import SCRAPE_SECONDS
 from stream.broker.process import GuardedProcess
+from stream.clock import now_ms
 from stream.generate.draws import Record
-from stream.generate.pacing import SLICE, now_ms
+from stream.generate.pacing import SLICE
 from stream.kafka.partitions import partitions
 from stream.replay.recorded import address
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.series import Evaluation, Sample
@@ -109,7 +110,7 @@ class Monitor:
 
     def _clock(self) -> int:
         """The wall clock in ms; when it is set back, time stands still."""
-        self._now = max(self._now, time.time_ns() // 1_000_000)
+        self._now = max(self._now, now_ms())
         return self._now
 
     async def run_gauges(self) -> None:

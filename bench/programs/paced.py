@@ -16,9 +16,9 @@ from typing import Final
 
 import click
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.timestamps import format_ms
-from stream.generate.pacing import now_ms
 from stream.kafka.producer import EventProducer, Message
 from stream.replay.recorded import Addressed, address
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration
+from stream.clock import now_ms
 from stream.config import Config, SinkConfig
 from stream.core.settings import SECOND, Rule
 
@@ -91,7 +91,7 @@ async def _sent(sinks: list[SinkConfig], rule: Rule, hold_ms: int) -> list[dict[
     """What each sink said of each change, in the order of the sinks."""
     from stream.sinks.trial import trial
 
-    began = time.time_ns() // 1_000_000
+    began = now_ms()
     # Alertmanager takes no alert that ends when it begins.
     changes = trial(rule, began, began + max(hold_ms, 1))
     told = await asyncio.gather(*(_told(sink, changes, hold_ms) for sink in sinks))

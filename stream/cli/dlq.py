@@ -23,8 +23,10 @@ from stream.cli.dlq_output import (
     tell_list,
     tell_report,
 )
+from stream.cli.pace import Pace
 from stream.cli.sending import SendFailed, run
 from stream.cli.values import Moment
+from stream.clock import now_ms
 from stream.config import durations
 from stream.core.catalogue import TOPICS
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
@@ -35,7 +37,6 @@ from stream.deadletters.letter import ALERT_TOPIC
 from stream.deadletters.listing import Counts, Newest
 from stream.deadletters.redrive import MOST_ROUNDS, Report
 from stream.deadletters.rules import rule
-from stream.generate.pacing import Pace, now_ms
 
 if TYPE_CHECKING:
     from stream.config import KafkaConfig

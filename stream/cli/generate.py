@@ -19,11 +19,12 @@ from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.values import Duration, Moment
 from stream.cli.written import compressed, failed, opened_for_writing
+from stream.clock import now_ms
 from stream.core.timestamps import format_ms
 from stream.generate import company
 from stream.generate.draws import Record
 from stream.generate.incidents import Incident, IncidentRefused, parse
-from stream.generate.pacing import SLICE, as_they_happen, now_ms
+from stream.generate.pacing import SLICE, as_they_happen
 
 
 class GenerateFailed(click.ClickException):

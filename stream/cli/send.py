@@ -20,11 +20,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
+from stream.cli.pace import Pace
 from stream.cli.sending import SendFailed, run
+from stream.clock import now_ms
 from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
 from stream.core.decode import occurred_at
-from stream.generate.pacing import Pace, now_ms
 from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader
 from stream.replay.recorded import Addressed, Unsendable, address
 

@@ -1,12 +1,12 @@
-"""When records are sent: in slices as the clock reaches their time, or at a fixed rate."""
+"""When records are sent: in slices, as the clock reaches their time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from typing import Final
 
+from stream.clock import now_ms
 from stream.core.settings import SECOND
 from stream.generate.draws import Record
 
@@ -16,12 +16,6 @@ _TICK: Final = 100
 
 Clock = Callable[[], int]
 Sleep = Callable[[float], Awaitable[object]]
-T = TypeVar("T")
-
-
-def now_ms() -> int:
-    """The wall clock in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 async def as_they_happen(
@@ -44,38 +38,3 @@ async def as_they_happen(
             due = []
     if due:
         yield due
-
-
-class Pace:
-    """Holds a sender to a mean rate; time that was lost is caught up."""
-
-    def __init__(
-        self,
-        rate: float | None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        """``rate`` in records per second; None doesn't hold anything up."""
-        self._rate = rate
-        self._clock = clock
-        self._sleep = sleep
-        self._start: float | None = None
-        self._sent = 0
-
-    @property
-    def slice(self) -> int:
-        """How many records to send at once, so that the rate is even within a tick."""
-        if self._rate is None:
-            return SLICE
-        return max(1, min(SLICE, int(self._rate * _TICK / SECOND)))
-
-    async def sent(self, records: int) -> None:
-        """Count what was sent and wait until the next may be."""
-        if self._rate is None:
-            return
-        if self._start is None:
-            self._start = self._clock()
-        self._sent += records
-        ahead = self._start + self._sent / self._rate - self._clock()
-        if ahead > 0:
-            await self._sleep(ahead)

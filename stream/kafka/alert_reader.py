@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -19,6 +18,7 @@ from aiokafka import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
@@ -171,7 +171,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Begin for a sink that is new: it is told what happened lately, not a week of old news."""
         # The end is asked for first: what is appended meanwhile is late enough.
         end = (await self._consumer.end_offsets([tp]))[tp]
-        since = time.time_ns() // 1_000_000 - NEWS_MS
+        since = now_ms() - NEWS_MS
         found = (await self._consumer.offsets_for_times({tp: since}))[tp]
         first = end if found is None else min(end, found.offset)
         self._consumer.seek(tp, first)

@@ -9,7 +9,6 @@ and made → each partition of the state gets its first records → the notes gi
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.core.settings import Settings
@@ -201,7 +201,7 @@ def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgo
             shard.progress.buried[topic] = planned.buried[tp]
             if planned.how == "reset":
                 shard.progress.positions[topic] = planned.begin[tp]
-    records = StateLog(shard).flush(time.time_ns() // 1_000_000)
+    records = StateLog(shard).flush(now_ms())
     return [Outgoing(planned.names.state, number, key, value) for key, value in records]
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.event import DEAD_LETTER_OUTCOMES
@@ -53,10 +54,6 @@ _BEHIND_MS: Final = 2 * SECOND
 _LONGEST_PATH: Final = 200
 
 log = logging.getLogger(__name__)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass
@@ -179,7 +176,7 @@ class OwnedShard:
 
     def apply(self, topic: str, chunk: Chunk) -> None:
         """Count the records of a chunk that follows what was applied. Awaits nothing."""
-        refusals = self.shard.ingest(topic, chunk.values, _now_ms())
+        refusals = self.shard.ingest(topic, chunk.values, now_ms())
         if refusals:
             self._bury(topic, chunk, refusals)
         self.shard.progress.positions[topic] = chunk.end
@@ -221,7 +218,7 @@ class OwnedShard:
             return
         # Already while it is collected: whatever fails then would be missing from a later flush.
         self.in_doubt = True
-        started, now = time.monotonic(), time_of(self.shard, _now_ms())
+        started, now = time.monotonic(), time_of(self.shard, now_ms())
         shares = self._shares(now, complete_to)
         state = self.log.flush(now)
         letters, self._letters, self._letter_bytes = self._letters, [], 0

@@ -25,6 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
+from stream.clock import now_ms
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
@@ -166,7 +167,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         fetch = fetcher._proc_fetch_request  # noqa: SLF001
 
         async def watched(assignment: Any, node_id: Any, request: Any) -> bool:
-            at = time.time_ns() // 1_000_000
+            at = now_ms()
             fetched = bool(await fetch(assignment, node_id, request))
             for topic, partitions in request.topics:
                 for partition, *_ in partitions:

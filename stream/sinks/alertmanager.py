@@ -7,12 +7,12 @@ fires is posted again all the time; what is not, for want of a worker, ends by i
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from stream.clock import now_ms
 from stream.core.alerts import Change, rfc3339
 from stream.sinks.http import Poster
 from stream.sinks.sink import SinkSettings
@@ -59,7 +59,7 @@ class Alertmanager:
         await self._poster.close()
 
     async def _post(self, changes: Sequence[Change]) -> None:
-        ends = time.time_ns() // 1_000_000 + LASTS * self.refresh_ms
+        ends = now_ms() + LASTS * self.refresh_ms
         body = msgspec.json.encode([alert(change, ends) for change in changes])
         headers = {"Content-Type": "application/json"}
         if self._token is not None:

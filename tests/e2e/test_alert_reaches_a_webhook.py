@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from stream.broker import Broker
+from stream.clock import now_ms
 from stream.core.timestamps import format_ms
-from stream.generate.pacing import now_ms
 from tests.e2e import commands
 from tests.fixtures.alertmanager import NewAlertmanager
 from tests.fixtures.prometheus import Prometheus, PrometheusTools

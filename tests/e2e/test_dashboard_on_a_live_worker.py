@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from stream.broker import Broker
+from stream.clock import now_ms
 from stream.core.catalogue import EVENT_TYPES, KPIS, TOPICS
-from stream.generate.pacing import now_ms
 from stream.generate.profile import busiest_region
 from stream.top.snapshot import read
 from stream.top.trends import totals

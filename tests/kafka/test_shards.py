@@ -121,7 +121,7 @@ def visit(n: int) -> bytes:
 @pytest.fixture
 def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
     monkeypatch.setattr(shards, "TransactionalWriter", KeptWriter)
-    monkeypatch.setattr(shards, "_now_ms", lambda: NOW)
+    monkeypatch.setattr(shards, "now_ms", lambda: NOW)
     return Fed()
 
 
