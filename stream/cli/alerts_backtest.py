@@ -17,6 +17,7 @@ from stream.backtest.incidents import Incident, IncidentsRefused, read_incidents
 from stream.backtest.recording import MOST_SAMPLES, Recording, TooMuch
 from stream.backtest.report import Rehearsing, Report, as_json
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Moment
 from stream.cli.written import failed
 from stream.config.errors import suggestion
@@ -26,10 +27,8 @@ from stream.replay.files import InputError, Reader
 from stream.replay.run import Replay
 
 
-class BacktestFailed(click.ClickException):
+class BacktestFailed(CommandFailed):
     """The input can't be used; one line for each problem, exit code 2."""
-
-    exit_code = 2
 
     def show(self, file: object = None) -> None:
         """Write the problems to standard error."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 from stream.clock import now_ms
 from stream.config import Config, SinkConfig
@@ -20,12 +21,6 @@ from stream.core.settings import SECOND, Rule
 if TYPE_CHECKING:
     from stream.core.alerts import Change
     from stream.sinks.sink import Sink
-
-
-class NothingToTest(click.ClickException):
-    """There is no such rule or sink; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -68,22 +63,22 @@ def test(
 def _chosen(config: Config, names: tuple[str, ...]) -> list[SinkConfig]:
     there = {sink.label: sink for sink in config.sinks}
     if not there:
-        raise NothingToTest("the configuration has no [[sink]]")
+        raise CommandFailed("the configuration has no [[sink]]")
     for name in names:
         if name not in there:
-            raise NothingToTest(f'there is no sink "{name}"; there are: {", ".join(there)}')
+            raise CommandFailed(f'there is no sink "{name}"; there are: {", ".join(there)}')
     return [sink for label, sink in there.items() if not names or label in names]
 
 
 def _rule(config: Config, name: str | None) -> Rule:
     rules = {rule.name: rule for rule in config.core().rules}
     if not rules:
-        raise NothingToTest("the configuration has no [[alert]]")
+        raise CommandFailed("the configuration has no [[alert]]")
     there = ", ".join(rules)
     if name is None:
-        raise NothingToTest(f"name the rule to test; there are: {there}")
+        raise CommandFailed(f"name the rule to test; there are: {there}")
     if name not in rules:
-        raise NothingToTest(f'there is no rule "{name}"; there are: {there}')
+        raise CommandFailed(f'there is no rule "{name}"; there are: {there}')
     return rules[name]
 
 

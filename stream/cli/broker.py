@@ -14,15 +14,10 @@ import platformdirs
 
 from stream.broker import Broker, BrokerError
 from stream.broker.jars import KAFKA_VERSION
+from stream.cli.failure import CommandFailed
 
 #: What the configuration's default bootstrap address names.
 DEFAULT_PORT = 9092
-
-
-class BrokerFailed(click.ClickException):
-    """The broker can't run; one line, exit code 2."""
-
-    exit_code = 2
 
 
 class _Ended(BaseException):
@@ -60,11 +55,11 @@ def broker(data: Path | None, port: int, as_json: bool) -> None:
         with _ending_signals(), kafka:
             _announce(kafka, as_json)
             kafka.wait()
-            raise BrokerFailed(f"Kafka ended by itself: {kafka.last_words()}")
+            raise CommandFailed(f"Kafka ended by itself: {kafka.last_words()}")
     except _Ended:
         return
     except BrokerError as error:
-        raise BrokerFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 def _announce(kafka: Broker, as_json: bool) -> None:

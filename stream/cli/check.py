@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from stream.cli.configured import config_option, file_read, unusable
+from stream.cli.failure import CommandFailed
 from stream.config import (
     DEFAULT_FILE,
     AlertConfig,
@@ -78,7 +79,7 @@ def _state(config: Config) -> dict[str, Any]:
     """What becomes of the group's state.
 
     Raises:
-        ClickException: the broker does not say.
+        CommandFailed: the broker does not say.
     """
     # The Kafka client takes a while to import, which a check without it need not wait for.
     from stream.kafka.state_reading import changes
@@ -91,16 +92,10 @@ def _state(config: Config) -> dict[str, Any]:
             return {"ok": False, "version": None, "refused": str(error), "facts": []}
         if decision is None:
             raise
-        raise NoAnswer(str(error)) from error
+        raise CommandFailed(str(error)) from error
     told = [{"what": f.what, "becomes": f.becomes, "text": f.text} for f in facts]
     ok = not any(f.becomes == "dropped" for f in facts)
     return {"ok": ok, "version": version or None, "refused": None, "facts": told}
-
-
-class NoAnswer(click.ClickException):
-    """The broker does not say what there is; one line, exit code 2."""
-
-    exit_code = 2
 
 
 def _report(error: ConfigError, as_json: bool) -> None:

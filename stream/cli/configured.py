@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stream.cli.failure import CommandFailed
 from stream.config import DEFAULT_FILE, Config, ConfigError, SinkConfig, load
 from stream.config.loading import Need
 
@@ -19,10 +20,8 @@ config_option = click.option(
 )
 
 
-class Misconfigured(click.ClickException):
+class Misconfigured(CommandFailed):
     """The configuration can't be used: every problem on a line of its own, exit code 2."""
-
-    exit_code = 2
 
     def __init__(self, error: ConfigError) -> None:
         super().__init__("\n".join(map(str, error.problems)))

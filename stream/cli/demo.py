@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ _LIVE_SECONDS: Final = 2.0
 _FIRST_SECONDS: Final = 120
 _FIRST_POLL_SECONDS: Final = 0.5
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class CannotDemo(click.ClickException):
-    """A part did not start or has ended; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -72,7 +67,7 @@ def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
                 _ignore()
                 _tell("Ending")
     except (BrokerError, DemoFailed, *LOST) as error:
-        raise CannotDemo(str(error)) from error
+        raise CommandFailed(str(error)) from error
     except KeyboardInterrupt:
         return
     for line in summary:

@@ -23,8 +23,9 @@ from stream.cli.dlq_output import (
     tell_list,
     tell_report,
 )
+from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
-from stream.cli.sending import SendFailed, run
+from stream.cli.sending import run
 from stream.cli.values import Moment
 from stream.clock import now_ms
 from stream.config import durations
@@ -259,7 +260,7 @@ def redrive(
     except RedriveStopped as error:
         report.complete = False
         tell_report(report, time.monotonic() - began, executed=True, as_json=as_json)
-        raise SendFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
     report.complete = report.complete and ended is not None
     tell_report(report, time.monotonic() - began, executed=yes, as_json=as_json)
     if ended is None:
@@ -269,7 +270,7 @@ def redrive(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run until done; None where a signal ended it. Raises SendFailed."""
+    """Run until done; None where a signal ended it. Raises CommandFailed."""
     from stream.kafka.letters import LettersUnusable
 
     # What it has to say of futures that nobody waits for any more, we have raised as one error.
@@ -277,7 +278,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T | None:
     try:
         return run(work)
     except LettersUnusable as error:
-        raise SendFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 async def _look(

@@ -13,7 +13,8 @@ import orjson
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.explain_output import show
-from stream.cli.replay_reading import ReplayFailed, at_option, opened, outcomes_said, reading
+from stream.cli.failure import CommandFailed
+from stream.cli.replay_reading import at_option, opened, outcomes_said, reading
 from stream.config import durations
 from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
@@ -60,11 +61,11 @@ def explain(
     with opened(files) as reader, reading(reader, run):
         pass
     if run.end is None:
-        raise ReplayFailed(f"nothing to explain: no record was accepted ({outcomes_said(run)})")
+        raise CommandFailed(f"nothing to explain: no record was accepted ({outcomes_said(run)})")
     try:
         explanation = explained(run, settings, kpi, window, labels, run.end)
     except NoSuchSeries as error:
-        raise ReplayFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
     if as_json:
         click.echo(orjson.dumps(explanation.data()).decode())
     else:
@@ -73,7 +74,7 @@ def explain(
 
 def _kpi(name: str) -> Kpi:
     if name not in KPIS:
-        raise ReplayFailed(_unknown("KPI", name, list(KPIS)))
+        raise CommandFailed(_unknown("KPI", name, list(KPIS)))
     return KPIS[name]
 
 
@@ -83,7 +84,7 @@ def _window(settings: Settings, label: str | None) -> Window:
     windows = {window.label: window for window in settings.windows}
     found = windows.get(_canonical(label))
     if found is None:
-        raise ReplayFailed(_unknown("window", label, list(windows)))
+        raise CommandFailed(_unknown("window", label, list(windows)))
     return found
 
 
@@ -109,6 +110,6 @@ def _labels(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         for pair in between.split(text):
             name, equals, value = pair.partition("=")
             if not equals or not name or not value or name in labels:
-                raise ReplayFailed(f"--labels {text!r}: want name=value,…, each name once")
+                raise CommandFailed(f"--labels {text!r}: want name=value,…, each name once")
             labels[name] = value
     return labels

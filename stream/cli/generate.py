@@ -17,6 +17,7 @@ import click
 
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration, Moment
 from stream.cli.written import compressed, failed, opened_for_writing
 from stream.clock import now_ms
@@ -25,12 +26,6 @@ from stream.generate import company
 from stream.generate.draws import Record
 from stream.generate.incidents import Incident, IncidentRefused, parse
 from stream.generate.pacing import SLICE, as_they_happen
-
-
-class GenerateFailed(click.ClickException):
-    """The events can't be written; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @dataclass(slots=True)
@@ -150,7 +145,7 @@ def _write(plan: _Plan, target: str) -> None:
             # Who reads has had enough; what is left must not fail at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            raise GenerateFailed(failed(target, error)) from error
+            raise CommandFailed(failed(target, error)) from error
 
 
 def _send(plan: _Plan, config: Path | None) -> bool:

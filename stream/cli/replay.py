@@ -13,10 +13,10 @@ import orjson
 
 from stream import collector
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.replay_lines import STANDARD_OUTPUT, LineOptions, Lines, open_lines
 from stream.cli.replay_output import print_alerts, print_samples
 from stream.cli.replay_reading import (
-    ReplayFailed,
     at_option,
     opened,
     outcomes_said,
@@ -86,7 +86,7 @@ def replay(
     options.check(alerts=alerts)
     printed = rejects == STANDARD_OUTPUT
     if printed and (alerts or as_json or options.prints_rows or openmetrics == STANDARD_OUTPUT):
-        raise ReplayFailed("--rejects -: something else is printed already; name a file")
+        raise CommandFailed("--rejects -: something else is printed already; name a file")
     rejected = None if rejects is None or printed else Path(rejects)
     refuse_overwriting(files, {"--rejects": rejected, **options.written()})
     collector.tune()

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from stream.cli.replay_reading import ReplayFailed
+from stream.cli.failure import CommandFailed
 from stream.cli.written import opened_for_writing
 from stream.core.series import Evaluation, Sample
 from stream.replay.backfill import NoScratch, OpenMetrics
@@ -58,32 +58,32 @@ class LineOptions:
         """The format of rows: as told, else as the file's name says.
 
         Raises:
-            ReplayFailed: neither says it, or the format can't go where it shall.
+            CommandFailed: neither says it, or the format can't go where it shall.
         """
         kind = self.kind
         if kind is None and not self.prints_rows:
             kind = format_of(Path(self.output or ""))
             if kind is None:
                 endings = ", ".join(SUFFIXES)
-                raise ReplayFailed(
+                raise CommandFailed(
                     f"--output {self.output}: name the --format, or a file that ends in {endings}"
                 )
         if kind == "parquet" and self.prints_rows:
-            raise ReplayFailed("--format parquet needs a file: --output FILE")
+            raise CommandFailed("--format parquet needs a file: --output FILE")
         return kind or "jsonl"
 
     def check(self, *, alerts: bool) -> None:
         """See that the options go together.
 
         Raises:
-            ReplayFailed: they do not.
+            CommandFailed: they do not.
         """
         if self.every_ms == 0:
-            raise ReplayFailed("--every 0: must be longer than 0")
+            raise CommandFailed("--every 0: must be longer than 0")
         if alerts and self.are_wanted:
-            raise ReplayFailed("--alerts prints changes of alerts: leave out the time line")
+            raise CommandFailed("--alerts prints changes of alerts: leave out the time line")
         if self.openmetrics == STANDARD_OUTPUT and self.prints_rows:
-            raise ReplayFailed("--openmetrics -: rows go to standard output already; use --output")
+            raise CommandFailed("--openmetrics -: rows go to standard output already; use --output")
         if self.rows:
             self.format()
 
@@ -110,12 +110,6 @@ class Lines:
         self.write(evaluation.at, [s for s in evaluation.samples if has_data(s)])
 
 
-class OutOfScratch(click.ClickException):
-    """There is no room for what has to be kept until the end; one line, exit code 2."""
-
-    exit_code = 2
-
-
 @contextmanager
 def open_lines(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Lines]:
     """Open what the options name; at the end, unless something was raised, it is complete.
@@ -124,15 +118,14 @@ def open_lines(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Line
     is complete, so that nobody takes a part for the whole.
 
     Raises:
-        ReplayFailed: a library is missing.
-        WritingFailed: a file can't be written.
-        OutOfScratch: what has to be kept until the end can't be.
+        CommandFailed: a library is missing, a file can't be written, or what has to be kept
+            until the end can't be.
     """
     try:
         with _opened(options, dimensions) as lines:
             yield lines
     except NoScratch as error:
-        raise OutOfScratch(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 @contextmanager
@@ -145,7 +138,7 @@ def _opened(options: LineOptions, dimensions: Sequence[str]) -> Iterator[Lines]:
             try:
                 writers.append(writer(kind, file, dimensions))
             except ExtraMissing as error:
-                raise ReplayFailed(str(error)) from error
+                raise CommandFailed(str(error)) from error
         if options.openmetrics is not None:
             file = stack.enter_context(_open(options.openmetrics, at_once=False))
             writers.append(OpenMetrics(file))

@@ -11,17 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Moment
 from stream.core.timestamps import format_ms
 from stream.replay.files import STANDARD_INPUT, InputError, Reader
 from stream.replay.run import Replay
 from stream.replay.timeline import TooManyPoints
-
-
-class ReplayFailed(click.ClickException):
-    """The input can't be used; one line, exit code 2."""
-
-    exit_code = 2
 
 
 class _At(Moment):
@@ -30,8 +25,8 @@ class _At(Moment):
     def fail(
         self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
     ) -> NoReturn:
-        """Raise ``ReplayFailed``."""
-        raise ReplayFailed(f"--at {message}")
+        """Raise ``CommandFailed``."""
+        raise CommandFailed(f"--at {message}")
 
 
 at_option = click.option(
@@ -44,12 +39,12 @@ def opened(files: Sequence[str]) -> Iterator[Reader]:
     """Hold all files open.
 
     Raises:
-        ReplayFailed: one of them can't be opened.
+        CommandFailed: one of them can't be opened.
     """
     try:
         reader = Reader(files)
     except InputError as error:
-        raise ReplayFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
     with reader:
         yield reader
 
@@ -62,7 +57,7 @@ def reading(reader: Reader, run: Replay, *, quiet: bool = False) -> Iterator[Non
     records, and the time that they have come to. ``quiet``: no bar, since rows go there.
 
     Raises:
-        ReplayFailed: a file can't be read, or the time line would be too long.
+        CommandFailed: a file can't be read, or the time line would be too long.
     """
     console = Console(stderr=True)
     columns = (
@@ -83,7 +78,7 @@ def reading(reader: Reader, run: Replay, *, quiet: bool = False) -> Iterator[Non
                 bar.update(task, completed=reader.consumed, said=_said(records, run.now))
             yield
     except (InputError, TooManyPoints) as error:
-        raise ReplayFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 def _said(records: int, now: int | None) -> str:
@@ -100,13 +95,13 @@ def refuse_overwriting(files: Sequence[str], written: Mapping[str, Path | None])
     """See that no file is written that is read, or written twice; ``written`` is by option.
 
     Raises:
-        ReplayFailed: one is.
+        CommandFailed: one is.
     """
     taken = {_identity(Path(name)): f"{name} is read" for name in files if name != STANDARD_INPUT}
     for option, path in written.items():
         if path is not None and not _is_special(path):
             if (said := taken.get(_identity(path))) is not None:
-                raise ReplayFailed(f"{option} {path}: would be overwritten, but {said}")
+                raise CommandFailed(f"{option} {path}: would be overwritten, but {said}")
             taken[_identity(path)] = f"{option} writes it too"
 
 

@@ -9,18 +9,13 @@ from typing import get_args
 import click
 
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 from stream.cli.written import failed
 from stream.rules import Document, Options, exported
 from stream.rules.export import KpiRules
 
 _DEFAULTS = Options()
-
-
-class RulesFailed(click.ClickException):
-    """The rules can't be written; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.group()
@@ -94,4 +89,4 @@ def _write(document: Document, output: Path | None, as_json: bool) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise RulesFailed(failed(output, error)) from error
+        raise CommandFailed(failed(output, error)) from error

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import click
 
+from stream.cli.failure import CommandFailed
 from stream.cli.written import failed
 from stream.config.schema import config_schema
 from stream.core.schema import event_schemas
 
 #: The name of the configuration's schema beside those of the event types.
 CONFIG = "config"
-
-
-class SchemaFailed(click.ClickException):
-    """The schemas can't be written; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command(name="schema")
@@ -51,4 +46,4 @@ def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> Non
             file = directory / f"{name}.json"
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise SchemaFailed(failed(error.filename, error)) from error
+        raise CommandFailed(failed(error.filename, error)) from error

@@ -20,8 +20,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
-from stream.cli.sending import SendFailed, run
+from stream.cli.sending import run
 from stream.clock import now_ms
 from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
@@ -120,7 +121,7 @@ def send(
             order = _Order(files, shift, rate, raw, shown, names)
             ended = run(_send(kafka, order, report))
     except InputError as error:
-        raise SendFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
     _tell(report, kafka.topic_prefix, as_json)
     if ended is None:
         raise SystemExit(INTERRUPTED)
@@ -132,11 +133,13 @@ def _refuse_prefixed(raw: str | None, prefix: str) -> None:
     """A source topic's full name would get its prefix a second time.
 
     Raises:
-        SendFailed: ``raw`` is one.
+        CommandFailed: ``raw`` is one.
     """
     name = (raw or "").removeprefix(prefix)
     if raw not in (None, name, *TOPICS) and name in TOPICS:
-        raise SendFailed(f"--raw {raw}: say {name}; [kafka] topic_prefix {prefix!r} is put before")
+        raise CommandFailed(
+            f"--raw {raw}: say {name}; [kafka] topic_prefix {prefix!r} is put before"
+        )
 
 
 async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
@@ -159,7 +162,7 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
                         advance(report)
                 await producer.flush()
             except RecordTooLarge as error:
-                raise SendFailed(f"a record is too large: {error}") from error
+                raise CommandFailed(f"a record is too large: {error}") from error
             finally:
                 report.seconds = time.monotonic() - started
     return True

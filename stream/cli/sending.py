@@ -8,31 +8,24 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import click
-
+from stream.cli.failure import CommandFailed
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.producer import NotDelivered
 
 T = TypeVar("T")
 
 
-class SendFailed(click.ClickException):
-    """The events can't be sent; one line, exit code 2."""
-
-    exit_code = 2
-
-
 def run(sending: Coroutine[Any, Any, T]) -> T | None:
     """Run until done, or until SIGINT or SIGTERM, which end it with what was taken delivered.
 
-    None where a signal ended it. Raises :class:`SendFailed`.
+    None where a signal ended it. Raises :class:`CommandFailed`.
     """
     # What aiokafka has to say stands in the error that we raise, once and readable.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     try:
         return asyncio.run(_until_signalled(sending))
     except (BrokerUnreachable, NotDelivered) as error:
-        raise SendFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 async def _until_signalled(sending: Coroutine[Any, Any, T]) -> T | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.config import Config, KafkaConfig
 from stream.core.alerts.quantities import counted
 from stream.core.inspection import Inspection, Size
@@ -31,12 +32,6 @@ _ROOM: Final = 57
 
 _yes = click.option("--yes", is_flag=True, help="Don't ask.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-class StateFailed(click.ClickException):
-    """It can't be done; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.group()
@@ -123,14 +118,14 @@ def _confirm(group: str, yes: bool) -> None:
     """Ask for the group's name, unless it was said before.
 
     Raises:
-        StateFailed: nobody is there to ask, or the answer was another.
+        CommandFailed: nobody is there to ask, or the answer was another.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise StateFailed("there is no terminal to ask on: say --yes")
+        raise CommandFailed("there is no terminal to ask on: say --yes")
     if click.prompt(f"Type the group's name to go on ({group})", err=True) != group:
-        raise StateFailed("that is another name: nothing was done")
+        raise CommandFailed("that is another name: nothing was done")
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -141,7 +136,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     except Exception as error:
         if not hasattr(error, "decision"):
             raise
-        raise StateFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 async def _shown(kafka: KafkaConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 from stream.core.catalogue import KPIS
 from stream.core.settings import SECOND
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
 _LIVE_MS = 2_000
 _PLAIN_MS = 10_000
-
-
-class TopFailed(click.ClickException):
-    """There is nothing to watch; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -83,7 +78,7 @@ def top(
         else:
             _follow(session, console, changes, None if once else interval, as_json=as_json)
     except (BadAddress, Unreachable, NoWorker, NotExposed) as error:
-        raise TopFailed(str(error)) from error
+        raise CommandFailed(str(error)) from error
     except KeyboardInterrupt:
         return
 

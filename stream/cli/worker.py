@@ -14,6 +14,7 @@ import click
 
 from stream import collector
 from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
 from stream.config import Config
 from stream.config.alerts import warned_of
 from stream.kafka.repeats import tidy
@@ -24,12 +25,6 @@ _GOODBYE_SECONDS = 1.5
 _TOLD = ("stream.kafka.readiness", "stream.wiring", "stream.sinks.dispatcher")
 
 log = logging.getLogger(__name__)
-
-
-class WorkerFailed(click.ClickException):
-    """The worker can't run; one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -76,7 +71,7 @@ async def _run(config: Config) -> None:
         await running.run(lambda url: click.echo(f"Metrics at {url}/metrics", err=True), ending)
     except Exception as error:
         if getattr(error, "decision", None) == "stop":
-            raise WorkerFailed(str(error)) from error
+            raise CommandFailed(str(error)) from error
         raise
 
 
@@ -84,4 +79,4 @@ def _leave(failed: BaseException | None) -> None:
     """End the process whatever still runs in it."""
     if failed is not None:
         click.echo(f"Error: {failed}", err=True)
-    os._exit(0 if failed is None else WorkerFailed.exit_code)
+    os._exit(0 if failed is None else CommandFailed.exit_code)

@@ -9,14 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-import click
 import zstandard
 
-
-class WritingFailed(click.ClickException):
-    """A file can't be written; one line, exit code 2."""
-
-    exit_code = 2
+from stream.cli.failure import CommandFailed
 
 
 class _Named(io.FileIO):
@@ -33,7 +28,7 @@ class _Named(io.FileIO):
         except BrokenPipeError:
             raise  # Whoever read it has enough.
         except OSError as error:
-            raise WritingFailed(failed(self._shown, error)) from error
+            raise CommandFailed(failed(self._shown, error)) from error
 
 
 @contextmanager
@@ -62,10 +57,10 @@ def opened_for_writing(path: Path, shown: Path | None = None) -> BinaryIO:
     """The file, emptied; ``shown`` is what people call it, where that is another name.
 
     Raises:
-        WritingFailed: it can't be opened; and later, it can't be written.
+        CommandFailed: it can't be opened; and later, it can't be written.
     """
     shown = shown or path
     try:
         return cast("BinaryIO", io.BufferedWriter(_Named(path, shown)))
     except OSError as error:
-        raise WritingFailed(failed(shown, error)) from error
+        raise CommandFailed(failed(shown, error)) from error

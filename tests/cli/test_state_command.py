@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from stream.cli.state import StateFailed, _confirm, _text, _told
+from stream.cli.failure import CommandFailed
+from stream.cli.state import _confirm, _text, _told
 from stream.config import KafkaConfig
 from stream.kafka.renewal import Plan, _groups
 from stream.kafka.topics import Names
@@ -24,13 +25,13 @@ def test_the_group_s_name_must_be_typed(monkeypatch: pytest.MonkeyPatch) -> None
     _confirm("cxkpi", yes=False)
     for answer in ("y\n", "cxkpi2\n"):
         monkeypatch.setattr("sys.stdin", Terminal(answer))
-        with pytest.raises(StateFailed, match="nothing was done"):
+        with pytest.raises(CommandFailed, match="nothing was done"):
             _confirm("cxkpi", yes=False)
 
 
 def test_without_a_terminal_only_yes_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("cxkpi\n"))
-    with pytest.raises(StateFailed, match="say --yes"):
+    with pytest.raises(CommandFailed, match="say --yes"):
         _confirm("cxkpi", yes=False)
     _confirm("cxkpi", yes=True)
 
