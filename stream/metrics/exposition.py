@@ -21,6 +21,7 @@ from prometheus_client.utils import floatToGoString
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.families import WORKER_FAMILIES, KpiFamily, WorkerFamily, kpi_families
+from stream.metrics.label_text import label_text
 from stream.metrics.view import Timing, WorkerView
 
 #: The content type of the text.
@@ -30,7 +31,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MOST_LABEL_SETS = 100_000
 #: The library writes smaller numbers as Python does.
 _EXPONENT_FROM = 1e6
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 class WorkerCollector(Collector):
@@ -104,9 +104,7 @@ class Exposition:
         key = (sample.window, sample.labels)
         text = self._label_texts.get(key)
         if text is None:
-            pairs = sorted((("window", sample.window), *sample.labels))
-            inner = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs)
-            text = self._label_texts[key] = f"{{{inner}}}"
+            text = self._label_texts[key] = label_text(sample.window, sample.labels)
         return text
 
 

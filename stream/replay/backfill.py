@@ -17,12 +17,12 @@ from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
 from stream.metrics.families import KpiFamily, kpi_families
+from stream.metrics.label_text import ESCAPES, label_text
 from stream.replay.rows import NUMBERS, numbers_of
 
 #: Memory of the database in KiB; what does not fit lies in a file that goes with it.
 _CACHE_KIB: Final = 16_384
 _QUANTILE: Final = "quantile"
-_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _LINES_AT_ONCE: Final = 10_000
 #: Where SQLite looks for a folder of its own, after the environment.
 _FOLDERS: Final = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - it chooses, we only say.
@@ -131,23 +131,16 @@ class OpenMetrics:
             head = _head(family)
             for number, at, quantile, value in points:
                 window, labels = series[number]
-                text = _labels(window, labels, quantile)
+                of_quantile = () if quantile is None else ((_QUANTILE, quantile),)
+                text = label_text(window, (*labels, *of_quantile))
                 yield f"{head}{family.name}{text} {value} {_time(at)}\n"
                 head = ""
         yield "# EOF\n"
 
 
 def _head(family: KpiFamily) -> str:
-    text = family.help.translate(_ESCAPES)
+    text = family.help.translate(ESCAPES)
     return f"# TYPE {family.name} {family.kind}\n# HELP {family.name} {text}\n"
-
-
-def _labels(window: str, labels: Labels, quantile: str | None) -> str:
-    pairs = [*labels, ("window", window)]
-    if quantile is not None:
-        pairs.append((_QUANTILE, quantile))
-    inner = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in sorted(pairs))
-    return f"{{{inner}}}"
 
 
 def _time(at: int) -> str:
