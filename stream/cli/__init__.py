@@ -66,7 +66,7 @@ class _Commands(Lazy):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _let_go_of_output()
+            let_go_of_output()
             sys.exit(0)
         except SystemExit as end:
             # rich ends the program with 1, once it has found that nobody reads.
@@ -105,11 +105,11 @@ def main(argv: list[str] | None = None) -> Any:
         if error.errno not in _FULL:
             raise
         click.echo(f"Error: can't write: {os.strerror(error.errno).lower()}", err=True)
-        _let_go_of_output()
+        let_go_of_output()
         sys.exit(2)
 
 
-def _let_go_of_output() -> None:
+def let_go_of_output() -> None:
     """What is still held back for standard output can't be written either, and must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 

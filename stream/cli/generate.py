@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import IO
 
 import click
 
-from stream.cli import INTERRUPTED
+from stream.cli import INTERRUPTED, let_go_of_output
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration, Moment
@@ -143,7 +142,7 @@ def _write(plan: _Plan, target: str) -> None:
             file.flush()
         except BrokenPipeError:
             # Who reads has had enough; what is left must not fail at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            let_go_of_output()
         except OSError as error:
             raise CommandFailed(failed(target, error)) from error
 
