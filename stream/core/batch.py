@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.decode import Decoded, Decoder
 from stream.core.dedupe import NEVER
 from stream.core.event import Event, Invalid, Outcome
@@ -92,7 +92,7 @@ class Batch:
         ]
         self.labels = LabelColumn.joined([piece.labels for piece in pieces])
         self._origins, self.occurred, self.ids, self.keys = (
-            np.concatenate([column(piece) for piece in pieces] or [_NONE]) for column in _COLUMNS
+            np.concatenate([column(piece) for piece in pieces] or [NO_INTS]) for column in _COLUMNS
         )
         n = len(self.labels)
         #: By place, where there is one.
@@ -155,7 +155,6 @@ class Batch:
         return self._decoder.valid(self._values[self.origin(place)])
 
 
-_NONE: Final = np.empty(0, dtype=np.int64)
 _COLUMNS: Final = tuple(map(attrgetter, ("origins", "occurred", "ids", "keys")))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+#: No integers at all; it can be shared, since nothing can be written into it.
+NO_INTS = np.empty(0, dtype=np.int64)
 
 COUNTER_BITS = 13
 ROW_BITS = 18
@@ -28,7 +30,6 @@ SUM_LIMIT = 1 << 62
 #: Times less than so many units apart can be packed with the rest of the key.
 _MOST_UNITS = 1 << (63 - LOW_BITS)
 
-_EMPTY = np.empty(0, dtype=np.int64)
 _BEYOND = "a counter's sum is beyond ±2^62"
 #: What was added lately is merged when it comes to this part of what it is merged with, so that a
 #: cell is moved a few times in all, however large its slot has become.
@@ -55,7 +56,7 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
         CounterOverflow: a sum is beyond ±2⁶².
     """
     if not keys.size:
-        return _EMPTY, _EMPTY
+        return NO_INTS, NO_INTS
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], values[order]
     starts, totals = _added_up(np.concatenate(([True], keys[1:] != keys[:-1])), values)
@@ -72,7 +73,7 @@ def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, 
         CounterOverflow: a sum is beyond ±2⁶².
     """
     if not units.size:
-        return _EMPTY, _EMPTY, _EMPTY
+        return NO_INTS, NO_INTS, NO_INTS
     first = units.min()
     span = int(units.max() - first) + 1
     if span < _MOST_UNITS:
@@ -215,7 +216,7 @@ class Cells:
         """
         slots = sorted(slot for slot in self._slots if first_slot <= slot <= last_slot)
         if not slots:
-            return _EMPTY, _EMPTY
+            return NO_INTS, NO_INTS
         found = [self._slots[slot].cells() for slot in slots]
         keys = [
             low | ((slot - slots[0]) << LOW_BITS)
@@ -226,7 +227,7 @@ class Cells:
     def slot(self, number: int) -> tuple[Ints, Ints]:
         """The cells of a slot, by ``low``, in order: its own arrays, until it is added to."""
         slot = self._slots.get(number)
-        return (_EMPTY, _EMPTY) if slot is None else slot.cells()
+        return (NO_INTS, NO_INTS) if slot is None else slot.cells()
 
     def slots(self) -> list[int]:
         """The slots that hold anything, in order."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.settings import MINUTE
 from stream.core.table import ABSENT, NO_KEY, Index, Mask, grown
 
@@ -137,12 +137,12 @@ class SeenIds:
         kept = []
         end = 0
         for minute in sorted(self.minutes):
-            places = np.concatenate([np.arange(a, b) for a, b in self.minutes[minute]] or [_NONE])
+            places = np.concatenate([np.arange(a, b) for a, b in self.minutes[minute]] or [NO_INTS])
             places = places[self._keys[places] != NO_KEY]
             kept.append(places)
             self.minutes[minute] = [(end, end + places.size)]
             end += places.size
-        order = np.concatenate(kept or [_NONE])
+        order = np.concatenate(kept or [NO_INTS])
         times = self._clocks[order] + np.int64(self._base)
         first, last = (f(np.concatenate((times, clocks))) for f in (np.min, np.max))
         self._base = int(first)
@@ -188,8 +188,8 @@ class SeenIds:
     def dump(self, block: str) -> Any:
         """The ids of a minute and the event time at their arrival."""
         ranges = self.minutes.get(int(block), [])
-        keys = np.concatenate([self._keys[a:b] for a, b in ranges]) if ranges else _NONE
-        offsets = np.concatenate([self._clocks[a:b] for a, b in ranges]) if ranges else _NONE
+        keys = np.concatenate([self._keys[a:b] for a, b in ranges]) if ranges else NO_INTS
+        offsets = np.concatenate([self._clocks[a:b] for a, b in ranges]) if ranges else NO_INTS
         known = keys != NO_KEY
         clocks = offsets[known] + np.int64(self._base)
         return [clocks.tobytes(), keys[known].tobytes()]
@@ -210,6 +210,3 @@ class SeenIds:
                 self._keys[first:end] = NO_KEY
             self._touched.discard(minute)
             yield str(minute)
-
-
-_NONE: Final = np.empty(0, dtype=np.int64)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, repeat
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.active import ActiveSums
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, Ints, add_at
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, NO_INTS, ROW_MASK, Ints, add_at
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup, SeriesColumn
 from stream.core.health import Health, HealthSums, health_columns
@@ -25,8 +25,6 @@ from stream.core.settings import DAY, Settings, Window
 from stream.core.sketches import quantile_samples, sketched
 from stream.core.tally import Tally
 from stream.core.values import Segment
-
-_NONE: Final = np.empty(0, dtype=np.int64)
 
 
 class Panes(Protocol):
@@ -101,7 +99,7 @@ class _Picture:
     def cells(self, window: Window, at: int) -> tuple[Ints, Ints]:
         """(segment, counter) cells of the window's panes in all shares, unsummed."""
         first, last = window.first_pane(at), at // window.pane_ms
-        keys, values = [_NONE], [_NONE]
+        keys, values = [NO_INTS], [NO_INTS]
         for share, numbers in zip(self.shares, self.maps, strict=True):
             k, v = share.panes.between(window.label, first, last)
             if k.size:

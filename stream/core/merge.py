@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import zstandard
 
-from stream.core.cells import Ints, summed
+from stream.core.cells import NO_INTS, Ints, summed
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
@@ -31,7 +31,6 @@ SILENCE_MS: Final = 15 * SECOND
 
 #: After all times.
 _NEVER: Final = 1 << 60
-_EMPTY: Final = np.empty(0, dtype=np.int64)
 #: (row, counter) keys and values.
 _Cells = tuple[Ints, Ints]
 
@@ -42,7 +41,7 @@ class PaneSums:
     def __init__(self) -> None:
         self.panes: dict[int, _Cells] = {}
         self._summed: dict[int, _Cells] = {}
-        self._sum: _Cells = (_EMPTY, _EMPTY)
+        self._sum: _Cells = (NO_INTS, NO_INTS)
 
     def between(self, first: int, last: int) -> _Cells:
         """Keys and values of the panes ``first`` to ``last``, summed."""
@@ -50,7 +49,7 @@ class PaneSums:
         gone = [cells for pane, cells in self._summed.items() if wanted.get(pane) is not cells]
         new = [cells for pane, cells in wanted.items() if self._summed.get(pane) is not cells]
         if len(gone) + len(new) > len(wanted):
-            self._sum, gone, new = (_EMPTY, _EMPTY), [], list(wanted.values())
+            self._sum, gone, new = (NO_INTS, NO_INTS), [], list(wanted.values())
         if gone or new:
             keys, values = self._sum
             self._sum = summed(

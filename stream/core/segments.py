@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.labels import LabelColumn, Labels
 from stream.core.one_block import OneBlock
 from stream.core.packed import packed_steps, unpacked_steps
@@ -58,7 +58,7 @@ class Segments(OneBlock):
         self._cache: dict[_Key, int] = {}
         #: What the cache says of labels without a currency, −1 where it was not asked or does not
         #: know, by their place in the sets of the batch that was looked at last.
-        self._by_number: Ints = np.empty(0, dtype=np.int64)
+        self._by_number: Ints = NO_INTS
         self._sets: Sequence[Labels] = ()
         #: The cache for labels whose values or whose combination found no place, for a time.
         self._folded: dict[_Key, int] = {}
@@ -141,7 +141,7 @@ class Segments(OneBlock):
         """What the cache says of many; −1 of those that it does not know."""
         numbers, sets = labels.numbers, labels.sets
         if self._sets is not sets:
-            self._sets, self._by_number = sets, np.empty(0, dtype=np.int64)
+            self._sets, self._by_number = sets, NO_INTS
         if (size := self._by_number.size) < len(sets):
             more = np.full(len(sets) + len(sets) // 2 - size, -1)
             self._by_number = np.concatenate((self._by_number, more))

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.kpi import Column
 from stream.core.memory import Memory
 from stream.core.settings import Window
@@ -53,7 +53,7 @@ class LatestSignals:
             chosen = np.flatnonzero(is_split[self._customers] & (numbers >= 0))
             found, scores = self._by_series(numbers, chosen)
         else:
-            found, scores = _NONE, _NO_NUMBERS
+            found, scores = NO_INTS, _NO_NUMBERS
         whole = np.flatnonzero(only >= 0)
         return np.concatenate((only[whole], found)), np.concatenate((self._scores[whole], scores))
 
@@ -138,7 +138,7 @@ class SignalTable:
     def within(self, window: Window, at: int, segments: Ints) -> LatestSignals:
         """What was said in the window at time ``at``; ``segments`` has the segment of each row."""
         if self._memory is None:
-            return LatestSignals(_NONE, _NONE, _NO_NUMBERS, _NO_NUMBERS)
+            return LatestSignals(NO_INTS, NO_INTS, _NO_NUMBERS, _NO_NUMBERS)
         slots, memory = self._memory.live(), self._memory
         times = memory.field("last")[slots]
         end = (at // window.pane_ms + 1) * window.pane_ms
@@ -159,5 +159,4 @@ class SignalTable:
         return weights
 
 
-_NONE: Final = np.empty(0, dtype=np.int64)
 _NO_NUMBERS: Final = np.empty(0)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import COUNTER_BITS, Cells, Ints, summed_over_time
+from stream.core.cells import COUNTER_BITS, NO_INTS, Cells, Ints, summed_over_time
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 from stream.core.settings import MINUTE, Window
@@ -24,7 +24,7 @@ _UNIT_HALF: Final = 1 << (_UNIT_BITS - 1)
 
 #: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
 Facts = tuple[Ints, Ints, Ints]
-_NO_FACTS: Facts = (np.empty(0, dtype=np.int64),) * 3
+_NO_FACTS: Facts = (NO_INTS,) * 3
 
 
 class Tally:

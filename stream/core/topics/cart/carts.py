@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.event import Event
 from stream.core.labels import Labels
 from stream.core.memory import Memory, Record
@@ -59,7 +59,7 @@ class Deadlines:
         """Take out all whose minute has begun at ``at``."""
         minutes = [minute for minute in self._slots if minute * MINUTE <= at]
         if not minutes:
-            return np.empty(0, dtype=np.int64)
+            return NO_INTS
         parts = [part for minute in minutes for part in self._slots.pop(minute)]
         return np.unique(np.concatenate(parts)).astype(np.int64)
 
