@@ -51,7 +51,7 @@ class Desk:
         self._kafka = kafka
         self._names = names
         self._evaluator = Evaluator(settings)
-        self._rules = RuleSet.of(replace(settings, rules=own_rules), KPIS)
+        self._rules = RuleSet.of(replace(settings, rules=own_rules))
         self._for_gauges = {w.label: Wanted(frozenset(kpis)) for w in settings.windows}
         self._own_rules = own_rules
         self._for_rules = wanted(own_rules, settings.rollups)

@@ -15,7 +15,6 @@ from stream.backtest.rerun import Alert, limits, with_data
 from stream.backtest.sweep import Rehearsal, Suggestion, Tried, configured, suggest, sweep
 from stream.core.alerts import Change, PreparedRule, RuleSet, rfc3339
 from stream.core.alerts.machine import rises
-from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
 from stream.core.series import Labels
 from stream.core.settings import SECOND, Rule, Settings
@@ -115,7 +114,7 @@ class Rehearsing:
         self._changes = changes
         self._span = span
         self._incidents = incidents
-        self._prepared = RuleSet.of(settings, KPIS).rules
+        self._prepared = RuleSet.of(settings).rules
 
     @property
     def work(self) -> int:

@@ -27,6 +27,8 @@ _STARTED = "Kafka Server started"
 _IN_USE = "Address already in use"
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 _ATTEMPTS = 3
+#: The most that the JVM takes for its objects.
+_HEAP = "512m"
 
 
 class Broker:
@@ -43,20 +45,18 @@ class Broker:
         port: int | None = None,
         *,
         overrides: Mapping[str, object] = MappingProxyType({}),
-        heap: str = "512m",
         tell: jars.Tell | None = None,
     ) -> None:
         """Describe a broker; nothing is started yet.
 
         ``data`` is an empty or new folder or one of an earlier broker; ``port`` None picks a free
-        port, once; ``overrides`` are Kafka properties that win over ours; ``heap`` is the JVM's
-        limit; ``tell`` gets a line when something takes long (the download).
+        port, once; ``overrides`` are Kafka properties that win over ours; ``tell`` gets a
+        line when something takes long (the download).
         """
         self.folder = DataFolder(data)
         self._wanted = port
         self._port = port
         self._overrides = dict(overrides)
-        self._heap = heap
         self._tell = tell
         self._process: JavaProcess | None = None
 
@@ -214,7 +214,7 @@ class Broker:
         self.folder.server_log.mark()
         return JavaProcess(
             [
-                f"-Xmx{self._heap}",
+                f"-Xmx{_HEAP}",
                 f"-Djava.io.tmpdir={self.folder.scratch}",
                 f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}",
                 f"-Dcxkpi.broker.log={self.folder.server_log.path}",

@@ -57,9 +57,9 @@ class Jar:
 
 
 @cache
-def locked(lock_file: Path = LOCK_FILE) -> tuple[Jar, ...]:
+def locked() -> tuple[Jar, ...]:
     """Return the jars that the lock file names, in the order of the class path."""
-    with lock_file.open("rb") as file:
+    with LOCK_FILE.open("rb") as file:
         document = tomllib.load(file)
     return tuple(
         Jar(entry["groupId"], entry["artifactId"], entry["version"], entry["sha256"])

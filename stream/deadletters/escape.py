@@ -54,10 +54,10 @@ def _looked_at(text: str) -> Iterator[tuple[str, bool]]:
         yield character, character.isprintable() and marks <= _MOST_MARKS
 
 
-def quoted(text: str, longest: int = LONGEST) -> str:
+def quoted(text: str) -> str:
     """The text as JSON writes it, with what steers a terminal escaped; cut like ``printable``."""
-    left_out = max(0, len(text) - longest)
-    written = json.dumps(text[:longest], ensure_ascii=False)
+    left_out = max(0, len(text) - LONGEST)
+    written = json.dumps(text[:LONGEST], ensure_ascii=False)
     if not (written.isascii() and written.isprintable()):
         written = "".join(_json_escape(written))
     return f"{written}… ({left_out:,} more)" if left_out else written

@@ -7,9 +7,7 @@ from typing import Any, Final
 
 from stream.core.alerts import AlertStates, Change, Look, RuleSet, evaluate, wanted, with_input
 from stream.core.alerts.overflow import longest_wait_ms
-from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
-from stream.core.kpi import Kpi
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 
@@ -29,12 +27,11 @@ class AlertReplay:
     def __init__(
         self,
         settings: Settings,
-        kpis: Mapping[str, Kpi] = KPIS,
         *,
         watch: Callable[[Evaluation], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._rules = RuleSet.of(settings, kpis)
+        self._rules = RuleSet.of(settings)
         self._states = AlertStates()
         self._wanted = wanted(settings.rules, settings.rollups)
         self._settled_after = _settled_after(settings)

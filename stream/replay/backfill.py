@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final
 
 from stream.core.catalogue import KPIS
-from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
 from stream.metrics.families import KpiFamily, kpi_families
 from stream.metrics.label_text import ESCAPES, label_text
@@ -63,9 +62,9 @@ class OpenMetrics:
     Families have a worker's names, types and labels. What has no value has no point.
     """
 
-    def __init__(self, file: BinaryIO, kpis: Mapping[str, Kpi] = KPIS) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._families = kpi_families(kpis)
+        self._families = kpi_families(KPIS)
         #: (window, labels without quantile) of each series.
         self._series: dict[tuple[str, Labels], int] = {}
         # With no name SQLite keeps it in a file of its own that nobody else sees.

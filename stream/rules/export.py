@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from stream.config import Config, durations
 from stream.core.alerts import RuleSet
-from stream.core.catalogue import KPIS
 from stream.core.settings import HOUR, SECOND
 from stream.rules.document import AlertingRule, Document, Group, LeftOut
 from stream.rules.kpis import kpi_rule, obstacle, series_of
@@ -82,7 +81,7 @@ def _kpi_groups(config: Config, options: Options, left_out: list[LeftOut]) -> It
 def _kpi_rules(config: Config, options: Options, left_out: list[LeftOut]) -> Iterator[AlertingRule]:
     settings = config.core()
     taken = {alert.name for alert in (*PIPELINE, WORKERS_OWN)}
-    for prepared in RuleSet.of(settings, KPIS).rules:
+    for prepared in RuleSet.of(settings).rules:
         reason = obstacle(prepared)
         if reason is not None:
             left_out.append(LeftOut(prepared.rule.name, reason))

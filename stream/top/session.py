@@ -35,7 +35,7 @@ LOST = (Unreachable, NoWorker, NotExposed)
 
 
 class Session:
-    """The view of one worker. ``now`` gives the time in seconds since the epoch."""
+    """The view of one worker."""
 
     def __init__(
         self,
@@ -44,14 +44,12 @@ class Session:
         *,
         window: str | None = None,
         by: tuple[str, ...] | None = None,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.address = address
         self.trends = Trends()
         self.kpis = kpis
         self._window = window
         self._by = tuple(sorted(by)) if by else None
-        self._now = now
         self.screen = Screen(str(address), self.trends, kpis, self._by)
 
     def poll(self) -> list[Change]:
@@ -61,7 +59,7 @@ class Session:
         """
         text = self.address.fetch(_TIMEOUT)
         try:
-            snapshot = read(text, self._now(), self.kpis, self._window)
+            snapshot = read(text, time.time(), self.kpis, self._window)
         except NoWorker as error:
             raise NoWorker(f"{self.address} {error}") from error
         if self._by is not None and snapshot.samples:
@@ -101,7 +99,7 @@ class Session:
                     self.poll()
                     lost = self.screen.problem = None
                 except LOST as error:
-                    lost = lost or self._now()
+                    lost = lost or time.time()
                     self.screen.problem = f"{error}; tried again since {clock(lost)}"
                 live.refresh()
 

@@ -15,7 +15,6 @@ from stream.backtest.rerun import rerun
 from stream.cli import cli
 from stream.config import load
 from stream.core.alerts import RuleSet
-from stream.core.catalogue import KPIS
 from stream.replay.files import read
 from stream.replay.run import Replay
 from tests.core import incident
@@ -75,7 +74,7 @@ def test_what_the_replay_fires_is_what_the_recording_fires() -> None:
         run.feed(batch)
     changes = run.finish_alerts()
     assert changes
-    for prepared in RuleSet.of(settings, KPIS).rules:
+    for prepared in RuleSet.of(settings).rules:
         again = [a for t in recording.tracks(prepared) for a in rerun(prepared.rule, t)]
         told, _ = alerts_of(c for c in changes if c.rule == prepared.rule.name)
         assert sorted(again, key=lambda a: (a.fired_at, a.labels)) == told

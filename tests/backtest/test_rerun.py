@@ -13,7 +13,6 @@ from stream.backtest.recording import Recording, TooMuch, Track
 from stream.backtest.report import alerts_of
 from stream.backtest.rerun import Alert, rerun
 from stream.core.alerts import AlertState, Change, RuleSet, step
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core import incident
@@ -83,7 +82,7 @@ def test_the_recorded_incident_gives_the_alerts_that_its_changes_tell_of() -> No
         recording.take(evaluation)
     fired = [c for c in incident.changes() if c["to"] == "firing"]
     assert fired
-    for prepared in RuleSet.of(settings, KPIS).rules:
+    for prepared in RuleSet.of(settings).rules:
         found = [a for t in recording.tracks(prepared) for a in rerun(prepared.rule, t)]
         told = [(c["at"], c["labels"]) for c in fired if c["rule"] == prepared.rule.name]
         assert sorted((a.fired_at, dict(a.labels)) for a in found) == sorted(
@@ -114,9 +113,7 @@ def test_a_series_that_comes_late_and_goes_early_has_no_data_before_and_after() 
     recording.take(sample(15_000, None, eu))
     recording.take(sample(20_000, 0.2, eu))
     recording.take(Evaluation(25_000, ()))
-    (prepared,) = RuleSet.of(
-        Settings(windows=WINDOWS, rules=(replace(LOW, by=("region",)),)), KPIS
-    ).rules
+    (prepared,) = RuleSet.of(Settings(windows=WINDOWS, rules=(replace(LOW, by=("region",)),))).rules
     (found,) = recording.tracks(prepared)
     assert found.labels == (("region", "eu"),)
     assert [found.sample(i).value for i in range(5)] == [None, 0.1, None, 0.2, None]
@@ -148,7 +145,7 @@ def test_series_that_come_and_go_are_bounded_by_what_laying_them_out_takes() -> 
         recording.take(sample(5_000 * (n + 1), 0.1, (("region", f"r{n}"),)))
     for n in range(3, 5):
         recording.take(Evaluation(5_000 * (n + 1), ()))
-    (prepared,) = RuleSet.of(Settings(windows=WINDOWS, rules=(rule,)), KPIS).rules
+    (prepared,) = RuleSet.of(Settings(windows=WINDOWS, rules=(rule,))).rules
     assert sum(len(track.value) for track in recording.tracks(prepared)) == 15
     with pytest.raises(TooMuch):
         recording.take(Evaluation(30_000, ()))
@@ -160,7 +157,7 @@ def test_a_count_is_compared_with_its_share_of_the_longer_window() -> None:
     recording = Recording(settings)
     short = Sample("churn", "5m", (), 0.3, 0.2, 0.4, 30, 100)
     recording.take(Evaluation(5_000, (short, Sample("churn", "1h", (), 0.6, denominator=100))))
-    (found,) = recording.tracks(RuleSet.of(settings, KPIS).rules[0])
+    (found,) = recording.tracks(RuleSet.of(settings).rules[0])
     assert found.usual.tolist() == [pytest.approx(0.05)]
 
 
@@ -177,6 +174,6 @@ def test_what_is_covered_is_recorded_as_the_rules_saw_it(rule: Rule, covered: li
     sample = Sample("churn", "5m", (), 0.3, 0.2, 0.4, 30, 100)
     for at, first in ((0, None), (0, 0), (30 * MINUTE, 0), (90 * MINUTE, 0)):
         recording.take(Evaluation(at, (sample,), first))
-    (found,) = recording.tracks(RuleSet.of(settings, KPIS).rules[0])
+    (found,) = recording.tracks(RuleSet.of(settings).rules[0])
     assert found.covered.tolist() == covered
     assert [found.sample(place).covered for place in range(4)] == covered

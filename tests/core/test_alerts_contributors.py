@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 
@@ -24,7 +23,7 @@ FALL = Rule("CsatFall", "csat", "5m", baseline="1h", factor=0.9)
 
 def change(rule: Rule, samples: Sequence[Sample]) -> Change:
     """The one change that the samples make."""
-    rules = RuleSet.of(Settings(windows=WINDOWS, rules=(rule,)), KPIS)
+    rules = RuleSet.of(Settings(windows=WINDOWS, rules=(rule,)))
     (made,) = evaluate(rules, AlertStates(), Evaluation(0, tuple(samples)), 0).changes
     return made
 
@@ -176,7 +175,7 @@ def test_the_rollup_whose_part_stands_out_is_the_one_that_is_told() -> None:
 
 def test_the_usual_value_is_that_of_the_next_longer_window() -> None:
     windows = (Window("24h", 24 * HOUR, HOUR), *WINDOWS)
-    rules = RuleSet.of(Settings(windows=windows, rules=(TOTAL,)), KPIS)
+    rules = RuleSet.of(Settings(windows=windows, rules=(TOTAL,)))
     samples = (csat((), 40), csat((), 700, 1000, "24h"), csat((), 80, window="1h"))
     (made,) = evaluate(rules, AlertStates(), Evaluation(0, samples), 0).changes
     assert (made.baseline_window, made.baseline) == ("1h", 0.8)
@@ -231,7 +230,7 @@ def test_contributions_of_the_parts_sum_to_the_distance_from_the_threshold() -> 
 
 
 def test_a_resolved_alert_names_what_brought_it_back() -> None:
-    rules = RuleSet.of(Settings(windows=WINDOWS, rules=(TOTAL,)), KPIS)
+    rules = RuleSet.of(Settings(windows=WINDOWS, rules=(TOTAL,)))
     states, _ = evaluate(rules, AlertStates(), Evaluation(0, (csat((), 40),)), 0)
     back = (csat((), 60), csat(of("web"), 20, 50), csat(of("phone"), 40, 50))
     (resolved,) = evaluate(rules, states, Evaluation(5, back), 5).changes

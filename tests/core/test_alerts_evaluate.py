@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed, rfc3339
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 
@@ -22,7 +21,7 @@ LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5)
 
 
 def rule_set(*rules: Rule) -> RuleSet:
-    return RuleSet.of(Settings(windows=WINDOWS, rules=rules), KPIS)
+    return RuleSet.of(Settings(windows=WINDOWS, rules=rules))
 
 
 def csat(labels: Labels, k: float, n: float = 100, window: str = "5m") -> Sample:

@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
-from stream.core.catalogue import KPIS
 from tests.core import incident
 
 
 def played(*, restart: bool = False) -> list[Change]:
     """The incident's changes; with ``restart`` the states are written and read each time."""
     settings = incident.settings()
-    rules, states = RuleSet.of(settings, KPIS), AlertStates()
+    rules, states = RuleSet.of(settings), AlertStates()
     made: list[Change] = []
     for evaluation in incident.evaluations(settings):
         states, changes = evaluate(rules, states, evaluation, evaluation.at)

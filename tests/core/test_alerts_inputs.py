@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed, with_input
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation
 from stream.core.settings import MINUTE, SECOND, Rule, Settings
 
@@ -28,7 +27,7 @@ def run(
 def changes(
     events: list[int], first: int | None, until: int, rule: Rule = SILENT
 ) -> list[tuple[int, Change]]:
-    rules, states = RuleSet.of(Settings(rules=(rule,)), KPIS), AlertStates()
+    rules, states = RuleSet.of(Settings(rules=(rule,))), AlertStates()
     made: list[tuple[int, Change]] = []
     for now in range(0, until + 1, EVERY):
         latest = max((event for event in events if event <= now), default=None)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
 from stream.core.alerts.overflow import LEAST_HOLD_MS, overflow_rule
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings
 
@@ -24,7 +23,7 @@ NAMES = "abcdefghij"
 
 
 def rule_set(*rules: Rule) -> RuleSet:
-    return RuleSet.of(Settings(rules=rules), KPIS)
+    return RuleSet.of(Settings(rules=rules))
 
 
 def evaluation(now: int, values: Mapping[str, float]) -> Evaluation:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
 from stream.core.alerts.change import change_id
-from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, SECOND, Rule, Settings, Window
 from stream.core.timestamps import parse
@@ -30,7 +29,7 @@ RULES = (
     Rule("Rise", "csat", "5m", baseline="1h", factor=1.5, on_no_data="resolve"),
     Rule("Odd", "csat", "5m", below=0.4, clear=0.5, for_ms=7_001, keep_firing_for_ms=3_000),
 )
-RULE_SET = RuleSet.of(Settings(rules=RULES), KPIS)
+RULE_SET = RuleSet.of(Settings(rules=RULES))
 RULE_OF = {rule.name: rule for rule in RULES}
 TARGETS = {"inactive": {"pending", "firing"}, "pending": {"firing", "inactive"}}
 
@@ -229,7 +228,7 @@ def test_for_and_keep_firing_for_end_at_the_first_evaluation_that_is_late_enough
     for_ms: int, keep_ms: int, every: int
 ) -> None:
     rule = replace(RULES[2], for_ms=for_ms, keep_firing_for_ms=keep_ms)
-    rules = RuleSet.of(Settings(rules=(rule,)), KPIS)
+    rules = RuleSet.of(Settings(rules=(rule,)))
     beyond, clear = -(-for_ms // every), -(-keep_ms // every)
     values = [*[0.7] * (beyond + 1), *[0.5] * (clear + 1)]
     states, found = AlertStates(), []
@@ -271,7 +270,7 @@ def test_without_min_covered_the_first_event_changes_nothing(
 def _changes_since(
     rule: Rule, row: Sequence[Evaluation], windows: tuple[Window, ...], first: int
 ) -> list[Change]:
-    rules, states = RuleSet.of(Settings(windows=windows, rules=(rule,)), KPIS), AlertStates()
+    rules, states = RuleSet.of(Settings(windows=windows, rules=(rule,))), AlertStates()
     found = list[Change]()
     for evaluation in row:
         seen = msgspec.structs.replace(evaluation, first=first)

@@ -45,7 +45,7 @@ def play(
     settings: Settings = SETTINGS,
 ) -> list[Change]:
     """The changes of evaluations 5 s apart; ``newest`` is the newest part of the windows."""
-    rules, states = RuleSet.of(replace(settings, rules=(rule,)), KPIS), AlertStates()
+    rules, states = RuleSet.of(replace(settings, rules=(rule,))), AlertStates()
     made: list[Change] = []
     parts = {"5m": Window("5m", 75 * SECOND, 5 * SECOND)}
     for number, samples in enumerate(rows):
@@ -441,7 +441,7 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
     )
     states, changes = AlertStates(), list[Change]()
     for now, rule in ((START, spike), (START + MINUTE, replace(spike, min_covered=0.75))):
-        rules = RuleSet.of(replace(SETTINGS, rules=(rule,)), KPIS)
+        rules = RuleSet.of(replace(SETTINGS, rules=(rule,)))
         states, made = evaluate(rules, states, Evaluation(now, samples, START - 5 * MINUTE), now)
         changes += made
     assert changes[-1].explanation == (

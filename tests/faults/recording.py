@@ -83,7 +83,7 @@ def retell(
     told = Retold()
     for family in recorded.keys() | committed.keys():
         own = tuple(rule for rule in settings.rules if _topic(rule) == family)
-        rules, states = RuleSet.of(replace(settings, rules=own), KPIS), AlertStates()
+        rules, states = RuleSet.of(replace(settings, rules=own)), AlertStates()
         written = list(committed.get(family, ()))
         for evaluation in recorded.get(family, ()):
             after, changes = evaluate(rules, states, evaluation, evaluation.at)

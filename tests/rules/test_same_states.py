@@ -74,7 +74,7 @@ def may_differ(rule: Rule, before: AlertState, sample: RuleSample | None, now: i
 
 def states_of(run: Run, config: Config) -> Iterator[tuple[str, Labels, int, Phase]]:
     """The state of every alert after every evaluation, as the product's machine has it."""
-    rules = RuleSet.of(config.core(), KPIS)
+    rules = RuleSet.of(config.core())
     states = AlertStates()
     over: set[tuple[str, Labels]] = set()
     for step, row in enumerate(run.rows):
@@ -172,7 +172,7 @@ def test_where_states_may_differ_they_do_so_as_the_export_says(
 ) -> None:
     config = configured(CSAT | more)
     rows = [[Sample("csat", "5m", (), value, None, None, 50, 100)] for value in values]
-    rules, states, phases = RuleSet.of(config.core(), KPIS), AlertStates(), []
+    rules, states, phases = RuleSet.of(config.core()), AlertStates(), []
     for step, row in enumerate(rows):
         states, _ = evaluate(rules, states, Evaluation(step * EVERY, tuple(row)), step * EVERY)
         phases.append(next((state.phase for state in states.alerts), "inactive"))
@@ -212,7 +212,7 @@ def test_missing_input_has_the_same_states(
         now = step * EVERY
         latest.append(now if random.random() < 0.2 else max(latest, default=-20 * SECOND))
     states, expected = AlertStates(), []
-    rules = RuleSet.of(config.core(), KPIS)
+    rules = RuleSet.of(config.core())
     for step, at in enumerate(latest):
         now = step * EVERY
         seen = with_input(Evaluation(now, ()), config.core().rules, {"cx.visit": at}, None)

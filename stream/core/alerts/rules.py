@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stream.core.alerts.overflow import overflow_rule
+from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
@@ -50,12 +51,12 @@ class RuleSet:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings, kpis: Mapping[str, Kpi]) -> RuleSet:
+    def of(cls, settings: Settings) -> RuleSet:
         """Prepare the rules of ``settings``, which were checked when the configuration was read."""
         windows = {window.label: window for window in settings.windows}
         rules = sorted(settings.rules, key=lambda rule: rule.name)
         return cls(
-            tuple(_prepare(rule, kpis.get(rule.kpi), windows) for rule in rules),
+            tuple(_prepare(rule, KPIS.get(rule.kpi), windows) for rule in rules),
             settings.dashboard_url,
             settings.dimensions,
             {label: window.size_ms for label, window in windows.items()},
