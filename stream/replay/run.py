@@ -144,13 +144,8 @@ class Replay:
         progress = self._shard.progress
         alerts.take(evaluation, self._closer.at(shares, at), progress.clocks, progress.first)
 
-    @property
-    def alert_changes(self) -> list[Change]:
-        """The changes of alerts so far, whole."""
-        return [] if self._alerts is None else self._alerts.changes
-
     def finish_alerts(self) -> list[Change]:
-        """The changes of alerts, once all records were read."""
+        """The changes of alerts, whole, once all records were read."""
         if self._alerts is None:
             return []
         for at in self._alerts.evaluations_at_end(self.now):

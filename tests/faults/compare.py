@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, LOW_MASK, ROW_MASK
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK
 from stream.core.evaluate import Evaluator
 from stream.core.shard import Shard
 from stream.core.timestamps import format_ms
@@ -30,8 +30,8 @@ def named_cells(shard: Shard, at: int) -> dict[Cell, int]:
         cells = shard.windows.cells[window.label]
         first = window.first_pane(at)
         for pane in cells.slots():
-            low, values = cells.between(pane, pane)
-            for key, value in zip((low & LOW_MASK).tolist(), values.tolist(), strict=True):
+            low, values = cells.slot(pane)
+            for key, value in zip(low.tolist(), values.tolist(), strict=True):
                 segment = shard.segments.rows[(key >> COUNTER_BITS) & ROW_MASK]
                 if pane >= first and segment is not None:
                     cell = window.label, pane, segment, key & COUNTER_MASK

@@ -179,7 +179,7 @@ async def test_live_and_in_replay_the_same_changes_say_the_same(
     replay = Replay(settings, alerts=True)
     values = [value for _, value in events]
     replay.feed(Batch([""] * len(values), range(1, len(values) + 1), values))
-    replay.alert_rows()
+    changes = replay.finish_alerts()
 
     shard = Shard(settings, Values(settings))
     told = Sharing(shard, 0, "life")
@@ -191,7 +191,7 @@ async def test_live_and_in_replay_the_same_changes_say_the_same(
             watched.family.take(key, value)
         await watched.run_rules(now)
 
-    assert FailsOnce.changes == replay.alert_changes
+    assert FailsOnce.changes == changes
     assert {(c.rule, c.to) for c in FailsOnce.changes} >= {
         ("Low", "firing"),
         ("Fall", "firing"),

@@ -94,9 +94,10 @@ def test_every_change_of_the_incident_sums_up_to_its_difference_and_says_a_line(
     replay = Replay(settings, alerts=True)
     for batch in read([str(incident.FOLDER / "events.jsonl")]):
         replay.feed(batch)
-    assert len(replay.alert_rows()) == len(incident.changes())
+    changes = replay.finish_alerts()
+    assert len(changes) == len(incident.changes())
     taken_apart = 0
-    for change in replay.alert_changes:
+    for change in changes:
         assert change.explanation.isprintable()
         assert change.dashboard_url.startswith("https://grafana.example/d/")
         if change.rest is not None and change.value is not None and change.reference is not None:
@@ -105,7 +106,7 @@ def test_every_change_of_the_incident_sums_up_to_its_difference_and_says_a_line(
             assert contributions + change.rest.contribution == pytest.approx(difference, abs=1e-9)
             taken_apart += 1
     of_totals = {rule.name for rule in settings.rules if not rule.by}
-    assert taken_apart == sum(change.rule in of_totals for change in replay.alert_changes)
+    assert taken_apart == sum(change.rule in of_totals for change in changes)
 
 
 def test_silence_is_found_in_a_long_gap_and_told_once() -> None:
