@@ -144,21 +144,12 @@ class Intake:
         now, clocks = self._progress.now, dict(self._progress.clocks)
         arrivals: dict[tuple[str, int], int] = {}
         refusals = []
-        for place, group, latest, occurred, key, identity, arrived, alone in zip(
-            places.tolist(),
-            *(
-                column[places].tolist()
-                for column in (
-                    batch.group_of,
-                    before,
-                    batch.occurred,
-                    batch.keys,
-                    batch.ids,
-                    batch.arrived,
-                    batch.one_by_one,
-                )
-            ),
-            strict=True,
+        columns = (
+            *(batch.group_of, before, batch.occurred, batch.keys, batch.ids),
+            *(batch.arrived, batch.one_by_one),
+        )
+        for place, group, latest, occurred, key, identity, known, alone in zip(
+            places.tolist(), *(column[places].tolist() for column in columns), strict=True
         ):
             labels, kind = batch.labels[place], batch.groups[group].kind
             topic = kind.topic
@@ -166,7 +157,7 @@ class Intake:
                 now = clock = max(now, latest)
             else:
                 clock = max(clocks.get(topic, LONG_AGO), latest)
-            arrived = arrivals.get((topic, identity), arrived)
+            arrived = arrivals.get((topic, identity), known)
             refusal = self.refusal(kind, occurred, arrived, key, clock, now)
             if refusal is not None:
                 batch.accepted[place] = False

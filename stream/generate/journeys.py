@@ -7,13 +7,13 @@ ticket's reopening, a changed answer. Nothing has to be remembered of it then.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from stream.core.settings import DAY, HOUR, MINUTE, NEGATIVE_EMOTIONS, POSITIVE_EMOTIONS, SECOND
-from stream.generate.draws import Arrivals, Draws, Floats, Record, stamps, texts
+from stream.generate.draws import Arrivals, Bools, Draws, Floats, Record, stamps, texts
 from stream.generate.incidents import Incident, hits
 from stream.generate.profile import CHANNEL_MOOD, CURRENCIES, LANGUAGES, REGION_MOOD
 
@@ -87,18 +87,9 @@ def surveys(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> list[R
 
 
 def tickets(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> list[Record]:
-    """Tickets as they close; 6% are reopened within hours and closed a second time.
-
-    An outage doubles the time that they were open and the wait for a first answer.
-    """
+    """Tickets as they close; 6% are reopened within hours and closed a second time."""
     n = len(who)
-    slow = np.where(hits(incidents, "outage", who.at, who.region), 2.0, 1.0)
-    open_ms = draw.rng.lognormal(np.log(1.6 * HOUR), 1.3, n).clip(30 * SECOND, 20 * DAY) * slow
-    first_s = draw.rng.lognormal(np.log(170), 1.2, n).clip(1, 2 * 86_400) * slow
-    automated = draw.chance(n, 0.22)
-    open_ms = np.where(automated, open_ms * 0.05, open_ms)
-    first_s = np.minimum(np.where(automated, 2.0, first_s), open_ms / SECOND)
-    excluded = np.where(draw.chance(n, 0.3), open_ms / SECOND * draw.rng.random(n) * 0.5, 0.0)
+    automated, open_ms, first_s, excluded = _handled(draw, who, incidents)
     reopened_at = who.at + MINUTE + draw.rng.exponential(90 * MINUTE, n).astype(np.int64)
     closed_at = reopened_at + SECOND + draw.rng.exponential(90 * MINUTE, n).astype(np.int64)
     columns = zip(
@@ -218,6 +209,29 @@ def signals(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> list[R
 BEGIN: dict[str, Begin] = {
     "visit": visits, "survey": surveys, "ticket": tickets, "cart": carts, "signal": signals,
 }  # fmt: skip
+
+
+class _Handled(NamedTuple):
+    """How tickets were handled, one entry for each."""
+
+    automated: Bools
+    open_ms: Floats
+    #: The wait for a first answer, and what does not count of the time that it was open.
+    first_s: Floats
+    excluded_s: Floats
+
+
+def _handled(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> _Handled:
+    """An outage doubles the time that tickets are open and the wait for a first answer."""
+    n = len(who)
+    slow = np.where(hits(incidents, "outage", who.at, who.region), 2.0, 1.0)
+    open_ms = draw.rng.lognormal(np.log(1.6 * HOUR), 1.3, n).clip(30 * SECOND, 20 * DAY) * slow
+    first_s = draw.rng.lognormal(np.log(170), 1.2, n).clip(1, 2 * 86_400) * slow
+    automated = draw.chance(n, 0.22)
+    open_ms = np.where(automated, open_ms * 0.05, open_ms)
+    first_s = np.minimum(np.where(automated, 2.0, first_s), open_ms / SECOND)
+    excluded_s = np.where(draw.chance(n, 0.3), open_ms / SECOND * draw.rng.random(n) * 0.5, 0.0)
+    return _Handled(automated, open_ms, first_s, excluded_s)
 
 
 def _mood(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> Floats:
