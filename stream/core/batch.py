@@ -203,14 +203,14 @@ def _piece(
     keys = np.zeros(len(events), dtype=np.int64)
     currencies: dict[int, str] = {}
     found = []
-    for struct, places, of_kind, judged in groups:
-        kind, kept = kinds[struct], inside[places]
+    for struct, decoded_places, of_kind, judged in groups:
+        kind, kept = kinds[struct], inside[decoded_places]
         if not kept.all():
             of_kind = [of_kind[i] for i in np.flatnonzero(kept).tolist()]
             judged = None if judged is None else judged[kept]
         if not of_kind:
             continue
-        places = moved[places[kept]]
+        places = moved[decoded_places[kept]]
         said = Nothing() if kind.columns is None else kind.columns.said(of_kind, judged)
         own = kind.keeper.keys(struct, of_kind, said)
         if own is not None:

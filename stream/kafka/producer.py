@@ -158,9 +158,8 @@ class EventProducer:
     async def _write(self, topic: _Topic, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         keyed = list(records)
         homes = partitions([key or b"" for key, _ in keyed], topic.count).tolist()
-        for home, (key, value) in zip(homes, keyed, strict=True):
-            if key is None:
-                home = next(topic.turn)
+        for of_key, (key, value) in zip(homes, keyed, strict=True):
+            home = next(topic.turn) if key is None else of_key
             builder = topic.builders[home]
             if builder is not None and topic.is_full(builder, key, value):
                 await self._submit(topic, home)
