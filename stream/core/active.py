@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from stream.core.label_set import OPEN_END, Base, LabelSet, active_at, coarser, home
+from stream.core.ends_of_time import BEFORE_ALL
+from stream.core.label_set import Base, LabelSet, active_at, coarser, home
 from stream.core.labels import Labels
 from stream.core.settings import DAY, MINUTE, Settings, Window
 from stream.core.values import OTHER, Segment, Values
@@ -72,7 +73,7 @@ class ActiveStore:
         self.renewed: set[bytes] = set()
         self._arrivals = 0
         #: The latest time of a start, a cancellation or a base.
-        self._latest = -OPEN_END
+        self._latest = BEFORE_ALL
         self._pending: dict[bytes, tuple[list[tuple[int, int]], list[Base]]] = {}
         self._touched: set[bytes] = set()
         #: Those that may have grown since they were looked at last.

@@ -8,15 +8,17 @@ from typing import Final
 import numpy as np
 
 from stream.core.cells import Ints
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.settings import MINUTE
 from stream.core.table import NO_KEY, KeyTable, Mask, Slots, distinct
 
 #: A last time for records that are never forgotten.
-FOREVER: Final = 1 << 60
+FOREVER: Final = AFTER_ALL
 BUCKET_MS: Final = 10 * MINUTE
 #: A bucket that has grown to so many records goes on in a further part.
 BUCKET_RECORDS: Final = 4096
-BEFORE_ALL: Final = -(1 << 62)
+#: Before all names of buckets, which are larger numbers than times; and so before all times.
+BEFORE_ANY: Final = -(1 << 62)
 #: Fields of the table: the last time of a record, and the number of its bucket.
 LAST_TIME: Final = "last"
 BUCKET: Final = "bucket"
@@ -56,7 +58,7 @@ class Buckets:
         #: No bucket that can expire ends before this.
         self.next_end = FOREVER
         #: Buckets up to these were forgotten early: of those with a time, and of those without.
-        self.horizons = [BEFORE_ALL, FOREVER - 1]
+        self.horizons = [BEFORE_ANY, FOREVER - 1]
         #: Names of those that have changed since they were taken last.
         self.touched: set[int] = set()
 

@@ -12,7 +12,7 @@ from stream.core.cells import NO_INTS, Ints
 from stream.core.settings import MINUTE
 from stream.core.table import ABSENT, NO_KEY, Index, Mask, grown
 
-#: The arrival of an id that is not known: long before all.
+#: The arrival of an id that is not known: long before ``BEFORE_ALL``, where clocks begin.
 NEVER: Final = -(1 << 62)
 _LEAST: Final = 1024
 #: How much longer than what is in use the arrays are made.

@@ -17,8 +17,9 @@ from stream.core.batch import Batch, Kind, OfKind, Refusal, joined, kinds_of, so
 from stream.core.cells import Ints
 from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Event, Outcome
-from stream.core.progress import LONG_AGO, Progress
+from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
 from stream.core.table import Mask, digest, ranks
@@ -59,7 +60,7 @@ class Intake:
         self._until = until
         self._columns = columns
         self._kinds = {kind.struct: kind for kind in kinds_of(topics, columns=columns)}
-        self._late = LONG_AGO, LONG_AGO
+        self._late = BEFORE_ALL, BEFORE_ALL
 
     # A batch ------------------------------------------------------------------------------------
 
@@ -139,8 +140,8 @@ class Intake:
         if not places.size:
             return []
         # The latest of the certain events before each.
-        certain = np.where(batch.in_doubt, LONG_AGO, batch.occurred)
-        before = np.concatenate(([LONG_AGO], np.maximum.accumulate(certain)[:-1]))
+        certain = np.where(batch.in_doubt, BEFORE_ALL, batch.occurred)
+        before = np.concatenate(([BEFORE_ALL], np.maximum.accumulate(certain)[:-1]))
         now, clocks = self._progress.now, dict(self._progress.clocks)
         arrivals: dict[tuple[str, int], int] = {}
         refusals = []
@@ -156,7 +157,7 @@ class Intake:
             if self._event_time:
                 now = clock = max(now, latest)
             else:
-                clock = max(clocks.get(topic, LONG_AGO), latest)
+                clock = max(clocks.get(topic, BEFORE_ALL), latest)
             arrived = arrivals.get((topic, identity), known)
             refusal = self.refusal(kind, occurred, arrived, key, clock, now)
             if refusal is not None:
@@ -205,7 +206,7 @@ class Intake:
         ids = np.array([digest(event.event_id)])
         arrived = int(self._seen[kind.topic].arrivals(ids)[0])
         now = self._progress.now
-        clock = now if self._event_time else self._progress.clocks.get(kind.topic, LONG_AGO)
+        clock = now if self._event_time else self._progress.clocks.get(kind.topic, BEFORE_ALL)
         key = 0 if keys is None else int(keys[0])
         return self.refusal(kind, occurred, arrived, key, clock, now)
 
@@ -214,7 +215,7 @@ class Intake:
     def _accept(self, batch: Batch, by_topic: Mapping[str, Ints]) -> None:
         """Let clocks and counts move on, and remember the ids."""
         progress = self._progress
-        times = np.where(batch.accepted, batch.occurred, LONG_AGO)
+        times = np.where(batch.accepted, batch.occurred, BEFORE_ALL)
         if self._event_time:
             batch.at = np.maximum(np.maximum.accumulate(times), progress.now)
             progress.now = int(batch.at[-1])
@@ -226,7 +227,7 @@ class Intake:
             n = int(np.count_nonzero(accepted))
             if not n:
                 continue
-            former = progress.clocks.get(topic, LONG_AGO)
+            former = progress.clocks.get(topic, BEFORE_ALL)
             own = times[places]
             clocks = np.maximum(np.maximum.accumulate(own), former)
             arrivals = batch.at[places] if self._event_time else clocks

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.net import Net
 from stream.core.settings import DAY, Window
 from stream.core.tally import GRACE_MS
@@ -22,8 +23,6 @@ Base = tuple[int, int, int]
 #: is only needed by multiples of so many ms; and single moments.
 Needed = tuple[Sequence[tuple[int, int]], Sequence[int]]
 
-#: After all times, and before them where it is negative.
-OPEN_END: Final = 1 << 60
 #: A label set with fewer entries is not worth making coarser before a day has passed.
 _FEW: Final = 512
 #: One with no more entries than this never is.
@@ -57,7 +56,7 @@ class LabelSet:
         #: How many entries were left when it was made coarser.
         self._coarse = 0
         #: The day on which that was; not kept in dumps.
-        self._coarse_day = -OPEN_END
+        self._coarse_day = BEFORE_ALL
 
     def __len__(self) -> int:
         return len(self.net) + len(self.bases)
@@ -68,7 +67,7 @@ class LabelSet:
 
     def set_base(self, unit: int, base: Base) -> None:
         """Take a base, unless the unit holds a later one."""
-        if base[:2] > self.bases.get(unit, (-OPEN_END, 0))[:2]:
+        if base[:2] > self.bases.get(unit, (BEFORE_ALL, 0))[:2]:
             self.bases[unit] = base
             self.rebased = True
 
@@ -109,7 +108,7 @@ class LabelSet:
         def joined(unit: int) -> int:
             at = unit * unit_ms
             step = next((ms for before, ms in steps if at < before), unit_ms)
-            return max(at // step * step, *(p for p in points if p <= at), -OPEN_END) // unit_ms
+            return max(at // step * step, *(p for p in points if p <= at), BEFORE_ALL) // unit_ms
 
         # From the start of the shortest window on, a unit is needed as it is.
         changed = self.net.join(joined, -(-max(at for at, _ in steps) // unit_ms))
@@ -194,4 +193,4 @@ def active_at(start: int, pane_ms: int, unit_ms: int, parts: Iterable[LabelSet])
         pane = bases[0][0] // pane_ms
         _, _, active = max(b for b in bases if b[0] // pane_ms == pane)
         return active - net(start, pane * pane_ms)
-    return net(-OPEN_END, start)
+    return net(BEFORE_ALL, start)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.buckets import BEFORE_ALL, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
+from stream.core.buckets import BEFORE_ANY, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
 from stream.core.cells import Ints
 from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots, distinct
 
@@ -228,7 +228,7 @@ class Memory:
 
     def _set_early(self, early: Any) -> None:
         *self._buckets.horizons, self.forgotten = early
-        self._buckets.next_end = BEFORE_ALL
+        self._buckets.next_end = BEFORE_ANY
 
     def _place(self, name: int, chosen: Mask | None, columns: Any, extras: Any) -> None:
         """Put dumped records in a bucket, in the place of what is known of the same entities."""
@@ -287,7 +287,7 @@ class Memory:
             for name in list(self._buckets.named):
                 if name <= timed or FOREVER <= name <= untimed:
                     # A log that was cut off before the block's end may hold it still.
-                    self._drop(name, BEFORE_ALL, everything=True)
+                    self._drop(name, BEFORE_ANY, everything=True)
                     yield str(name)
                 elif end_of(name) <= limit:
                     self._drop(name, limit)
@@ -295,7 +295,7 @@ class Memory:
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)
-            self.forgotten += self._drop(name, BEFORE_ALL, everything=True)
+            self.forgotten += self._drop(name, BEFORE_ANY, everything=True)
             self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)

@@ -15,6 +15,7 @@ import numpy as np
 import zstandard
 
 from stream.core.cells import NO_INTS, Ints, summed
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
@@ -28,9 +29,6 @@ from stream.core.values import Segment
 
 #: A shard that was not heard of for longer than this (ms) is missing.
 SILENCE_MS: Final = 15 * SECOND
-
-#: After all times.
-_NEVER: Final = 1 << 60
 #: (row, counter) keys and values.
 _Cells = tuple[Ints, Ints]
 
@@ -212,7 +210,7 @@ class Family:
         #: Keys whose latest record could not be read.
         self.damaged: set[bytes | None] = set()
 
-    def take(self, key: bytes | None, value: bytes | None, now: int = _NEVER) -> None:
+    def take(self, key: bytes | None, value: bytes | None, now: int = AFTER_ALL) -> None:
         """Take in a record of the family's log; ``now`` is the reader's clock.
 
         A worker whose clock is ahead is not taken to have spoken later than it was heard.

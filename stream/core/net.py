@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate, chain
 from typing import Any, Final
 
+from stream.core.ends_of_time import BEFORE_ALL
+
 #: So many units are in a piece when another is begun. A larger one costs more each time that it is
 #: told, more pieces cost more to keep; with half or twice as many it comes to about the same.
 FULL: Final = 256
-#: Before all units: where the first piece begins.
-BEGINNING: Final = -(1 << 60)
 
 
 class Piece:
@@ -119,7 +119,7 @@ class Net:
         """Add n in a unit."""
         place = bisect_right(self._starts, unit) - 1
         if place < 0:
-            self._put([Piece(BEGINNING, {}), *self.pieces])
+            self._put([Piece(BEFORE_ALL, {}), *self.pieces])
             place = 0
         piece = self.pieces[place]
         if len(piece.by_unit) >= FULL and unit not in piece.by_unit:
@@ -156,7 +156,7 @@ class Net:
         kept = {u: n for u, n in self.pieces[place].by_unit.items() if u >= unit}
         if len(kept) == sum(map(len, self.pieces[: place + 1])):
             return False
-        self._put([Piece(BEGINNING, kept), *self.pieces[place + 1 :]])
+        self._put([Piece(BEFORE_ALL, kept), *self.pieces[place + 1 :]])
         return True
 
     def join(self, joined: Callable[[int], int], end: int) -> bool:
@@ -176,7 +176,7 @@ class Net:
         if found == former:
             return False
         # The first piece begins before all units, even where nothing is left in it.
-        first = _cut(found) or [Piece(BEGINNING, {})]
+        first = _cut(found) or [Piece(BEFORE_ALL, {})]
         self._put([*first, *self.pieces[place:]])
         return True
 
@@ -194,6 +194,6 @@ def _cut(by_unit: Mapping[int, int]) -> list[Piece]:
     """Full pieces, and one more for the rest."""
     units = sorted(by_unit)
     return [
-        Piece(units[at] if at else BEGINNING, {u: by_unit[u] for u in units[at : at + FULL]})
+        Piece(units[at] if at else BEFORE_ALL, {u: by_unit[u] for u in units[at : at + FULL]})
         for at in range(0, len(units), FULL)
     ]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Outcome
 from stream.core.one_block import OneBlock
-
-#: Before all times.
-LONG_AGO: Final = -(1 << 60)
 
 
 class Progress(OneBlock):
@@ -32,7 +30,7 @@ class Progress(OneBlock):
         #: The earliest ``occurred_at`` ever accepted.
         self.first: int | None = None
         #: The latest time that the shard has seen.
-        self.now = LONG_AGO
+        self.now = BEFORE_ALL
         self._last: Any = None
 
     def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:

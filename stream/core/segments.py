@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.cells import NO_INTS, Ints
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.labels import LabelColumn, Labels
 from stream.core.one_block import OneBlock
 from stream.core.packed import packed_steps, unpacked_steps
@@ -21,8 +22,6 @@ from stream.core.settings import DAY, Settings
 from stream.core.table import Mask, distinct, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
 
-#: After all times.
-_NEVER: Final = 1 << 60
 _LEAST: Final = 64
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
@@ -63,7 +62,7 @@ class Segments(OneBlock):
         #: The cache for labels whose values or whose combination found no place, for a time.
         self._folded: dict[_Key, int] = {}
         #: Places may become free, or have to be asked for again, after this (ms).
-        self._folded_until = _NEVER
+        self._folded_until = AFTER_ALL
         self._recoveries = values.recoveries
         self._generation = values.generation
         #: Grows whenever a row gets another meaning.
@@ -209,7 +208,7 @@ class Segments(OneBlock):
 
     def _forget_folded(self) -> None:
         self._folded.clear()
-        self._folded_until = _NEVER
+        self._folded_until = AFTER_ALL
         self._recoveries = self._values.recoveries
 
     def _allot(self) -> int:

@@ -9,13 +9,14 @@ from stream.core.batch import Refusal
 from stream.core.catalogue import LAYOUT, TOPICS
 from stream.core.decode import Decoder
 from stream.core.dedupe import SeenIds
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.evaluate import Share
 from stream.core.event import Invalid
 from stream.core.health import LocalHealth
 from stream.core.intake import Intake
 from stream.core.labels import LABEL_SETS, LabelCache
 from stream.core.memory import Memory
-from stream.core.progress import LONG_AGO, Progress
+from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
@@ -81,7 +82,7 @@ class Shard:
         ]
 
     def ingest(
-        self, topic: str | None, values: Sequence[bytes | None], now: int = LONG_AGO
+        self, topic: str | None, values: Sequence[bytes | None], now: int = BEFORE_ALL
     ) -> list[Refusal]:
         """Take in records of a topic (None: of any) in order; those that were not accepted.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.settings import MINUTE, Settings
 
 OTHER: Final = "other"
@@ -24,8 +25,6 @@ Places = list[dict[str, int]]
 
 #: The registry learns this late that a value is still in use, so it frees a place later by this.
 REFRESH_MS: Final = 10 * MINUTE
-#: After all times.
-_NEVER: Final = 1 << 60
 
 
 def agreed(
@@ -151,13 +150,13 @@ class Values:
             for i, value in zip(dimensions, segment, strict=False)
             if value is not None and value != OTHER
         )
-        return min(ends, default=_NEVER)
+        return min(ends, default=AFTER_ALL)
 
     def _value_stands_until(self, dimension: int, value: str) -> int:
         kept, undecided = self._kept[dimension], self.undecided[dimension]
         if self._is_known(dimension, value):
             if not self.shared:
-                return _NEVER
+                return AFTER_ALL
             since = kept[value] if value in kept else undecided[value]
             return since + self._memory_ms
         # Where the proposals are too many there may be room as soon as they are decided.

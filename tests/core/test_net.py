@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core import net
-from stream.core.net import BEGINNING, Net, Piece
+from stream.core.ends_of_time import BEFORE_ALL
+from stream.core.net import Net, Piece
 
 _units = st.integers(-20, 60)
 _changes = st.one_of(
@@ -68,7 +69,7 @@ def test_it_is_the_same_as_a_dictionary_of_units(
         assert found.latest == max(dict(found.items()), default=None)
         starts = [piece.start for piece in found.pieces]
         assert starts == sorted(set(starts))
-        assert starts[:1] in ([], [BEGINNING])
+        assert starts[:1] in ([], [BEFORE_ALL])
         ends = [*starts[1:], 1 << 60][: len(starts)]
         for piece, end in zip(found.pieces, ends, strict=True):
             assert len(piece) <= 2 * net.FULL

@@ -469,8 +469,8 @@ _SUBSCRIPTIONS: Final = (
     Mistake(
         "earlier-arrival-of-a-base",
         "label_set.py",
-        "if base[:2] > self.bases.get(unit, (-OPEN_END, 0))[:2]:",
-        "if base[0] > self.bases.get(unit, (-OPEN_END, 0))[0]:",
+        "if base[:2] > self.bases.get(unit, (BEFORE_ALL, 0))[:2]:",
+        "if base[0] > self.bases.get(unit, (BEFORE_ALL, 0))[0]:",
         "a base that corrects one of the same moment is ignored",
     ),
     Mistake(

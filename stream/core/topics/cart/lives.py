@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from stream.core.ends_of_time import BEFORE_ALL
+
 #: (time in ms, row of the labels that it counts under)
 Moment = tuple[int, int]
 #: No such moment.
@@ -17,7 +19,7 @@ Run = tuple[int, int, int]
 #: A cart with more runs, none of them bought, forgets the youngest.
 MAX_RUNS: Final = 64
 #: Before all deadlines: what is not settled by events stays open until ``advance``.
-NEVER: Final = -(1 << 60)
+NEVER: Final = BEFORE_ALL
 
 
 class Fate(NamedTuple):

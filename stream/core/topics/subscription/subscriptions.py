@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from stream.core.cells import Ints
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
 from stream.core.kpi import Column
@@ -35,7 +36,7 @@ from stream.core.topics.subscription.events import (
 )
 
 #: No time: the start of a subscription that was not seen.
-UNKNOWN: Final = 1 << 60
+UNKNOWN: Final = AFTER_ALL
 #: The greatest amount whose fixed point is sure to fit into 64 bits.
 _MOST: Final = float(1 << 32)
 
