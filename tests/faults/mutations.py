@@ -159,8 +159,8 @@ MUTATIONS: Final = (
         "share-in-pieces",
         "a share is taken in record by record",
         "stream.core.merge:Family._take",
-        "voice.share.append((part, kind, place, data))",
-        "part.take(kind, place, data)",
+        "voice.share.append((part, kind, where, found))",
+        "part.take(kind, where, found)",
         "merge",
     ),
     Mutation(
