@@ -37,7 +37,9 @@ class Progress:
             ranges = msgspec.json.decode(note or "[]", type=list[tuple[int, int]])
         except msgspec.MsgspecError:
             return cls(position)
-        if sum(length for _, length in ranges) > _MOST_ENDED:
+        lengths = [length for _, length in ranges]
+        # A negative length would make up for one that is too long.
+        if min(lengths, default=1) < 1 or sum(lengths) > _MOST_ENDED:
             return cls(position)
         ended: set[int] = set()
         for after, length in ranges:

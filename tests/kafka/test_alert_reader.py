@@ -252,6 +252,12 @@ def test_notes_of_others_mean_nothing() -> None:
         assert Progress.recalled(5, note).begin(6)
 
 
+@pytest.mark.parametrize("note", ["[[1,3],[0,-2]]", "[[1,1],[9,0]]", "[[1,2],[0,-1]]"])
+def test_a_note_of_no_records_or_fewer_is_none_of_ours(note: str) -> None:
+    """A negative length would make up for one that is too long."""
+    assert Progress.recalled(5, note).begin(6)
+
+
 async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:
     reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
     committed: list[dict[TopicPartition, OffsetAndMetadata]] = []
