@@ -141,13 +141,19 @@ class Decoder:
         self._labels = LabelCache() if labels is None else labels
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """Decode a chunk. Whatever a record holds, it raises nothing: the event is ``Invalid``."""
+        """Decode a chunk. Whatever a record holds, it raises nothing: the event is ``Invalid``.
+
+        Raises:
+            MemoryError: memory is short, which says nothing of the record.
+        """
         events: list[Event | Invalid] = []
         decoded = map(self._decode, iter(values))
         while len(events) < len(values):
             try:
                 # What came before an exception stays, and the iterator goes on behind it.
                 events.extend(decoded)
+            except MemoryError:
+                raise
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
                 events.append(_explain(values[len(events)], error, self._topic))
         _refuse_other_encodings(values, events)

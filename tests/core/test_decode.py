@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +336,25 @@ def test_ten_thousand_bad_records_among_good_ones_stand_apart() -> None:
     decoded = Decoder("cx.visit").decode(values)
     kinds = [isinstance(event, Invalid) for event in decoded.events]
     assert kinds == [False, True, True, True] * 10_000
+
+
+def test_a_good_record_is_not_refused_because_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would lie among the dead letters, and miss in the numbers, for no fault of its own."""
+    decoder = Decoder("cx.visit")
+    decode, calls = decoder._decode, count(1)
+
+    def short_of_memory(value: bytes) -> Event:
+        if next(calls) == 2:
+            raise MemoryError
+        return decode(value)
+
+    monkeypatch.setattr(decoder, "_decode", short_of_memory)
+    values: list[bytes | None] = [encoded(VISIT)] * 3
+    with pytest.raises(MemoryError):
+        decoder.decode(values)
+    assert not any(isinstance(event, Invalid) for event in decoder.decode(values).events)
 
 
 @pytest.mark.parametrize(
