@@ -29,8 +29,11 @@ Fold = Callable[[Segment], Segment]
 
 
 def is_needed(written: Settings, now: Settings) -> bool:
-    """Whether blocks have to be changed."""
-    return set(written.windows) != set(now.windows) or written.dimensions != now.dimensions
+    """Whether blocks have to be changed.
+
+    Also where windows are in another order: deltas name them by their places.
+    """
+    return written.windows != now.windows or written.dimensions != now.dimensions
 
 
 class Migration:

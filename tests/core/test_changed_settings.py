@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core.labels import NO_LABELS
 from stream.core.migration import Migration
 from stream.core.series import Sample
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
@@ -301,6 +302,32 @@ def test_the_settings_of_a_state_come_back_from_its_header() -> None:
     )
     assert Shape.of(own).settings() == own
     assert facts(Shape.of(own), own) == ()
+
+
+def test_windows_in_another_order_hold_the_same_whatever_was_not_in_a_block_yet() -> None:
+    """Deltas say which window a fact is of by its place."""
+    windows = (Window("1h", HOUR, MINUTE), Window("24h", DAY, HOUR))
+    before = Settings(dimensions=(), rollups=((),), windows=windows)
+    after = replace(before, windows=windows[::-1])
+    shard = new_shard(before)
+    log = StateLog(shard)
+    durable: Log = {}
+    row = shard.segments.row(NO_LABELS, None, NOON)
+    for window, n in zip(windows, (3, 5), strict=True):
+        shard.tally.add_in_pane(window, NOON // window.pane_ms, row, (0, 1), n)
+    shard.progress.now = NOON
+    store(durable, log, NOON)
+    durable = {key: value for key, value in durable.items() if not key.startswith(b"block/panes")}
+
+    def counted(shard: Shard) -> dict[str, list[int]]:
+        return {
+            w.label: shard.windows.pane(w.label, NOON // w.pane_ms)[1].tolist() for w in windows
+        }
+
+    assert counted(shard) == counted(read(durable, before)[0]) == {"1h": [3], "24h": [5]}
+    assert facts(Shape.of(before), after) == ()
+    assert counted(read(durable, after)[0]) == {"1h": [3], "24h": [5]}
+    assert counted(reread(durable, after)[0]) == {"1h": [3], "24h": [5]}
 
 
 def test_what_is_dropped_is_told_in_the_order_in_which_it_was_configured() -> None:
