@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import Annotated, Any, Final
 from weakref import WeakValueDictionary
 
@@ -15,9 +16,16 @@ from stream.core.event import Refused
 
 MAX_ENTRIES: Final = 16
 MAX_VALUE: Final = 64
-#: So many bytes a set of labels may have in the mean before fewer of them are remembered.
+#: So many bytes a set of labels may have in the mean before fewer of them are remembered; one that
+#: has more is large.
 _MOST_BYTES: Final = 2048
 _LONGEST_NAME_SHOWN: Final = 64
+#: Bytes of a key. Labels whose values are all as long as they may be, of three bytes a character,
+#: have no more where their names have up to 56: 16 · (192 + 56 + 6) and the braces. Nothing else
+#: bounds names, and keys are kept for as long as a subscription is active.
+LONGEST_KEY: Final = 4096
+#: Begins keys that are no labels but their digest: no JSON does.
+_DIGEST: Final = b"blake2b:"
 #: So many sets are remembered, if nothing else is said.
 LABEL_SETS: Final = 10_000
 
@@ -30,14 +38,17 @@ _decode: Final = msgspec.json.Decoder(
 class Labels:
     """A set of labels, immutable. While one is alive, equal labels are the same object.
 
-    ``values`` has no nulls; ``key`` is the same for equal labels, whatever their order was.
+    ``values`` has no nulls; ``key`` is the same for equal labels, whatever their order was: they
+    themselves in JSON, or a digest of that where it is longer than ``LONGEST_KEY``. Where they are
+    ``large``, whoever keeps many must not keep them.
     """
 
-    __slots__ = ("__weakref__", "key", "values")
+    __slots__ = ("__weakref__", "key", "large", "values")
 
-    def __init__(self, values: dict[str, str], key: bytes) -> None:
+    def __init__(self, values: dict[str, str], key: bytes, *, large: bool) -> None:
         self.values: Final = values
         self.key: Final = key
+        self.large: Final = large
 
     def __repr__(self) -> str:
         return f"Labels({self.values})"
@@ -46,13 +57,24 @@ class Labels:
 _interned: WeakValueDictionary[bytes, Labels] = WeakValueDictionary()
 
 
+def bounded(key: bytes) -> bytes:
+    """What stands for a key of any length: itself, or its digest.
+
+    Equal digests of different labels are less likely than a broken machine (2⁻²⁵⁶ for each pair).
+    """
+    if len(key) <= LONGEST_KEY:
+        return key
+    return _DIGEST + blake2b(key, digest_size=32).hexdigest().encode()
+
+
 def intern(values: dict[str, str]) -> Labels:
     """The one object for these labels."""
     ordered = dict(sorted(values.items()))
-    key = msgspec.json.encode(ordered)
+    written = msgspec.json.encode(ordered)
+    key = bounded(written)
     labels = _interned.get(key)
     if labels is None:
-        labels = _interned[key] = Labels(ordered, key)
+        labels = _interned[key] = Labels(ordered, key, large=len(written) > _MOST_BYTES)
     return labels
 
 

@@ -3,17 +3,22 @@
 Only some parts of a state depend on them: which segment a row stands for, the panes of the windows,
 and the sets of labels of subscriptions. Rows keep their numbers and counters their places, so what
 is remembered of entities stays as it is. Blocks are taken in the form in which stores dump them.
+
+A dimension that is added finds its values in the labels that a set of them has for a key. Where the
+key is a digest, since the labels are too long, they are not known: such a set goes on counting, in
+the series that it counted in before, and has no value of the new dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from stream.core.cells import summed
+from stream.core.labels import LONGEST_KEY, bounded
 from stream.core.packed import Packed
 from stream.core.settings import Settings
 from stream.core.shape import sources
@@ -34,6 +39,11 @@ def is_needed(written: Settings, now: Settings) -> bool:
     Also where windows are in another order: deltas name them by their places.
     """
     return written.windows != now.windows or written.dimensions != now.dimensions
+
+
+def has_unbounded_keys(keys: Iterable[bytes]) -> bool:
+    """Whether sets of labels have keys of any length, as earlier versions wrote them."""
+    return any(len(key) > LONGEST_KEY and _is_labels(key) for key in keys)
 
 
 class Migration:
@@ -97,7 +107,7 @@ class Migration:
         for key, segment, since, net, bases in blocks.values():
             home = self._home(key, tuple(segment))
             # A set of labels that found no room stands for its segment and is named after it.
-            name = key if _is_labels(key) else repr(home).encode()
+            name = repr(home).encode() if _is_segment(key) else bounded(key)
             counts = [(self._unit(unit), n) for unit, n in net]
             known = migrated.get(name.hex())
             if known is not None:
@@ -130,6 +140,10 @@ class Migration:
 
 def _is_labels(key: bytes) -> bool:
     return key.startswith(b"{")
+
+
+def _is_segment(key: bytes) -> bool:
+    return key.startswith(b"(")
 
 
 def _added(dumps: list[Any]) -> list[Packed]:

@@ -198,7 +198,7 @@ class Segments(OneBlock):
     def _remember(
         self, cache: dict[_Key, int], labels: Labels, currency: str | None, row: int
     ) -> None:
-        if len(cache) < 4 * self._limit:
+        if len(cache) < 4 * self._limit and not labels.large:
             cache[_key(labels, currency)] = row
 
     def _forget_cached(self) -> None:

@@ -12,14 +12,14 @@ is in the blocks then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 import zstandard
 
 from stream import __version__
-from stream.core.migration import SHAPED, Migration, is_needed
+from stream.core.migration import SHAPED, Migration, has_unbounded_keys, is_needed
 from stream.core.settings import SECOND, Settings
 from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
@@ -34,6 +34,7 @@ _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
 _BLOCK: Final = b"block/"
+_LABEL_SET: Final = b"block/active:"
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 128 * 1024
@@ -227,7 +228,8 @@ class StateLog:
         deltas = sorted(_unpack(v) for k, v in records.items() if k.startswith(_DELTA))
         self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
         written = header.shape.settings()
-        migrates = is_needed(written, self._shard.settings)
+        keys = _label_keys(records, deltas)
+        migrates = is_needed(written, self._shard.settings) or has_unbounded_keys(keys)
         stores = dict(self._stores)
         if migrates:
             former = Shard(written, Values(written))
@@ -329,6 +331,15 @@ class StateLog:
             raise StateRefused(
                 f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
             )
+
+
+def _label_keys(records: Iterable[bytes], deltas: Iterable[Any]) -> Iterator[bytes]:
+    """The keys of sets of labels in blocks and deltas."""
+    for key in records:
+        if key.startswith(_LABEL_SET):
+            yield bytes.fromhex(key[len(_LABEL_SET) :].decode())
+    for _, _, _, changes in deltas:
+        yield from (key for key, *_ in changes.get("active", ()))
 
 
 def part_of(key: bytes) -> tuple[str, str]:

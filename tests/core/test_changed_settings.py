@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.core import labels
 from stream.core.labels import NO_LABELS
 from stream.core.migration import Migration
 from stream.core.series import Sample
@@ -351,3 +354,58 @@ def test_sets_of_labels_that_found_no_room_are_joined_where_they_mean_the_same_n
     home = ("web", None)
     assert migrated[:3] == [repr(home).encode(), home, 5]
     assert sorted(migrated[3]) == [(1, 2), (1, 3), (2, 1)]
+
+
+LONG = "n" * 5_000
+
+
+def subscribed(number: int, given: dict[str, str]) -> bytes:
+    fields = {"type": "subscription.started", "subscription_id": f"s{number}", "labels": given}
+    return json.dumps({"event_id": f"e{number}", "occurred_at": text(NOON), **fields}).encode()
+
+
+def test_sets_of_labels_that_had_keys_of_any_length_go_on_under_their_digests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As earlier versions wrote them: some in blocks, some in deltas that no block covers yet."""
+    core = Settings(dimensions=("channel",), rollups=((), ("channel",)))
+    durable: Log = {}
+    with monkeypatch.context() as earlier:
+        earlier.setattr(labels, "bounded", lambda key: key)
+        shard = new_shard(core)
+        log = StateLog(shard)
+        write(shard, log, durable, [subscribed(1, {LONG: "x"}), subscribed(2, {"a": "x"})], 1)
+        in_blocks = {key for key in durable if key.startswith(b"block/active:")}
+        write(shard, log, durable, [subscribed(3, {LONG: "x"}), subscribed(4, {LONG: "y"})], 1)
+        late = [key for key in durable if key.startswith(b"block/active:") and key not in in_blocks]
+        for key in late:
+            del durable[key]
+    assert max(map(len, in_blocks)) > 2 * len(LONG)
+    assert late
+    totals = sorted(found.net.total for found in shard.active.sets.values())
+    gc.collect()
+    again, log = reread(durable, core)
+    assert max(map(len, durable)) < 200
+    assert not log.facts
+    assert sorted(found.net.total for found in again.active.sets.values()) == totals == [1, 1, 2]
+    # What comes now adds to them.
+    write(again, log, durable, [subscribed(5, {LONG: "y"})], 1)
+    third, _ = read(durable, core)
+    assert sorted(found.net.total for found in third.active.sets.values()) == [1, 2, 2]
+    assert third.active.sets.keys() == again.active.sets.keys()
+
+
+def test_a_dimension_that_is_added_does_not_know_labels_that_are_too_long_for_a_key() -> None:
+    before = Settings(dimensions=("channel",), rollups=((), ("channel",)))
+    after = replace(before, dimensions=("channel", "plan"))
+    shard = new_shard(before)
+    log = StateLog(shard)
+    durable: Log = {}
+    sets = ({"channel": "web", "plan": "gold", LONG: "x"}, {"channel": "web", "plan": "gold"})
+    write(shard, log, durable, [subscribed(n, given) for n, given in enumerate(sets)], 1)
+    again, log = reread(durable, after)
+    segments = {found.segment for found in again.active.sets.values()}
+    assert segments == {("web", None, None), ("web", "gold", None)}
+    write(again, log, durable, [subscribed(9, sets[0])], 1)
+    counted = {found.segment: found.net.total for found in again.active.sets.values()}
+    assert counted == {("web", None, None): 2, ("web", "gold", None): 1}

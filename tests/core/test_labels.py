@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.event import Refused
-from stream.core.labels import NO_LABELS, LabelCache, LabelColumn
+from stream.core.labels import (
+    LONGEST_KEY,
+    MAX_ENTRIES,
+    MAX_VALUE,
+    NO_LABELS,
+    LabelCache,
+    LabelColumn,
+    bounded,
+)
 from tests.strategies import texts
 
 
@@ -71,6 +79,34 @@ def test_what_is_no_json_is_refused(raw: bytes) -> None:
 
 def test_values_are_counted_in_characters() -> None:
     assert LabelCache(10).read(encoded({"a": "😀" * 64})).values == {"a": "😀" * 64}
+
+
+def test_labels_that_are_too_long_for_a_key_have_a_digest_for_one() -> None:
+    longest = {"a": "x", "b" * (LONGEST_KEY - len('{"a":"x","":"y"}')): "y"}
+    labels = LabelCache(10).read(encoded(longest))
+    assert len(labels.key) == LONGEST_KEY
+    assert json.loads(labels.key) == longest
+    beyond = {name * 2: value for name, value in longest.items()}
+    labels = LabelCache(10).read(encoded(beyond))
+    assert labels.values == beyond
+    assert len(labels.key) < 100
+    assert not labels.key.startswith((b"{", b"("))
+    # It is that of the labels: the same however they were written, another for others.
+    again = LabelCache(10).read(encoded(dict(reversed(beyond.items())) | {"c": None}))
+    assert again is labels
+    for other in ({**beyond, "aa": "z"}, {**beyond, "c": "x"}, {"aa": "x"}):
+        assert LabelCache(10).read(encoded(other)).key != labels.key
+    # So it is in a state, years later.
+    assert bounded(b"{" + b" " * LONGEST_KEY + b"}") == (
+        b"blake2b:8701d5aaf6f16d0add8c677c0dfffcb657e572d4fcd5737f32f02aa9d6bb2d03"
+    )
+
+
+def test_full_labels_in_any_script_are_keys_themselves() -> None:
+    """Or a dimension that is added later would not know them."""
+    names = [f"{'label' * 11}{n}"[-56:] for n in range(MAX_ENTRIES)]
+    full = dict.fromkeys(names, "\u6587" * MAX_VALUE)
+    assert json.loads(LabelCache(10).read(encoded(full)).key) == full
 
 
 @pytest.mark.parametrize("length", [1, 5_000])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.core.labels import intern
 from stream.core.settings import HOUR, MINUTE, Settings, Window
 from stream.core.shard import Shard
 from stream.core.state import StateLog
@@ -161,6 +163,54 @@ def test_other_is_the_same_after_a_restart_whatever_the_values_are() -> None:
     assert counted(exposed(again, NOW)) == kept
     visited(again, reversed(values))
     assert counted(exposed(again, NOW)) == {value: 2 * n for value, n in kept.items()}
+
+
+def started(shard: Shard, number: int, labels: dict[str, str], **more: object) -> None:
+    fields = {"subscription_id": f"s{number}", "labels": labels, **more}
+    assert shard.ingest("cx.subscription", [event("subscription.started", AT, **fields)], NOW) == []
+
+
+@pytest.mark.parametrize("characters", [9 << 20, 200_000])
+def test_a_label_of_any_name_fits_into_the_records_of_the_state(characters: int) -> None:
+    """One that does not would be read and fail again for ever."""
+    shard = new_shard(SETTINGS)
+    started(shard, 1, {"n" * characters: "x"})
+    started(shard, 2, {"n" * characters: "x", "channel": "web"})
+    records = StateLog(shard).flush(NOW)
+    assert max(len(key) + len(value or b"") for key, value in records) < 16 * 1024
+
+
+@pytest.mark.parametrize("characters", [100, 1_000_000])
+def test_labels_of_a_megabyte_each_are_let_go_of(characters: int) -> None:
+    """Segments remember four times as many labels as there may be segments."""
+    shard = new_shard(SETTINGS)
+    labels = intern({"channel": "web", "n" * characters: "x"})
+    alive = weakref.ref(labels)
+    assert shard.segments.row(labels, "EUR", NOW) == shard.segments.row(labels, "EUR", NOW)
+    shard.active.count(labels, NOW, 1, NOW)
+    del labels
+    assert (alive() is None) == (characters > 100)
+
+
+def test_sets_of_long_labels_are_counted_exactly_and_stay_apart() -> None:
+    shard = new_shard(SETTINGS)
+    name = "n" * 100_000
+    day_before = "2026-03-01T10:00:00Z"
+    for number, labels in enumerate(({name: "a"}, {name: "b"}, {name: "a"}, {name[:50_000]: "a"})):
+        started(shard, number, labels)
+    base = {"labels": {name: "a"}, "active": 100}
+    values = [event("subscription.base", day_before, **base)]
+    assert shard.ingest("cx.subscription", values, NOW) == []
+    log = {key: value for key, value in StateLog(shard).flush(NOW) if value is not None}
+    for each in (shard, recovered(SETTINGS, log)):
+        assert sorted((s.net.total, len(s.bases)) for s in each.active.sets.values()) == [
+            (1, 0),
+            (1, 0),
+            (2, 1),
+        ]
+        # One more of each, as after a restart.
+        started(each, 9, {name: "b"})
+        assert len(each.active.sets) == 3
 
 
 def test_values_of_64_emoji_fill_neither_the_series_nor_the_memory() -> None:
