@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
@@ -23,6 +23,7 @@ FLUSH_SECONDS: Final = 15.0
 #: A batch has no more bytes than this, unless it holds one record.
 LARGEST_BATCH: Final = 256 * 1024
 _READ_SECONDS: Final = 120.0
+_LONGEST_KEY_SHOWN: Final = 64
 
 
 class Outgoing(NamedTuple):
@@ -43,6 +44,16 @@ class FlushFailed(Exception):
 
 class FlushStopped(FlushFailed):
     """A transaction was cut short because the writer was let go of meanwhile: no fault."""
+
+
+class RecordBeyondLimit(FlushFailed):
+    """A record is larger than the writer was told that any may be: the next try would be, too.
+
+    What a broker says to a record that its topic does not take is another thing: its topic may have
+    another limit when it is tried again.
+    """
+
+    decision: ClassVar[str] = "stop"
 
 
 class LogUnread(Exception):
@@ -74,6 +85,7 @@ class TransactionalWriter:
             linger_ms=0,
         )
         calm(self._producer.client)
+        self._largest = largest
         self._writing: asyncio.Future[None] | None = None
         self._is_stopped = False
 
@@ -87,6 +99,7 @@ class TransactionalWriter:
         Raises:
             FlushFailed: whether they are written is not known; the writer is of no more use.
             FlushStopped: so it is because of ``stop``.
+            RecordBeyondLimit: a record is larger than ``largest``; none is written.
             Exception: a mistake, which no further try mends; what holds of FlushFailed holds too.
         """
         writing = self._writing = asyncio.ensure_future(self._write(records))
@@ -127,9 +140,18 @@ class TransactionalWriter:
     async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
         topic, partition, key, value, headers = record
         if key is not None or value is not None or partition is None:
-            return await self._producer.send(  # type: ignore[no-any-return]
-                topic, value=value, key=key, partition=partition, headers=list(headers) or None
-            )
+            try:
+                return await self._producer.send(  # type: ignore[no-any-return]
+                    topic, value=value, key=key, partition=partition, headers=list(headers) or None
+                )
+            except MessageSizeTooLargeError:
+                # The client's own: the broker's comes with the outcome.
+                size = len(key or b"") + len(value or b"")
+                raise RecordBeyondLimit(
+                    f"record {(key or b'')[:_LONGEST_KEY_SHOWN]!r} for topic {topic} partition"
+                    f" {partition} has {size} bytes, more than the {self._largest} that any may"
+                    " have"
+                ) from None
         # Kafka takes a record of nothing, but aiokafka sends one only as a batch of its own.
         batch = self._producer.create_batch()
         batch.append(timestamp=None, key=None, value=None, headers=list(headers))

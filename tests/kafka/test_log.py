@@ -8,8 +8,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream.config import KafkaConfig
-from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
+from stream.kafka.log import (
+    FlushFailed,
+    Outgoing,
+    RecordBeyondLimit,
+    TransactionalWriter,
+    read_log,
+)
 from stream.kafka.topics import STATE_LIMIT, prepare
+from stream.kafka.transient import is_transient
 from tests.kafka.conftest import Site
 from tests.kafka.topics import records
 
@@ -33,6 +40,27 @@ async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site)
     assert await reading == {b"b": b"committed"}
     await writer.stop()
     await dying.stop()
+
+
+async def test_a_record_larger_than_any_may_be_stops_the_worker_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No broker is asked, so none could be mended, and the next owner would make the same one."""
+    writer = TransactionalWriter(KafkaConfig(), "g-shard-3", STATE_LIMIT)
+
+    async def at_once(*_: object) -> None: ...
+
+    producer = writer._producer
+    monkeypatch.setattr(producer, "begin_transaction", at_once)
+    monkeypatch.setattr(producer.client, "_wait_on_metadata", at_once)
+    monkeypatch.setattr(producer._txn_manager, "is_in_transaction", lambda: True)
+    with pytest.raises(RecordBeyondLimit) as refused:
+        await writer.write([Outgoing("g-state", 3, b"block/segments:", bytes(STATE_LIMIT))])
+    assert not is_transient(refused.value)
+    assert str(refused.value) == (
+        "record b'block/segments:' for topic g-state partition 3 has 16777231 bytes, more than the"
+        " 16777216 that any may have"
+    )
 
 
 class Sleeper(TransactionalWriter):
