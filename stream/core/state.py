@@ -34,7 +34,11 @@ _LEVEL: Final = 1
 _HEADER: Final = b"header"
 _DELTA: Final = b"delta/"
 _BLOCK: Final = b"block/"
+#: The store of sets of labels, and how their blocks' keys begin.
+_SETS: Final = "active"
 _LABEL_SET: Final = b"block/active:"
+#: Bytes of a character in UTF-8.
+_LONGEST_CHARACTER: Final = 4
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 128 * 1024
@@ -44,6 +48,10 @@ BLOCK_COST: Final = 1024
 #: After a delta of more bytes than this, as many bytes of blocks are written as it has, so that the
 #: deltas that no block covers yet come to what all blocks count for at most, at any rate.
 _LARGE_DELTA: Final = BLOCK_BUDGET
+
+#: A delta has no more bytes of sets of labels than this, so that a flush of any number of them, and
+#: of labels of any text, fits into records. What was counted of them comes on top.
+MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
@@ -168,21 +176,26 @@ class StateLog:
                 changes[name] = change
         if not changes and not gone and not self._stale and not self._header_is_due:
             return []
-        self.sequence += 1
+        parts = _parted(changes)
+        first = self.sequence + 1
+        self.sequence += len(parts)
         for name, store in self._stores.items():
             for block in store.touched():
-                self._dirty.setdefault((name, block), self.sequence)
+                self._dirty.setdefault((name, block), first)
         records = self._header_record() + self._tombstones(gone)
         records += self._blocks()
         first_needed = min(self._dirty.values(), default=self.sequence + 1)
-        # This flush's own delta stays, since it carries the numbers that recovery starts from.
-        covered = min(first_needed - 1, self.sequence - 1)
+        # This flush's own deltas stay, since they carry the numbers that recovery starts from.
+        covered = min(first_needed, first) - 1
         records += [(_delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
         self._covered = max(self._covered, covered)
         now = shard.progress.now
-        delta = _pack([self.sequence, self._covered, now, changes])
-        self._delta_size = len(delta)
-        return [*records, (_delta_key(self.sequence), delta)]
+        deltas = [
+            (_delta_key(sequence), _pack([sequence, self._covered, now, part]))
+            for sequence, part in enumerate(parts, first)
+        ]
+        self._delta_size = sum(len(delta) for _, delta in deltas)
+        return [*records, *deltas]
 
     def _header_record(self) -> list[LogRecord]:
         if not self._header_is_due:
@@ -333,13 +346,29 @@ class StateLog:
             )
 
 
+def _parted(changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The changes of a flush, for a delta each: one holds so much text of sets of labels."""
+    parts: list[list[Any]] = [[]]
+    size = 0
+    for change in changes.get(_SETS, ()):
+        key, segment, *_ = change
+        text = len(key) + _LONGEST_CHARACTER * sum(map(len, filter(None, segment)))
+        if parts[-1] and size + text > MOST_LABEL_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(change)
+        size += text
+    *earlier, last = parts
+    return [*({_SETS: part} for part in earlier), changes | ({_SETS: last} if last else {})]
+
+
 def _label_keys(records: Iterable[bytes], deltas: Iterable[Any]) -> Iterator[bytes]:
     """The keys of sets of labels in blocks and deltas."""
     for key in records:
         if key.startswith(_LABEL_SET):
             yield bytes.fromhex(key[len(_LABEL_SET) :].decode())
     for _, _, _, changes in deltas:
-        yield from (key for key, *_ in changes.get("active", ()))
+        yield from (key for key, *_ in changes.get(_SETS, ()))
 
 
 def part_of(key: bytes) -> tuple[str, str]:

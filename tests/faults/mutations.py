@@ -30,8 +30,8 @@ MUTATIONS: Final = (
         "tombstone-before-block",
         "deltas are deleted before the blocks that cover them are written",
         "stream.core.state:StateLog.flush",
-        "min(first_needed - 1, self.sequence - 1)",
-        "self.sequence - 1",
+        "min(first_needed, first) - 1",
+        "first - 1",
         "log",
     ),
     Mutation(

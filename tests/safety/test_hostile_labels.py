@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.core.labels import intern
 from stream.core.settings import HOUR, MINUTE, Settings, Window
 from stream.core.shard import Shard
-from stream.core.state import StateLog
+from stream.core.state import MOST_LABEL_BYTES, StateLog
 from tests.fixtures.prometheus import PrometheusTools
-from tests.safety.shards import evaluation, event, new_shard, outcomes, recovered
+from tests.safety.shards import Log, evaluation, event, new_shard, outcomes, recovered
 from tests.safety.test_hostile import TEXTS, exposed
 from tests.strategies import NOW
 
@@ -170,6 +170,11 @@ def started(shard: Shard, number: int, labels: dict[str, str], **more: object) -
     assert shard.ingest("cx.subscription", [event("subscription.started", AT, **fields)], NOW) == []
 
 
+def active(shard: Shard) -> dict[bytes, int]:
+    """What was started and not cancelled, by set of labels."""
+    return {key: found.net.total for key, found in shard.active.sets.items()}
+
+
 @pytest.mark.parametrize("characters", [9 << 20, 200_000])
 def test_a_label_of_any_name_fits_into_the_records_of_the_state(characters: int) -> None:
     """One that does not would be read and fail again for ever."""
@@ -178,6 +183,28 @@ def test_a_label_of_any_name_fits_into_the_records_of_the_state(characters: int)
     started(shard, 2, {"n" * characters: "x", "channel": "web"})
     records = StateLog(shard).flush(NOW)
     assert max(len(key) + len(value or b"") for key, value in records) < 16 * 1024
+
+
+def test_more_sets_of_labels_than_a_record_holds_are_written_and_read_back() -> None:
+    """Random bytes, which pack to as many: one delta of them all would never be written."""
+    shard = new_shard(SETTINGS)
+    log = Log(shard)
+    rolls = Random(1)
+    sets = [intern({rolls.randbytes(1_900).hex(): "x", "channel": "web"}) for _ in range(3_000)]
+    for part in (sets[:2_500], sets[2_500:], sets[:1]):
+        for labels in part:
+            shard.active.count(labels, NOW, 1, NOW)
+        log.flush(NOW)
+        deltas = [len(value) for key, value in log.records.items() if key.startswith(b"delta")]
+        assert max(deltas) < MOST_LABEL_BYTES
+        assert active(recovered(SETTINGS, log.records)) == active(shard)
+    assert sum(active(shard).values()) == 3_001
+    # Once blocks hold it all, no delta but the last is left.
+    for _ in range(200):
+        shard.active.count(sets[0], NOW, 1, NOW)
+        log.flush(NOW)
+    assert sum(key.startswith(b"delta") for key in log.records) == 1
+    assert active(recovered(SETTINGS, log.records)) == active(shard)
 
 
 @pytest.mark.parametrize("characters", [100, 1_000_000])
