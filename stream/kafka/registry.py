@@ -1,8 +1,9 @@
 """The registry of the dimensions' values that have a place of their own: one for all workers.
 
-It is one record of a compacted topic. Whoever wants to change it starts the producer whose
-transactional id names the registry, which fences everybody else, reads the record, and writes the
-next one. So changes follow each other, and each is made from the one before.
+It is one record of a compacted topic, or several where one would be too large. Whoever wants to
+change it starts the producer whose transactional id names the registry, which fences everybody
+else, reads the records, and writes those that become others, in one transaction. So changes follow
+each other, and each is made from the one before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -22,7 +24,13 @@ from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_lo
 from stream.kafka.topics import STATE_LIMIT, Names
 from stream.kafka.transient import is_transient
 
+#: The first record, which has everything where that fits; others have their number behind it.
 _KEY: Final = b"values"
+#: Bytes of values in a record. The configuration allows 100,000 for each of 16 dimensions, and 64
+#: characters of four bytes for each: 427 MB, which are 51 records then.
+PART_BYTES: Final = 8 * 1024 * 1024
+#: What a value has beside its text: how long it is, and a time.
+_VALUE_BYTES: Final = 12
 #: How often a change is tried that others get in the way of.
 _TRIES: Final = 20
 _BACKOFF_SECONDS: Final = 0.2
@@ -52,19 +60,19 @@ class ValueRegistry:
         async with self._lock:
             if self._is_read:
                 return
-            places = await self._read()
-            if places is None:
-                self._values.lost()
+            records = await self._records()
+            if records:
+                self._values.decide(self._places(records), [])
             else:
-                self._values.decide(places, [])
+                self._values.lost()
             self._is_read = True
 
-    async def _read(self) -> Places | None:
-        found = (await read_log(self._kafka, self._names.values, 0)).get(_KEY)
-        if found is None:
-            return None
+    async def _records(self) -> dict[bytes, bytes]:
+        return await read_log(self._kafka, self._names.values, 0)
+
+    def _places(self, records: Mapping[bytes, bytes]) -> Places:
         try:
-            stored = msgspec.msgpack.decode(found, type=dict[str, dict[str, int]])
+            stored = joined(records)
         except msgspec.MsgspecError as error:
             raise StateRefused(f"topic {self._names.values} is damaged: {error}") from error
         return plain(stored, self._values.dimensions)
@@ -101,11 +109,16 @@ class ValueRegistry:
         writer = TransactionalWriter(self._kafka, ids.of_values(self._kafka.group), STATE_LIMIT)
         try:
             await writer.start()
-            places = await self._read()
-            after, asked = self._values.propose(places or []), self._values.asked()
-            stored = dict(zip(self._values.dimensions, after, strict=True))
-            record = Outgoing(self._names.values, 0, _KEY, msgspec.msgpack.encode(stored))
-            await writer.write([record])
+            before = await self._records()
+            places = self._places(before) if before else []
+            after, asked = self._values.propose(places), self._values.asked()
+            records = parted(dict(zip(self._values.dimensions, after, strict=True)))
+            changed = {key: records.get(key) for key in before | records}
+            changed = {key: value for key, value in changed.items() if value != before.get(key)}
+            # Also where nothing changes: only who writes can tell that nobody else did meanwhile.
+            changed = changed or {_KEY: records[_KEY]}
+            topic = self._names.values
+            await writer.write([Outgoing(topic, 0, key, value) for key, value in changed.items()])
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -118,3 +131,39 @@ class ValueRegistry:
             return True
         finally:
             await writer.stop()
+
+
+def parted(stored: Mapping[str, Mapping[str, int]]) -> dict[bytes, bytes]:
+    """The records that hold each dimension's values with their times, in their order."""
+    parts: list[dict[str, dict[str, int]]] = [{}]
+    size = 0
+    for dimension, values in stored.items():
+        parts[-1][dimension] = {}
+        for value, at in values.items():
+            of_value = len(value.encode()) + _VALUE_BYTES
+            if size + of_value > PART_BYTES:
+                parts.append({dimension: {}})
+                size = 0
+            parts[-1][dimension][value] = at
+            size += of_value
+    return {_key(n): msgspec.msgpack.encode(part) for n, part in enumerate(parts)}
+
+
+def joined(records: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
+    """What ``parted`` was given.
+
+    Raises:
+        MsgspecError: a record is damaged.
+    """
+    stored: dict[str, dict[str, int]] = {}
+    for number in range(len(records)):
+        value = records.get(_key(number))
+        if value is not None:
+            part = msgspec.msgpack.decode(value, type=dict[str, dict[str, int]])
+            for dimension, values in part.items():
+                stored.setdefault(dimension, {}).update(values)
+    return stored
+
+
+def _key(number: int) -> bytes:
+    return _KEY if not number else _KEY + b"/%d" % number

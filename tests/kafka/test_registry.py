@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
 import pytest
 
-from stream.config import KafkaConfig
+from stream.config import Config, KafkaConfig
+from stream.config.fields import Between
+from stream.core.labels import MAX_VALUE
 from stream.core.settings import Settings
-from stream.core.values import Values
+from stream.core.values import REFRESH_MS, Values
 from stream.kafka import registry
-from stream.kafka.log import FlushFailed
-from stream.kafka.registry import ValueRegistry
-from stream.kafka.topics import Names
+from stream.kafka.log import FlushFailed, Outgoing
+from stream.kafka.registry import ValueRegistry, joined, parted
+from stream.kafka.topics import STATE_LIMIT, Names
+from tests.kafka.fakes import KeptWriter
+from tests.strategies import NOW
 
 CORE = Settings(dimensions=("channel",), rollups=((),), max_values_per_dimension=10_000)
 
@@ -81,3 +89,95 @@ async def test_a_broker_that_does_not_answer_fails_the_flush_and_not_the_worker(
     with pytest.raises(FlushFailed):
         await ValueRegistry(KafkaConfig(), Names("", "g"), values).settle()
     assert values.is_undecided
+
+
+# What is written ------------------------------------------------------------------------------
+
+#: As long as a value may be, in the longest characters; each is another.
+LONGEST = "\U0001f600" * (MAX_VALUE - 6)
+
+
+def test_as_many_values_as_may_be_configured_fit_into_records() -> None:
+    field = Config.model_fields["max_values_per_dimension"]
+    most = int(next(m.high for m in field.metadata if isinstance(m, Between)))
+    stored = {
+        "channel": {f"{n:06}{LONGEST}": NOW + n for n in range(most)},
+        "empty": {},
+        "region": {f"{n:06}{LONGEST}": NOW - n for n in range(most // 10)},
+    }
+    records = parted(stored)
+    assert sum(map(len, records.values())) > STATE_LIMIT
+    assert max(len(key) + len(value) for key, value in records.items()) < STATE_LIMIT * 2 // 3
+    found = joined(records)
+    assert found == stored
+    # Those accepted first are kept, so their order counts.
+    assert [list(values) for values in found.values()] == [list(v) for v in stored.values()]
+
+
+def test_what_fits_into_one_record_is_one_as_it_always_was() -> None:
+    stored = {"channel": {f"value-{n}": NOW + n for n in range(100_000)}, "region": {}}
+    record = {b"values": msgspec.msgpack.encode(stored)}
+    assert parted(stored) == record
+    assert joined(record) == stored
+
+
+class Broker:
+    """Keeps the registry's topic, and what each transaction wrote."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: dict[bytes, bytes] = {}
+        self.written: list[set[bytes]] = []
+        broker = self
+
+        class Writer(KeptWriter):
+            async def start(self) -> None: ...
+
+            async def write(self, records: Iterable[Outgoing]) -> None:
+                kept = {r.key: r.value for r in records if r.key is not None}
+                broker.written.append(set(kept))
+                broker.log = {k: v for k, v in (broker.log | kept).items() if v is not None}
+
+        async def read_log(*_: object) -> dict[bytes, bytes]:
+            return dict(broker.log)
+
+        monkeypatch.setattr(registry, "TransactionalWriter", Writer)
+        monkeypatch.setattr(registry, "read_log", read_log)
+
+
+async def test_only_records_that_become_others_are_written_and_all_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "PART_BYTES", 200)
+    broker = Broker(monkeypatch)
+
+    async def told(names: Iterable[str], at: int) -> None:
+        values = Values(CORE, shared=True)
+        told = ValueRegistry(KafkaConfig(), Names("", "g"), values)
+        await told.read()
+        for name in names:
+            values.fold((name, None), at)
+        await told.settle()
+
+    await told([f"v{n}" for n in range(40)], NOW)
+    first = {b"values", *(b"values/%d" % n for n in range(1, len(broker.log)))}
+    assert broker.log.keys() == first == broker.written[-1]
+    assert len(first) == 3
+    await told(["another"], NOW)
+    assert len(broker.written[-1]) == 1
+    assert joined(broker.log)["channel"].keys() == {*(f"v{n}" for n in range(40)), "another"}
+    # What was turned down changes nothing, and who was fenced must still find out.
+    values = Values(replace(CORE, max_values_per_dimension=1), shared=True)
+    full = ValueRegistry(KafkaConfig(), Names("", "g"), values)
+    values.fold(("one too many", None), NOW)
+    await full.settle()
+    assert broker.written[-1] == {b"values"}
+    assert not values.is_undecided
+    # Where fewer are left there are fewer records.
+    later = NOW + CORE.memory_ms + 2 * REFRESH_MS
+    values = Values(replace(CORE, max_values_per_dimension=1), shared=True)
+    values.fold(("v0", None), later)
+    values.fold(("of now", None), later)
+    values.watch(lambda: [(("v0", None), later), (("of now", None), later)])
+    await ValueRegistry(KafkaConfig(), Names("", "g"), values).settle()
+    assert broker.log.keys() == {b"values"}
+    assert joined(broker.log)["channel"] == {"v0": later}
