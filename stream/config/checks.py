@@ -11,7 +11,7 @@ from stream.config.alerts import alert_findings
 from stream.config.errors import Path, rollup, shown
 from stream.config.fields import ADDRESS, is_address
 from stream.config.kafka import KafkaConfig
-from stream.config.model import MOST_PANES, AlertConfig, Config, SinkConfig
+from stream.config.model import MOST_PANES, MOST_VALUES, AlertConfig, Config, SinkConfig
 from stream.config.sinks import contradictions
 from stream.core.labels import MAX_ENTRIES
 from stream.core.settings import RESERVED_LABELS
@@ -49,6 +49,13 @@ def _dimensions(config: Config) -> Iterator[Finding]:
             yield ("dimensions", index), f"{shown(name)} is reserved; reserved are: {reserved}"
     if len(config.dimensions) > MAX_ENTRIES:
         yield ("dimensions",), f"must have at most {MAX_ENTRIES} entries: no event has more labels"
+    elif config.max_values_per_dimension * len(config.dimensions) > MOST_VALUES:
+        message = (
+            f"{config.max_values_per_dimension} for each of {len(config.dimensions)} dimensions are"
+            f" more than {MOST_VALUES} together; allowed: 1 to"
+            f" {MOST_VALUES // len(config.dimensions)}"
+        )
+        yield ("max_values_per_dimension",), message
     for index in _repeated(config.dimensions):
         yield ("dimensions", index), f"{shown(config.dimensions[index])} stands there twice"
     for index, names in enumerate(config.rollups):

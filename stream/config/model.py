@@ -42,6 +42,9 @@ from stream.core.settings import (
 
 #: A window has at most so many panes.
 MOST_PANES = 240
+#: Values of all dimensions together. Where each has 64 characters of four bytes they are 107 MB,
+#: which workers tell each other in one transaction, well within the time that it has.
+MOST_VALUES = 400_000
 
 _DEFAULTS = Settings()
 
@@ -249,7 +252,8 @@ class Config(Table):
     max_values_per_dimension: Annotated[Whole, Between(1, 100_000)] = (
         _DEFAULTS.max_values_per_dimension
     )
-    """Further values of a dimension are counted as `other`."""
+    """Further values of a dimension are counted as `other`. All dimensions together may have
+    400,000."""
     max_segments: Annotated[Whole, Between(1, 100_000)] = _DEFAULTS.max_segments
     """Most combinations of dimensions' values that are kept apart."""
     max_remembered: Annotated[Whole, Between(1_000, 100_000_000)] = _DEFAULTS.max_remembered

@@ -26,8 +26,8 @@ from stream.kafka.transient import is_transient
 
 #: The first record, which has everything where that fits; others have their number behind it.
 _KEY: Final = b"values"
-#: Bytes of values in a record. The configuration allows 100,000 for each of 16 dimensions, and 64
-#: characters of four bytes for each: 427 MB, which are 51 records then.
+#: Bytes of values in a record. The configuration allows ``MOST_VALUES`` in all, of 64 characters of
+#: four bytes each: 107 MB, which are 13 records then.
 PART_BYTES: Final = 8 * 1024 * 1024
 #: What a value has beside its text: how long it is, and a time.
 _VALUE_BYTES: Final = 12

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Mistakes that stand between keys or in what a text means: ``check`` alone tells them.
 BETWEEN_KEYS = {
+    "more values together than the registry takes",
     "a reserved dimension",
     "a dimension twice",
     "a rollup of no dimension",

@@ -141,6 +141,16 @@ CASES: list[Case] = [
         ],
     ),
     (
+        "more values together than the registry takes",
+        'rollups = [[]]\ndimensions = ["a","b","c","d","e"]\nmax_values_per_dimension = 100000\n',
+        [
+            (
+                "3: max_values_per_dimension: 100000 for each of 5 dimensions are more than 400000"
+                " together; allowed: 1 to 80000"
+            )
+        ],
+    ),
+    (
         "a dimension twice",
         'dimensions = ["plan", "plan"]\n',
         ['1: dimensions[1]: "plan" stands there twice'],
