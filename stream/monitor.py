@@ -212,15 +212,15 @@ class Monitor:
     def view(self) -> WorkerView:
         """The worker at this moment; KPI series are left out where they may not be totals."""
         owner = self._owner
-        health = owner.health
+        counts = owner.counts
         trouble = self._trouble()
         unready = self._unready(trouble)
         shown = list(self._shown()) if trouble is None else []
         remembered: Counter[str] = Counter()
-        forgotten: Counter[str] = Counter()
+        forgotten = Counter(counts.forgotten)
         for owned in owner.shards.values():
             remembered.update(owned.shard.remembered())
-            forgotten.update(owned.shard.forgotten())
+            forgotten.update(dict.fromkeys(owned.shard.forgotten(), 0))
         return WorkerView(
             evaluation=self._joined.of([d.evaluation for d in shown if d.evaluation is not None]),
             evaluated_ms=dict(self._joined.times),
@@ -231,20 +231,20 @@ class Monitor:
             ready=unready is None,
             reason=unready or self._standing(),
             lag=self._lag(),
-            flush=health.flush,
-            flush_failures=health.flush_failures,
+            flush=counts.flush,
+            flush_failures=counts.flush_failures,
             evaluated=self._evaluated,
             rule_evaluations_skipped=self._skipped + sum(d.skipped for d in self._desks.values()),
-            recovery=health.recovery,
+            recovery=counts.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),
-            dead_letters=from_zero(health.dead_letters),
+            dead_letters=from_zero(counts.dead_letters),
             segments=sum(len(o.shard.segments.rows) for o in owner.shards.values()),
             remembered=dict(remembered),
             forgotten=dict(forgotten),
-            gaps=self._gaps(),
+            gaps=from_zero(counts.gaps),
             damaged_shares={d.topic: len(d.family.damaged) for d in self._desks.values()},
-            refused_bases=health.refused_bases,
+            refused_bases=counts.refused_bases,
         )
 
     def standing(self) -> Standing:
@@ -253,7 +253,7 @@ class Monitor:
         unready = self.unready()
         words = unready or self._standing()
         shards = len(owner.shards)
-        return Standing(unready is None, words, owner.outage, shards, owner.health.recovery)
+        return Standing(unready is None, words, owner.outage, shards, owner.counts.recovery)
 
     def unready(self) -> str | None:
         """Why this worker is not ready; None where it is."""
@@ -336,12 +336,6 @@ class Monitor:
                 if tp in ends:
                     lag[topic, number] = max(0, ends[tp] - owned.positions.get(topic, 0))
         return lag
-
-    def _gaps(self) -> dict[str, int]:
-        gaps: Counter[str] = Counter()
-        for owned in self._owner.shards.values():
-            gaps.update(owned.shard.progress.skipped)
-        return from_zero(gaps)
 
 
 def from_zero(counts: Mapping[str, int]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import logging
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -178,6 +178,8 @@ def _shard(number: int, found: Inspection, ends: Mapping[tuple[str, int], int]) 
         "lag": lag,
         "outcomes": {topic: dict(counts) for topic, counts in found.outcomes.items()},
         "remembered": dict(found.remembered),
+        "gaps": dict(found.gaps),
+        "forgotten": dict(found.forgotten),
         "segments": found.segments,
         "size": _size(found.total),
         "deltas": _size(found.deltas),
@@ -216,6 +218,7 @@ def _shard_text(shard: dict[str, Any]) -> list[str]:
         ("events", _span(shard["first_event"], shard["last_event"])),
         ("segments", f"{shard['segments']:,}"),
         ("remembered", _listed(shard["remembered"])),
+        *_losses(shard),
         *(
             (topic, f"read up to {position:,}, {shard['lag'].get(topic, 0):,} to go")
             for topic, position in shard["positions"].items()
@@ -226,6 +229,13 @@ def _shard_text(shard: dict[str, Any]) -> list[str]:
         ),
     ]
     return [head, *(line for name, value in rows for line in _row(name, value))]
+
+
+def _losses(shard: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was lost since the state began, where anything was."""
+    for name, part in (("deleted unread", "gaps"), ("forgotten early", "forgotten")):
+        if lost := {key: n for key, n in shard[part].items() if n}:
+            yield name, _listed(lost)
 
 
 def _row(name: str, value: str) -> list[str]:

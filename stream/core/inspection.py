@@ -40,6 +40,10 @@ class Inspection:
     buried: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, Mapping[Outcome, int]] = field(default_factory=dict)
     remembered: Mapping[str, int] = field(default_factory=dict)
+    #: Records that were gone before they were read, by topic, and entities that were forgotten
+    #: before their time, by kind: all since the state began.
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    forgotten: Mapping[str, int] = field(default_factory=dict)
     segments: int = 0
     #: The earliest and latest ``occurred_at`` accepted, and the time of the state, in ms.
     first: int | None = None
@@ -71,6 +75,8 @@ def inspect(records: Mapping[bytes, bytes]) -> Inspection:
         buried=progress.buried,
         outcomes=progress.outcomes,
         remembered=shard.remembered(),
+        gaps=progress.skipped,
+        forgotten=shard.forgotten(),
         segments=sum(row is not None for row in shard.segments.rows),
         first=progress.first,
         last=max(progress.clocks.values(), default=None),

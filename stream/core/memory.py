@@ -51,8 +51,10 @@ class Memory:
         on_drop: Callable[[Slots], None] | None = None,
     ) -> None:
         self.name = name
-        #: Records that were forgotten before their time.
+        #: Records that were forgotten before their time, as long as there has been a log of them.
         self.forgotten = 0
+        #: What a log said of that.
+        self._told_forgotten = 0
         self._keep_ms = keep_ms
         self._limit = limit
         self._on_drop = on_drop
@@ -67,6 +69,11 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._table)
+
+    @property
+    def newly_forgotten(self) -> int:
+        """Records that were forgotten before their time and that no log has told of."""
+        return self.forgotten - self._told_forgotten
 
     @property
     def nbytes(self) -> int:
@@ -228,6 +235,7 @@ class Memory:
 
     def _set_early(self, early: Any) -> None:
         *self._buckets.horizons, self.forgotten = early
+        self._told_forgotten = self.forgotten
         self._buckets.next_end = BEFORE_ANY
 
     def _place(self, name: int, chosen: Mask | None, columns: Any, extras: Any) -> None:

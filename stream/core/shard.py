@@ -154,8 +154,15 @@ class Shard:
         return sizes
 
     def forgotten(self) -> dict[str, int]:
-        """How many entities were forgotten before their time, by kind, since the shard exists."""
-        return {store.name: store.forgotten for store in self.stores() if isinstance(store, Memory)}
+        """How many entities were forgotten before their time, by kind, since the state began."""
+        return {memory.name: memory.forgotten for memory in self._memories()}
+
+    def newly_forgotten(self) -> dict[str, int]:
+        """Those of them that the log, which the shard was recovered from, did not tell of."""
+        return {memory.name: memory.newly_forgotten for memory in self._memories()}
+
+    def _memories(self) -> Iterator[Memory]:
+        return (store for store in self.stores() if isinstance(store, Memory))
 
     def close(self) -> None:
         """Let go of what is shared with other shards."""

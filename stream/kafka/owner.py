@@ -20,7 +20,7 @@ from stream.core.values import Values
 from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
-from stream.kafka.shards import Health, OwnedShard, tell_changes
+from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes
 from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
@@ -56,7 +56,7 @@ class ShardOwner:
     """
 
     def __init__(self, settings: Settings, kafka: KafkaConfig, topics: TopicMap) -> None:
-        self.health = Health()
+        self.counts = ShardCounts()
         #: Live shards by number.
         self.shards: dict[int, OwnedShard] = {}
         #: Why the worker must stop, once it must.
@@ -173,7 +173,7 @@ class ShardOwner:
         for number in sorted(numbers):
             await self._enter(number)
         if numbers:
-            self.health.recovery = self.health.recovery.plus(time.monotonic() - started)
+            self.counts.recovery = self.counts.recovery.plus(time.monotonic() - started)
 
     async def _recover(self, number: int) -> None:
         """Have the shard, not live yet, among the parked ones.
@@ -207,7 +207,7 @@ class ShardOwner:
             self._epoch += 1
             epoch = self._epoch
             try:
-                positions = await shard.find_positions(self.thread)
+                positions = await shard.find_positions(self.thread, self.counts)
                 await self.thread.enter(positions, epoch)
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
                 await self._excuse(error, f"shard {number} can't be read yet")
@@ -338,14 +338,14 @@ class ShardOwner:
         try:
             # A last flush waits for the one that is under way, which would be cut short else.
             async with shard.flushing:
-                await shard.flush(self.health, complete_to)
+                await shard.flush(self.counts, complete_to)
         except FlushStopped:
             log.info("shard %d: a flush was cut short by a rebalance or the end", shard.number)
             await self._drop(shard)
         except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
             if is_transient(error):
                 log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
-                self.health.flush_failures += 1
+                self.counts.flush_failures += 1
             else:
                 self._fail(error)
             # Also where the worker ends: what was collected of the shard must not be left out of

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -57,8 +58,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Health:
-    """What the shards count for the metrics."""
+class ShardCounts:
+    """What a worker's shards have done since its start, for the metrics.
+
+    What the state tells of the past is not in it: that is a shard's, and moves along with it.
+    """
 
     flush: Timing = field(default_factory=Timing)
     flush_failures: int = 0
@@ -66,6 +70,21 @@ class Health:
     dead_letters: dict[str, int] = field(default_factory=dict)
     #: Bases of subscriptions that found no room.
     refused_bases: int = 0
+    #: Source records that were gone when a shard came to read them, by topic.
+    gaps: Counter[str] = field(default_factory=Counter)
+    #: Entities that were forgotten before their time, by kind.
+    forgotten: Counter[str] = field(default_factory=Counter)
+    #: Up to where each partition of a topic is in ``gaps``.
+    _missed: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def miss(self, topic: str, partition: int, start: int, end: int) -> None:
+        """Count records from offset ``start`` to before ``end`` as gone, each of them once.
+
+        They are found anew where a shard is taken over again before that was durable.
+        """
+        counted = max(start, self._missed.get((topic, partition), start))
+        self.gaps[topic] += max(0, end - counted)
+        self._missed[topic, partition] = max(end, counted)
 
 
 class OwnedShard:
@@ -95,6 +114,8 @@ class OwnedShard:
         self._letters: list[Outgoing] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
+        #: What this shard has forgotten early and counted, by kind.
+        self._forgotten: Counter[str] = Counter()
         #: Held by whoever flushes.
         self.flushing = asyncio.Lock()
         #: Whether a flush was begun whose outcome is not known (yet).
@@ -135,8 +156,10 @@ class OwnedShard:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
-    async def find_positions(self, thread: ChunkThread) -> dict[TopicPartition, int]:
-        """Where to go on in the sources.
+    async def find_positions(
+        self, thread: ChunkThread, counts: ShardCounts
+    ) -> dict[TopicPartition, int]:
+        """Where to go on in the sources; what is gone there is counted.
 
         Raises:
             StateRefused: a source ends before the state's position, so it is not the same topic.
@@ -155,6 +178,7 @@ class OwnedShard:
             if position < first[tp]:
                 gap = first[tp] - position
                 progress.skipped[topic] = progress.skipped.get(topic, 0) + gap
+                counts.miss(topic, self.number, position, first[tp])
                 position = first[tp]
             self.positions[topic] = position
             progress.positions[topic] = position
@@ -204,7 +228,7 @@ class OwnedShard:
             self._letters.append(letter)
             self._letter_bytes += size
 
-    async def flush(self, health: Health, complete_to: int | None = None) -> None:
+    async def flush(self, counts: ShardCounts, complete_to: int | None = None) -> None:
         """Write what has changed, as one transaction; nothing where one is under way.
 
         ``complete_to`` (ms): tell the owners of the families too, and that all that the sources
@@ -230,13 +254,17 @@ class OwnedShard:
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
+        forgotten = Counter(self.shard.newly_forgotten())
         await self._writer.write([*letters, *records, *shares])
         self.in_doubt = False
-        health.flush = health.flush.plus(time.monotonic() - started)
+        counts.flush = counts.flush.plus(time.monotonic() - started)
         for letter in letters:
             topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")
-            health.dead_letters[topic] = health.dead_letters.get(topic, 0) + 1
-        health.refused_bases += refused_bases
+            counts.dead_letters[topic] = counts.dead_letters.get(topic, 0) + 1
+        counts.refused_bases += refused_bases
+        counts.forgotten.update(forgotten)
+        counts.forgotten.subtract(self._forgotten)
+        self._forgotten = forgotten
 
     def _shares(self, now: int, complete_to: int | None) -> list[Outgoing]:
         """Bring the shard up to date and put into words what the owners of families must know."""

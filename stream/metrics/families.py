@@ -290,14 +290,16 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_forgotten_total",
         "counter",
-        "Entities and event ids forgotten before their time for want of memory, by kind.",
+        "Entities and event ids that this worker forgot before their time for want of memory, by"
+        " kind, since its start.",
         ("kind",),
         lambda view: _by("kind", view.forgotten),
     ),
     WorkerFamily(
         "cx_worker_gap_records_total",
         "counter",
-        "Source records that were deleted before they could be read, by topic.",
+        "Source records that were gone when this worker came to read them, by topic, since its"
+        " start.",
         ("topic",),
         lambda view: _by("topic", view.gaps),
     ),
@@ -311,7 +313,8 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_refused_bases_total",
         "counter",
-        "Bases of active subscriptions that were not taken since label sets are at max_segments.",
+        "Bases of active subscriptions that this worker did not take since label sets are at"
+        " max_segments.",
         (),
         lambda view: _one(view.refused_bases),
     ),

@@ -82,9 +82,9 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     segments: int | None = None
     #: Entities and event ids in memory, by kind such as ``ticket``.
     remembered: Mapping[str, int] = {}
-    #: Entities and ids forgotten early for want of memory, by kind.
+    #: Entities and ids that this worker forgot early for want of memory, by kind.
     forgotten: Mapping[str, int] = {}
-    #: Source records that were deleted before they could be read, by topic.
+    #: Source records that were gone when this worker came to read them, by topic.
     gaps: Mapping[str, int] = {}
     #: Records of what shards tell that can't be read, by the topic of those KPIs that are ours.
     damaged_shares: Mapping[str, int] = {}

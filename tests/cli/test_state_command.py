@@ -107,6 +107,8 @@ def test_what_is_remembered_fits_eighty_columns() -> None:
         "last_event": "2026-03-02T10:00:00.000Z",
         "segments": 2,
         "remembered": dict.fromkeys(kinds, 12_345_678),
+        "gaps": {},
+        "forgotten": dict.fromkeys(kinds, 0),
         "positions": {"cx.subscription": 1},
         "lag": {},
         "size": size,
@@ -118,3 +120,9 @@ def test_what_is_remembered_fits_eighty_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert "12,345,678 event ids, 12,345,678 answers," in shown
     assert "12,345,678 customers" in shown
+    assert "deleted unread" not in shown
+    assert "forgotten early" not in shown
+    lossy = {**shard, "gaps": {"cx.visit": 5_000}, "forgotten": {"answers": 0, "carts": 70}}
+    lines = _text({**found, "shards": [lossy]}).splitlines()
+    assert "  deleted unread       5,000 cx.visit" in lines
+    assert "  forgotten early      70 carts" in lines

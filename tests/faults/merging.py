@@ -26,7 +26,7 @@ from stream.core.sharing import ShareRecord, Sharing
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.kafka import shards
-from stream.kafka.shards import Health, OwnedShard
+from stream.kafka.shards import OwnedShard, ShardCounts
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import Chunk
 from tests.core.running import samples
@@ -165,7 +165,7 @@ async def _flush_findings() -> list[str]:
         SimpleNamespace(key=b"v", value=v, headers=(), offset=i) for i, v in enumerate(values)
     ]
     owned.apply(_VISITS, Chunk(_VISITS, 0, 1, 0, 2, records))
-    await owned.flush(Health(), START)
+    await owned.flush(ShardCounts(), START)
     wanted = {names.state, names.shares, names.dead_letters(_VISITS)}
     found = [{record.topic for record in records} for records in owned._writer.written]
     return [] if found == [wanted] else [f"a flush writes {found}"]

@@ -12,6 +12,7 @@ import pytest
 from stream import monitor
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
+from stream.core.memory import Memory
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Shard
@@ -19,6 +20,7 @@ from stream.core.sharing import Sharing
 from stream.core.values import Values
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
+from stream.kafka.shards import OwnedShard
 from stream.kafka.topics import Names
 from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
 from tests.kafka.clients import topic_map
@@ -73,6 +75,26 @@ def test_where_no_family_is_shown_there_is_nothing_to_join() -> None:
 def test_what_is_counted_by_topic_starts_at_zero() -> None:
     assert from_zero({}) == dict.fromkeys(FAMILIES, 0)
     assert from_zero({"cx.cart": 2}) == dict.fromkeys(FAMILIES, 0) | {"cx.cart": 2}
+
+
+def test_a_worker_shows_what_it_lost_itself_not_the_history_of_its_shards() -> None:
+    settings = Settings()
+    owner = ShardOwner(settings, KafkaConfig(), topic_map())
+    shard = Shard(settings, Values(settings))
+    shard.progress.skipped["cx.visit"] = 500
+    for store in shard.stores():
+        if isinstance(store, Memory):
+            store.forgotten = 20
+    owner.shards[0] = cast("OwnedShard", SimpleNamespace(shard=shard, partitions=dict))
+    watching = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
+    assert watching.view().gaps == dict.fromkeys(FAMILIES, 0)
+    assert watching.view().forgotten == dict.fromkeys(shard.forgotten(), 0)
+    owner.counts.gaps["cx.cart"] = 3
+    owner.counts.forgotten["carts"] = 4
+    for _ in range(2):
+        assert watching.view().gaps == dict.fromkeys(FAMILIES, 0) | {"cx.cart": 3}
+        assert watching.view().forgotten["carts"] == 4
+        owner.shards.clear()  # They go to others, and the counts stay.
 
 
 class Following:

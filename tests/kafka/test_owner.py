@@ -20,7 +20,7 @@ from stream.kafka import owner as owning
 from stream.kafka.log import FlushFailed, FlushStopped, LogUnread, Outgoing, TransactionalWriter
 from stream.kafka.owner import CountingFailed, ShardOwner
 from stream.kafka.registry import ValueRegistry
-from stream.kafka.shards import Health, OwnedShard
+from stream.kafka.shards import OwnedShard, ShardCounts
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import Chunk
 from tests.kafka.test_transport_mends import FakeProducer
@@ -48,7 +48,7 @@ class HalfCounted:
     def apply(self, topic: str, chunk: Chunk) -> None:
         raise ArithmeticError("a sum is too large")
 
-    async def flush(self, health: object) -> None:
+    async def flush(self, counts: object) -> None:
         self.flushed = True
 
     async def close(self) -> None:
@@ -110,7 +110,7 @@ class CutShort(HalfCounted):
         super().__init__()
         self.error = error
 
-    async def flush(self, health: object, complete_to: int | None = None) -> None:
+    async def flush(self, counts: object, complete_to: int | None = None) -> None:
         raise self.error
 
 
@@ -134,7 +134,7 @@ async def test_only_a_flush_that_failed_by_itself_is_a_warning_and_counts(
     await owner._flush(cast("OwnedShard", shard))
     assert shard.closed
     assert owner.shards == {}
-    assert owner.health.flush_failures == failures
+    assert owner.counts.flush_failures == failures
     (record,) = caplog.records
     assert record.levelno == level
 
@@ -176,7 +176,7 @@ class Recovering(HalfCounted):
         if Recovering.errors:
             raise Recovering.errors.pop(0)
 
-    async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
+    async def find_positions(self, thread: object, counts: object) -> dict[TopicPartition, int]:
         await self.recover()
         return {TopicPartition("cx.visit", 0): 0}
 
@@ -245,7 +245,7 @@ async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the
     class Mistaken(CutShort):
         flushes = 0
 
-        async def flush(self, health: object, complete_to: int | None = None) -> None:
+        async def flush(self, counts: object, complete_to: int | None = None) -> None:
             self.flushes += 1
             raise self.error
 
@@ -254,7 +254,7 @@ async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the
     owner.shards[0] = cast("OwnedShard", shard)
     await owner._flush_all()
     assert owner.fatal is mistake
-    assert owner.health.flush_failures == 0
+    assert owner.counts.flush_failures == 0
     await owner.stop()
     assert shard.flushes == 1
     assert shard.closed
@@ -280,9 +280,9 @@ async def test_a_shard_is_in_doubt_from_when_its_flush_is_collected(
 
     monkeypatch.setattr(shard.log, "flush", mistaken)
     with pytest.raises(IndexError):
-        await shard.flush(Health())
+        await shard.flush(ShardCounts())
     assert shard.in_doubt
-    await shard.flush(Health())
+    await shard.flush(ShardCounts())
     await shard.close()
 
 
@@ -297,9 +297,9 @@ async def test_nothing_is_flushed_of_a_shard_that_was_let_go_of_meanwhile(
 
     monkeypatch.setattr(shard._writer, "write", write)
     monkeypatch.setattr(shard.log, "flush", lambda now: [(b"key", b"value")])
-    await shard.flush(Health())
+    await shard.flush(ShardCounts())
     await shard.close()
-    await shard.flush(Health())
+    await shard.flush(ShardCounts())
     assert len(written) == 1
 
 
@@ -334,7 +334,7 @@ class Slow(HalfCounted):
     def complete_to(self, caught_up: object) -> int:
         return 0
 
-    async def flush(self, health: object, complete_to: int | None = None) -> None:
+    async def flush(self, counts: object, complete_to: int | None = None) -> None:
         assert not self.in_doubt, "two at a time"
         self.in_doubt = True
         self.flushes.append("begun")
@@ -390,7 +390,7 @@ class Together(HalfCounted):
     def complete_to(self, caught_up: object) -> int:
         return 0
 
-    async def flush(self, health: object, complete_to: int | None = None) -> None: ...
+    async def flush(self, counts: object, complete_to: int | None = None) -> None: ...
 
     async def close(self) -> None:
         await self.barrier.wait()

@@ -49,7 +49,7 @@ class Slow:
         if Slow.recovers is not None and len(Slow.made) > 1:
             await Slow.recovers.wait()
 
-    async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
+    async def find_positions(self, thread: object, counts: object) -> dict[TopicPartition, int]:
         if self.bounds is not None:
             await self.bounds.wait()
         return {VISITS: 0}

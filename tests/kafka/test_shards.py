@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
+from stream.core.inspection import inspect
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
@@ -20,6 +22,7 @@ from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.kafka import shards
 from stream.kafka.inbox import BATCH_RECORDS
+from stream.kafka.log import FlushFailed
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard, settled_until, time_of
 from stream.kafka.topics import Names, TopicMap
@@ -58,30 +61,33 @@ def test_a_shard_s_time_stands_still_while_the_clock_is_set_back() -> None:
 
 
 class EndlessThread:
-    """Sources that begin at 0 and have no end in sight."""
+    """Sources that begin at 0, unless the test says where, and have no end in sight."""
 
     def __init__(self) -> None:
+        self.first = 0
         self.heartbeat_at = 0.0
         self.caught_up: dict[TopicPartition, CaughtUp] = {}
 
     async def bounds(
         self, partitions: list[TopicPartition]
     ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        return dict.fromkeys(partitions, 0), dict.fromkeys(partitions, 1 << 40)
+        return dict.fromkeys(partitions, self.first), dict.fromkeys(partitions, 1 << 40)
 
     async def enter(self, positions: dict[TopicPartition, int], epoch: int) -> None: ...
 
 
 class Fed:
-    """An owner with one live shard."""
+    """An owner with one shard, which goes live by ``enter``."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_remembered: int = 1000) -> None:
+        self.settings = replace(Settings(), max_remembered=max_remembered)
         topics = TopicMap(
             Names("", "g"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
         )
-        settings, kafka = Settings(), KafkaConfig()
+        settings, kafka = self.settings, KafkaConfig()
         self.owner = ShardOwner(settings, kafka, topics)
-        self.owner.thread = cast("ChunkThread", EndlessThread())
+        self.thread = EndlessThread()
+        self.owner.thread = cast("ChunkThread", self.thread)
         registry = cast("Any", DecidedRegistry())
         self.shard = OwnedShard(0, settings, Values(settings), registry, kafka, topics)
         self.owner._parked[0] = self.shard
@@ -104,13 +110,15 @@ class Fed:
 
     def recovered(self) -> Shard:
         """A shard with the state that was written."""
-        settings = Settings()
-        found = Shard(settings, Values(settings))
+        found = Shard(self.settings, Values(self.settings))
+        StateLog(found).recover(self.state())
+        return found
+
+    def state(self) -> dict[bytes, bytes]:
+        """What was written to the state log."""
         written = chain.from_iterable(cast("KeptWriter", self.shard._writer).written)
         latest = {r.key: r.value for r in written if r.topic == self.shard._topics.names.state}
-        kept = {key: value for key, value in latest.items() if key and value is not None}
-        StateLog(found).recover(kept)
-        return found
+        return {key: value for key, value in latest.items() if key and value is not None}
 
 
 def visit(n: int) -> bytes:
@@ -165,3 +173,86 @@ async def test_a_last_flush_before_a_rebalance_counts_what_waits(fed: Fed) -> No
     fed.send(0, 3)
     await fed.owner.revoked()
     assert fed.recovered().progress.positions[VISITS] == 3
+
+
+# What was lost ----------------------------------------------------------------------------------
+
+
+def cart(n: int) -> bytes:
+    told = {"event_id": f"c{n}", "type": "cart.opened", "occurred_at": format_ms(NOW)}
+    return orjson.dumps({**told, "cart_id": f"c{n}"})
+
+
+async def test_records_that_are_gone_count_once_and_where_they_were_missed(fed: Fed) -> None:
+    """Not again by each later owner, whose state tells of the loss too."""
+    fed.shard.shard.progress.skipped[VISITS] = 70
+    fed.shard.shard.progress.positions[VISITS] = 100
+    fed.thread.first = 600
+    await fed.enter()
+    for _ in range(2):
+        await fed.owner._flush_all()
+        assert fed.owner.counts.gaps == {VISITS: 500}
+        fed.owner._read_again(fed.shard)
+        await asyncio.gather(*fed.owner._tasks)
+    assert inspect(fed.state()).gaps == {VISITS: 570}
+
+
+async def test_records_found_gone_again_after_a_flush_that_failed_count_once(fed: Fed) -> None:
+    for first, gone in ((600, 500), (600, 500), (650, 550)):
+        again = Fed()
+        again.owner.counts = fed.owner.counts
+        again.shard.shard.progress.positions[VISITS] = 100
+        again.thread.first = first
+        await again.enter()
+        assert fed.owner.counts.gaps == {VISITS: gone}
+
+
+async def test_what_is_forgotten_counts_with_the_flush_that_makes_it_durable(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes over after one that failed forgets the same again."""
+
+    async def fail(records: object) -> None:
+        raise FlushFailed("no answer within 15 s")
+
+    await fed.enter()
+    fed.shard.shard.ingest("cx.cart", [cart(n) for n in range(5000)], NOW)
+    monkeypatch.setattr(fed.shard._writer, "write", fail)
+    with pytest.raises(FlushFailed):
+        await fed.shard.flush(fed.owner.counts)
+    assert fed.shard.shard.forgotten()["carts"] > 0
+    assert not fed.owner.counts.forgotten
+
+
+async def test_entities_are_counted_by_the_worker_that_forgot_them(fed: Fed) -> None:
+    await fed.enter()
+    fed.shard.shard.ingest("cx.cart", [cart(n) for n in range(5000)], NOW)
+    await fed.owner._flush_all()
+    lost = fed.shard.shard.forgotten()["carts"]
+    assert lost > 0
+    assert fed.owner.counts.forgotten == fed.shard.shard.forgotten()
+    assert inspect(fed.state()).forgotten == fed.owner.counts.forgotten
+
+    heir = Fed()
+    heir.shard.log.recover(fed.state())
+    await heir.enter()
+    await heir.owner._flush_all()
+    assert heir.shard.shard.forgotten()["carts"] == lost, "the state tells of all that ever were"
+    assert not any(heir.owner.counts.forgotten.values())
+    heir.shard.shard.ingest("cx.cart", [cart(n) for n in range(5000, 9000)], NOW)
+    heir.shard.log._expire_at = 0
+    await heir.owner._flush_all()
+    more = heir.shard.shard.forgotten()["carts"] - lost
+    assert more > 0
+    assert heir.owner.counts.forgotten["carts"] == more
+
+
+async def test_what_a_lower_limit_takes_in_the_take_over_counts_too(fed: Fed) -> None:
+    await fed.enter()
+    fed.shard.shard.ingest("cx.cart", [cart(n) for n in range(900)], NOW)
+    await fed.owner._flush_all()
+    heir = Fed(max_remembered=100)
+    heir.shard.log.recover(fed.state())
+    await heir.enter()
+    await heir.owner._flush_all()
+    assert heir.owner.counts.forgotten["carts"] == heir.shard.shard.forgotten()["carts"] > 0

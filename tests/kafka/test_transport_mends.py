@@ -303,7 +303,7 @@ class FakeShard:
         self.positions[topic] = chunk.end
         return None
 
-    async def find_positions(self, thread: object) -> dict[TopicPartition, int]:
+    async def find_positions(self, thread: object, counts: object) -> dict[TopicPartition, int]:
         return {TP: self.positions[TP.topic]}
 
 
