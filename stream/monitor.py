@@ -239,7 +239,7 @@ class Monitor:
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),
             dead_letters=from_zero(counts.dead_letters),
-            segments=sum(len(o.shard.segments.rows) for o in owner.shards.values()),
+            segments=sum(len(o.shard.segments) for o in owner.shards.values()),
             remembered=dict(remembered),
             forgotten=dict(forgotten),
             gaps=from_zero(counts.gaps),

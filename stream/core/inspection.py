@@ -77,7 +77,7 @@ def inspect(records: Mapping[bytes, bytes]) -> Inspection:
         remembered=shard.remembered(),
         gaps=progress.skipped,
         forgotten=shard.forgotten(),
-        segments=sum(row is not None for row in shard.segments.rows),
+        segments=len(shard.segments),
         first=progress.first,
         last=max(progress.clocks.values(), default=None),
         at=progress.now,

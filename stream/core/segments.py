@@ -73,6 +73,10 @@ class Segments(OneBlock):
         self._unwritten: set[int] = set()
         values.watch(self.sightings)
 
+    def __len__(self) -> int:
+        """How many segments have a row; rows that were freed and not taken again don't count."""
+        return len(self.rows) - len(self._free)
+
     def sightings(self) -> Iterator[Sighting]:
         """The segments and when they were last accepted."""
         seen = self._seen[: len(self.rows)].tolist()
@@ -179,7 +183,7 @@ class Segments(OneBlock):
         given = (*self._given(labels), currency)
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
-        if row is None and len(self.rows) - len(self._free) >= self._limit:
+        if row is None and len(self) >= self._limit:
             segment = tuple(None if v is None else OTHER for v in segment)
             row = self._index.get(segment)
         if row is None:

@@ -115,6 +115,23 @@ def test_a_row_that_was_freed_is_not_known_by_its_labels_any_more() -> None:
     assert segments.known_rows(column, {}, later).tolist() == [1, 0]
 
 
+def test_rows_that_were_freed_are_no_segments_any_more() -> None:
+    settings = replace(TWO, max_values_per_dimension=9)
+    segments = Segments(settings, Values(settings))
+    assert len(segments) == 0
+    channels(segments, "a", "b", "c")
+    assert len(segments) == 3
+    later = NOON + 30 * DAY
+    channels(segments, "d", at=later)
+    assert list(segments.expire(later)) == []
+    assert len(segments) == 1
+    recovered = Segments(settings, Values(settings))
+    recovered.load("all", segments.dump("all"))
+    assert len(recovered) == 1
+    channels(segments, "e", "f", at=later)
+    assert len(segments) == 3
+
+
 @pytest.mark.parametrize("limit", [9, 3])
 def test_segments_beyond_the_budget_are_known_once_they_were_found(limit: int) -> None:
     """Also where a dimension has exactly as many values as find a place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,9 +15,10 @@ from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.memory import Memory
 from stream.core.series import Evaluation, Sample
-from stream.core.settings import Settings
+from stream.core.settings import DAY, Settings
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
+from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
@@ -24,6 +26,8 @@ from stream.kafka.shards import OwnedShard
 from stream.kafka.topics import Names
 from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
 from tests.kafka.clients import topic_map
+from tests.safety.shards import event
+from tests.strategies import NOW
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,23 @@ def test_a_worker_shows_what_it_lost_itself_not_the_history_of_its_shards() -> N
         assert watching.view().gaps == dict.fromkeys(FAMILIES, 0) | {"cx.cart": 3}
         assert watching.view().forgotten["carts"] == 4
         owner.shards.clear()  # They go to others, and the counts stay.
+
+
+def test_a_worker_shows_the_segments_that_are_left_not_the_most_there_ever_were() -> None:
+    """Its alert compares them with the limit, which is one on those that are left."""
+    settings = replace(Settings(), dimensions=("channel",))
+    owner = ShardOwner(settings, KafkaConfig(), topic_map())
+    shard = Shard(settings, Values(settings))
+    owner.shards[0] = cast("OwnedShard", SimpleNamespace(shard=shard, partitions=dict))
+    watching = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
+    for shown, at in ((9, NOW), (1, NOW + 30 * DAY)):
+        visits = [
+            event("visit.ended", format_ms(at), visit_id="v", labels={"channel": str(n)})
+            for n in range(shown)
+        ]
+        shard.ingest("cx.visit", visits, at)
+        shard.settle(at)
+        assert watching.view().segments == shown
 
 
 class Following:
