@@ -1,8 +1,8 @@
 """Segments: what events' labels become, a bounded number of them.
 
 A segment is the full set of an event's dimension values, with the currency of its amount where it
-has one. Values beyond the limit of a dimension fold into ``other``; currencies never do, since sums
-over several of them mean nothing.
+has one. Values beyond the limit of a dimension fold into ``other``, and beyond the limit of
+segments those of all dimensions; currencies never do, since sums over several mean nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from stream.core.settings import DAY, Settings
 from stream.core.table import Mask, distinct, grown
 from stream.core.values import OTHER, Segment, Sighting, Values
 
+#: So many segments beyond their limit may hold ``other`` in a currency, so that the sums of each
+#: stay whole; about 180 are in use in the world. Amounts in further ones are in no sum.
+CURRENCY_ROOM: Final = 256
 _LEAST: Final = 64
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
@@ -184,7 +187,7 @@ class Segments(OneBlock):
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
         if row is None and len(self) >= self._limit:
-            segment = tuple(None if v is None else OTHER for v in segment)
+            segment = self._without_room(segment)
             row = self._index.get(segment)
         if row is None:
             row = self._allot()
@@ -198,6 +201,14 @@ class Segments(OneBlock):
             self._remember(self._folded, labels, currency, row)
             self._folded_until = min(self._folded_until, until)
         return row
+
+    def _without_room(self, segment: Segment) -> Segment:
+        """What a segment beyond the limit counts as."""
+        values = tuple(None if v is None else OTHER for v in segment[:-1])
+        folded = (*values, segment[-1])
+        if folded in self._index or len(self) < self._limit + CURRENCY_ROOM:
+            return folded
+        return (*values, None)
 
     def _remember(
         self, cache: dict[_Key, int], labels: Labels, currency: str | None, row: int

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream.core import segments as segmenting
 from stream.core.decode import Decoder
 from stream.core.labels import LabelColumn, Labels
 from stream.core.packed import unpacked_steps
@@ -169,6 +170,33 @@ def test_currencies_never_fold() -> None:
     segments = Segments(core, Values(core))
     rows = [segments.row(labels(channel="a"), c, NOON) for c in ("EUR", "USD", "CHF")]
     assert [segments.rows[r] for r in rows] == [("a", "EUR"), ("a", "USD"), ("a", "CHF")]
+
+
+def test_beyond_the_budget_amounts_stay_in_their_currency_or_are_in_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sums over several mean nothing, and events may hold as many as there are three letters."""
+    monkeypatch.setattr(segmenting, "CURRENCY_ROOM", 3)
+    core = replace(TWO, max_segments=1, max_values_per_dimension=9)
+    segments = Segments(core, Values(core))
+    told = [("a", "EUR"), ("b", "EUR"), ("c", "USD"), ("d", "USD"), ("d", None)]
+    told += [("e", "CHF"), ("f", "GBP"), ("a", "JPY"), ("b", "EUR"), ("a", "EUR")]
+    rows = [segments.row(labels(channel=c), currency, NOON) for c, currency in told]
+    found = [("a", "EUR"), (OTHER, "EUR"), (OTHER, "USD"), (OTHER, "USD"), (OTHER, None)]
+    found += [(OTHER, None)] * 3 + [(OTHER, "EUR"), ("a", "EUR")]
+    assert [segments.rows[row] for row in rows] == found
+    assert len(segments) == 4
+
+
+def test_without_room_for_a_currency_labels_are_still_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segmenting, "CURRENCY_ROOM", 0)
+    core = replace(TWO, max_segments=1)
+    segments = Segments(core, Values(core))
+    rows = [segments.row(labels(channel=c), "EUR", NOON) for c in "ab"]
+    rows.append(segments.row(labels(), "EUR", NOON))
+    assert [segments.rows[r] for r in rows] == [("a", "EUR"), (OTHER, None), (None, None)]
 
 
 def test_a_value_that_has_lost_its_place_does_not_get_it_back_by_a_restart() -> None:

@@ -160,6 +160,13 @@ _OUTCOMES: Final = (
         "a segment gets a second row after a recovery",
     ),
     Mistake(
+        "currencies-without-room-in-one-sum",
+        "segments.py",
+        "return (*values, None)",
+        "return (*values, OTHER)",
+        "amounts of several currencies are added up",
+    ),
+    Mistake(
         "rows-known-by-labels-outlive-them",
         "segments.py",
         "        self._by_number.fill(-1)\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from itertools import count, product
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from stream.core.catalogue import KPIS
 from stream.core.cells import MAX_ROWS
 from stream.core.formulas import fixed
 from stream.core.labels import MAX_ENTRIES
+from stream.core.segments import CURRENCY_ROOM
 from stream.core.settings import HOUR, MINUTE, Settings, Window
 from stream.core.table import Index
 from stream.core.timestamps import format_ms
@@ -66,8 +68,10 @@ def test_10_000_label_sets_and_currencies_stay_within_max_segments() -> None:
     shard = new_shard(SMALL)
     letters = [chr(65 + i) for i in range(26)]
     values = []
+    sent: Counter[str] = Counter()
     for n in range(10_000):
         currency = letters[n % 26] + letters[n // 26 % 26] + letters[n // 676 % 26]
+        sent[currency] += 1
         labels = {"channel": str(n % 19), "region": str(n // 19 % 19), "further": str(n)}
         values.append(
             event(
@@ -80,14 +84,19 @@ def test_10_000_label_sets_and_currencies_stay_within_max_segments() -> None:
             )
         )
     assert shard.ingest("cx.subscription", values, NOW) == []
-    # Beyond the limit there is one segment for each choice of labels that an event can lack.
-    assert len(shard.segments) <= SMALL.max_segments + 8
+    # Beyond the limit there are some currencies, and one segment for each choice of labels that an
+    # event can lack.
+    most = SMALL.max_segments + CURRENCY_ROOM + 4
+    assert len(shard.segments) <= most
     assert len(shard.active.sets) <= 2 * SMALL.max_segments + 8
     found = evaluation(shard, NOW)
     paid = [s for s in found if s.kpi == "upsell" and "channel" not in dict(s.labels)]
-    assert sum(s.denominator or 0 for s in paid) == 10_000
+    # What finds no room for its currency is in no sum of money, and never in one of several.
+    sums = {dict(s.labels)["currency"]: s.denominator for s in paid}
+    assert len(sums) >= CURRENCY_ROOM
+    assert sums.items() <= sent.items()
     kinds = (len(KPIS) + 3) * len(SMALL.rollups) * len(SMALL.windows)
-    assert len(found) <= kinds * (SMALL.max_segments + 8)
+    assert len(found) <= kinds * most
 
 
 def test_ids_are_forgotten_as_time_goes_by() -> None:
@@ -170,10 +179,10 @@ def test_a_worker_that_catches_up_with_records_of_a_megabyte_stays_small(
 
 
 def test_every_segment_that_may_be_configured_has_a_key_of_its_own() -> None:
-    """Beyond max_segments come those of ``other``: one for each choice of absent labels."""
+    """Beyond come those of ``other``: some currencies, and one for each choice of absent labels."""
     largest = Config.model_fields["max_segments"].metadata
     most = max(m.high for m in largest if isinstance(m, Between))
-    assert most + 2 ** (MAX_ENTRIES + 1) < MAX_ROWS
+    assert most + CURRENCY_ROOM + 2**MAX_ENTRIES < MAX_ROWS
 
 
 def test_there_are_no_more_dimensions_than_labels(tmp_path: Path) -> None:
