@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import Ints, add_at
 from stream.core.formulas import FIXED
 from stream.core.groups import Key, Rollup
 from stream.core.kpi import Column
@@ -58,24 +58,33 @@ class LocalHealth:
 
 
 def summed_scores(series: Ints, scores: Column) -> HealthSums:
-    """Sums of customers' scores, one entry per customer and series, by series."""
+    """Sums of customers' scores, one entry per customer and series, by series.
+
+    Raises:
+        CounterOverflow: a sum is beyond ±2⁶².
+    """
     customers = np.bincount(series)
     # Sums in fixed point are the same in whatever order the customers stand.
     fixed = np.rint(scores * FIXED).astype(np.int64)
     totals = np.zeros(customers.size, dtype=np.int64)
-    np.add.at(totals, series, fixed)
+    add_at(totals, series, fixed)
     risks = np.bincount(series[fixed < AT_RISK_BELOW * FIXED], minlength=customers.size)
     found = np.flatnonzero(customers)
     return HealthSums(found, totals[found], customers[found], risks[found])
 
 
 def health_columns(parts: list[HealthSums], n: int) -> dict[str, Column]:
-    """Sum of scores, customers, and customers at risk, for each of ``n`` series."""
-    total, customers, at_risk = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    for part in parts:
-        np.add.at(total, part.series, part.scores)
-        np.add.at(customers, part.series, part.customers)
-        np.add.at(at_risk, part.series, part.at_risk)
+    """Sum of scores, customers, and customers at risk, for each of ``n`` series.
+
+    Raises:
+        CounterOverflow: a sum is beyond ±2⁶².
+    """
+    total, customers, at_risk = sums = [np.zeros(n, dtype=np.int64) for _ in range(3)]
+    if parts:
+        # All parts at once, since it is their sum that may be too large.
+        series, *columns = map(np.concatenate, zip(*parts, strict=True))
+        for column, values in zip(sums, columns, strict=True):
+            add_at(column, series, values)
     return {
         "health_sum": total / FIXED,
         "customers": customers.astype(np.float64),
