@@ -290,8 +290,8 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_forgotten_total",
         "counter",
-        "Entities and event ids that this worker forgot before their time for want of memory, by"
-        " kind, since its start.",
+        "Entities that this worker forgot before their time for want of memory, by kind, since its"
+        " start.",
         ("kind",),
         lambda view: _by("kind", view.forgotten),
     ),

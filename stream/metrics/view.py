@@ -80,9 +80,9 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: Mapping[str, int] = {}
     #: Segments (sets of dimension values) in memory.
     segments: int | None = None
-    #: Entities and event ids in memory, by kind such as ``ticket``.
+    #: Entities and event ids in memory, by kind such as ``tickets``.
     remembered: Mapping[str, int] = {}
-    #: Entities and ids that this worker forgot early for want of memory, by kind.
+    #: Entities that this worker forgot early for want of memory, by kind.
     forgotten: Mapping[str, int] = {}
     #: Source records that were gone when this worker came to read them, by topic.
     gaps: Mapping[str, int] = {}

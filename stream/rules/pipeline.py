@@ -216,8 +216,8 @@ PIPELINE: Final = (
         "warning",
         None,
         "Entities are forgotten before their time.",
-        "Within an hour {{ $value | humanize }} {{ $labels.kind }} entries were forgotten for want"
-        " of room; what refers to them is an orphan or counts anew.",
+        "Within an hour {{ $value | humanize }} {{ $labels.kind }} were forgotten for want of room;"
+        " what refers to them is an orphan or counts anew.",
         lambda facts: f"{facts.rose('cx_worker_forgotten_total', 'kind')} > 0",
     ),
     PipelineAlert(

@@ -15,8 +15,11 @@ from prometheus_client.registry import Collector
 
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation, Sample
+from stream.core.settings import Settings
+from stream.core.shard import Shard
+from stream.core.values import Values
 from stream.metrics.exposition import Exposition, Scraped, parse
-from stream.metrics.families import families, kpi_families
+from stream.metrics.families import WORKER_FAMILIES, families, kpi_families
 from stream.metrics.view import AlertState, Timing, WorkerView
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
@@ -260,3 +263,15 @@ def test_lines_are_written_once_for_the_same_samples_at_a_later_time() -> None:
 def test_other_texts_are_no_exposition(text: str) -> None:
     with pytest.raises(ValueError, match="not a Prometheus text"):
         list(parse(text))
+
+
+def test_the_kinds_of_what_is_remembered_and_forgotten_are_those_that_the_help_names() -> None:
+    """Ids of events are remembered for as long as they are asked for, and never forgotten early."""
+    shard = Shard(Settings(), Values(Settings()))
+    told = {family.name: family.help for family in WORKER_FAMILIES}
+    for name, kinds in (
+        ("cx_worker_remembered", shard.remembered()),
+        ("cx_worker_forgotten_total", shard.forgotten()),
+    ):
+        assert ("event ids" in told[name]) is ("event_ids" in kinds), name
+        assert {"answers", "tickets", "carts"} <= kinds.keys()

@@ -276,7 +276,7 @@ def test_what_an_alert_on_the_pipeline_asks_for_is_on_a_workers_page(alert: Pipe
     full = msgspec.structs.replace(
         view(KPIS),
         gaps={"cx.visit": 1},
-        forgotten={"ticket": 1},
+        forgotten={"tickets": 1},
         notifications={("pager", result): 1 for result in get_args(dispatcher.Result)},
     )
     series = list(parse(Exposition(KPIS).text(full).decode()))
