@@ -64,9 +64,16 @@ def spread(numbers: Sequence[float], form: str) -> str:
 def paired(results: Results, above: str, below: str) -> list[float]:
     """CPU per event of one subject over that of another, round by round.
 
-    Empty where either was not measured; a round that only one of them has is left out.
+    Empty where either was not measured. One that fails in any round has no results at all, so the
+    others have one of each round.
+
+    Raises:
+        ValueError: one has more rounds than the other, so nobody knows which belong together.
     """
-    pairs = zip(results.get(above, ()), results.get(below, ()), strict=False)
+    runs, others = results.get(above), results.get(below)
+    if not runs or not others:
+        return []
+    pairs = zip(runs, others, strict=True)
     return [a.cpu_per_million / b.cpu_per_million for a, b in pairs]
 
 

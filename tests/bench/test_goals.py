@@ -23,6 +23,12 @@ def test_what_was_not_measured_has_no_ratio(results: dict[str, list[Measurement]
     assert paired(results, "slow", "fast") == []
 
 
+@pytest.mark.parametrize("fast", [(1, 2), (1, 2, 3, 4)])
+def test_runs_of_which_nobody_knows_the_rounds_are_not_paired(fast: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        paired({"slow": runs(10, 40, 30), "fast": runs(*fast)}, "slow", "fast")
+
+
 def test_costs_are_compared_per_event() -> None:
     few = [Measurement(1_000, 1.0, 1.0, 1.0)]
     assert math.isclose(paired({"few": few, "many": runs(10)}, "few", "many")[0], 100)
