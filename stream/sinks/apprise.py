@@ -48,7 +48,8 @@ class Apprise:
             raise UnknownSink(f"sink {settings.label}: apprise can't use the address")
         self._send = send
         self._underway = 0
-        #: Apprise does not say whether a service may be used by several threads at a time.
+        #: Apprise does not say whether a service may be used by several threads at a time. So the
+        #: next message waits for an answer; only one that has timed out may still go on beside it.
         self._turn = asyncio.Lock()
 
     async def deliver(self, change: Change) -> None:
