@@ -13,27 +13,44 @@ is in the blocks then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import msgspec
-import zstandard
 
 from stream import __version__
 from stream.core.migration import SHAPED, Migration, has_unbounded_keys, is_needed
 from stream.core.settings import SECOND, Settings
 from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
+from stream.core.state_records import (
+    BLOCK,
+    DELTA,
+    HEADER,
+    REMEDY,
+    Contents,
+    LogRecord,
+    StateRefused,
+    are_checked,
+    block_key,
+    damaged,
+    delta_key,
+    pack,
+    packed_block,
+    unpacked_block,
+    unpacked_delta,
+    unpacked_header,
+)
 from stream.core.topic import Store
 from stream.core.values import Values
 
+__all__ = ["FORMAT", "REMEDY", "Header", "LogRecord", "StateLog", "StateRefused", "part_of"]
+
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 6
-#: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters.
-READABLE: Final = (4, 5, FORMAT)
-_LEVEL: Final = 1
-_HEADER: Final = b"header"
-_DELTA: Final = b"delta/"
-_BLOCK: Final = b"block/"
+FORMAT: Final = 7
+#: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters, 6 had
+#: nothing to tell damage by.
+READABLE: Final = (4, 5, 6, FORMAT)
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"
 _LABEL_SET: Final = b"block/active:"
@@ -56,36 +73,11 @@ MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
 
-#: What always helps where a state can't be used.
-REMEDY: Final = (
-    "stop all workers of the group, then `cxkpi state rebuild` counts anew from the earliest"
-    " records, `cxkpi state reset` from now on"
-)
-
-#: Key and value of a log record; no value deletes the key.
-LogRecord = tuple[bytes, bytes | None]
+_LACKING: Final = f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
 
 
-class StateRefused(Exception):
-    """The state can't be used as it is; the message says why and what to do."""
-
-    decision: ClassVar[str] = "stop"
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_compressor: Final = zstandard.ZstdCompressor(level=_LEVEL)
-_decompressor: Final = zstandard.ZstdDecompressor()
-
-
-def _pack(data: Any) -> bytes:
-    return _compressor.compress(_encode(data))
-
-
-def _unpack(value: bytes) -> Any:
-    try:
-        return msgspec.msgpack.decode(_decompressor.decompress(value))
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
-        raise StateRefused(f"a record of the state log is damaged: {error}; {REMEDY}") from error
+#: What the header holds behind the format.
+_HEADER: Final = tuple[str, int, dict[str, int], Shape]
 
 
 class Header(NamedTuple):
@@ -108,23 +100,22 @@ class Header(NamedTuple):
         Raises:
             StateRefused: there is none, or another format or counters than this version's.
         """
-        value = records.get(_HEADER)
+        value = records.get(HEADER)
         if value is None:
             raise StateRefused(
                 f"the state log has no header, so it was damaged or cut off; {REMEDY}"
             )
-        number, *rest = _unpack(value)
+        number, *rest = unpacked_header(value)
         if number not in READABLE:
             writer = f" of version {rest[0]}" if number > FORMAT else ""
             raise StateRefused(
                 f"the state has format {number}{writer}, this version reads"
                 f" {', '.join(map(str, READABLE[:-1]))} and {FORMAT}; {REMEDY}"
             )
-        version, since, starts, plain = rest
         try:
-            shape = msgspec.convert(plain, Shape)
+            version, since, starts, shape = msgspec.convert(rest, _HEADER)
         except msgspec.ValidationError as error:
-            raise StateRefused(f"the state's header is damaged: {error}; {REMEDY}") from error
+            raise damaged(HEADER, error) from error
         misplaced = shape.misplaced()
         if misplaced is not None:
             raise StateRefused(
@@ -136,7 +127,7 @@ class Header(NamedTuple):
     def record(self) -> LogRecord:
         """The header as it is written."""
         plain = msgspec.to_builtins(self.shape)
-        return _HEADER, _pack([FORMAT, self.version, self.since, self.starts, plain])
+        return HEADER, pack([FORMAT, self.version, self.since, self.starts, plain])
 
 
 class StateLog:
@@ -155,6 +146,7 @@ class StateLog:
         self._dirty: dict[tuple[str, str], int] = {}
         #: Blocks that are in the log and of no more use.
         self._stale: set[tuple[str, str]] = set()
+        self._contents = Contents()
         self._header = Header(__version__, Shape.of(shard.settings), 1, {})
         self._header_is_due = True
         self._is_migrated = False
@@ -187,11 +179,12 @@ class StateLog:
         first_needed = min(self._dirty.values(), default=self.sequence + 1)
         # This flush's own deltas stay, since they carry the numbers that recovery starts from.
         covered = min(first_needed, first) - 1
-        records += [(_delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
+        records += [(delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
         self._covered = max(self._covered, covered)
-        now = shard.progress.now
+        self._contents.follow(records, self.sequence)
+        after = (self._covered, shard.progress.now)
         deltas = [
-            (_delta_key(sequence), _pack([sequence, self._covered, now, part]))
+            (delta_key(sequence), pack([sequence, *after, part, self._contents.mark]))
             for sequence, part in enumerate(parts, first)
         ]
         self._delta_size = sum(len(delta) for _, delta in deltas)
@@ -211,7 +204,7 @@ class StateLog:
             self._stale.add(block)
         # One that has come again meanwhile is to be written instead.
         stale, self._stale = self._stale - self._dirty.keys(), set()
-        return [(_block_key(name, block), None) for name, block in stale]
+        return [(block_key(name, block), None) for name, block in stale]
 
     def _blocks(self) -> list[LogRecord]:
         due, self._is_migrated = SHAPED if self._is_migrated else (), False
@@ -223,8 +216,9 @@ class StateLog:
             if size >= budget and name not in due:
                 continue
             dumped = self._stores[name].dump(block)
-            value = _pack([self.sequence, dumped])
-            records.append((_block_key(name, block), value))
+            key = block_key(name, block)
+            value = packed_block(key, self.sequence, dumped)
+            records.append((key, value))
             size += len(value) + BLOCK_COST
             del self._dirty[name, block]
         return records
@@ -237,9 +231,28 @@ class StateLog:
         """
         if not records:
             return
+        try:
+            self._recover(records)
+        except StateRefused:
+            raise
+        except Exception as error:
+            if are_checked(records):
+                raise  # What is as it was written can't be the reason.
+            raise StateRefused(f"the state log is damaged: {error!r}; {REMEDY}") from error
+
+    def _recover(self, records: Mapping[bytes, bytes]) -> None:
         header = Header.read(records)
-        deltas = sorted(_unpack(v) for k, v in records.items() if k.startswith(_DELTA))
+        deltas = sorted(
+            (unpacked_delta(k, v) for k, v in records.items() if k.startswith(DELTA)),
+            key=itemgetter(0),
+        )
         self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
+        blocks = {k: unpacked_block(k, v) for k, v in records.items() if k.startswith(BLOCK)}
+        for key, (sequence, _) in blocks.items():
+            self._contents.put(key, sequence)
+        self.sequence, self._covered, now, _, *mark = deltas[-1]
+        if mark and tuple(mark[0]) != self._contents.mark:
+            raise StateRefused(_LACKING)
         written = header.shape.settings()
         keys = _label_keys(records, deltas)
         migrates = is_needed(written, self._shard.settings) or has_unbounded_keys(keys)
@@ -248,10 +261,9 @@ class StateLog:
             former = Shard(written, Values(written))
             stores |= {store.name: store for store in former.stores() if store.name in SHAPED}
         self._shard.windows.starts = dict(header.starts)
-        blocks = self._fold(records, deltas, stores, header.since)
-        self.sequence, self._covered, now, _ = deltas[-1]
+        in_log = self._fold(blocks, deltas, stores, header.since)
         if migrates:
-            self._migrate(written, stores, blocks, now)
+            self._migrate(written, stores, in_log, now)
         self._take_header(header)
         for block in self._shard.expire(now):
             self._dirty.pop(block, None)
@@ -261,23 +273,23 @@ class StateLog:
 
     def _fold(
         self,
-        records: Mapping[bytes, bytes],
+        blocks: Mapping[bytes, tuple[int, Any]],
         deltas: Iterable[Any],
         stores: Mapping[str, Store],
         since: int,
     ) -> set[tuple[str, str]]:
         """Load blocks and apply deltas; the blocks that are in the log."""
         written: dict[tuple[str, str], int] = {}
-        blocks = [[*_unpack(v), k] for k, v in records.items() if k.startswith(_BLOCK)]
+        by_flush = [(sequence, dumped, key) for key, (sequence, dumped) in blocks.items()]
         # A record that moved to another block stands in both until the older one is written anew.
-        for sequence, dumped, key in sorted(blocks, key=lambda b: int(b[0])):
-            name, block = key[len(_BLOCK) :].decode().split(":", 1)
+        for sequence, dumped, key in sorted(by_flush, key=itemgetter(0)):
+            name, block = key[len(BLOCK) :].decode().split(":", 1)
             if name in stores:
                 stores[name].load(block, dumped)
                 written[name, block] = sequence
             else:
                 self._stale.add((name, block))
-        for sequence, _, at, changes in deltas:
+        for sequence, _, at, changes, *_ in deltas:
             fit = {n: s for n, s in stores.items() if sequence >= since or n not in SHAPED}
             self._apply(sequence, at, changes, fit, written)
         return set(written)
@@ -341,9 +353,7 @@ class StateLog:
         wanted = sequences[-1] - covered if sequences else 0
         kept = [s for s in sequences if s > covered]
         if not kept or len(kept) != wanted or kept[0] != covered + 1:
-            raise StateRefused(
-                f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
-            )
+            raise StateRefused(_LACKING)
 
 
 def _parted(changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -367,7 +377,7 @@ def _label_keys(records: Iterable[bytes], deltas: Iterable[Any]) -> Iterator[byt
     for key in records:
         if key.startswith(_LABEL_SET):
             yield bytes.fromhex(key[len(_LABEL_SET) :].decode())
-    for _, _, _, changes in deltas:
+    for _, _, _, changes, *_ in deltas:
         yield from (key for key, *_ in changes.get(_SETS, ()))
 
 
@@ -375,11 +385,3 @@ def part_of(key: bytes) -> tuple[str, str]:
     """The kind of a log record, ``header``, ``delta`` or ``block``, and the store of a block."""
     kind, _, rest = key.decode(errors="replace").partition("/")
     return kind, rest.split(":", 1)[0] if kind == "block" else ""
-
-
-def _delta_key(sequence: int) -> bytes:
-    return _DELTA + b"%d" % sequence
-
-
-def _block_key(name: str, block: str) -> bytes:
-    return _BLOCK + f"{name}:{block}".encode()

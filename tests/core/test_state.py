@@ -12,19 +12,23 @@ import msgspec
 import pytest
 
 from stream import __version__
-from stream.core import state
 from stream.core.catalogue import LAYOUT
 from stream.core.kpi import Counter
 from stream.core.layout import Layout
+from stream.core.segments import Segments
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
 from stream.core.shape import Shape, facts
 from stream.core.state import FORMAT, Header, StateLog, StateRefused
+from stream.core.state_records import pack
+from stream.core.timestamps import format_ms
+from tests.core import recorded_state
 from tests.core.running import new_shard
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data/layout.json").read_text()
 )
 OWN = Settings()
+STORES = b"panes", b"tickets"
 VISIT = b'{"type":"visit.ended","event_id":"1","visit_id":"v","occurred_at":"2026-03-02T12:00:00Z"}'
 
 
@@ -36,7 +40,7 @@ def written() -> dict[bytes, bytes]:
 
 
 def with_header(*parts: Any) -> dict[bytes, bytes]:
-    return {**written(), b"header": state._pack(list(parts))}
+    return {**written(), b"header": pack(list(parts))}
 
 
 def refusal(records: dict[bytes, bytes]) -> str:
@@ -62,7 +66,7 @@ def test_a_state_without_header_is_refused() -> None:
     assert "no header" in refusal(records)
 
 
-@pytest.mark.parametrize("value", [b"", b"x", state._pack([1])[:-3]])
+@pytest.mark.parametrize("value", [b"", b"x", pack([1])[:-3]])
 def test_a_damaged_header_is_refused(value: bytes) -> None:
     assert "damaged" in refusal({**written(), b"header": value})
 
@@ -74,7 +78,7 @@ def test_a_header_that_lacks_a_setting_is_refused() -> None:
 
 
 def test_an_older_format_is_refused() -> None:
-    assert f"format 1, this version reads 4, 5 and {FORMAT}" in refusal(with_header(1, {}))
+    assert f"format 1, this version reads 4, 5, 6 and {FORMAT}" in refusal(with_header(1, {}))
 
 
 def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
@@ -193,3 +197,38 @@ def test_each_change_is_told_with_what_becomes_of_it(
 def test_a_fact_is_one_sentence() -> None:
     (fact,) = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)))
     assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"
+
+
+def test_damage_that_no_checksum_tells_is_refused_all_the_same() -> None:
+    """Records of formats up to 6 had none."""
+    records, _, _ = recorded_state.read(6)
+    panes, tickets = (next(k for k in records if k.startswith(b"block/" + s)) for s in STORES)
+    with pytest.raises(StateRefused, match=r"the state log is damaged: .*; stop all workers"):
+        recorded_state.recovered({**records, panes: records[tickets]})
+
+
+def test_a_mistake_of_ours_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(Segments, "load", load)
+    with pytest.raises(KeyError, match="a mistake"):
+        StateLog(new_shard(OWN)).recover(written())
+
+
+def test_what_flushes_do_to_blocks_is_known_whoever_reads_the_log_next() -> None:
+    shard = new_shard(OWN)
+    log, durable = StateLog(shard), dict[bytes, bytes]()
+    for minute in range(0, 40 * 24 * 60, 997):
+        at = 1_772_445_600_000 + minute * MINUTE
+        event = json.loads(VISIT) | {"event_id": f"{minute}", "occurred_at": format_ms(at)}
+        shard.ingest(None, [json.dumps(event).encode()])
+        for key, value in log.flush(at):
+            durable.pop(key, None)
+            if value is not None:
+                durable[key] = value
+        if minute % 10 == 0:
+            shard = new_shard(OWN)
+            log = StateLog(shard)
+            log.recover(durable)
+    assert shard.progress.outcomes["cx.visit"] == {"accepted": len(range(0, 40 * 24 * 60, 997))}

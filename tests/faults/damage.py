@@ -9,6 +9,7 @@ from unittest import mock
 from stream.core import state
 from stream.core.shard import Shard
 from stream.core.state import StateLog, StateRefused
+from stream.core.state_records import pack, unpack
 from stream.core.values import Values
 from tests.faults.crashes import LIVES, START, history, settings
 from tests.faults.verdict import FALLEN_APART
@@ -60,9 +61,55 @@ def with_a_block_of_noise(log: Log) -> None:
     log[key] = b"\x00" * 50
 
 
+def blocks(log: Log, store: str = "panes") -> list[bytes]:
+    return sorted(key for key in log if key.startswith(f"block/{store}:".encode()))
+
+
+def without_a_block(log: Log) -> None:
+    del log[blocks(log)[0]]
+
+
+def without_the_segments(log: Log) -> None:
+    del log[blocks(log, "segments")[0]]
+
+
+def with_a_block_of_before(log: Log) -> None:
+    key = blocks(log)[-1]
+    sequence, dumped, of = unpack(key, log[key])
+    log[key] = pack([sequence - 1, dumped, of])
+
+
+def with_the_value_of_another_block(log: Log) -> None:
+    key, other = blocks(log)[:2]
+    sequence, dumped, _ = unpack(key, log[key])
+    log[key] = pack([sequence, dumped, other])
+
+
+def with_the_block_of_another_store(log: Log) -> None:
+    log[blocks(log)[0]] = log[blocks(log, "segments")[0]]
+
+
+def with_the_value_of_another_delta(log: Log) -> None:
+    log[deltas(log)[-1]] = log[deltas(log)[-2]]
+
+
+def with_a_bit_flipped_in_a_block(log: Log) -> None:
+    _flip(log, blocks(log)[0])
+
+
+def with_a_bit_flipped_in_a_delta(log: Log) -> None:
+    _flip(log, deltas(log)[-1])
+
+
+def _flip(log: Log, key: bytes) -> None:
+    value = bytearray(log[key])
+    value[len(value) // 2] ^= 16
+    log[key] = bytes(value)
+
+
 def of_another_format(log: Log) -> None:
-    number, *rest = state._unpack(log[b"header"])
-    log[b"header"] = state._pack([number + 1, *rest])
+    number, *rest = unpack(b"header", log[b"header"])
+    log[b"header"] = pack([number + 1, *rest])
 
 
 DAMAGES: Final = (
@@ -72,6 +119,14 @@ DAMAGES: Final = (
     without_a_delta,
     with_a_record_cut_off,
     with_a_block_of_noise,
+    without_a_block,
+    without_the_segments,
+    with_a_block_of_before,
+    with_the_value_of_another_block,
+    with_the_block_of_another_store,
+    with_the_value_of_another_delta,
+    with_a_bit_flipped_in_a_block,
+    with_a_bit_flipped_in_a_delta,
 )
 
 

@@ -1,0 +1,166 @@
+"""How the records of a state log are written, and how damage to them is noticed.
+
+Each record has a checksum of what it holds, and says under which key it was written. With each
+flush goes a mark of all blocks that are in the log then, so that one that is gone, or older than
+the log says, is noticed too. Formats up to 6 had none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
+
+import msgspec
+import xxhash
+import zstandard
+
+#: Key and value of a log record; no value deletes the key.
+LogRecord = tuple[bytes, bytes | None]
+#: How many blocks are in the log, and a digest of their keys and flushes.
+Mark = tuple[int, int]
+
+HEADER: Final = b"header"
+DELTA: Final = b"delta/"
+BLOCK: Final = b"block/"
+
+#: What always helps where a state can't be used.
+REMEDY: Final = (
+    "stop all workers of the group, then `cxkpi state rebuild` counts anew from the earliest"
+    " records, `cxkpi state reset` from now on"
+)
+
+#: What a delta has at least: formats up to 6 had no mark.
+_DELTA_PARTS: Final = 4
+_LEVEL: Final = 1
+_encode: Final = msgspec.msgpack.Encoder().encode
+_compressor: Final = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+_decompressor: Final = zstandard.ZstdDecompressor()
+
+
+class StateRefused(Exception):
+    """The state can't be used as it is; the message says why and what to do."""
+
+    decision: ClassVar[str] = "stop"
+
+
+def damaged(key: bytes, why: object) -> StateRefused:
+    """What is raised for a record that is not as it was written."""
+    return StateRefused(f"record {shown(key)} of the state log is damaged: {why}; {REMEDY}")
+
+
+def shown(key: bytes) -> str:
+    """A key as people can read it."""
+    return key.decode(errors="backslashreplace")
+
+
+def delta_key(sequence: int) -> bytes:
+    """The key of a flush's delta."""
+    return DELTA + b"%d" % sequence
+
+
+def block_key(name: str, block: str) -> bytes:
+    """The key of a block of a store."""
+    return BLOCK + f"{name}:{block}".encode()
+
+
+def pack(data: Any) -> bytes:
+    """A record's value."""
+    return _compressor.compress(_encode(data))
+
+
+def unpack(key: bytes, value: bytes) -> Any:
+    """What ``pack`` was given.
+
+    Raises:
+        StateRefused: the value is damaged.
+    """
+    try:
+        return msgspec.msgpack.decode(_decompressor.decompress(value))
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise damaged(key, error) from error
+
+
+def unpacked_header(value: bytes) -> list[Any]:
+    """The number of the format, and what a header of that format holds.
+
+    Raises:
+        StateRefused: the record is damaged.
+    """
+    header = unpack(HEADER, value)
+    if not isinstance(header, list) or not header or not isinstance(header[0], int):
+        raise damaged(HEADER, "it is no header")
+    return header
+
+
+def packed_block(key: bytes, sequence: int, dumped: Any) -> bytes:
+    """The value of a block's record; ``sequence`` is the flush that writes it."""
+    return pack([sequence, dumped, key])
+
+
+def unpacked_block(key: bytes, value: bytes) -> tuple[int, Any]:
+    """The flush that wrote a block, and the block.
+
+    Raises:
+        StateRefused: the record is damaged, or was written under another key.
+    """
+    sequence, dumped, *of = unpack(key, value)
+    if of and of != [key]:
+        raise damaged(key, "it holds something else")
+    return sequence, dumped
+
+
+def unpacked_delta(key: bytes, value: bytes) -> Any:
+    """A delta: its number, those up to which all are deleted, its time, the changes, the mark.
+
+    Raises:
+        StateRefused: the record is damaged, or was written under another key.
+    """
+    delta = unpack(key, value)
+    if not isinstance(delta, list) or len(delta) < _DELTA_PARTS or delta_key(delta[0]) != key:
+        raise damaged(key, "it holds something else")
+    return delta
+
+
+def are_checked(records: Mapping[bytes, bytes]) -> bool:
+    """Whether all values have checksums, which those of formats up to 6 have not."""
+    return all(zstandard.get_frame_parameters(value).has_checksum for value in records.values())
+
+
+class Contents:
+    """The blocks that are in the log, each with the flush that wrote it."""
+
+    def __init__(self) -> None:
+        self._written: dict[bytes, int] = {}
+        self._digest = 0
+
+    @property
+    def mark(self) -> Mark:
+        """Tells these contents from others."""
+        return len(self._written), self._digest
+
+    def put(self, key: bytes, sequence: int) -> None:
+        """Note that a block is written."""
+        self.drop(key)
+        self._written[key] = sequence
+        self._digest ^= _digest_of(key, sequence)
+
+    def drop(self, key: bytes) -> None:
+        """Note that a block is deleted, if it is there."""
+        sequence = self._written.pop(key, None)
+        if sequence is not None:
+            self._digest ^= _digest_of(key, sequence)
+
+    def follow(self, records: Iterable[LogRecord], sequence: int) -> None:
+        """Note what a flush does."""
+        for key, value in records:
+            if not key.startswith(BLOCK):
+                continue
+            if value is None:
+                self.drop(key)
+            else:
+                self.put(key, sequence)
+
+
+def _digest_of(key: bytes, sequence: int) -> int:
+    digest: int = xxhash.xxh3_64_intdigest(key, seed=sequence)
+    return digest
