@@ -129,6 +129,8 @@ def _hint(run: Replay, settings: Settings, last: int | None, *, has_rejects: boo
 
 def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
     """Say on standard error what was read, and what was written of it."""
+    for limit in run.limits_reached():
+        click.echo(limit, err=True)
     if as_json:
         outcomes = {o: n for o, n in run.outcomes().items() if n}
         click.echo(json.dumps({"outcomes": outcomes}), err=True)

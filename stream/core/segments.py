@@ -56,6 +56,8 @@ class Segments(OneBlock):
         self._seen: Ints = np.zeros(_LEAST, dtype=np.int64)
         self._changed: Mask = np.zeros(_LEAST, dtype=bool)
         self._free: list[int] = []
+        #: Whether a combination has found no room in this process.
+        self.is_full = False
         self._index: dict[Segment, int] = {}
         self._cache: dict[_Key, int] = {}
         #: What the cache says of labels without a currency, −1 where it was not asked or does not
@@ -187,6 +189,7 @@ class Segments(OneBlock):
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
         if row is None and len(self) >= self._limit:
+            self.is_full = True
             segment = self._without_room(segment)
             row = self._index.get(segment)
         if row is None:

@@ -13,7 +13,7 @@ from stream.core.event import OUTCOMES
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard
-from stream.core.values import Values
+from stream.core.values import OTHER, Values
 from stream.replay.alerts import AlertReplay, row
 from stream.replay.files import Batch
 from stream.replay.timeline import TimeLine, TooManyPoints, has_data
@@ -59,6 +59,7 @@ class Replay:
         if alerts and line is not None:
             raise ValueError("a run makes a time line or changes of alerts, not both")
         self._shard = Shard(settings, Values(settings), event_time=True, until=at)
+        self._most_segments = settings.max_segments
         self.evaluator = Evaluator(settings)
         self._closer = Closer(settings)
         #: As it was asked for.
@@ -185,6 +186,21 @@ class Replay:
         """Every KPI series that has contributions; none where nothing was accepted."""
         evaluation = self.evaluation()
         return [] if evaluation is None else [s for s in evaluation.samples if has_data(s)]
+
+    def limits_reached(self) -> list[str]:
+        """What the settings' limits have kept from being counted apart, or at all, in words."""
+        limit, found = self._most_segments, []
+        if self._shard.segments.is_full:
+            found.append(
+                f"max_segments: there were more than {limit:,} combinations of values; further ones"
+                f" count as {OTHER} in every dimension"
+            )
+        if bases := self._shard.active.refused_bases:
+            found.append(
+                f"max_segments: there were more than {limit:,} sets of labels; {bases:,} bases of"
+                " further ones are not counted"
+            )
+        return found
 
     def outcomes(self, topic: str | None = None) -> dict[str, int]:
         """How many records, of all topics or of one, had each outcome."""

@@ -163,6 +163,29 @@ def test_a_poor_result_comes_with_a_hint(line: str, hints: list[str]) -> None:
     assert [text.split(" than the longest")[0] for text in said[1:]] == hints
 
 
+@pytest.mark.parametrize("more", ["", " --json"])
+def test_a_limit_that_was_reached_is_told(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = {"type": "subscription.base", "occurred_at": "2026-03-02T10:00:00Z", "active": 5}
+    bases = [{**base, "event_id": f"{n}", "labels": {"store": f"{n}"}} for n in range(4)]
+    visits = [visit(n, "2026-03-02T10:00:00Z", channel=f"{n}") for n in range(4)]
+    lines = b"".join(json.dumps(base).encode() + b"\n" for base in bases)
+    Path("many.jsonl").write_bytes(lines + b"".join(visits))
+    assert "max_segments" not in _replay(f"many.jsonl{more}").stderr
+    monkeypatch.setenv("CXKPI_MAX_SEGMENTS", "3")
+    done = _replay(f"many.jsonl{more}")
+    assert done.stderr.splitlines()[:-1] == [
+        (
+            "max_segments: there were more than 3 combinations of values; further ones count as"
+            " other in every dimension"
+        ),
+        (
+            "max_segments: there were more than 3 sets of labels; 1 bases of further ones are not"
+            " counted"
+        ),
+    ]
+    assert "accepted" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
