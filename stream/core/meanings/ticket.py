@@ -116,7 +116,10 @@ FCR: Final = Meaning(
     left_out=(_UNRESOLVED, _OPEN, "Repeat contacts in another ticket: tickets are not linked."),
     corrections=(
         *_CORRECTIONS,
-        "A close after a reopening is not first contact, whatever its `reopens` says.",
+        (
+            "A close up to 7 days after a reopening is not first contact, whatever its `reopens`"
+            " says; later its `reopens` decides."
+        ),
     ),
     alert_at=0.65,
 )
