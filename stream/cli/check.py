@@ -54,9 +54,9 @@ def check(
     """Check the configuration and print it in short.
 
     Each problem is one line: file, line, key, what is allowed. With --state also what a worker of
-    this configuration keeps, starts empty or drops of the state that is there. Exit code 0: fine,
-    1: something is wrong, or would be dropped, 2: there is no such file, it isn't TOML, or no
-    broker answers.
+    this configuration keeps, starts empty or drops of the state that is there, and why it would
+    refuse it. Exit code 0: fine, 1: something is wrong, refused, or would be dropped, 2: there is
+    no such file, it isn't TOML, or no broker answers.
     """
     try:
         needs: tuple[Need, ...] = () if no_secrets else ("kafka", "sinks")
@@ -82,10 +82,11 @@ def _state(config: Config) -> dict[str, Any]:
         CommandFailed: the broker does not say.
     """
     # The Kafka client takes a while to import, which a check without it need not wait for.
-    from stream.kafka.state_reading import changes
+    from stream.kafka.survey import survey
 
+    settings = config.core()
     try:
-        version, facts = asyncio.run(changes(config.kafka, config.core()))
+        found = asyncio.run(survey(config.kafka, settings))
     except Exception as error:
         decision = getattr(error, "decision", None)
         if decision == "stop":
@@ -93,9 +94,10 @@ def _state(config: Config) -> dict[str, Any]:
         if decision is None:
             raise
         raise CommandFailed(str(error)) from error
+    facts = () if found.refusal else found.facts(settings)
     told = [{"what": f.what, "becomes": f.becomes, "text": f.text} for f in facts]
-    ok = not any(f.becomes == "dropped" for f in facts)
-    return {"ok": ok, "version": version or None, "refused": None, "facts": told}
+    ok = not found.refusal and not any(f.becomes == "dropped" for f in facts)
+    return {"ok": ok, "version": found.version, "refused": found.refusal, "facts": told}
 
 
 def _report(error: ConfigError, as_json: bool) -> None:

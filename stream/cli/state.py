@@ -46,12 +46,12 @@ def state() -> None:
 def show(context: click.Context, config_path: Path | None, as_json: bool) -> None:
     """Show what lies in the state: positions, lag, sizes, what is remembered.
 
-    Workers may go on meanwhile. Exit code 1: there is no state, or it can't be used.
+    Workers may go on meanwhile. Exit code 1: there is no state, or a worker that starts would
+    refuse it.
     """
-    config = configuration(config_path, needs=("kafka",))
-    found = _run(_shown(config.kafka))
+    found = _run(_shown(configuration(config_path, needs=("kafka",))))
     click.echo(json.dumps(found) if as_json else _text(found))
-    if not found["shards"] or found["unfinished"] or any(s["refused"] for s in found["shards"]):
+    if not found["shards"] or found["refused"]:
         context.exit(1)
 
 
@@ -139,22 +139,20 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         raise CommandFailed(str(error)) from error
 
 
-async def _shown(kafka: KafkaConfig) -> dict[str, Any]:
-    from stream.kafka.state_reading import read_state, survey
+async def _shown(config: Config) -> dict[str, Any]:
+    from stream.kafka.survey import survey
 
-    surroundings = await survey(kafka)
-    shards = [
-        _shard(number, found, surroundings.ends)
-        for number, found in enumerate(await read_state(kafka))
-    ]
+    found = await survey(config.kafka, config.core())
+    shards = [_shard(number, shard, found.ends) for number, shard in enumerate(found.shards)]
     lag: Counter[str] = Counter()
     for shard in shards:
         lag.update(shard["lag"])
     return {
-        "group": kafka.group,
-        "topic": surroundings.topic,
-        "members": list(surroundings.members),
-        "unfinished": surroundings.unfinished,
+        "group": config.kafka.group,
+        "topic": found.topic,
+        "members": list(found.members),
+        "refused": found.refusal,
+        "unfinished": found.unfinished,
         "lag": dict(lag),
         "shards": shards,
     }
@@ -200,6 +198,8 @@ def _text(found: dict[str, Any]) -> str:
     lines += [f"worker   {member}" for member in found["members"]]
     if found["unfinished"]:
         lines.append(f"a {found['unfinished']} was begun and not finished: run it again")
+    elif found["refused"]:
+        lines.append(f"can't be used: {found['refused']}")
     if not found["shards"]:
         lines.append("there is no state")
     for shard in found["shards"]:
@@ -208,11 +208,11 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _shard_text(shard: dict[str, Any]) -> list[str]:
-    head = f"\npartition {shard['partition']}: {_size_text(shard['size'])}"
+    lines = [f"\npartition {shard['partition']}: {_size_text(shard['size'])}"]
     if shard["refused"]:
-        return [head, f"  can't be used: {shard['refused']}"]
+        lines.append(f"  can't be used: {shard['refused']}")
     if shard["version"] is None:
-        return [head, "  empty"]
+        return lines if shard["refused"] else [*lines, "  empty"]
     rows = [
         ("version", f"{shard['version']}, flush {shard['flushes']:,}, at {shard['at']}"),
         ("events", _span(shard["first_event"], shard["last_event"])),
@@ -228,7 +228,7 @@ def _shard_text(shard: dict[str, Any]) -> list[str]:
             for name, part in {"deltas": shard["deltas"], **shard["blocks"]}.items()
         ),
     ]
-    return [head, *(line for name, value in rows for line in _row(name, value))]
+    return [*lines, *(line for name, value in rows for line in _row(name, value))]
 
 
 def _losses(shard: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -102,8 +102,12 @@ async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
 
 async def refuse_unfinished(admin: AIOKafkaAdminClient, group: str) -> None:
     """Raise StateRefused where a reset or rebuild of the state was begun and not finished."""
-    notes = (await committed(admin, group)).notes
-    for note in notes.values():
+    refuse_noted(await committed(admin, group), group)
+
+
+def refuse_noted(said: Committed, group: str) -> None:
+    """As ``refuse_unfinished``, of what was committed. Raises StateRefused."""
+    for note in said.notes.values():
         raise StateRefused(
             f"`cxkpi state {note.how}` of group {group} was begun and not finished: run it again"
         )
@@ -118,13 +122,18 @@ async def refuse_lost(kafka: KafkaConfig, state: str, sources: Iterable[TopicPar
     """
     async with administration(kafka) as admin:
         await refuse_unfinished(admin, kafka.group)
-        offsets = (await committed(admin, kafka.group)).offsets
+        said = await committed(admin, kafka.group)
+    refuse_read(said, kafka.group, state, sources)
+
+
+def refuse_read(said: Committed, group: str, state: str, sources: Iterable[TopicPartition]) -> None:
+    """As ``refuse_lost``, of what was committed. Raises StateRefused."""
     for tp in sources:
         # Offsets are committed only for what has a state.
-        if tp in offsets:
+        if tp in said.offsets:
             raise StateRefused(
-                f"topic {state} partition {tp.partition} is empty, but group {kafka.group} has"
-                f" read {tp.topic} up to {offsets[tp]}: its state is lost; {REMEDY}"
+                f"topic {state} partition {tp.partition} is empty, but group {group} has"
+                f" read {tp.topic} up to {said.offsets[tp]}: its state is lost; {REMEDY}"
             )
 
 

@@ -26,7 +26,7 @@ from stream.core.event import DEAD_LETTER_OUTCOMES
 from stream.core.settings import SECOND, Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.sharing import Sharing
-from stream.core.state import REMEDY, StateLog, StateRefused
+from stream.core.state import StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
 from stream.deadletters.headers import (
@@ -41,7 +41,7 @@ from stream.kafka.group import refuse_lost
 from stream.kafka.inbox import Inbox
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
-from stream.kafka.topics import STATE_LIMIT, TopicMap
+from stream.kafka.topics import STATE_LIMIT, TopicMap, refuse_made_anew
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
 from stream.metrics.view import Timing
 
@@ -170,11 +170,7 @@ class OwnedShard:
         progress = self.shard.progress
         for tp, topic in partitions.items():
             position = progress.positions.get(topic, first[tp])
-            if position > end[tp]:
-                raise StateRefused(
-                    f"topic {tp.topic} partition {tp.partition} ends at {end[tp]} but was read up"
-                    f" to {position}: it was made anew; {REMEDY}"
-                )
+            refuse_made_anew(tp, position, end[tp])
             if position < first[tp]:
                 gap = first[tp] - position
                 progress.skipped[topic] = progress.skipped.get(topic, 0) + gap

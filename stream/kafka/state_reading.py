@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config import KafkaConfig
-from stream.core.catalogue import TOPICS
 from stream.core.inspection import Inspection, inspect
-from stream.core.settings import Settings
-from stream.core.shape import Fact, facts
-from stream.core.state import Header, StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC
 from stream.kafka.administration import administration, counts
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
-from stream.kafka.group import committed, members
 from stream.kafka.log import read_log
 from stream.kafka.reading import reader
 from stream.kafka.topics import Names
@@ -42,59 +37,6 @@ async def read_state(kafka: KafkaConfig) -> list[Inspection]:
         records = await read_log(kafka, name, number)
         found.append(await asyncio.to_thread(inspect, records))
     return found
-
-
-async def changes(kafka: KafkaConfig, settings: Settings) -> tuple[str, tuple[Fact, ...]]:
-    """The version that wrote the group's state (empty: no state), and what becomes of it.
-
-    Raises:
-        BrokerUnreachable, LogUnread: it can't be read.
-        StateRefused: it can't be used.
-    """
-    name = Names(kafka.topic_prefix, kafka.group).state
-    versions: list[str] = []
-    told: dict[Fact, None] = {}
-    for number in range(await _partitions(kafka, name)):
-        records = await read_log(kafka, name, number)
-        if records:
-            try:
-                header = Header.read(records)
-            except StateRefused as error:
-                raise StateRefused(f"topic {name} partition {number}: {error}") from error
-            versions.append(header.version)
-            told |= dict.fromkeys(facts(header.shape, settings))
-    return max(versions, default=""), tuple(told)
-
-
-class Surroundings(NamedTuple):
-    """What is around a group's state."""
-
-    topic: str
-    members: Sequence[str]
-    #: A reset or rebuild that was begun and not finished.
-    unfinished: str | None
-    #: Where the sources end, by topic without prefix and partition.
-    ends: Mapping[tuple[str, int], int]
-
-
-async def survey(kafka: KafkaConfig) -> Surroundings:
-    """Look around.
-
-    Raises:
-        BrokerUnreachable: no broker answers.
-    """
-    names = Names(kafka.topic_prefix, kafka.group)
-    async with administration(kafka) as admin:
-        there = set(await admin.list_topics())
-        plain = {names.source(topic): topic for topic in TOPICS if names.source(topic) in there}
-        found = await counts(admin, plain)
-        sources = [TopicPartition(name, p) for name, n in found.items() for p in range(n)]
-        _, ends = await bounds(kafka, sources)
-        notes = (await committed(admin, kafka.group)).notes
-        live = await members(admin, kafka.group)
-    unfinished = next((str(note.how) for note in notes.values()), None)
-    by_topic = {(plain[tp.topic], tp.partition): end for tp, end in ends.items()}
-    return Surroundings(names.state, live, unfinished, by_topic)
 
 
 async def bounds(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
-from stream.core.state import REMEDY
+from stream.core.state import REMEDY, StateRefused
 from stream.deadletters.letter import ALERT_TOPIC
 from stream.kafka.administration import (
     LOOKS,
@@ -158,13 +159,7 @@ def _remedy(gone: str) -> str:
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     names = Names(kafka.topic_prefix, kafka.group)
     await refuse_unfinished(admin, kafka.group)
-    there = set(await admin.list_topics())
-    left = [topic for topic in names.internal if topic in there]
-    if left and names.state not in there:
-        # The state's topic is made before the others, so there was one.
-        raise TopicsUnfit(
-            f"topic {names.state} is gone though {left[0]} is there: the state is lost; {REMEDY}"
-        )
+    refuse_gone(names, await admin.list_topics())
     sources = {topic: names.source(topic) for topic in TOPICS}
     await create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
     found = await counts(admin, sources.values())
@@ -187,25 +182,67 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     return TopicMap(names, partitions, limits)
 
 
+def refuse_gone(names: Names, there: Collection[str]) -> None:
+    """Raise TopicsUnfit where the state's topic is missing among those that are ``there``."""
+    left = [topic for topic in names.internal if topic in there]
+    if left and names.state not in there:
+        # The state's topic is made before the others, so there was one.
+        raise TopicsUnfit(
+            f"topic {names.state} is gone though {left[0]} is there: the state is lost; {REMEDY}"
+        )
+
+
 async def _check_partitions(
     admin: AIOKafkaAdminClient, names: Names, partitions: Mapping[str, int]
 ) -> None:
-    """See that no source topic has grown since state and dead letters were made for it."""
-    dead = await counts(admin, map(names.dead_letters, partitions))
+    dead = map(names.dead_letters, partitions)
+    refuse_grown(names, partitions, await counts(admin, [*dead, names.state]))
+
+
+def refuse_grown(names: Names, partitions: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """See that no source topic has grown since state and dead letters were made for it.
+
+    ``partitions`` has the numbers of the source topics, by name without prefix; ``found`` those of
+    the state and the dead letters.
+
+    Raises:
+        TopicsUnfit: one has.
+    """
     for topic, n in partitions.items():
-        own = dead[names.dead_letters(topic)]
+        own = found[names.dead_letters(topic)]
         if own < n:
             raise TopicsUnfit(
                 f"topic {names.source(topic)} has {n} partitions and its dead letters have {own}:"
                 f" their number has changed; {REMEDY}"
             )
     shards = max(partitions.values())
-    found = (await counts(admin, [names.state]))[names.state]
-    if found != shards:
+    own = found[names.state]
+    if own != shards:
         raise TopicsUnfit(
-            f"topic {names.state} has {found} partitions and the source topics have up to {shards}:"
+            f"topic {names.state} has {own} partitions and the source topics have up to {shards}:"
             f" their number has changed; {REMEDY}"
         )
+
+
+def refuse_made_anew(tp: TopicPartition, position: int, end: int | None) -> None:
+    """See that a source partition may be the one that was read up to ``position``.
+
+    ``end`` is where it ends, None where there is none.
+
+    Raises:
+        StateRefused: it isn't.
+    """
+    if position <= (end or 0):
+        return
+    if end is None:
+        raise StateRefused(
+            f"topic {tp.topic} partition {tp.partition} is gone but was read up to {position};"
+            f" {REMEDY}"
+        )
+    raise StateRefused(
+        f"topic {tp.topic} partition {tp.partition} ends at {end} but was read up"
+        f" to {position}: it was made anew; {REMEDY}"
+    )
 
 
 async def _check_limit(admin: AIOKafkaAdminClient, dead_letters: str, least: int) -> None:

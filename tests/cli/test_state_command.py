@@ -80,6 +80,7 @@ def test_a_state_that_has_counted_nothing_and_one_that_is_refused_are_told_apart
         "topic": "g-state",
         "members": ["cxkpi-worker-a-1 at 10.0.0.1"],
         "unfinished": "reset",
+        "refused": "`cxkpi state reset` of group g was begun and not finished: run it again",
     }
     assert _text({**found, "shards": [empty, refused]}) == (
         "group    g, topic g-state\n"
@@ -115,7 +116,13 @@ def test_what_is_remembered_fits_eighty_columns() -> None:
         "deltas": size,
         "blocks": {"ids/cx.subscription": size},
     }
-    found: dict[str, object] = {"group": "g", "topic": "g-state", "members": [], "unfinished": None}
+    found: dict[str, object] = {
+        "group": "g",
+        "topic": "g-state",
+        "members": [],
+        "unfinished": None,
+        "refused": None,
+    }
     shown = _text({**found, "shards": [shard]})
     assert max(map(len, shown.splitlines())) <= 80
     assert "12,345,678 event ids, 12,345,678 answers," in shown

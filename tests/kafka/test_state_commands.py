@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiokafka.admin import NewPartitions
+from aiokafka import TopicPartition
+from aiokafka.admin import NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from click.testing import CliRunner, Result
 
 from stream.broker import Broker
@@ -48,6 +50,20 @@ def read(site: Site, n: int) -> None:
     site.send(*GARBAGE)
     worker.until(lambda: len(site.dead_letters()) == len(GARBAGE), "written the dead letters")
     assert worker.terminate() < 30
+
+
+def told_beforehand(site: Site, said: str) -> list[bool]:
+    """What is asked of the state tells why it is refused; whether that is so, by partition."""
+    shown, checked = (cxkpi(site, *w, "--json") for w in (("state", "show"), ("check", "--state")))
+    assert (shown.exit_code, checked.exit_code) == (1, 1)
+    reason = printed(shown)["refused"]
+    assert said in reason
+    state = printed(checked)["state"]
+    assert (state["ok"], state["refused"], state["facts"]) == (False, reason, [])
+    assert f"can't be used: {reason}\n" in cxkpi(site, "state", "show").stdout + "\n"
+    lines = cxkpi(site, "check", "--state").stdout.splitlines()
+    assert lines[-1] == f"state       {reason}"
+    return [bool(s["refused"]) for s in printed(shown)["shards"]]
 
 
 def counts_again(site: Site, n: int) -> None:
@@ -137,6 +153,7 @@ def test_sources_that_have_grown_are_read_anew_with_as_many_partitions(site: Sit
     read(site, 20)
     grown = {site.source(t): NewPartitions(6) for t in ("cx.survey", "cx.visit")}
     administer(site.bootstrap, lambda admin: admin.create_partitions(grown))
+    assert told_beforehand(site, "6 partitions") == [False] * 4
     line = refused(site.worker())
     assert "6 partitions" in line
     assert "cxkpi state rebuild" in line
@@ -155,6 +172,7 @@ def test_sources_that_have_grown_are_read_anew_with_as_many_partitions(site: Sit
 def test_a_state_that_was_deleted_is_never_taken_for_a_new_one(site: Site, gone: list[str]) -> None:
     read(site, 20)
     delete(site, *(f"{site.group}-{name}" for name in gone))
+    assert told_beforehand(site, "state is lost") == []
     for _ in range(2):
         line = refused(site.worker())
         assert f"{site.group}-state" in line
@@ -205,6 +223,7 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     with pytest.raises((StateRefused, TopicsUnfit), match="run it again"):
         asyncio.run(prepare(site.config.kafka))
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] == how
+    assert printed(cxkpi(site, "check", "--state", "--json"))["state"]["ok"] is False
     site.send(*answers(20, 5))
     assert cxkpi(site, "state", how, "--yes").exit_code == 0
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
@@ -231,24 +250,24 @@ def test_whoever_had_the_alerts_writes_none_after_a_renewal(site: Site) -> None:
     asyncio.run(alerts_after_a_renewal())
 
 
+def _write(site: Site, record: Outgoing) -> None:
+    async def writing() -> None:
+        writer = TransactionalWriter(site.config.kafka, f"{site.group}-test", 1_000_000)
+        await writer.start()
+        await writer.write([record])
+        await writer.stop()
+
+    asyncio.run(writing())
+
+
 def test_a_damaged_state_is_refused_shown_and_rebuilt(site: Site) -> None:
     read(site, 20)
 
-    async def damage() -> None:
-        writer = TransactionalWriter(site.config.kafka, f"{site.group}-test", 1_000_000)
-        await writer.start()
-        state = f"{site.group}-state"
-        await writer.write([Outgoing(state, 1, b"header", b"nonsense")])
-        await writer.stop()
-
-    asyncio.run(damage())
+    _write(site, Outgoing(f"{site.group}-state", 1, b"header", b"nonsense"))
     line = refused(site.worker())
     assert f"topic {site.group}-state partition 1" in line
     assert "damaged" in line
-    result = cxkpi(site, "state", "show", "--json")
-    assert result.exit_code == 1
-    assert [bool(s["refused"]) for s in printed(result)["shards"]] == [False, True, False, False]
-    assert cxkpi(site, "check", "--state").exit_code == 1
+    assert told_beforehand(site, line.split(": ", 1)[1]) == [False, True, False, False]
     result = cxkpi(site, "state", "rebuild", "--yes")
     assert result.exit_code == 0
     counts_again(site, 20)
@@ -278,6 +297,45 @@ def test_a_check_says_what_a_worker_then_logs_and_does(sites: Sites, broker: Bro
     again = other.worker()
     again.until(lambda: again.ready() and accepted(again) == 20, "kept what it counted")
     assert "other settings" not in again.log()
+
+
+def _empty_a_partition(site: Site) -> None:
+    place = TopicPartition(f"{site.group}-state", 1)
+    # Records of a topic that is only compacted can't be deleted.
+    topic = ConfigResource(
+        ConfigResourceType.TOPIC, place.topic, configs={"cleanup.policy": "compact,delete"}
+    )
+    everything = {place: RecordsToDelete(before_offset=-1)}
+    administer(site.bootstrap, lambda admin: admin.alter_configs([topic]))
+    administer(site.bootstrap, lambda admin: admin.delete_records(everything))
+
+
+def _damage_the_values(site: Site) -> None:
+    _write(site, Outgoing(f"{site.group}-values", 0, b"values", b"nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said", "shards"),
+    [
+        (_empty_a_partition, "its state is lost", [False, True, False, False]),
+        (_damage_the_values, "is damaged", [False] * 4),
+    ],
+)
+def test_what_every_worker_would_refuse_is_told_beforehand(
+    site: Site, harm: Callable[[Site], None], said: str, shards: list[bool]
+) -> None:
+    read(site, 40)
+    harm(site)
+    assert told_beforehand(site, said) == shards
+    assert said in refused(site.worker())
+
+
+def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site) -> None:
+    read(site, 40)
+    delete(site, site.source("cx.survey"))
+    assert told_beforehand(site, "is gone but was read up to") == [True] * 4
+    assert "was made anew" in refused(site.worker())
+    assert told_beforehand(site, "was made anew") == [True] * 4
 
 
 def test_all_topics_named_after_the_group_are_internal() -> None:

@@ -1,0 +1,185 @@
+"""Looks at a group's state from outside: what lies in it, and what a worker makes of it.
+
+A worker that starts refuses a state by the same functions as here. Nothing is changed, and workers
+may go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.core.inspection import Inspection, inspect
+from stream.core.settings import Settings
+from stream.core.shape import Fact, facts
+from stream.core.state import StateRefused
+from stream.core.values import Values
+from stream.kafka.administration import TopicsUnfit, administration, counts
+from stream.kafka.group import Committed, committed, members, refuse_noted, refuse_read
+from stream.kafka.registry import ValueRegistry
+from stream.kafka.state_reading import bounds, read_state
+from stream.kafka.topics import Names, refuse_gone, refuse_grown, refuse_made_anew
+
+
+class Survey(NamedTuple):
+    """A group's state and what is around it."""
+
+    topic: str
+    members: Sequence[str]
+    #: A reset or rebuild that was begun and not finished.
+    unfinished: str | None
+    #: Where the sources end, by topic without prefix and partition.
+    ends: Mapping[tuple[str, int], int]
+    #: What each partition of the state holds; nothing where there is no state.
+    shards: Sequence[Inspection]
+    #: Why a worker that starts would refuse the state; None where it wouldn't.
+    refusal: str | None
+
+    @property
+    def version(self) -> str | None:
+        """The latest version that wrote to the state; None where nothing is written."""
+        return max((s.header.version for s in self.shards if s.header), default=None)
+
+    def facts(self, settings: Settings) -> tuple[Fact, ...]:
+        """What becomes of the state under ``settings``."""
+        told = (facts(s.header.shape, settings) for s in self.shards if s.header)
+        return tuple(dict.fromkeys(fact for some in told for fact in some))
+
+
+@dataclass(frozen=True)
+class _Topics:
+    """The topics as a worker that starts would have them: it makes those that are missing."""
+
+    names: Names
+    there: frozenset[str]
+    #: Partitions of the source topics, by name without prefix.
+    partitions: Mapping[str, int]
+    #: Partitions of the state and of the dead letters, by full name.
+    own: Mapping[str, int]
+
+    def sources(self, shard: int) -> dict[TopicPartition, str]:
+        """The source partitions of a shard and their topics without prefix."""
+        return {
+            TopicPartition(self.names.source(topic), shard): topic
+            for topic, n in self.partitions.items()
+            if shard < n
+        }
+
+    @property
+    def shards(self) -> int:
+        """How many partitions the source topics have at most."""
+        return max(self.partitions.values())
+
+
+async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
+    """Look around.
+
+    Raises:
+        BrokerUnreachable, LogUnread: it can't be read.
+        TopicsUnfit: topics vanish right now.
+    """
+    names = Names(kafka.topic_prefix, kafka.group)
+    async with administration(kafka) as admin:
+        # Workers commit what they have written and write what they have read, so offsets are asked
+        # for before the state is, and ends afterwards.
+        said = await committed(admin, kafka.group)
+        live = await members(admin, kafka.group)
+        topics = await _topics(admin, kafka, names)
+        shards = await read_state(kafka)
+        sources = [tp for n in range(topics.shards) for tp in topics.sources(n)]
+        _, ends = await bounds(kafka, [tp for tp in sources if tp.topic in topics.there])
+        shards = [_judged(topics, kafka.group, said, ends, n, s) for n, s in enumerate(shards)]
+        refusal = (
+            _refusal(partial(refuse_noted, said, kafka.group))
+            or _refusal(partial(refuse_gone, names, topics.there))
+            or _refusal(partial(refuse_grown, names, topics.partitions, topics.own))
+            or await _refused_values(kafka, settings, topics)
+            or _first(topics, kafka.group, said, shards)
+        )
+    return Survey(
+        names.state,
+        live,
+        next((str(note.how) for note in said.notes.values()), None),
+        {(tp.topic.removeprefix(names.prefix), tp.partition): end for tp, end in ends.items()},
+        shards,
+        refusal,
+    )
+
+
+async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> _Topics:
+    there = frozenset(await admin.list_topics())
+    full = {topic: names.source(topic) for topic in TOPICS}
+    dead = {topic: names.dead_letters(topic) for topic in TOPICS}
+    wanted = {*full.values(), *dead.values(), names.state} & there
+    found = await counts(admin, wanted)
+    partitions = {topic: found.get(name, kafka.partitions) for topic, name in full.items()}
+    own = {name: found.get(name, partitions[topic]) for topic, name in dead.items()}
+    own[names.state] = found.get(names.state, max(partitions.values()))
+    return _Topics(names, there, partitions, own)
+
+
+def _judged(
+    topics: _Topics,
+    group: str,
+    said: Committed,
+    ends: Mapping[TopicPartition, int],
+    number: int,
+    found: Inspection,
+) -> Inspection:
+    """The state of a shard, with the reason where it can't be used."""
+    sources = topics.sources(number)
+    refusal = found.refusal
+    if not found.total.records:
+        refusal = _refusal(partial(refuse_read, said, group, topics.names.state, sources))
+    for tp, topic in sources.items():
+        position = found.positions.get(topic, 0)
+        refusal = refusal or _refusal(partial(refuse_made_anew, tp, position, ends.get(tp)))
+    return dataclasses.replace(found, refusal=refusal)
+
+
+def _first(
+    topics: _Topics, group: str, said: Committed, shards: Sequence[Inspection]
+) -> str | None:
+    """The first reason that the state of a shard can't be used."""
+    if not shards:
+        nothing = inspect({})
+        shards = [_judged(topics, group, said, {}, n, nothing) for n in range(topics.shards)]
+    for number, shard in enumerate(shards):
+        if shard.refusal:
+            # What its own log says does not name it.
+            where = "" if shard.header or not shard.total.records else _place(topics, number)
+            return where + shard.refusal
+    return None
+
+
+def _place(topics: _Topics, number: int) -> str:
+    return f"topic {topics.names.state} partition {number}: "
+
+
+async def _refused_values(kafka: KafkaConfig, settings: Settings, topics: _Topics) -> str | None:
+    """Why the registry of values can't be used."""
+    if topics.names.values not in topics.there:
+        return None
+    registry = ValueRegistry(kafka, topics.names, Values(settings, shared=True))
+    try:
+        await registry.read()
+    except StateRefused as error:
+        return str(error)
+    return None
+
+
+def _refusal(check: Callable[[], None]) -> str | None:
+    """What a check refuses, if anything."""
+    try:
+        check()
+    except (StateRefused, TopicsUnfit) as error:
+        return str(error)
+    return None
