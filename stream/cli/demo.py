@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from stream.cli.failure import CommandFailed
-from stream.cli.values import Duration
+from stream.cli.values import Duration, Rate
 
 if TYPE_CHECKING:
     from stream.demo.demo import Demo
@@ -35,7 +35,7 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--for", "lasting", type=Duration(), help="End after so long. [default: on Ctrl-C]")
 @click.option(
     "--rate",
-    type=click.FloatRange(10, 5000),
+    type=Rate(10, 5000),
     default=100.0,
     show_default=True,
     help="Events per second.",

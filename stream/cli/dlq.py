@@ -26,7 +26,7 @@ from stream.cli.dlq_output import (
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
 from stream.cli.sending import run
-from stream.cli.values import Moment
+from stream.cli.values import Moment, Rate
 from stream.clock import now_ms
 from stream.config import durations
 from stream.core.catalogue import TOPICS
@@ -217,7 +217,7 @@ def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most N.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Rate(),
     metavar="R",
     help="Records per second. [default: as fast as the broker takes them]",
 )

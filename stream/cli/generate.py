@@ -10,21 +10,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import click
 
 from stream.cli import INTERRUPTED, let_go_of_output
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
-from stream.cli.values import Duration, Moment
+from stream.cli.values import Duration, Moment, Rate
 from stream.cli.written import compressed, failed, opened_for_writing
 from stream.clock import now_ms
 from stream.core.timestamps import format_ms
+from stream.core.timestamps import parse as moment
 from stream.generate import company
 from stream.generate.draws import Record
 from stream.generate.incidents import Incident, IncidentRefused, parse
 from stream.generate.pacing import SLICE, as_they_happen
+
+#: Generated events lie between these moments, in ms; four digits can't write later years.
+_FIRST: Final = moment("1970-01-01T00:00:00Z")
+_LAST: Final = moment("9999-12-31T23:59:59.999Z")
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ class _Plan:
 @click.command()
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=1_000_000),
+    type=Rate(),
     default=50.0,
     show_default=True,
     help="Events per second, the mean over a week.",
@@ -98,11 +103,12 @@ def generate(
     if target is not None and lasting is None and not history:
         raise click.UsageError("--to needs --for or --history: a file has an end")
     now = now_ms() if start is None else start
+    end = None if lasting is None and target is None else now + (lasting or 0)
+    _refuse_beyond_calendar(now - history, end)
     try:
         known = tuple(parse(text, now) for text in incidents)
     except IncidentRefused as error:
         raise click.BadParameter(str(error), param_hint="--incident") from None
-    end = None if lasting is None and target is None else now + (lasting or 0)
     _warn_of_missed(incidents, known, now - history, end)
     plan = _Plan(now - history, end, rate, seed, known)
     if target is not None:
@@ -113,6 +119,14 @@ def generate(
     _tell(plan, as_json, err=target == "-")
     if not finished and plan.end is not None:
         raise SystemExit(INTERRUPTED)
+
+
+def _refuse_beyond_calendar(start: int, end: int | None) -> None:
+    """Raise UsageError where a time of what is generated could not be written."""
+    if start < _FIRST:
+        raise click.UsageError(f"--start less --history is before {format_ms(_FIRST)}")
+    if end is not None and end > _LAST:
+        raise click.UsageError(f"--start and --for end after {format_ms(_LAST)}")
 
 
 def _warn_of_missed(

@@ -23,6 +23,7 @@ from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
 from stream.cli.sending import run
+from stream.cli.values import Rate
 from stream.clock import now_ms
 from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
@@ -85,7 +86,7 @@ class _Order:
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Rate(),
     help="Events per second. [default: as fast as the broker takes them]",
 )
 @click.option(

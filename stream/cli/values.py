@@ -1,6 +1,9 @@
-"""Values of options that several commands read: durations and moments."""
+"""Values of options that several commands read: durations, moments and rates."""
 
 from __future__ import annotations
+
+import math
+from typing import Final
 
 import click
 
@@ -31,6 +34,27 @@ class Duration(click.ParamType):
             least = durations.label(self._least_ms)
             self.fail(f"{str(value)!r} is too short: at least {least}", param, ctx)
         return milliseconds
+
+
+#: A rate may be from one in a quarter of an hour to more than any broker takes, per second.
+LEAST_RATE: Final = 0.001
+MOST_RATE: Final = 1_000_000
+
+
+class Rate(click.FloatRange):
+    """How many per second: a number from ``least`` to ``most``."""
+
+    def __init__(self, least: float = LEAST_RATE, most: float = MOST_RATE) -> None:
+        super().__init__(least, most)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The rate; a usage error where the text is no number or out of range."""
+        rate = float(super().convert(value, param, ctx))
+        if math.isnan(rate):  # It is neither below nor above anything.
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return rate
 
 
 class Moment(click.ParamType):

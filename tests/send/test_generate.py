@@ -95,6 +95,13 @@ def test_an_unreachable_broker_is_one_line(offline: Callable[..., Result]) -> No
         (("--start", "2026-03-02T10:00:00Z"), "--start needs --to"),
         (("--to", "-"), "--to needs --for or --history"),
         (("--rate", "0"), "--rate"),
+        (("--rate", "nan", "--to", "-", "--for", "1s"), "nan is not in the range"),
+        (("--rate", "inf", "--to", "-", "--for", "1s"), "inf is not in the range"),
+        (("--history", "99999d", "--to", "-"), "is before 1970-01-01T00:00:00.000Z"),
+        (("--history", "999999999999999d"), "is before 1970-01-01T00:00:00.000Z"),
+        (("--to", "-", "--start", "0001-01-01T00:00:00Z", "--for", "1h"), "is before 1970"),
+        (("--to", "-", "--start", "9999-12-31T23:59:59Z", "--for", "1h"), "end after 9999-12-31"),
+        (("--for", "999999999999999d"), "end after 9999-12-31T23:59:59.999Z"),
         (("--for", "1 minute"), "is not a duration"),
         (("--to", "-", "--for", "1s", "--start", "today"), "is not an RFC 3339 date-time"),
         (("--incident", "fire"), "the kinds are outage"),
@@ -105,3 +112,19 @@ def test_what_can_t_be_done_is_refused_with_the_reason(args: tuple[str, ...], sa
     result = run(*args)
     assert result.exit_code == 2
     assert said in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("--start", "1970-01-01T01:00:00Z", "--history", "1h"),
+        ("--start", "9999-12-31T22:59:59.999Z", "--for", "1h"),
+    ],
+)
+def test_events_may_begin_and_end_with_the_calendar(span: tuple[str, ...]) -> None:
+    result = run("--to", "-", *span)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) > 10_000
+    assert all(parse(json.loads(line)["occurred_at"]) >= 0 for line in lines)

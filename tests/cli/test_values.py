@@ -1,0 +1,26 @@
+"""Values of options that several commands read."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from stream.cli import cli
+from stream.cli.values import LEAST_RATE, MOST_RATE, Rate
+
+COMMANDS = ("send good.jsonl", "dlq redrive", "generate --for 1s --to -", "demo --for 1s")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("rate", ["nan", "-nan", "inf", "-inf", "1e308", "1e-308", "0", "-1"])
+def test_a_rate_is_a_number_that_can_be_kept(command: str, rate: str) -> None:
+    result = CliRunner().invoke(cli, [*command.split(), f"--rate={rate}"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert isinstance(result.exception, SystemExit)
+    (error,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert "'--rate'" in error
+    assert "is not in the range" in error
+
+
+def test_a_rate_may_be_the_least_and_the_most() -> None:
+    assert [Rate().convert(str(r), None, None) for r in (LEAST_RATE, MOST_RATE)] == [0.001, 1e6]
