@@ -239,7 +239,8 @@ class Config(Table):
     """The whole configuration, checked."""
 
     dimensions: tuple[SnakeCase, ...] = _DEFAULTS.dimensions
-    """Labels of events that become labels of gauges."""
+    """Labels of events that become labels of gauges. `currency`, `kpi`, `le`, `quantile`, `rule`,
+    `severity` and `window` are reserved."""
     rollups: tuple[tuple[SnakeCase, ...], ...] = _DEFAULTS.rollups
     """Sets of dimensions that are kept; `[]` is the total. By default the total, each dimension and
     all dimensions together."""

@@ -13,8 +13,9 @@ DAY = 24 * HOUR
 #: The shortest time that answers, carts and values of a dimension are remembered, in ms.
 SHORTEST_MEMORY = 7 * DAY
 
-#: Label names that belong to the product and can't be dimensions.
-RESERVED_LABELS = frozenset({"window", "quantile", "currency", "rule", "severity", "kpi"})
+#: Label names that belong to the product, or to Prometheus (``le``, as ``quantile``), and can't be
+#: dimensions.
+RESERVED_LABELS = frozenset({"window", "quantile", "le", "currency", "rule", "severity", "kpi"})
 
 
 #: The emotions that count as positive and as negative by default, in small letters.

@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, str, str]] = [
         "plan,severity",
         (
             'CXKPI_DIMENSIONS: dimensions[1]: "severity" is reserved; reserved are: currency, kpi, '
-            "quantile, rule, severity, window"
+            "le, quantile, rule, severity, window"
         ),
     ),
     (

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 BETWEEN_KEYS = {
     "more values together than the registry takes",
     "a reserved dimension",
+    "a dimension that only a histogram may have",
     "a dimension twice",
     "a rollup of no dimension",
     "a rollup twice, in another order",

@@ -135,8 +135,18 @@ CASES: list[Case] = [
         'dimensions = ["window"]\n',
         [
             (
-                '1: dimensions[0]: "window" is reserved; reserved are: currency, kpi, quantile, '
-                "rule, severity, window"
+                '1: dimensions[0]: "window" is reserved; reserved are: currency, kpi, le, '
+                "quantile, rule, severity, window"
+            )
+        ],
+    ),
+    (
+        "a dimension that only a histogram may have",
+        'dimensions = ["channel", "le"]\n',
+        [
+            (
+                '1: dimensions[1]: "le" is reserved; reserved are: currency, kpi, le, '
+                "quantile, rule, severity, window"
             )
         ],
     ),
