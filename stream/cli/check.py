@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -11,8 +10,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from stream.cli.configured import config_option, file_read, unusable
-from stream.cli.failure import CommandFailed
+from stream.cli.asking import ask
+from stream.cli.configured import config_option, unusable
 from stream.config import (
     DEFAULT_FILE,
     AlertConfig,
@@ -23,8 +22,8 @@ from stream.config import (
     durations,
     load,
 )
-from stream.config.alerts import warned_of
-from stream.config.loading import Need
+from stream.config.loading import Need, file_read
+from stream.config.warned import warned_of
 from stream.core.alerts.quantities import as_written
 from stream.core.catalogue import KPIS
 
@@ -85,15 +84,7 @@ def _state(config: Config) -> dict[str, Any]:
     from stream.kafka.survey import survey
 
     settings = config.core()
-    try:
-        found = asyncio.run(survey(config.kafka, settings))
-    except Exception as error:
-        decision = getattr(error, "decision", None)
-        if decision == "stop":
-            return {"ok": False, "version": None, "refused": str(error), "facts": []}
-        if decision is None:
-            raise
-        raise CommandFailed(str(error)) from error
+    found = ask(survey(config.kafka, settings))
     facts = () if found.refusal else found.facts(settings)
     told = [{"what": f.what, "becomes": f.becomes, "text": f.text} for f in facts]
     ok = not found.refusal and not any(f.becomes == "dropped" for f in facts)

@@ -31,13 +31,6 @@ class Misconfigured(CommandFailed):
         click.echo(self.message, file=file, err=file is None)
 
 
-def file_read(path: Path | None) -> Path | None:
-    """The file that a configuration comes from; None where there are only defaults."""
-    if path is None and not Path(DEFAULT_FILE).exists():
-        return None
-    return path or Path(DEFAULT_FILE)
-
-
 def unusable(sink: SinkConfig) -> str | None:
     """Why the library that a sink sends through can't use its address; None where it can."""
     if sink.type != "apprise" or sink.endpoint is None:

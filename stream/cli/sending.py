@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from stream.cli.asking import silence_client
 from stream.cli.failure import CommandFailed
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.producer import NotDelivered
@@ -20,8 +20,7 @@ def run(sending: Coroutine[Any, Any, T]) -> T | None:
 
     None where a signal ended it. Raises :class:`CommandFailed`.
     """
-    # What aiokafka has to say stands in the error that we raise, once and readable.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    silence_client()
     try:
         return asyncio.run(_until_signalled(sending))
     except (BrokerUnreachable, NotDelivered) as error:

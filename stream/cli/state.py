@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stream.cli.asking import ask
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.config import Config, KafkaConfig
@@ -24,8 +23,6 @@ from stream.core.timestamps import format_ms
 if TYPE_CHECKING:
     from stream.kafka.group import How
     from stream.kafka.renewal import Plan
-
-T = TypeVar("T")
 
 #: For what stands behind a name, in columns.
 _ROOM: Final = 57
@@ -49,7 +46,7 @@ def show(context: click.Context, config_path: Path | None, as_json: bool) -> Non
     Workers may go on meanwhile. Exit code 1: there is no state, or a worker that starts would
     refuse it.
     """
-    found = _run(_shown(configuration(config_path, needs=("kafka",))))
+    found = ask(_shown(configuration(config_path, needs=("kafka",))))
     click.echo(json.dumps(found) if as_json else _text(found))
     if not found["shards"] or found["refused"]:
         context.exit(1)
@@ -81,10 +78,10 @@ def _renew(config: Config, how: How, yes: bool, as_json: bool) -> None:
     # The Kafka client takes a while to import, which `cxkpi state --help` need not wait for.
     from stream.kafka.renewal import plan, renew
 
-    for line in _told(config.kafka, _run(plan(config.kafka, how))):
+    for line in _told(config.kafka, ask(plan(config.kafka, how))):
         click.echo(line, err=True)
     _confirm(config.kafka.group, yes)
-    planned = _run(renew(config.kafka, config.core(), how))
+    planned = ask(renew(config.kafka, config.core(), how))
     done = {
         "group": config.kafka.group,
         "done": how,
@@ -126,17 +123,6 @@ def _confirm(group: str, yes: bool) -> None:
         raise CommandFailed("there is no terminal to ask on: say --yes")
     if click.prompt(f"Type the group's name to go on ({group})", err=True) != group:
         raise CommandFailed("that is another name: nothing was done")
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    # What the client has to say stands in the error that is raised, once and readable.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
-    try:
-        return asyncio.run(work)
-    except Exception as error:
-        if not hasattr(error, "decision"):
-            raise
-        raise CommandFailed(str(error)) from error
 
 
 async def _shown(config: Config) -> dict[str, Any]:

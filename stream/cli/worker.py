@@ -16,7 +16,7 @@ from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.config import Config
-from stream.config.alerts import warned_of
+from stream.config.warned import warned_of
 from stream.kafka.repeats import tidy
 
 #: How long closing connections may take, in seconds.

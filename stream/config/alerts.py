@@ -46,7 +46,7 @@ def alert_findings(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]
     yield from _condition(alert, sizes)
 
 
-def warned_of(config: Config) -> list[str]:
+def warnings(config: Config) -> list[str]:
     """What rules say that is allowed but can hardly be meant, a line each."""
     return [
         f"alert[{number}].{key}: {words}"

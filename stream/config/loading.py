@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain, count
 from pathlib import Path as FilePath
@@ -95,6 +96,16 @@ def load(
     return config
 
 
+def file_read(path: FilePath | None) -> FilePath | None:
+    """The file that a configuration comes from; None where there are only defaults.
+
+    A link that leads nowhere is one, too: that it can't be read is better said than passed over.
+    """
+    if path is None and not os.path.lexists(DEFAULT_FILE):
+        return None
+    return path or FilePath(DEFAULT_FILE)
+
+
 def _without_sinks(document: Mapping[str, Any], which: Collection[object]) -> dict[str, Any]:
     """The document with harmless sinks in the place of some."""
     sinks = document.get("sink")
@@ -126,9 +137,10 @@ def _refuse(*problems: Iterable[Problem]) -> None:
 
 def _read(path: FilePath | None) -> tuple[str, Positions, dict[str, Any]]:
     """The file's name, lines and content; the latter are empty where there is none."""
-    if path is None and not FilePath(DEFAULT_FILE).exists():
+    path = file_read(path)
+    if path is None:
         return DEFAULT_FILE, Positions(""), {}
-    name = str(path if path is not None else DEFAULT_FILE)
+    name = str(path)
     positions, document = read_toml(name)
     return name, positions, document
 

@@ -213,7 +213,8 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_alert_firing",
         "gauge",
-        "1 while an alert of the rule fires for the series with these labels, else 0.",
+        "1 while an alert of the rule fires for the series with these labels, 0 while it is pending"
+        " or has just ended, else absent.",
         ("rule", "severity"),
         _alerts,
     ),

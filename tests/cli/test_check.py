@@ -166,6 +166,41 @@ def test_what_is_meant_is_not_warned_of(kpi: str, keys: str) -> None:
     assert json.loads(_check(content, "--json").stdout)["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("protocol", "mechanism", "warned"),
+    [
+        ("SASL_PLAINTEXT", "PLAIN", True),
+        ("SASL_PLAINTEXT", "SCRAM-SHA-256", False),
+        ("SASL_SSL", "PLAIN", False),
+        ("PLAINTEXT", "PLAIN", False),
+    ],
+)
+def test_a_login_in_the_clear_is_warned_of(protocol: str, mechanism: str, warned: bool) -> None:
+    login = 'sasl_username = "me"\n' if protocol.startswith("SASL") else ""
+    kafka = f'security_protocol = "{protocol}"\nsasl_mechanism = "{mechanism}"\n{login}'
+    result = _check(f"[kafka]\n{kafka}", "--json", "--no-secrets")
+    assert result.exit_code == 0
+    warning = (
+        "kafka.security_protocol: SASL_PLAINTEXT with sasl_mechanism PLAIN sends user name and"
+        " password in the clear"
+    )
+    assert json.loads(result.stdout)["warnings"] == [warning] * warned
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("cxkpi.toml", "too many levels of symbolic links"),
+        ("gone.toml", "no such file or directory"),
+    ],
+)
+def test_a_file_that_leads_nowhere_is_no_missing_one(target: str, reason: str) -> None:
+    Path("cxkpi.toml").symlink_to(target)
+    result = _check(None)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"cxkpi.toml: {reason}\n"
+
+
 def test_no_file_at_all_is_fine() -> None:
     result = _check(None)
     assert result.stdout.splitlines()[0] == "file        none; there is no cxkpi.toml here"

@@ -1,0 +1,36 @@
+"""What commands that ask a broker let its client say."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from click.testing import CliRunner
+
+from stream.cli import cli
+from stream.config import KafkaConfig
+from stream.kafka import renewal, survey
+from stream.kafka.connection import BrokerUnreachable
+
+CLEAR = "Sending username and password in the clear"
+
+
+@pytest.fixture(autouse=True)
+def _speaking() -> None:
+    """The client says what it likes, until a command silences it."""
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("command", ["check --state", "state show", "state reset --yes"])
+def test_what_the_client_logs_does_not_stand_before_the_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warning(kafka: KafkaConfig) -> object:
+        logging.getLogger("aiokafka.conn").warning(CLEAR)
+        raise BrokerUnreachable("no Kafka broker answers")
+
+    for module in (survey, renewal):
+        monkeypatch.setattr(module, "administration", warning)
+    result = CliRunner().invoke(cli, command.split())
+    assert (result.exit_code, result.stderr) == (2, "Error: no Kafka broker answers\n")
+    assert CLEAR not in caplog.text
