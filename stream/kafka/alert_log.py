@@ -12,13 +12,26 @@ from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.state import StateRefused
 from stream.kafka import ids
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
-from stream.kafka.topics import STATE_LIMIT, Names
+from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 
 #: The key of what fires begins so, with the family and the alert after it; that of a family's
 #: states is the family.
 _FIRING: Final = b"firing "
 
 T = TypeVar("T")
+
+
+def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertStates:
+    """The states of a KPI family's alerts, as the records of ``topic`` have them.
+
+    Raises:
+        StateRefused: they can't be read.
+    """
+    found = log.get(family)
+    try:
+        return msgspec.json.decode(found, type=AlertStates) if found else AlertStates()
+    except msgspec.MsgspecError as error:
+        raise StateRefused(f"topic {topic} is damaged: {error}; {ONLY_REMEDY}") from error
 
 
 class AlertLog:
@@ -45,12 +58,8 @@ class AlertLog:
         """
         await self._writer.start()
         log = await read_log(self._kafka, self._names.alert_state, 0)
-        found = log.get(self._key)
         self._noted = frozenset(key for key in log if key.startswith(self._firing(b"")))
-        try:
-            return msgspec.json.decode(found, type=AlertStates) if found else AlertStates()
-        except msgspec.MsgspecError as error:
-            raise StateRefused(f"topic {self._names.alert_state} is damaged: {error}") from error
+        return states_in(log, self._names.alert_state, self._key)
 
     async def write(self, states: AlertStates, changes: Sequence[Change]) -> None:
         """Write states and changes, all or none. Raises FlushFailed."""

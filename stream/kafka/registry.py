@@ -21,7 +21,7 @@ from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
-from stream.kafka.topics import STATE_LIMIT, Names
+from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 from stream.kafka.transient import is_transient
 
 #: The first record, which has everything where that fits; others have their number behind it.
@@ -74,7 +74,9 @@ class ValueRegistry:
         try:
             stored = joined(records)
         except msgspec.MsgspecError as error:
-            raise StateRefused(f"topic {self._names.values} is damaged: {error}") from error
+            raise StateRefused(
+                f"topic {self._names.values} is damaged: {error}; {ONLY_REMEDY}"
+            ) from error
         return plain(stored, self._values.dimensions)
 
     async def settle(self) -> None:

@@ -16,14 +16,16 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.config import KafkaConfig
-from stream.core.catalogue import TOPICS
+from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.inspection import Inspection, inspect
 from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import StateRefused
 from stream.core.values import Values
 from stream.kafka.administration import TopicsUnfit, administration, counts
+from stream.kafka.alert_log import states_in
 from stream.kafka.group import Committed, committed, members, refuse_noted, refuse_read
+from stream.kafka.log import read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.state_reading import bounds, read_state
 from stream.kafka.topics import Names, refuse_gone, refuse_grown, refuse_made_anew
@@ -102,6 +104,7 @@ async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
             or _refusal(partial(refuse_gone, names, topics.there))
             or _refusal(partial(refuse_grown, names, topics.partitions, topics.own))
             or await _refused_values(kafka, settings, topics)
+            or await _refused_alerts(kafka, settings, topics)
             or _first(topics, kafka.group, said, shards)
         )
     return Survey(
@@ -176,7 +179,17 @@ async def _refused_values(kafka: KafkaConfig, settings: Settings, topics: _Topic
     return None
 
 
-def _refusal(check: Callable[[], None]) -> str | None:
+async def _refused_alerts(kafka: KafkaConfig, settings: Settings, topics: _Topics) -> str | None:
+    """Why the alerts' state can't be used; without rules nobody reads it."""
+    topic = topics.names.alert_state
+    if topic not in topics.there or not settings.rules:
+        return None
+    log = await read_log(kafka, topic, 0)
+    found = (_refusal(partial(states_in, log, topic, family.encode())) for family in FAMILIES)
+    return next(filter(None, found), None)
+
+
+def _refusal(check: Callable[[], object]) -> str | None:
     """What a check refuses, if anything."""
     try:
         check()

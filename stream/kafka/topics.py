@@ -45,6 +45,12 @@ _SHARED: Final = COMPACTED | {
 }
 
 
+#: A rebuild keeps the alerts' state and the registry of values.
+ONLY_REMEDY: Final = (
+    "stop all workers of the group, then `cxkpi state reset` makes it anew and counts from now on"
+)
+
+
 @dataclass(frozen=True)
 class Names:
     """What the topics of a worker are called."""

@@ -330,6 +330,23 @@ def test_what_every_worker_would_refuse_is_told_beforehand(
     assert said in refused(site.worker())
 
 
+RULE = '[[alert]]\nname = "Low"\nkpi = "csat"\nwindow = "1h"\nbelow = 0.5\n'
+
+
+@pytest.mark.parametrize(("rules", "is_read"), [(RULE, True), ("", False)])
+def test_a_damaged_state_of_alerts_is_told_where_there_are_rules(
+    sites: Sites, broker: Broker, rules: str, is_read: bool
+) -> None:
+    site = sites(broker.bootstrap, more=rules)
+    asyncio.run(prepare(site.config.kafka))
+    _write(site, Outgoing(f"{site.group}-alerts", 0, b"cx.survey", b"nonsense"))
+    if not is_read:
+        assert cxkpi(site, "state", "show").exit_code == 0
+        return
+    assert told_beforehand(site, f"topic {site.group}-alerts is damaged") == [False] * 4
+    assert told_beforehand(site, "cxkpi state reset") == [False] * 4
+
+
 def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site) -> None:
     read(site, 40)
     delete(site, site.source("cx.survey"))
