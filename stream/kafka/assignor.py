@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import PartitionAssignor
 
 
+class Claim(NamedTuple):
+    """What a member had when it was last told, and in which round that was."""
+
+    round: int
+    shards: frozenset[int]
+
+
+def share_out(shards: int, claims: Mapping[str, Claim]) -> dict[str, list[int]]:
+    """The shards of each member: nobody has two more than another, and as few move as possible.
+
+    What several claim has gone to the one that was told last: the others were away meanwhile.
+    """
+    kept: dict[str, list[int]] = {name: [] for name in sorted(claims)}
+    free = []
+    for shard in range(shards):
+        claimants = [name for name in kept if shard in claims[name].shards]
+        if claimants:
+            kept[max(claimants, key=lambda name: claims[name].round)].append(shard)
+        else:
+            free.append(shard)
+    least, larger = divmod(shards, len(kept))
+    for place, name in enumerate(sorted(kept, key=lambda name: -len(kept[name]))):
+        most = least + (place < larger)
+        free += kept[name][most:]
+        del kept[name][most:]
+    for shard in sorted(free):
+        min(kept.values(), key=len).append(shard)
+    return {name: sorted(numbers) for name, numbers in kept.items()}
+
+
 class ShardAssignor(PartitionAssignor):
-    """Faust's assignor, for topics that may have different numbers of partitions.
+    """Faust's assignor, but what is shared out are shards, one by one.
 
     Faust's own shares out topics of each number of partitions apart, so that a shard's partitions
-    may come to lie with several workers. Here the topics with the most partitions are shared out,
-    which have one of every shard, and the others follow them.
+    may come to lie with several workers. And it takes from nobody who has no more than fits if all
+    had the same, so that a further worker may get nothing.
 
-    How many there are is what the worker found at its start (the app's ``partitions``, by topic),
-    not what the client was told last: a broker that is just starting may know no topic yet, and
-    nobody would read what is left out until the client asks again, minutes later.
+    How many partitions there are is what the worker found at its start (the app's ``partitions``,
+    by topic), not what the client was told last: a broker that is just starting may know no topic
+    yet, and nobody would read what is left out until the client asks again, minutes later.
     """
 
-    def _counts(self) -> Mapping[str, int]:
-        partitions: Mapping[str, int] = self.app.partitions  # type: ignore[attr-defined]
-        return partitions
-
-    # Faust calls it on the object, for each assignment that this member has to make.
-    def _get_copartitioned_groups(  # type: ignore[override]
-        self, topics: set[str], cluster: Any, subscriptions: Any
-    ) -> dict[int, list[set[str]]]:
-        most = max(self._counts().values())
-        return {most: [{topic for topic, count in self._counts().items() if count == most}]}
-
-    def _global_table_standby_assignments(
-        self, assignments: Any, partitions_by_topic: Mapping[str, int]
-    ) -> Any:
-        # Called once the assignments are made and before anything is made of them.
-        leader = next(iter(partitions_by_topic))
-        for topic, count in self._counts().items():
-            for assignment in assignments.values():
-                for numbers in (assignment.actives, assignment.standbys):
-                    numbers[topic] = [n for n in numbers.get(leader, ()) if n < count]
-        return super()._global_table_standby_assignments(assignments, partitions_by_topic)
+    def _perform_assignment(self, cluster: Any, member_metadata: Mapping[str, Any]) -> Any:
+        counts: Mapping[str, int] = self.app.partitions  # type: ignore[attr-defined]
+        told = {name: self._get_client_metadata(data) for name, data in member_metadata.items()}
+        self._update_member_urls(told)
+        claims = {
+            name: Claim(
+                max(told[name].topic_groups.values(), default=0),
+                frozenset(tp.partition for tp in told[name].assignment.active_tps),
+            )
+            for name, data in member_metadata.items()
+            if counts.keys() <= set(data.subscription)
+        }
+        shares = share_out(max(counts.values()), claims)
+        assignments = {
+            name: ClientAssignment(
+                actives={
+                    topic: [number for number in shares.get(name, ()) if number < count]
+                    for topic, count in counts.items()
+                },
+                standbys={},
+            )
+            for name in member_metadata
+        }
+        # Faust numbers groups of topics here, of which we have one, so its number is the round:
+        # it comes back to whoever shares out next from all who were told of it.
+        latest = 1 + max(claim.round for claim in claims.values())
+        return self._protocol_assignments(
+            assignments,
+            self._get_changelog_distribution(assignments),
+            self._get_external_topic_distribution(assignments),
+            dict.fromkeys(counts, latest),
+        )
