@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple
@@ -92,6 +93,9 @@ class TransactionalWriter:
     async def start(self) -> None:
         """Take over the id."""
         await self._producer.start()
+        # After the client's own, which fails what waits.
+        routine = self._producer._sender.sender_task  # noqa: SLF001
+        routine.add_done_callback(lambda _: _look_at_all(self._producer))
 
     async def write(self, records: Iterable[Outgoing]) -> None:
         """Write records, all or none.
@@ -171,14 +175,25 @@ def _look_at(sent: asyncio.Future[Any]) -> None:
         sent.exception()
 
 
+def _look_at_all(producer: Any) -> None:
+    """Look at what a client that has failed, or was fenced, leaves to nobody.
+
+    Those are the end of its transaction, whenever that was begun or given up, and of each batch
+    that waits that it is sent.
+    """
+    ending = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
+    waiting = producer._message_accumulator  # noqa: SLF001
+    batches = [*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches]  # noqa: SLF001
+    for future in (ending, *(batch._drain_waiter for batch in batches)):  # noqa: SLF001
+        if future is not None and future.done():
+            _look_at(future)
+
+
 async def _abandon(producer: Any) -> None:
     """Close without waiting for batches that may never be acknowledged."""
     producer._closed = True  # noqa: SLF001
-    waiting = producer._message_accumulator  # noqa: SLF001
-    for batch in [*chain.from_iterable(waiting._batches.values()), *waiting._pending_batches]:  # noqa: SLF001
-        # The client fails what waits for the batch to be sent, too.
-        batch._drain_waiter.add_done_callback(_look_at)  # noqa: SLF001
-    await producer._sender.close()  # noqa: SLF001
+    with suppress(KafkaError):  # Whoever waited for it was told.
+        await producer._sender.close()  # noqa: SLF001
     await producer.client.close()
 
 

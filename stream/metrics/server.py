@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import ClassVar, Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from stream.core.kpi import Kpi
 from stream.metrics.exposition import CONTENT_TYPE, Exposition
@@ -15,6 +17,8 @@ from stream.metrics.view import WorkerView
 
 #: How long open requests may go on at a stop, in seconds.
 _GRACE = 1.0
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,7 +68,8 @@ class MetricsServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/", self._index)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+        log.addFilter(_is_worth_a_line)
+        runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=_GRACE)
         await runner.setup()
         site = web.TCPSite(runner, self.host, self.port)
         try:
@@ -121,6 +126,12 @@ class MetricsServer:
 
     async def _index(self, request: web.Request) -> web.Response:
         return web.Response(text="cxkpi worker: see /metrics, /healthz and /readyz\n")
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what is no request: its sender is told, and whoever reaches the port can send it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
 
 
 @web.middleware

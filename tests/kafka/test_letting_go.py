@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from stream.config import KafkaConfig
 from stream.kafka import alert_reader
 from stream.kafka.alert_reader import AlertReader
-from stream.kafka.log import _abandon, _look_at
+from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import Names
 
 
@@ -58,25 +58,85 @@ async def test_a_producer_of_dead_letters_that_can_t_start_is_let_go_of_each_tim
         assert [one.stopped for one in Unstartable.made] == [True] * tries
 
 
-@pytest.mark.parametrize("is_fenced_before", [False, True])
-async def test_nothing_is_logged_of_batches_that_a_fenced_producer_leaves(
-    is_fenced_before: bool,
+class Fenced(TransactionalWriter):
+    """A writer whose client reaches no broker, and is fenced when somebody says so."""
+
+    def __init__(self) -> None:
+        super().__init__(KafkaConfig(), "g-shard-0", 1_000_000)
+        self.fence = asyncio.Event()
+        producer: Any = self._producer
+        producer._txn_manager.set_pid_and_epoch(1, 0)
+        producer._partition = lambda *_: 0
+        producer.client.bootstrap = self._at_once
+        producer.client._wait_on_metadata = self._at_once
+        producer._sender._sender_routine = self._routine
+        self.producer = producer
+
+    async def _at_once(self, *_: object) -> None: ...
+
+    async def _routine(self) -> None:
+        try:
+            await self.fence.wait()
+        finally:
+            # Also where it is told to end: the client waits for the requests that are under way.
+            raise ProducerFenced
+
+
+_RECORDS = [Outgoing("t", 0, b"k", bytes(1_000))]
+
+
+async def _waiting_for_records(writer: Fenced) -> None:
+    writing = asyncio.ensure_future(writer.write(_RECORDS))
+    await asyncio.sleep(0.01)
+    writer.fence.set()
+    with pytest.raises(FlushFailed):
+        await writing
+
+
+async def _while_a_batch_waits_to_be_sent(writer: Fenced) -> None:
+    writer.producer._message_accumulator._batch_size = 1_500
+    writing = asyncio.ensure_future(writer.write(_RECORDS * 3))
+    await asyncio.sleep(0.01)
+    writer.fence.set()
+    with pytest.raises(FlushFailed):
+        await writing
+
+
+async def _after_the_end_was_given_up(writer: Fenced) -> None:
+    writing = asyncio.ensure_future(writer.write([]))
+    await asyncio.sleep(0.01)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    writer.fence.set()
+    await asyncio.sleep(0.01)
+
+
+async def _when_it_is_let_go_of(writer: Fenced) -> None:
+    writing = asyncio.ensure_future(writer.write(_RECORDS))
+    await asyncio.sleep(0.01)
+    await writer.stop()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "fenced",
+    [
+        _waiting_for_records,
+        _while_a_batch_waits_to_be_sent,
+        _after_the_end_was_given_up,
+        _when_it_is_let_go_of,
+    ],
+)
+async def test_nothing_is_logged_of_what_a_fenced_producer_leaves(
+    fenced: Callable[[Fenced], Awaitable[None]],
 ) -> None:
     logged: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
-    producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:1")
-    waiting = producer._message_accumulator
-    sent = await waiting.add_message(TopicPartition("t", 0), None, b"v", 1.0)
-    sent.add_done_callback(_look_at)
-    if is_fenced_before:
-        waiting.fail_all(ProducerFenced())
-
-    async def close(accumulator: Any = waiting) -> None:
-        accumulator.fail_all(ProducerFenced())
-
-    producer._sender.close = close
-    await _abandon(producer)
+    writer = Fenced()
+    await writer.start()
+    await fenced(writer)
+    await writer.stop()
+    del writer
     await asyncio.sleep(0)
-    del producer, waiting, sent
     gc.collect()
     assert logged == []

@@ -74,6 +74,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_message_accumulator._batches",
         "_message_accumulator._pending_batches",
         "_sender.close",
+        "_sender.sender_task",
+        "_txn_manager.wait_for_transaction_end",
         "client.close",
     ),
     "faust consumer": ("_read_offset", "_thread", "can_resume_flow", "flow_active"),

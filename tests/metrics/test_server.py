@@ -1,6 +1,7 @@
 """The pages of a worker over real connections."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 
@@ -142,3 +143,44 @@ async def test_a_client_that_does_not_read_holds_up_nobody(
                 assert response.status == 200
         await server.stop()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    ],
+)
+async def test_nobody_can_fill_the_log_with_requests_that_are_none(
+    server: MetricsServer, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        await reader.readuntil(b" 400 ")
+    writer.close()
+    await server.stop()
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.INFO] == []
+
+
+async def test_an_error_of_our_own_is_logged_with_its_traceback(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unready() -> str | None:
+        raise ArithmeticError("ours")
+
+    async with MetricsServer(worker, KPIS, unready=unready, port=0) as server:
+        async with aiohttp.ClientSession(server.url) as session, session.get("/readyz") as answer:
+            assert answer.status == 500
+    (logged,) = caplog.records
+    assert logged.levelno == logging.ERROR
+    assert logged.exc_info is not None
+    assert isinstance(logged.exc_info[1], ArithmeticError)
