@@ -62,6 +62,7 @@ class Desk:
         self._evaluated_state: tuple[int, ...] = ()
         self._alert_log: AlertLog | None = None
         self._next_rules = 0
+        self._has_stranger = False
 
     @property
     def is_due(self) -> bool:
@@ -80,7 +81,9 @@ class Desk:
         """
         # From before it: what a process was stopped in the middle of is old when it goes on.
         started = time.monotonic()
-        if self.family.missing(now) is not None:
+        missing = self.family.missing(now)
+        self._note_strangers(missing, now)
+        if missing is not None:
             self.evaluation = None
             return
         self._evaluated_beats = self._oldest_beat()
@@ -97,6 +100,19 @@ class Desk:
             )
         self._evaluated_state = state
         self.evaluated_at = started
+
+    def _note_strangers(self, missing: str | None, now: int) -> None:
+        """Tell once that others keep the family from being shown, and once that they don't."""
+        has_stranger = self.family.stranger(now) is not None
+        if has_stranger and not self._has_stranger:
+            log.warning(
+                "the KPIs of %s are not shown: %s; give all workers of the group the same",
+                self.topic,
+                missing,
+            )
+        elif self._has_stranger and not has_stranger:
+            log.info("no worker of another configuration tells a shard of %s any more", self.topic)
+        self._has_stranger = has_stranger
 
     # Alerts ------------------------------------------------------------------------------------
 

@@ -196,6 +196,8 @@ class _Voice:
         self.beat: tuple[Part, Beat] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
+        #: From when to when others than our like have told it since, if any have.
+        self.strange: tuple[int, int] | None = None
 
 
 class Family:
@@ -231,7 +233,11 @@ class Family:
         if value is not None:
             life, data = unpack(value)
             if not life.startswith(self._fingerprint):
-                return  # A worker of another version or configuration.
+                # A worker of another version or configuration. After a silence a new spell begins.
+                first, last = voice.strange or (now, now)
+                voice.strange = (first if now - last <= SILENCE_MS else now), now
+                return
+            voice.strange = None
             part = voice.latest = self._part(voice, life)
         if part is None:
             return
@@ -269,8 +275,23 @@ class Family:
             voice.current, voice.coming = part, None
             self.version += 1
 
+    def stranger(self, now: int) -> int | None:
+        """A shard that a worker of another configuration or version tells; None where none is so.
+
+        It has done so for as long as makes a shard silent, and still does: what such a worker has
+        left in the log is read in less.
+        """
+        for number, voice in enumerate(self._voices):
+            first, last = voice.strange or (now, now)
+            if last - first > SILENCE_MS >= now - last:
+                return number
+        return None
+
     def missing(self, now: int) -> str | None:
         """Why the sum over the shards is no total at ``now`` (ms); None where it is one."""
+        stranger = self.stranger(now)
+        if stranger is not None:
+            return f"a worker of another configuration or version tells shard {stranger}"
         for number, voice in enumerate(self._voices):
             if voice.current is None or voice.current.beat is None:
                 return f"shard {number} has not told its part yet"

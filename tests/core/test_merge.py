@@ -312,6 +312,44 @@ def test_the_words_of_another_configuration_are_not_taken_for_our_own() -> None:
     assert other.missing(NOON) == "shard 0 has not told its part yet"
 
 
+def test_a_shard_that_a_worker_of_another_configuration_tells_is_named() -> None:
+    like_us, others = Settings(), Settings(windows=(Window("5m", 300_000, 10_000),))
+    ours, theirs = Site(like_us, 2), Site(others, 2)
+    family = Family(like_us, 2)
+    taken = {id(ours): 0, id(theirs): 0}
+
+    def tell(site: Site, now: int, numbers: Sequence[int]) -> None:
+        site.share(now)
+        log = site.logs["cx.visit"]
+        for key, value in log[taken[id(site)] :]:
+            if int((key or b"").split(b"/")[1]) in numbers:
+                family.take(key, value, now)
+        taken[id(site)] = len(log)
+
+    tell(ours, NOON, [0, 1])
+    at = NOON
+    words = set()
+    for _ in range(20):
+        at += SECOND
+        tell(ours, at, [0])
+        tell(theirs, at, [1])
+        words.add(family.missing(at))
+    strange = "a worker of another configuration or version tells shard 1"
+    assert words == {None, "shard 1 was not heard of for 16 s", strange}
+    assert (family.stranger(at), family.missing(at)) == (1, strange)
+    # It is gone, and nobody has the shard yet.
+    at += SILENCE_MS + 1
+    tell(ours, at, [0])
+    assert family.stranger(at) is None
+    assert family.missing(at) == "shard 1 was not heard of for 35 s"
+    # What it has left in the log is no word of somebody who is there.
+    theirs.take_over(1)
+    tell(theirs, at, [1])
+    assert family.stranger(at) is None
+    tell(ours, at, [1])
+    assert family.missing(at) is None
+
+
 def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() -> None:
     core = Settings()
     site = Site(core, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -129,6 +130,33 @@ def test_gauges_stand_for_the_moment_also_where_nothing_has_changed() -> None:
     shard.ingest("cx.survey", [v for _, _, v in answers(50, 60)], start + 6 * SECOND)
     more = evaluated(start + 6 * SECOND)
     assert {s.denominator for s in more.samples} != {s.denominator for s in first.samples}
+
+
+def test_it_is_told_once_that_a_worker_of_another_configuration_keeps_a_family_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings, others = Settings(), Settings(windows=(Window("5m", 5 * MINUTE, 10 * SECOND),))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    now = time.time_ns() // 10**6
+    for told_by, seconds in ((settings, 3), (others, 40), (settings, 3)):
+        told = Sharing(Shard(told_by, Values(told_by)), 0, f"life of {seconds}")
+        for _ in range(seconds):
+            now += SECOND
+            for key, value in told.collect(now, now)["cx.survey"]:
+                watched.family.take(key, value, now)
+            watched.evaluate(now)
+    assert watched.evaluation is not None
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            (
+                "the KPIs of cx.survey are not shown: a worker of another configuration or version"
+                " tells shard 0; give all workers of the group the same"
+            ),
+        ),
+        ("INFO", "no worker of another configuration tells a shard of cx.survey any more"),
+    ]
 
 
 def ratings(start: int) -> list[tuple[int, bytes]]:

@@ -177,9 +177,12 @@ async def test_an_error_of_our_own_is_logged_with_its_traceback(
     def unready() -> str | None:
         raise ArithmeticError("ours")
 
-    async with MetricsServer(worker, KPIS, unready=unready, port=0) as server:
-        async with aiohttp.ClientSession(server.url) as session, session.get("/readyz") as answer:
-            assert answer.status == 500
+    async with (
+        MetricsServer(worker, KPIS, unready=unready, port=0) as server,
+        aiohttp.ClientSession(server.url) as session,
+        session.get("/readyz") as answer,
+    ):
+        assert answer.status == 500
     (logged,) = caplog.records
     assert logged.levelno == logging.ERROR
     assert logged.exc_info is not None
