@@ -11,7 +11,12 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+)
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
@@ -23,6 +28,8 @@ from stream.kafka.transient import is_transient
 FLUSH_SECONDS: Final = 15.0
 #: A batch has no more bytes than this, unless it holds one record.
 LARGEST_BATCH: Final = 256 * 1024
+#: What the client raises once another has taken over the id.
+FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 _READ_SECONDS: Final = 120.0
 _LONGEST_KEY_SHOWN: Final = 64
 

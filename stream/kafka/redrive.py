@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
 from stream.deadletters.filters import Filter
@@ -17,7 +17,7 @@ from stream.deadletters.redrive import MOST_ROUNDS, Judge, Judged, Report, size
 from stream.kafka import ids
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.letters import Bounds, LetterReader, LettersUnusable
-from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
+from stream.kafka.log import FENCED, FlushFailed, Outgoing, TransactionalWriter
 
 #: A transaction has at most so many records, and ends when it has so many bytes.
 MOST_RECORDS: Final = 500
@@ -105,7 +105,7 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
         await sending.flush()
     except TimeoutError:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: no answer") from None
-    except (ProducerFenced, InvalidProducerEpoch) as error:
+    except FENCED as error:
         raise _superseded(report) from error
     except KafkaError as error:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
@@ -167,7 +167,7 @@ class _Sending:
         try:
             await self._writer.write(records)
         except FlushFailed as error:
-            if isinstance(error.__cause__, ProducerFenced | InvalidProducerEpoch):
+            if isinstance(error.__cause__, FENCED):
                 raise _superseded(self._report) from error
             raise RedriveStopped(
                 f"stopped after {self._report.sent.total()} records: {error}; run it again for the"

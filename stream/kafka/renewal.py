@@ -28,8 +28,9 @@ from stream.core.state import StateLog
 from stream.core.values import Values
 from stream.kafka import ids
 from stream.kafka.administration import administration, counts, create
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import How, Note, commit, committed, members
-from stream.kafka.log import Outgoing, TransactionalWriter
+from stream.kafka.log import FENCED, FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.state_reading import bounds, last_buried, read_state
 from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names
 
@@ -156,8 +157,20 @@ async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
 
     Raises:
         BrokerUnreachable, FlushFailed, LogUnread: the broker does not do it; run it again.
-        NotRenewed: a worker has started meanwhile.
+        NotRenewed: a worker, or another run, has started meanwhile.
     """
+    try:
+        return await _renew(kafka, settings, how)
+    except (BrokerUnreachable, FlushFailed) as error:
+        if not isinstance(error.__cause__, FENCED):
+            raise
+        raise NotRenewed(
+            f"another reset or rebuild of group {kafka.group} has taken over: `cxkpi state show`"
+            " tells what comes of it"
+        ) from error
+
+
+async def _renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
     shards = (await plan(kafka, how)).shards
     async with AsyncExitStack() as stack:
         writers = [
@@ -224,7 +237,10 @@ async def _delete(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
         if not set(topics) & set(await admin.list_topics()):
             return
         await asyncio.sleep(0.1)
-    raise NotRenewed(f"topics are still there after they were deleted: {', '.join(topics)}")
+    raise NotRenewed(
+        "topics are still there after they were deleted, or another reset or rebuild has made them"
+        f" anew: {', '.join(topics)}"
+    )
 
 
 async def _grow_dead_letters(admin: AIOKafkaAdminClient, planned: Plan) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +21,11 @@ from stream.cli import cli
 from stream.core.alerts import AlertStates
 from stream.core.catalogue import FAMILIES
 from stream.core.state import StateRefused
-from stream.kafka import renewal
+from stream.kafka import ids, renewal
 from stream.kafka.administration import TopicsUnfit
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
-from stream.kafka.topics import Names, prepare
+from stream.kafka.topics import STATE_LIMIT, Names, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
 from tests.kafka.test_trouble import counted, refused
@@ -228,6 +230,33 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     assert cxkpi(site, "state", how, "--yes").exit_code == 0
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
     counts_again(site, 5 if how == "reset" else 25)
+
+
+def test_a_run_that_another_has_taken_over_from_ends_with_one_line(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = site.config.kafka
+    asyncio.run(prepare(kafka))
+    grow = renewal._grow_dead_letters
+
+    async def while_another_begins(*of_ours: Any) -> None:
+        another = TransactionalWriter(kafka, ids.of_shard(kafka.group, 2), STATE_LIMIT)
+        await another.start()
+        await another.stop()
+        await grow(*of_ours)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(renewal, "_grow_dead_letters", while_another_begins)
+        result = cxkpi(site, "state", "rebuild", "--yes")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: another reset or rebuild of group {kafka.group} has taken over:"
+        " `cxkpi state show` tells what comes of it"
+    )
+    gc.collect()
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+    assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] == "rebuild"
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
 
 
 def test_whoever_had_the_alerts_writes_none_after_a_renewal(site: Site) -> None:
