@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stream.core.ends_of_time import BEFORE_ALL
@@ -55,15 +55,25 @@ class ActiveSums:
 class ActiveStore:
     """All label sets of a shard: a store of the state with a block per label set.
 
-    ``values`` folds values of dimensions; all shards of a process share it.
+    ``values`` folds values of dimensions; all shards of a process share it. ``rows`` are the
+    shard's segments by row: a label set goes where its events count, as values get and lose places.
     """
 
     name = "active"
 
-    def __init__(self, settings: Settings, unit_ms: int, values: Values) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        unit_ms: int,
+        values: Values,
+        rows: Sequence[Segment | None] = (),
+    ) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
         self._values = values
+        self._rows = rows
+        # A place that a label set lost or got in between has taken longer than this to change.
+        self._told_again_ms = settings.memory_ms
         self._generation = values.generation
         self.sets: dict[bytes, LabelSet] = {}
         #: Bases that found no room among ``max_segments`` label sets, since whoever tells of them
@@ -80,13 +90,30 @@ class ActiveStore:
         self._counted: set[bytes] = set()
         self._look_at = 0
 
-    def _set(self, labels: Labels, at: int) -> tuple[bytes, LabelSet]:
+    def may_move(self, labels: Labels, row: int, until: int) -> bool:
+        """Whether an event of a row by ``until`` (ms) may change where its label set counts.
+
+        Then its events must be counted in their order. ``row`` is −1 where it is not known yet.
+        """
         found = self.sets.get(labels.key)
+        if found is None or row < 0 or until >= found.since + self._told_again_ms:
+            return True
+        placed = self._rows[row]
+        return placed is None or placed[:-1] != found.segment[:-1]
+
+    def _set(self, labels: Labels, at: int, row: int | None) -> tuple[bytes, LabelSet]:
+        found = self.sets.get(labels.key)
+        placed = None if row is None else self._rows[row]
         if found is not None:
+            if placed is not None:
+                found.go_to(_without_currency(placed), at, self._told_again_ms)
             return labels.key, found
-        given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
         key = labels.key
-        segment = self._values.fold(given, at)
+        if placed is not None:
+            segment = _without_currency(placed)
+        else:
+            given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
+            segment = self._values.fold(given, at)
         if len(self.sets) >= self._settings.max_segments:
             # Without a base of its own, a label set only adds to its segment's sum.
             key = repr(segment).encode()
@@ -97,17 +124,22 @@ class ActiveStore:
             self.sets[key] = LabelSet(segment, at)
         return key, self.sets[key]
 
-    def count(self, labels: Labels, occurred: int, n: int, at: int) -> None:
-        """Count n starts (−n: cancellations) at ``occurred``; ``at`` is the time of arrival."""
-        key, found = self._set(labels, at)
+    def count(self, labels: Labels, occurred: int, n: int, at: int, row: int | None = None) -> None:
+        """Count n starts (−n: cancellations) at ``occurred``; ``at`` is the time of arrival.
+
+        ``row`` is that of the event; it may be left out where it can't move its label set.
+        """
+        key, found = self._set(labels, at, row)
         self.renewed.add(key)
         self._latest = max(self._latest, occurred)
         found.count(occurred // self._unit_ms, n)
         self._pending.setdefault(key, ([], []))[0].append((occurred // self._unit_ms, n))
 
-    def set_base(self, labels: Labels, occurred: int, active: int, at: int) -> None:
-        """Take the number of active subscriptions at ``occurred``."""
-        key, found = self._set(labels, at)
+    def set_base(
+        self, labels: Labels, occurred: int, active: int, at: int, row: int | None = None
+    ) -> None:
+        """Take the number of active subscriptions at ``occurred``; otherwise as ``count``."""
+        key, found = self._set(labels, at, row)
         if key != labels.key:
             self.refused_bases += 1
             return
@@ -148,7 +180,7 @@ class ActiveStore:
         for key, segment, since, counts, bases in change:
             if is_newer(key.hex()):
                 found = self.sets.setdefault(key, LabelSet(tuple(segment), since))
-                found.segment = tuple(segment)
+                found.segment, found.since = tuple(segment), since
                 for unit, n in counts:
                     found.count(unit, n)
                 for base in bases:
@@ -245,3 +277,8 @@ class ActiveStore:
             self._touched.discard(key)
             self.renewed.add(key)
             yield key.hex()
+
+
+def _without_currency(segment: Segment) -> Segment:
+    """The segment of all currencies."""
+    return segment if segment[-1] is None else (*segment[:-1], None)

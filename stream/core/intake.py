@@ -110,10 +110,10 @@ class Intake:
             batch.one_by_one[:] = True
         if not self._event_time:
             batch.in_doubt |= occurred > now + FUTURE_MS
+        self._find_ordered(batch, latest)
         for kind, places, _ in batch.groups:
             if not kind.never_late:
                 batch.in_doubt[places] |= occurred[places] < late_before
-            batch.one_by_one[places] |= kind.keeper.need_order(kind.struct, batch.labels, places)
             if kind.columns is None:
                 batch.one_by_one[places] = True
             elif kind.is_orphan is not None:
@@ -131,6 +131,15 @@ class Intake:
                 keys = batch.keys[places]
                 batch.one_by_one[places] |= np.isin(keys, keys[alone]) & (keys != 0)
         batch.in_doubt |= batch.one_by_one | (batch.arrived != NEVER)
+
+    def _find_ordered(self, batch: Batch, until: int) -> None:
+        """Note who must come in order for the sake of labels."""
+        keepers: dict[Keeper, dict[type[Event], Ints]] = {}
+        for kind, places, _ in batch.groups:
+            keepers.setdefault(kind.keeper, {})[kind.struct] = places
+        for keeper, by_type in keepers.items():
+            ordered = keeper.need_order(by_type, batch.labels, batch.rows, until)
+            batch.one_by_one[ordered] = True
 
     # One by one ---------------------------------------------------------------------------------
 

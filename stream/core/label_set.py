@@ -32,8 +32,8 @@ _HANDFUL: Final = 8
 class LabelSet:
     """Starts, cancellations and bases of the subscriptions with one set of labels.
 
-    ``since`` is when it was seen first (ms): of several shards that know it, the first one says
-    which ``segment`` it counts in.
+    ``since`` is when (ms) it began to count in its ``segment``, or was found there again after
+    long: of several shards that know it, the latest one says which.
     """
 
     __slots__ = ("_coarse", "_coarse_day", "bases", "net", "rebased", "segment", "since")
@@ -60,6 +60,11 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.net) + len(self.bases)
+
+    def go_to(self, segment: Segment, at: int, told_again_ms: int) -> None:
+        """Count in a segment from ``at`` on; that it still does is noted after so many ms again."""
+        if segment != self.segment or at >= self.since + told_again_ms:
+            self.segment, self.since = segment, at
 
     def count(self, unit: int, n: int) -> None:
         """Add n starts (or −n cancellations) in a unit of time."""
@@ -97,7 +102,8 @@ class LabelSet:
     def is_due(self, at: int) -> bool:
         """Whether it is to be made coarser at ``at`` (ms) even if it has not grown: once a day.
 
-        Not on its first day, so that what is read of a long time at once may be in any order.
+        Not on its first day, so that what is read of a long time at once may be in any order; nor
+        on the day after ``since`` has changed, which is rare.
         """
         return at >= self.since + DAY and at // DAY > self._coarse_day and len(self) > _HANDFUL
 
@@ -145,8 +151,8 @@ class LabelSet:
 
 
 def home(parts: Iterable[LabelSet]) -> Segment:
-    """Where a label set counts that several shards hold: where the first that saw it says."""
-    return min(parts, key=lambda part: (part.since, repr(part.segment))).segment
+    """Where a label set counts that several shards hold: where its latest event did."""
+    return max(parts, key=lambda part: (part.since, repr(part.segment))).segment
 
 
 def coarser(found: LabelSet, windows: Sequence[Window], at: int) -> Needed:

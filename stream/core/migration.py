@@ -111,7 +111,7 @@ class Migration:
             counts = [(self._unit(unit), n) for unit, n in net]
             known = migrated.get(name.hex())
             if known is not None:
-                since = min(since, known[2])
+                since, home = max((since, home), (known[2], known[1]), key=lambda told: told[0])
                 counts += known[3]
                 bases = [*known[4], *bases]
             migrated[name.hex()] = [name, home, since, counts, bases]

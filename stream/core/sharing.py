@@ -131,8 +131,8 @@ class Sharing:
         #: The pane that readers have of each family, by window and slot of the ring.
         self._told: list[dict[tuple[str, int], int]] = [{} for _ in FAMILIES]
         self._told_health: dict[tuple[str, int], tuple[int, int]] = {}
-        #: The segment of each label set that readers have, and the number of its pieces.
-        self._told_active: dict[bytes, tuple[Segment, int]] = {}
+        #: The segment of each label set that readers have, since when, and the number of pieces.
+        self._told_active: dict[bytes, tuple[Segment, int, int]] = {}
         shard.windows.renewed.clear()
         shard.segments.renamed = set(range(len(shard.segments.rows)))
         shard.active.renewed = set(shard.active.sets)
@@ -236,8 +236,9 @@ class Sharing:
             if found is None:
                 yield self._key("active", name), None
             else:
-                self._told_active[key] = found.segment, len(pieces)
-                if told is None or told[0] != found.segment or found.rebased:
+                place = found.segment, found.since
+                self._told_active[key] = *place, len(pieces)
+                if told is None or told[:2] != place or found.rebased:
                     data = [key, found.segment, found.since, list(found.bases.values())]
                     yield self._key("active", name), pack(self._life, data)
                     found.rebased = False
@@ -245,7 +246,7 @@ class Sharing:
                 if told is None or piece.renewed:
                     yield self._key("piece", name, number), pack(self._life, piece.dump())
                     piece.renewed = False
-            for number in range(len(pieces), told[1] if told is not None else 0):
+            for number in range(len(pieces), told[2] if told is not None else 0):
                 yield self._key("piece", name, number), None
 
     def _of_customers(self, at: int) -> Iterator[ShareRecord]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from stream.core.active import ActiveStore
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.event import Event, EventType
 from stream.core.kpi import Column, Counter, Kpi
 from stream.core.labels import LabelColumn, Labels
@@ -162,13 +162,14 @@ class Keeper:
         return digests(map(attrgetter(self.entity), events))
 
     def need_order(
-        self, struct: type[Event], labels: LabelColumn, places: Ints
-    ) -> Sequence[bool] | bool:
-        """Which events of a type must come in their order among all, for their labels' sake.
+        self, places: Mapping[type[Event], Ints], labels: LabelColumn, rows: Ints, until: int
+    ) -> Ints:
+        """The places of events that must come in their order among all, for their labels' sake.
 
-        ``places`` are theirs in a batch, ``labels`` those of the whole batch.
+        ``places`` are those of the topic's events in a batch, by type; ``labels`` and ``rows`` (−1
+        where one is not known yet) those of the whole batch, which comes by ``until``, in ms.
         """
-        return False
+        return NO_INTS
 
     def stores(self) -> Sequence[Store]:
         """What is remembered."""

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from stream.core.series import Sample
+from stream.core.shard import Shard
+from stream.core.state import StateLog
+from stream.core.values import Values
 from tests.core.running import new_shard, samples, settings_of
 from tests.reference.config import DAY, DEFAULTS, HOUR, MINUTE
 from tests.reference.streams import NOON, text
 
 
 def series(*events: dict[str, Any], **config: Any) -> dict[tuple[str, Any], Sample]:
-    """The series of the one hour window by KPI and labels, at the time of the last event."""
+    """The series of the window by KPI and labels, at the time of the last event."""
     core = settings_of({**DEFAULTS, **config})
     shard = new_shard(core)
-    records = [
+    assert not shard.ingest(None, _written(events))
+    return {(s.kpi, s.labels): s for s in samples(core, [shard], shard.progress.now)}
+
+
+def _written(events: Sequence[dict[str, Any]]) -> list[bytes]:
+    return [
         json.dumps({**e, "event_id": str(i), "occurred_at": text(e["occurred_at"])}).encode()
         for i, e in enumerate(events)
     ]
-    assert not shard.ingest(None, records)
-    return {(s.kpi, s.labels): s for s in samples(core, [shard], shard.progress.now)}
 
 
 def event(kind: str, at: int, **fields: Any) -> dict[str, Any]:
@@ -79,3 +88,136 @@ def test_a_cancellation_is_forgotten_at_the_same_time_whether_or_not_somebody_ti
         found.append(samples(core, [shard], shard.progress.now))
     assert found[0] == found[1]
     assert [s.denominator for s in found[0] if s.kpi == "churn"] == [-2]
+
+
+#: Of two channels one has a place, for as long as it is heard from once in seven days.
+ONE_PLACE: dict[str, Any] = {
+    "dimensions": ["channel"],
+    "rollups": [[], ["channel"]],
+    "windows": {"7d": (7 * DAY, HOUR)},
+    "max_values_per_dimension": 1,
+}
+
+
+def _of_d(kind: str, at: int, **fields: Any) -> dict[str, Any]:
+    return event(kind, at, labels={"channel": "d"}, **fields)
+
+
+def _of_a(at: int) -> dict[str, Any]:
+    return event("visit.ended", at, labels={"channel": "a"}, visit_id="v", pages=1)
+
+
+def _gets_a_place() -> list[dict[str, Any]]:
+    """The channel d counts as other first, and by name once a is not heard from any more."""
+    return [
+        _of_a(0),
+        _of_d("subscription.base", 1, active=100),
+        _of_d("subscription.base", 9 * DAY, active=100),
+        _of_d("subscription.cancelled", 20 * DAY, subscription_id="s1"),
+    ]
+
+
+def _loses_its_place() -> list[dict[str, Any]]:
+    """The channel d counts by name first, and as other once a has taken its place."""
+    return [
+        _of_d("subscription.base", 0, active=100),
+        _of_a(9 * DAY),
+        _of_d("subscription.cancelled", 9 * DAY + 1, subscription_id="s1"),
+        _of_a(15 * DAY),
+        _of_d("subscription.cancelled", 20 * DAY, subscription_id="s2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "channel", "churned", "active"),
+    [
+        pytest.param(_gets_a_place(), "d", 1, 100, id="a value that gets a place"),
+        pytest.param(_loses_its_place(), "other", 1, 99, id="a value that loses its place"),
+        pytest.param(
+            [
+                *_gets_a_place()[:2],
+                *(_of_d("subscription.base", day * DAY, active=100) for day in range(60)),
+                _of_d("subscription.cancelled", 60 * DAY, subscription_id="s1"),
+            ],
+            *("d", 1, 100),
+            id="with a base each day",
+        ),
+        pytest.param(
+            [
+                *_gets_a_place()[:1],
+                _of_d("subscription.started", 1, subscription_id="s1", amount=5, currency="EUR"),
+                _of_d("subscription.started", 9 * DAY, subscription_id="s2"),
+                _of_d("subscription.cancelled", 20 * DAY, subscription_id="s1"),
+            ],
+            *("d", 1, 2),
+            id="without a base",
+        ),
+    ],
+)
+def test_active_subscriptions_count_where_their_cancellations_do(
+    events: list[dict[str, Any]], channel: str, churned: int, active: int
+) -> None:
+    found = series(*events, **ONE_PLACE)
+    of_churn = {
+        labels: (s.numerator, s.denominator) for (kpi, labels), s in found.items() if kpi == "churn"
+    }
+    assert of_churn == dict.fromkeys([(), (("channel", channel),)], (churned, active))
+    assert found["retention", (("channel", channel),)].denominator == active
+
+
+def _label_sets(shard: Shard) -> dict[bytes, Any]:
+    return {key: (found.segment, found.since) for key, found in shard.active.sets.items()}
+
+
+_LEARNS_FROM_VISITS: list[dict[str, Any]] = [
+    _of_a(0),
+    _of_d("subscription.started", 1, subscription_id="s1"),
+    _of_a(5 * DAY),
+    _of_d("subscription.started", 8 * DAY, subscription_id="s2"),
+    *(_of_d("visit.ended", 13 * DAY + ms, visit_id=f"{ms}", pages=1) for ms in range(3)),
+    _of_d("subscription.started", 13 * DAY + 3, subscription_id="s3"),
+]
+
+
+@pytest.mark.parametrize("events", [_gets_a_place(), _loses_its_place(), _LEARNS_FROM_VISITS])
+@pytest.mark.parametrize("read", ["at once", "one by one", "in rows", "with a restart each time"])
+def test_where_a_set_of_labels_counts_does_not_depend_on_how_its_events_are_read(
+    events: list[dict[str, Any]], read: str
+) -> None:
+    core = settings_of({**DEFAULTS, **ONE_PLACE})
+    alike, records = new_shard(core), _written(events)
+    for record in records:
+        alike.ingest(None, [record])
+    shard = Shard(core, Values(core), event_time=True, columns=read != "in rows")
+    log, durable = StateLog(shard), dict[bytes, bytes]()
+    for batch in [records] if read in ("at once", "in rows") else [[r] for r in records]:
+        shard.ingest(None, batch)
+        if "restart" in read:
+            for key, value in log.flush(shard.progress.now):
+                durable.pop(key, None)
+                if value is not None:
+                    durable[key] = value
+            shard = new_shard(core)
+            log = StateLog(shard)
+            log.recover(durable)
+    assert _label_sets(shard) == _label_sets(alike)
+    assert len({since for _, since in _label_sets(shard).values()}) == 1
+
+
+def test_of_shards_that_know_a_set_of_labels_the_one_that_heard_of_it_last_says_where() -> None:
+    core = settings_of({**DEFAULTS, **ONE_PLACE})
+    values = Values(core)
+    one, two = new_shard(core, values), new_shard(core, values)
+    # The place goes from d to a, and back: only the second shard sees what lies between.
+    heard = [
+        (one, _of_d("subscription.base", 0, active=100)),
+        (two, _of_a(9 * DAY)),
+        (two, _of_d("subscription.cancelled", 9 * DAY + 1, subscription_id="s1")),
+        (one, _of_d("subscription.cancelled", 20 * DAY, subscription_id="s2")),
+    ]
+    for (shard, _), record in zip(heard, _written([said for _, said in heard]), strict=True):
+        assert not shard.ingest(None, [record])
+    found = {(s.kpi, s.labels): s for s in samples(core, [one, two], one.progress.now)}
+    of_d = found["churn", (("channel", "d"),)]
+    assert (of_d.numerator, of_d.denominator) == (1, 99)
+    assert ("churn", (("channel", "other"),)) not in found

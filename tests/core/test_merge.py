@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stream.core import net, sharing
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOPICS
 from stream.core.evaluate import Evaluator, Wanted
-from stream.core.label_set import LabelSet
+from stream.core.label_set import LabelSet, home
 from stream.core.labels import NO_LABELS, intern
 from stream.core.merge import SILENCE_MS, Family, PaneSums
 from stream.core.series import Sample
@@ -518,6 +518,27 @@ def test_a_base_tells_no_piece() -> None:
     site.shards[0].active.set_base(intern({"channel": "web"}), NOON, 5, NOON)
     (key,) = shared(site, NOON + HOUR)
     assert key.startswith(b"active/0/")
+
+
+def test_shares_say_where_a_label_set_counts_and_that_it_still_does() -> None:
+    core = replace(
+        Settings(),
+        dimensions=("channel",),
+        rollups=((), ("channel",)),
+        max_values_per_dimension=1,
+    )
+    site = Site(core, 2)
+    homes = []
+    for days, number, channel in [(0, 0, "web"), (9, 1, "app"), (9, 1, "web"), (20, 0, "web")]:
+        shard, at, labels = site.shards[number], NOON + days * DAY, intern({"channel": channel})
+        row = shard.segments.row(labels, None, at)
+        if channel == "web":
+            shard.active.count(labels, at, 1, at, row)
+        site.share(at)
+        shares = site.read()[subscription.NAME].shares(at)
+        parts = [found for share in shares for found in share.active.values()]
+        homes += [home(parts)[0]] if parts else []
+    assert homes == ["web", "web", "other", "web"]
 
 
 def test_pieces_that_are_gone_are_told_to_be() -> None:

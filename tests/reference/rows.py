@@ -110,8 +110,8 @@ def _active(facts: Sequence[Fact], labels: Labels, first: int, pane: int) -> int
     total = 0
     for full_set in {f.said["set"] for f in subscribed}:
         own = [f for f in subscribed if f.said["set"] == full_set]
-        # What folds into `other` may change; a set of labels stays where it was counted first.
-        if _belongs(min(own, key=lambda f: f.said["place"]), labels):
+        # What folds into `other` may change; a set of labels goes where its latest event counts.
+        if _belongs(max(own, key=lambda f: f.said["place"]), labels):
             total += _active_of_set(own, first, pane)
     return total
 

@@ -29,6 +29,11 @@ _CORRECTIONS: Final = (
         "`subscription.base`, `subscription.started` and `subscription.cancelled` are never `late`:"
         " however old, they still say what is active."
     ),
+    (
+        "Active subscriptions count where the latest of these events with their labels counts: once"
+        " a value gets a place among `max_values_per_dimension`, or has lost it to another, the"
+        " next one takes along what is active, from the window's start on."
+    ),
 )
 _NO_BASE: Final = (
     "Subscriptions from before the first event, as long as no `subscription.base` says how many"

@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.cells import NO_INTS, Ints
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
 from stream.core.kpi import Column
 from stream.core.labels import LabelColumn, Labels
 from stream.core.memory import FOREVER, Memory
-from stream.core.table import ABSENT, Mask, Slots
+from stream.core.table import ABSENT, Mask, Slots, distinct
 from stream.core.timestamps import parse
 from stream.core.topic import (
     Arrivals,
@@ -39,6 +39,11 @@ from stream.core.topics.subscription.events import (
 UNKNOWN: Final = AFTER_ALL
 #: The greatest amount whose fixed point is sure to fit into 64 bits.
 _MOST: Final = float(1 << 32)
+#: The types that say how many are active.
+_ACTIVE: Final = (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled)
+#: Rows have fewer bits than this.
+_ROW_BITS: Final = 32
+_ROW_MASK: Final = (1 << _ROW_BITS) - 1
 
 
 class _Paid(NamedTuple):
@@ -104,13 +109,25 @@ class Subscriptions(Keeper):
         }
 
     def need_order(
-        self, struct: type[Event], labels: LabelColumn, places: Ints
-    ) -> Sequence[bool] | bool:
-        """Where active ones count is said by whichever event brings a set of labels first."""
-        if struct not in (SubscriptionBase, SubscriptionStarted, SubscriptionCancelled):
-            return False
-        sets = self.active.sets
-        return [each.key not in sets for each in labels.take(places).listed()]
+        self, places: Mapping[type[Event], Ints], labels: LabelColumn, rows: Ints, until: int
+    ) -> Ints:
+        """Where active ones count is said by whichever event of a set of labels comes last."""
+        asked = np.concatenate(
+            [of_type for struct, of_type in places.items() if struct in _ACTIVE] or [NO_INTS]
+        )
+        sets, numbers = labels.sets, labels.numbers[asked]
+        # Together in one number, since few of the pairs differ.
+        pairs = distinct(numbers << _ROW_BITS | rows[asked] + 1).tolist()
+        moving = {
+            sets[pair >> _ROW_BITS].key
+            for pair in pairs
+            if self.active.may_move(sets[pair >> _ROW_BITS], (pair & _ROW_MASK) - 1, until)
+        }
+        if not moving:
+            return NO_INTS
+        of_moving = {n for pair in pairs if sets[n := pair >> _ROW_BITS].key in moving}
+        found: Ints = asked[np.isin(numbers, list(of_moving))]
+        return found
 
     def stores(self) -> Sequence[Store]:
         return (self._subscriptions,)
@@ -131,14 +148,14 @@ class Subscriptions(Keeper):
     def _base(
         self, base: SubscriptionBase, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
-        self.active.set_base(labels, occurred, int(base.active), at)
+        self.active.set_base(labels, occurred, int(base.active), at, row)
 
     def _started(
         self, event: Payment, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
         known = self._recall(key, occurred, at)
         if known is None or not known[0]:
-            self.active.count(labels, occurred, 1, at)
+            self.active.count(labels, occurred, 1, at, row)
             self._subscriptions.put(key, FOREVER, True, occurred, occurred)
         self._count_amounts(event, occurred, row)
 
@@ -183,7 +200,7 @@ class Subscriptions(Keeper):
             started = parse(event.started_at)
         if started > occurred:
             started = UNKNOWN
-        self.active.count(labels, occurred, -1, at)
+        self.active.count(labels, occurred, -1, at, row)
         counts = [("cancelled", 1)]
         if started != UNKNOWN:
             counts += [("lifetimes", 1), ("lifetime", occurred - started)]
