@@ -49,7 +49,7 @@ def _answer(rolls: Random) -> Event:
     low, high = _ENDS[survey]
     event: Event = {"survey": survey, **_optional(rolls, sentiment=_SENTIMENTS)}
     if rolls.random() < 0.5:
-        low, high = rolls.choice([(0, 100), (1, 5), (0.5, 3.5), (1, 11)])
+        low, high = rolls.choice([(0, 100), (1, 5), (0.5, 3.5), (1, 11), (0, 0.2), (0, 0.9)])
         event["scale"] = {"min": low, "max": high}
     if survey == "emotion":
         names = rolls.sample(

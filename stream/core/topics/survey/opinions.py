@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from fractions import Fraction
+from typing import Final, NamedTuple, TypeVar
 
 from stream.core.formulas import fixed
 from stream.core.settings import Settings
@@ -12,9 +13,14 @@ from stream.core.topics.survey.events import Answer
 
 #: Surveys of a share of satisfied answers: satisfied and all answers are counted per kind.
 RATIO_KINDS = ("csat", "css", "ces")
-# On 1–5 a score of 4 is ¾ of the way, on 1–7 one of 5 is ⅔; multiplied, so nothing is rounded.
+# On 1–5 a score of 4 is ¾ of the way, on 1–7 one of 5 is ⅔; multiplied, so nothing is divided.
 _TOP = {"csat": (4, 3), "css": (4, 3), "ces": (3, 2)}
-
+#: So many times the score, beside so many times the span of the scale, decide on a verdict.
+_BORDERS: Final = {"nps": ((10, 9), (10, 7)), **{kind: (top,) for kind, top in _TOP.items()}}
+#: What floats say is certain where the sides differ by more than this share of the numbers, which
+#: are wrong by some 10⁻¹⁵ of themselves, or of this where they are smaller.
+_CLOSE: Final = 1e-9
+_LEAST: Final = 1e-290
 
 #: What a score can say: the counters that it adds one to.
 VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
@@ -28,6 +34,8 @@ VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
 _NUMBER_OF: Final = {verdict: number for number, verdict in enumerate(VERDICTS)}
 #: The sentiment of an answer that carries none; none is beyond ±10⁹.
 NO_SENTIMENT: Final = -(1 << 31)
+
+_Number = TypeVar("_Number", float, Fraction)
 
 
 class Opinion(NamedTuple):
@@ -43,20 +51,43 @@ class Opinion(NamedTuple):
 
 
 def judge(survey: str, score: float, low: float, high: float) -> tuple[int, int]:
-    """The number of the verdict and the effort in fixed point that a score stands for."""
+    """The number of the verdict and the effort in fixed point that a score stands for.
+
+    Numbers count as the decimals that were sent, the shortest ones that mean these floats: 0.18 of
+    0.2 is exactly nine tenths.
+    """
+    effort = fixed(1 + 6 * (score - low) / (high - low)) if survey == "ces" else 0
+    if _is_close(survey, score, low, high):
+        return _verdict(survey, *(Fraction(repr(number)) for number in (score, low, high))), effort
+    return _verdict(survey, score, low, high), effort
+
+
+def _is_close(survey: str, score: float, low: float, high: float) -> bool:
+    """Whether floats can't tell on which side of a border a score is."""
+    if float(score).is_integer() and float(low).is_integer() and float(high).is_integer():
+        return False  # Then nothing is rounded.
+    least = 0 if survey == "nps" else low
+    close = _CLOSE * max(abs(score), abs(low), abs(high), _LEAST)
+    return any(
+        abs(of * (score - least) - needed * (high - least)) <= close
+        for of, needed in _BORDERS[survey]
+    )
+
+
+def _verdict(survey: str, score: _Number, low: _Number, high: _Number) -> int:
+    """The number of the verdict, as exact as the numbers are."""
     if survey == "nps":
         nps: tuple[str, ...] = ("nps_answers",)
         if 10 * score >= 9 * high:
             nps += ("nps_promoters",)
         elif 10 * score < 7 * high:
             nps += ("nps_detractors",)
-        return _NUMBER_OF[nps], 0
+        return _NUMBER_OF[nps]
     of, needed = _TOP[survey]
     said: tuple[str, ...] = (f"{survey}_answers",)
     if of * (score - low) >= needed * (high - low):
         said += (f"{survey}_satisfied",)
-    effort = fixed(1 + 6 * (score - low) / (high - low)) if survey == "ces" else 0
-    return _NUMBER_OF[said], effort
+    return _NUMBER_OF[said]
 
 
 def opinion_of(answer: Answer) -> Opinion:
