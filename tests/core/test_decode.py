@@ -230,6 +230,9 @@ def test_a_type_on_another_topic_than_its_own_is_refused(type_name: str, topic: 
         assert invalid == Invalid("type", reason)
 
 
+NO_NUMBERS: list[Any] = [None, "x", [], {"happy": 1}, True, 1e13]
+
+
 @pytest.mark.parametrize(
     ("event", "path", "reason"),
     [
@@ -256,9 +259,22 @@ def test_a_type_on_another_topic_than_its_own_is_refused(type_name: str, topic: 
             "is empty, but required for emotion",
         ),
         (
-            ANSWER | {"survey": "emotion", "emotions": {"happy": None}},
+            ANSWER | {"survey": "emotion", "emotions": "happy"},
             "emotions",
             "must be an object of numbers on the scale",
+        ),
+        *(
+            (
+                ANSWER | {"survey": "emotion", "emotions": {"sad": 1, "happy": wrong, "calm": "x"}},
+                "emotions.happy",
+                "must be a number on the scale",
+            )
+            for wrong in NO_NUMBERS
+        ),
+        (
+            ANSWER | {"survey": "emotion", "emotions": {"é" * 65: "x"}},
+            "emotions." + "é" * 64,
+            "must be a number on the scale",
         ),
         (
             ANSWER | {"survey": "emotion", "emotions": {"happy": 10.1}},

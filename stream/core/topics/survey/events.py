@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -58,6 +58,10 @@ class Answer(Event):
         try:
             return _read_emotions(self.emotions)
         except (msgspec.MsgspecError, UnicodeDecodeError):
+            name = _no_number(self.emotions)
+            if name is not None:
+                path = f"emotions.{name[:LONGEST_SHOWN]}"
+                raise Refused("must be a number on the scale", path) from None
             raise Refused("must be an object of numbers on the scale") from None
 
     def limits(self) -> tuple[float, float]:
@@ -70,7 +74,26 @@ def limits_of(survey: str, scale: Scale | None) -> tuple[float, float]:
     return (scale.min, scale.max) if scale else DEFAULT_SCALES[survey]
 
 
+#: Paths have no more characters of an emotion's name.
+LONGEST_SHOWN: Final = 64
+
 _read_emotions = msgspec.json.Decoder(dict[str, Number]).decode
+_read_any = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_number = msgspec.json.Decoder(Number).decode
+
+
+def _no_number(emotions: msgspec.Raw) -> str | None:
+    """The name of the first emotion that has no number, if that is what is wrong."""
+    try:
+        named = _read_any(emotions)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    for name, intensity in named.items():
+        try:
+            _read_number(intensity)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return name
+    return None
 
 
 class SurveyResponded(Answer, tag="survey.responded"):

@@ -13,6 +13,7 @@ from stream.core.event import LIMIT, EventType, FieldRule, Refused, having
 from stream.core.memo import Memo
 from stream.core.topic import MEMO
 from stream.core.topics.survey.events import (
+    LONGEST_SHOWN,
     Answer,
     Scale,
     SurveyKind,
@@ -73,7 +74,7 @@ def _check_emotions(event: Any, at: int) -> str | None:
     low, high = event.limits()
     for name, intensity in intensities.items():
         if not low <= intensity <= high:
-            path = f"emotions.{name[:64]}"
+            path = f"emotions.{name[:LONGEST_SHOWN]}"
             raise Refused(f"is not on the scale from {low:g} to {high:g}", path)
     return None
 
