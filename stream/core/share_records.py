@@ -7,25 +7,28 @@ neither end the reader nor take the rest of its share with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
-from stream.core.cells import MAX_ROWS, Ints
+from stream.core.cells import MAX_ROWS, SUM_LIMIT, Ints
 from stream.core.net import Piece
 from stream.core.settings import Settings
 from stream.core.sharing import ROWS, Beat
 
+#: What a sum of a counter, a time or a number of a pane may be.
+_Number = Annotated[int, Meta(ge=-SUM_LIMIT, le=SUM_LIMIT)]
 #: By kind: what follows the shard's number in the key, and the form of the data.
 _Segment = tuple[str | None, ...]
 _FORMS: Final[Mapping[str, tuple[Sequence[Callable[[str], Any]], Any]]] = {
     "beat": ((), Beat),
     "rows": ((int,), list[_Segment | None]),
-    "pane": ((str, str), tuple[int, bytes, bytes]),
-    "active": ((str,), tuple[bytes, _Segment, int, list[tuple[int, int, int]]]),
-    "piece": ((str, int), tuple[int, int, list[int], list[int]]),
-    "health": ((str, str), tuple[int, list[list[tuple[_Segment, int, int, int]]]]),
+    "pane": ((str, str), tuple[_Number, bytes, bytes]),
+    "active": ((str,), tuple[bytes, _Segment, _Number, list[tuple[_Number, _Number, _Number]]]),
+    "piece": ((str, int), tuple[_Number, _Number, list[_Number], list[_Number]]),
+    "health": ((str, str), tuple[_Number, list[list[tuple[_Segment, _Number, _Number, _Number]]]]),
 }
 
 
@@ -56,8 +59,8 @@ def checked(
         _check_segments(settings, [found[1]])
     elif kind == "piece":
         found = Piece.load(found)
-    elif kind == "health" and len(found[1]) != len(settings.rollups):
-        raise ValueError("it has another number of rollups")
+    elif kind == "health":
+        _check_health(settings, found[1])
     return where, found
 
 
@@ -65,6 +68,12 @@ def _check_segments(settings: Settings, segments: Sequence[_Segment]) -> None:
     # The currency stands behind the dimensions.
     if any(len(segment) != len(settings.dimensions) + 1 for segment in segments):
         raise ValueError("it has another number of dimensions")
+
+
+def _check_health(settings: Settings, rollups: Sequence[Sequence[Any]]) -> None:
+    for names, series in zip(settings.rollups, rollups, strict=True):
+        if any(len(key) != len(names) for key, *_ in series):
+            raise ValueError("it has another number of labels")
 
 
 def _pane(number: int, low: bytes, values: bytes) -> tuple[int, Ints, Ints]:

@@ -46,8 +46,9 @@ _LINGER_MS: Final = MINUTE
 ShareRecord = tuple[bytes, bytes | None]
 
 #: Changes whenever records are written that other versions would misread. Versions that had none
-#: wrote label sets whole; 2 had three places for health.
-_PROTOCOL: Final = 3
+#: wrote label sets whole; 2 had three places for health; of a label set that several shards have,
+#: with 3 the first said where it counts.
+_PROTOCOL: Final = 4
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[str, Any]).decode

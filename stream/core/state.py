@@ -24,8 +24,8 @@ from stream.core.settings import SECOND, Settings
 from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
 from stream.core.state_records import (
-    BLOCK,
     DELTA,
+    DELTA_PARTS,
     HEADER,
     REMEDY,
     Contents,
@@ -33,8 +33,10 @@ from stream.core.state_records import (
     StateRefused,
     are_checked,
     block_key,
+    block_of,
     damaged,
     delta_key,
+    is_block,
     pack,
     packed_block,
     unpacked_block,
@@ -53,7 +55,7 @@ FORMAT: Final = 7
 READABLE: Final = (4, 5, 6, FORMAT)
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"
-_LABEL_SET: Final = b"block/active:"
+_LABEL_SET: Final = block_key(_SETS, "")
 #: Bytes of a character in UTF-8.
 _LONGEST_CHARACTER: Final = 4
 
@@ -73,11 +75,9 @@ MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
 
-_LACKING: Final = f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
-
-
 #: What the header holds behind the format.
 _HEADER: Final = tuple[str, int, dict[str, int], Shape]
+_LACKING: Final = f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
 
 
 class Header(NamedTuple):
@@ -183,8 +183,9 @@ class StateLog:
         self._covered = max(self._covered, covered)
         self._contents.follow(records, self.sequence)
         after = (self._covered, shard.progress.now)
+        deleted = [block_of(key) for key, value in records if value is None and is_block(key)]
         deltas = [
-            (delta_key(sequence), pack([sequence, *after, part, self._contents.mark]))
+            (delta_key(sequence), pack([sequence, *after, part, self._contents.mark, deleted]))
             for sequence, part in enumerate(parts, first)
         ]
         self._delta_size = sum(len(delta) for _, delta in deltas)
@@ -233,11 +234,11 @@ class StateLog:
             return
         try:
             self._recover(records)
-        except StateRefused:
+        except (StateRefused, MemoryError):
             raise
         except Exception as error:
             if are_checked(records):
-                raise  # What is as it was written can't be the reason.
+                raise  # All is as it was written, so the reason is another.
             raise StateRefused(f"the state log is damaged: {error!r}; {REMEDY}") from error
 
     def _recover(self, records: Mapping[bytes, bytes]) -> None:
@@ -247,18 +248,19 @@ class StateLog:
             key=itemgetter(0),
         )
         self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
-        blocks = {k: unpacked_block(k, v) for k, v in records.items() if k.startswith(BLOCK)}
+        blocks = {k: unpacked_block(k, v) for k, v in records.items() if is_block(k)}
         for key, (sequence, _) in blocks.items():
             self._contents.put(key, sequence)
         self.sequence, self._covered, now, _, *mark = deltas[-1]
         if mark and tuple(mark[0]) != self._contents.mark:
             raise StateRefused(_LACKING)
         written = header.shape.settings()
-        keys = _label_keys(records, deltas)
+        keys = _label_keys(records, (d for d in deltas if d[0] >= header.since))
         migrates = is_needed(written, self._shard.settings) or has_unbounded_keys(keys)
         stores = dict(self._stores)
         if migrates:
             former = Shard(written, Values(written))
+            former.windows.starts = dict(header.starts)
             stores |= {store.name: store for store in former.stores() if store.name in SHAPED}
         self._shard.windows.starts = dict(header.starts)
         in_log = self._fold(blocks, deltas, stores, header.since)
@@ -283,15 +285,18 @@ class StateLog:
         by_flush = [(sequence, dumped, key) for key, (sequence, dumped) in blocks.items()]
         # A record that moved to another block stands in both until the older one is written anew.
         for sequence, dumped, key in sorted(by_flush, key=itemgetter(0)):
-            name, block = key[len(BLOCK) :].decode().split(":", 1)
+            name, block = block_of(key)
             if name in stores:
                 stores[name].load(block, dumped)
                 written[name, block] = sequence
             else:
                 self._stale.add((name, block))
+        # What deltas before a block's deletion say of it is over, also where some are gone by now.
+        over = {tuple(part): n - 1 for n, *_, deleted in map(_whole, deltas) for part in deleted}
+        newest = {part: max(over.get(part, 0), written.get(part, 0)) for part in over | written}
         for sequence, _, at, changes, *_ in deltas:
             fit = {n: s for n, s in stores.items() if sequence >= since or n not in SHAPED}
-            self._apply(sequence, at, changes, fit, written)
+            self._apply(sequence, at, changes, fit, newest)
         return set(written)
 
     def _apply(
@@ -370,6 +375,11 @@ def _parted(changes: dict[str, Any]) -> list[dict[str, Any]]:
         size += text
     *earlier, last = parts
     return [*({_SETS: part} for part in earlier), changes | ({_SETS: last} if last else {})]
+
+
+def _whole(delta: list[Any]) -> list[Any]:
+    """A delta with the blocks that its flush deleted, which formats up to 6 did not tell."""
+    return delta if len(delta) == DELTA_PARTS else [*delta, ()]
 
 
 def _label_keys(records: Iterable[bytes], deltas: Iterable[Any]) -> Iterator[bytes]:

@@ -29,8 +29,11 @@ REMEDY: Final = (
     " records, `cxkpi state reset` from now on"
 )
 
-#: What a delta has at least: formats up to 6 had no mark.
-_DELTA_PARTS: Final = 4
+#: What a delta has: formats up to 6 had neither the mark nor the blocks that were deleted.
+DELTA_PARTS: Final = 6
+_LEAST_PARTS: Final = 4
+#: A record of more bytes, unpacked, is none that was ever written.
+_LARGEST: Final = 1 << 32
 _LEVEL: Final = 1
 _encode: Final = msgspec.msgpack.Encoder().encode
 _compressor: Final = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
@@ -63,6 +66,17 @@ def block_key(name: str, block: str) -> bytes:
     return BLOCK + f"{name}:{block}".encode()
 
 
+def is_block(key: bytes) -> bool:
+    """Whether a record is a block."""
+    return key.startswith(BLOCK)
+
+
+def block_of(key: bytes) -> tuple[str, str]:
+    """The store of a block's record, and the block's name."""
+    name, block = key[len(BLOCK) :].decode().split(":", 1)
+    return name, block
+
+
 def pack(data: Any) -> bytes:
     """A record's value."""
     return _compressor.compress(_encode(data))
@@ -75,6 +89,9 @@ def unpack(key: bytes, value: bytes) -> Any:
         StateRefused: the value is damaged.
     """
     try:
+        # The head of a frame is not among what its checksum is of.
+        if zstandard.frame_content_size(value) > _LARGEST:
+            raise damaged(key, "it says that it is too large")
         return msgspec.msgpack.decode(_decompressor.decompress(value))
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise damaged(key, error) from error
@@ -110,13 +127,14 @@ def unpacked_block(key: bytes, value: bytes) -> tuple[int, Any]:
 
 
 def unpacked_delta(key: bytes, value: bytes) -> Any:
-    """A delta: its number, those up to which all are deleted, its time, the changes, the mark.
+    """A delta: its number, that up to which all are deleted, its time, the changes, the mark of all
+    blocks, and those that its flush deleted.
 
     Raises:
         StateRefused: the record is damaged, or was written under another key.
     """
     delta = unpack(key, value)
-    if not isinstance(delta, list) or len(delta) < _DELTA_PARTS or delta_key(delta[0]) != key:
+    if not isinstance(delta, list) or len(delta) < _LEAST_PARTS or delta_key(delta[0]) != key:
         raise damaged(key, "it holds something else")
     return delta
 
@@ -153,7 +171,7 @@ class Contents:
     def follow(self, records: Iterable[LogRecord], sequence: int) -> None:
         """Note what a flush does."""
         for key, value in records:
-            if not key.startswith(BLOCK):
+            if not is_block(key):
                 continue
             if value is None:
                 self.drop(key)

@@ -54,8 +54,10 @@ class FlushStopped(FlushFailed):
     """A transaction was cut short because the writer was let go of meanwhile: no fault."""
 
 
-class RecordBeyondLimit(FlushFailed):
+class RecordBeyondLimit(Exception):
     """A record is larger than the writer was told that any may be: the next try would be, too.
+
+    None of its transaction is written, and the writer is of no more use.
 
     What a broker says to a record that its topic does not take is another thing: its topic may have
     another limit when it is tried again.
@@ -204,10 +206,14 @@ async def _abandon(producer: Any) -> None:
     await producer.client.close()
 
 
-async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes, bytes]:
+async def read_log(
+    kafka: KafkaConfig, topic: str, partition: int, *, beside_writer: bool = False
+) -> dict[bytes, bytes]:
     """The latest value of each key that was committed, up to the end as it is now.
 
     What was committed behind a transaction that is still open counts: its end is waited for.
+    ``beside_writer``: somebody may be writing, so what is not closed by now is left out, or a part
+    of a transaction might be read.
 
     Raises:
         LogUnread: the log can't be read in time.
@@ -216,7 +222,9 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
     consumer = reader(kafka)
     try:
         await consumer.start()
-        return await asyncio.wait_for(_read(consumer, tp), _READ_SECONDS)
+        return await asyncio.wait_for(
+            _read(consumer, tp, beside_writer=beside_writer), _READ_SECONDS
+        )
     except Exception as error:
         if not is_transient(error):
             raise
@@ -225,13 +233,19 @@ async def read_log(kafka: KafkaConfig, topic: str, partition: int) -> dict[bytes
         await say_goodbye(consumer.stop)
 
 
-async def _read(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, bytes]:
+async def _read(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, *, beside_writer: bool
+) -> dict[bytes, bytes]:
     latest: dict[bytes, bytes] = {}
-    end = await _end(consumer, tp)
+    if beside_writer:
+        end = int((await consumer.end_offsets([tp]))[tp])
+    else:
+        end = await _end(consumer, tp)
     consumer.assign([tp])
     consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
     while await consumer.position(tp) < end:
-        fold(latest, (await consumer.getmany(tp, timeout_ms=500)).get(tp, ()))
+        records = (await consumer.getmany(tp, timeout_ms=500)).get(tp, ())
+        fold(latest, [record for record in records if record.offset < end])
     return latest
 
 

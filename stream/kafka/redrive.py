@@ -17,7 +17,13 @@ from stream.deadletters.redrive import MOST_ROUNDS, Judge, Judged, Report, size
 from stream.kafka import ids
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.letters import Bounds, LetterReader, LettersUnusable
-from stream.kafka.log import FENCED, FlushFailed, Outgoing, TransactionalWriter
+from stream.kafka.log import (
+    FENCED,
+    FlushFailed,
+    Outgoing,
+    RecordBeyondLimit,
+    TransactionalWriter,
+)
 
 #: A transaction has at most so many records, and ends when it has so many bytes.
 MOST_RECORDS: Final = 500
@@ -166,6 +172,10 @@ class _Sending:
     async def _commit(self, records: list[Outgoing], batch: list[Judged]) -> None:
         try:
             await self._writer.write(records)
+        except RecordBeyondLimit as error:
+            raise RedriveStopped(
+                f"stopped after {self._report.sent.total()} records: {error}"
+            ) from error
         except FlushFailed as error:
             if isinstance(error.__cause__, FENCED):
                 raise _superseded(self._report) from error

@@ -163,7 +163,9 @@ def joined(records: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
         if value is not None:
             part = msgspec.msgpack.decode(value, type=dict[str, dict[str, int]])
             for dimension, values in part.items():
-                stored.setdefault(dimension, {}).update(values)
+                known = stored.setdefault(dimension, {})
+                for place, at in values.items():
+                    known[place] = max(at, known.get(place, at))
     return stored
 
 

@@ -20,6 +20,8 @@ from stream.kafka.topics import Names
 
 #: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
 _LAST_LETTERS: Final = 1_000
+#: How often a state is read before it is called damaged.
+_READINGS: Final = 3
 #: How long looking at them may take, in seconds.
 _READ_SECONDS: Final = 60.0
 
@@ -31,12 +33,29 @@ async def read_state(kafka: KafkaConfig) -> list[Inspection]:
         BrokerUnreachable, LogUnread: it can't be read.
     """
     name = Names(kafka.topic_prefix, kafka.group).state
-    found = []
-    for number in range(await _partitions(kafka, name)):
-        # One after the other, and folded apart: a state may be large.
-        records = await read_log(kafka, name, number)
-        found.append(await asyncio.to_thread(inspect, records))
-    return found
+    # One after the other, and folded apart: a state may be large.
+    return [
+        await _inspected(kafka, name, number) for number in range(await _partitions(kafka, name))
+    ]
+
+
+async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
+    """A partition of the state.
+
+    While it is read a worker may write on, and what is older be compacted away in between: what
+    seems to be damaged is read anew before that is said.
+    """
+
+    async def read() -> Inspection:
+        records = await read_log(kafka, name, number, beside_writer=True)
+        return await asyncio.to_thread(inspect, records)
+
+    inspection = await read()
+    for _ in range(_READINGS - 1):
+        if inspection.refusal is None:
+            break
+        inspection = await read()
+    return inspection
 
 
 async def bounds(

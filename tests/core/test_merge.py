@@ -391,6 +391,8 @@ def _packed(data: object) -> bytes:
         (b"active/0/ab", _packed([b"{}", [], 0, []])),
         (b"piece/0/ab/1", _packed([0, 0, [1], [1, 2]])),
         (b"health/0/1h/1", _packed([1, []])),
+        (b"health/0/1h/1", _packed([1, [[], [[[], 1, 1, 0]], [], []]])),
+        (b"health/0/1h/1", _packed([1, [[[[], 1 << 63, 1, 0]], [], [], []]])),
         (b"another/0", _packed([])),
     ],
 )

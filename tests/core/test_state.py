@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
 
 from stream import __version__
+from stream.core import state
 from stream.core.catalogue import LAYOUT
 from stream.core.kpi import Counter
 from stream.core.layout import Layout
@@ -207,6 +210,21 @@ def test_damage_that_no_checksum_tells_is_refused_all_the_same() -> None:
         recorded_state.recovered({**records, panes: records[tickets]})
 
 
+def test_memory_that_is_short_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, _, _ = recorded_state.read(6)
+    monkeypatch.setattr(Segments, "load", mock.Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        recorded_state.recovered(records)
+
+
+def test_a_frame_that_says_to_be_of_any_size_is_damaged() -> None:
+    records = written()
+    key = next(k for k in records if k.startswith(b"block/"))
+    # The size of the content in eight bytes, which no checksum is of.
+    value = b"\x28\xb5\x2f\xfd\xe4" + b"\x00" * 7 + b"\x7f" + records[key][6:]
+    assert "damaged" in refusal({**records, key: value})
+
+
 def test_a_mistake_of_ours_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object) -> None:
         raise KeyError("a mistake")
@@ -227,8 +245,85 @@ def test_what_flushes_do_to_blocks_is_known_whoever_reads_the_log_next() -> None
             durable.pop(key, None)
             if value is not None:
                 durable[key] = value
+        log_of_blocks = {key for key in durable if key.startswith(b"block/")}
+        assert log._contents._written.keys() == log_of_blocks
         if minute % 10 == 0:
             shard = new_shard(OWN)
             log = StateLog(shard)
             log.recover(durable)
     assert shard.progress.outcomes["cx.visit"] == {"accepted": len(range(0, 40 * 24 * 60, 997))}
+
+
+def test_windows_that_are_put_in_another_order_begin_when_they_began() -> None:
+    week, hour = Window("7d", 7 * DAY, HOUR), Window("1h", HOUR, MINUTE)
+    first = 1_772_445_600_000
+
+    def kept(durable: dict[bytes, bytes], log: StateLog) -> None:
+        for key, value in log.flush(first):
+            durable.pop(key, None)
+            if value is not None:
+                durable[key] = value
+
+    def visit(number: int, at: int) -> bytes:
+        event = {"event_id": f"{number}", "visit_id": f"{number}", "occurred_at": format_ms(at)}
+        return json.dumps(json.loads(VISIT) | event).encode()
+
+    durable: dict[bytes, bytes] = {}
+    shard = new_shard(replace(OWN, windows=(week,)))
+    log = StateLog(shard)
+    shard.ingest(None, [visit(1, first)])
+    kept(durable, log)
+    shard = new_shard(replace(OWN, windows=(week, hour)))
+    log = StateLog(shard)
+    log.recover(durable)
+    kept(durable, log)
+    with mock.patch.object(state, "BLOCK_BUDGET", 0):
+        # From before the new window began.
+        shard.ingest(None, [visit(2, first - MINUTE)])
+        kept(durable, log)
+    for windows in ((week, hour), (hour, week)):
+        again = new_shard(replace(OWN, windows=windows))
+        StateLog(again).recover(durable)
+        counted = {
+            window.label: again.windows.pane(window.label, (first - MINUTE) // window.pane_ms)[1]
+            for window in windows
+        }
+        assert counted["7d"].size
+        assert not counted["1h"].size
+
+
+def test_what_was_deleted_comes_back_with_no_part_of_what_it_was() -> None:
+    """Its start is in no delta any more, its block gone, its cancellation in a delta that waits."""
+    core = replace(OWN, windows=(Window("7d", 7 * DAY, HOUR),), max_segments=2)
+    noon, number = 1_772_452_800_000, count()
+
+    def told(kind: str, at: int, **more: Any) -> bytes:
+        event = {"type": kind, "event_id": f"{next(number)}", "occurred_at": format_ms(at)}
+        return json.dumps(event | more).encode()
+
+    def subscribed(kind: str, at: int, who: str, channel: str) -> bytes:
+        return told(kind, at, subscription_id=who, labels={"channel": channel})
+
+    shard, durable = new_shard(core), dict[bytes, bytes]()
+    log = StateLog(shard)
+
+    def take(at: int, *events: bytes) -> None:
+        shard.ingest(None, list(events))
+        for key, value in log.flush(at):
+            durable.pop(key, None)
+            if value is not None:
+                durable[key] = value
+
+    with mock.patch.multiple(state, BLOCK_BUDGET=1, BLOCK_COST=0):
+        others = [subscribed("subscription.started", noon - 9 * DAY, c, "app") for c in "bcd"]
+        take(noon, subscribed("subscription.started", noon - 30 * DAY, "a", "web"), *others)
+        for n in range(40):
+            take(noon, told("visit.ended", noon, visit_id=f"v{n}"))
+        waiting = [told("visit.ended", noon - h * HOUR, visit_id=f"w{h}") for h in range(100)]
+        cancelled = subscribed("subscription.cancelled", noon - 20 * DAY, "a", "web")
+        take(noon, *waiting, cancelled)
+        take(noon + 11 * MINUTE, told("visit.ended", noon + 11 * MINUTE, visit_id="y"))
+    assert shard.active.sets.keys() == {b'{"channel":"app"}'}
+    again = new_shard(core)
+    StateLog(again).recover(durable)
+    assert again.active.sets.keys() == shard.active.sets.keys()

@@ -24,7 +24,7 @@ from stream.core.sharing import Sharing
 from stream.core.state import StateRefused
 from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
-from stream.kafka.log import FlushFailed, LogUnread
+from stream.kafka.log import FlushFailed, LogUnread, RecordBeyondLimit
 from stream.kafka.topics import Names
 from stream.replay.files import Batch
 from stream.replay.run import Replay
@@ -73,6 +73,28 @@ async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
     assert FailsOnce.tries >= 2
     assert watched.skipped == 1, "what was not written was not evaluated, as far as anybody knows"
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
+
+
+async def test_a_change_too_large_to_be_written_stops_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def write(*_: object) -> None:
+        raise RecordBeyondLimit("record b'cx.survey' has 17000000 bytes")
+
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
+    monkeypatch.setattr(FailsOnce, "write", write)
+    settings = Settings(rules=(Rule("Low", "nps", "5m", below=50, min_samples=10),))
+    shard = Shard(settings, Values(settings))
+    told = Sharing(shard, 0, "life")
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    start = (time.time_ns() // 10**6 // (5 * SECOND) + 1) * 5 * SECOND
+    shard.ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    shard.fold(start)
+    for key, value in told.collect(start, start)["cx.survey"]:
+        watched.family.take(key, value)
+    with pytest.raises(RecordBeyondLimit):
+        await watched.run_rules(start)
 
 
 async def test_no_rule_is_evaluated_before_all_shards_have_told_all_up_to_then(

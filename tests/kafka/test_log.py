@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream.config import KafkaConfig
+from stream.kafka import log
 from stream.kafka.log import (
     FlushFailed,
     Outgoing,
@@ -40,6 +42,42 @@ async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site)
     assert await reading == {b"b": b"committed"}
     await writer.stop()
     await dying.stop()
+
+
+class Fetched(NamedTuple):
+    offset: int
+    key: bytes
+    value: bytes
+
+
+class Growing:
+    """A consumer of a log to which somebody writes on: what comes is more than was there."""
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[Any, int]:
+        return dict.fromkeys(partitions, 0)
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def assign(self, _: object) -> None: ...
+
+    def seek(self, *_: object) -> None: ...
+
+    async def position(self, _: object) -> int:
+        return self.at
+
+    async def getmany(self, tp: TopicPartition, **_: object) -> dict[TopicPartition, list[Fetched]]:
+        self.at = 4
+        return {tp: [Fetched(n, b"key%d" % (n % 2), b"%d" % n) for n in range(3)]}
+
+
+async def test_beside_a_writer_no_part_of_a_later_transaction_is_read() -> None:
+    consumer: Any = Growing()
+    found = await log._read(consumer, TopicPartition("g-state", 0), beside_writer=True)
+    assert found == {b"key0": b"0", b"key1": b"1"}
 
 
 async def test_a_record_larger_than_any_may_be_stops_the_worker_with_its_name(
