@@ -369,7 +369,7 @@ progress = self.shard.progress
     Mutation(
         "alerts-forgotten",
         "whoever takes alerts over begins with none",
-        "stream.kafka.alert_log:AlertLog.take_over",
+        "stream.kafka.alert_log:states_in",
         "if found else AlertStates()",
         "if found is True else AlertStates()",
         "alerts",
