@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import Final
 
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertStates, Closer, RuleSet, evaluate, wanted, with_input
+from stream.core.alerts import (
+    AlertStates,
+    Closer,
+    RuleSet,
+    evaluate,
+    of_family,
+    wanted,
+    with_input,
+)
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
@@ -44,9 +52,7 @@ class Desk:
         #: Evaluations of the rules that were left out.
         self.skipped = 0
         kpis = {kpi.id for kpi in KPIS.values() if kpi.topic == topic}
-        own_rules = tuple(
-            rule for rule in settings.rules if rule.kpi in kpis or rule.topic == topic
-        )
+        own_rules = of_family(settings.rules, topic)
         self._every = settings.evaluate_ms
         self._kafka = kafka
         self._names = names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from stream.core.ends_of_time import BEFORE_ALL
@@ -18,6 +18,10 @@ _ENTRIES_AT_ONCE: Final = 20_000
 _LOOK_MS: Final = 10 * MINUTE
 #: Bases that come later than this (ms, in event time) may be off by what happened in a pane.
 LATE_BASE_MS: Final = DAY
+
+
+#: Where events of labels count, given the row of one; None where that is not known any more.
+Placed = Callable[[Labels, int], Segment | None]
 
 
 class ActiveSums:
@@ -55,8 +59,9 @@ class ActiveSums:
 class ActiveStore:
     """All label sets of a shard: a store of the state with a block per label set.
 
-    ``values`` folds values of dimensions; all shards of a process share it. ``rows`` are the
-    shard's segments by row: a label set goes where its events count, as values get and lose places.
+    ``values`` folds values of dimensions; all shards of a process share it. ``placed`` says of
+    labels and a row where their events count: there a label set goes, as values get and lose
+    places.
     """
 
     name = "active"
@@ -66,12 +71,12 @@ class ActiveStore:
         settings: Settings,
         unit_ms: int,
         values: Values,
-        rows: Sequence[Segment | None] = (),
+        placed: Placed | None = None,
     ) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
         self._values = values
-        self._rows = rows
+        self._placed = placed
         # A place that a label set lost or got in between has taken longer than this to change.
         self._told_again_ms = settings.memory_ms
         self._generation = values.generation
@@ -98,20 +103,20 @@ class ActiveStore:
         found = self.sets.get(labels.key)
         if found is None or row < 0 or until >= found.since + self._told_again_ms:
             return True
-        placed = self._rows[row]
-        return placed is None or placed[:-1] != found.segment[:-1]
+        return self._place(labels, row) != found.segment
+
+    def _place(self, labels: Labels, row: int | None) -> Segment | None:
+        return None if row is None or self._placed is None else self._placed(labels, row)
 
     def _set(self, labels: Labels, at: int, row: int | None) -> tuple[bytes, LabelSet]:
         found = self.sets.get(labels.key)
-        placed = None if row is None else self._rows[row]
+        segment = self._place(labels, row)
         if found is not None:
-            if placed is not None:
-                found.go_to(_without_currency(placed), at, self._told_again_ms)
+            if segment is not None:
+                found.go_to(segment, at, self._told_again_ms)
             return labels.key, found
         key = labels.key
-        if placed is not None:
-            segment = _without_currency(placed)
-        else:
+        if segment is None:
             given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
             segment = self._values.fold(given, at)
         if len(self.sets) >= self._settings.max_segments:
@@ -277,8 +282,3 @@ class ActiveStore:
             self._touched.discard(key)
             self.renewed.add(key)
             yield key.hex()
-
-
-def _without_currency(segment: Segment) -> Segment:
-    """The segment of all currencies."""
-    return segment if segment[-1] is None else (*segment[:-1], None)

@@ -205,6 +205,20 @@ class Segments(OneBlock):
             self._folded_until = min(self._folded_until, until)
         return row
 
+    def placed(self, labels: Labels, row: int) -> Segment | None:
+        """Where events of these labels count that have no currency; ``row`` is that of any.
+
+        None where the row is of nothing any more.
+        """
+        segment = self.rows[row]
+        if segment is None or segment[-1] is None:
+            return segment
+        # With the currency it may have found another place, or none.
+        plain = self._values.refolded((*self._given(labels), None))
+        if plain in self._index or len(self) < self._limit:
+            return plain
+        return self._without_room(plain)
+
     def _without_room(self, segment: Segment) -> Segment:
         """What a segment beyond the limit counts as."""
         values = tuple(None if v is None else OTHER for v in segment[:-1])

@@ -12,7 +12,7 @@ is in the blocks then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -174,8 +174,10 @@ class StateLog:
         for name, store in self._stores.items():
             for block in store.touched():
                 self._dirty.setdefault((name, block), first)
+        # What was over at a recovery and has come again: its block would come again too.
+        again = (self._stale & self._dirty.keys()) - set(gone)
         records = self._header_record() + self._tombstones(gone)
-        records += self._blocks()
+        records += self._blocks(again)
         first_needed = min(self._dirty.values(), default=self.sequence + 1)
         # This flush's own deltas stay, since they carry the numbers that recovery starts from.
         covered = min(first_needed, first) - 1
@@ -207,14 +209,14 @@ class StateLog:
         stale, self._stale = self._stale - self._dirty.keys(), set()
         return [(block_key(name, block), None) for name, block in stale]
 
-    def _blocks(self) -> list[LogRecord]:
+    def _blocks(self, at_once: Collection[tuple[str, str]]) -> list[LogRecord]:
         due, self._is_migrated = SHAPED if self._is_migrated else (), False
         records: list[LogRecord] = []
         size, budget = 0, BLOCK_BUDGET * max(1, self._delta_size / _LARGE_DELTA)
         for name, block in list(self._dirty):
-            if size >= budget and not due:
+            if size >= budget and not due and not at_once:
                 break
-            if size >= budget and name not in due:
+            if size >= budget and name not in due and (name, block) not in at_once:
                 continue
             dumped = self._stores[name].dump(block)
             key = block_key(name, block)

@@ -16,6 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.config import KafkaConfig
+from stream.core.alerts import of_family
 from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.inspection import Inspection, inspect
 from stream.core.settings import Settings
@@ -180,12 +181,13 @@ async def _refused_values(kafka: KafkaConfig, settings: Settings, topics: _Topic
 
 
 async def _refused_alerts(kafka: KafkaConfig, settings: Settings, topics: _Topics) -> str | None:
-    """Why the alerts' state can't be used; without rules nobody reads it."""
+    """Why the alerts' state can't be used; that of a family without rules nobody reads."""
     topic = topics.names.alert_state
-    if topic not in topics.there or not settings.rules:
+    read = [family for family in FAMILIES if of_family(settings.rules, family)]
+    if topic not in topics.there or not read:
         return None
     log = await read_log(kafka, topic, 0)
-    found = (_refusal(partial(states_in, log, topic, family.encode())) for family in FAMILIES)
+    found = (_refusal(partial(states_in, log, topic, family.encode())) for family in read)
     return next(filter(None, found), None)
 
 

@@ -483,8 +483,8 @@ _SUBSCRIPTIONS: Final = (
     Mistake(
         "base-without-its-labels",
         "active.py",
-        "return segment if segment[-1] is None else (*segment[:-1], None)",
-        "return tuple(None for _ in segment)",
+        "found.go_to(segment, at, self._told_again_ms)",
+        "found.go_to(tuple(None for _ in segment), at, self._told_again_ms)",
         "active subscriptions count in the total only",
     ),
     Mistake(
@@ -511,8 +511,8 @@ _SUBSCRIPTIONS: Final = (
     Mistake(
         "active-moved-out-of-order",
         "active.py",
-        "return placed is None or placed[:-1] != found.segment[:-1]",
-        "return placed is None",
+        "return self._place(labels, row) != found.segment",
+        "return self._place(labels, row) is None",
         "of events read together the last in their order does not say where they count",
     ),
     Mistake(

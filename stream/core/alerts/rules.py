@@ -99,6 +99,12 @@ def needed(rules: Iterable[Rule]) -> set[tuple[str, str, tuple[str, ...]]]:
     return series
 
 
+def of_family(rules: Iterable[Rule], family: str) -> tuple[Rule, ...]:
+    """The rules that the owner of a KPI family evaluates, ``family`` being its topic."""
+    kpis = {kpi.id for kpi in KPIS.values() if kpi.topic == family}
+    return tuple(rule for rule in rules if rule.kpi in kpis or rule.topic == family)
+
+
 def wanted(rules: Iterable[Rule], rollups: Iterable[tuple[str, ...]]) -> dict[str, Wanted]:
     """What an evaluation has to hold for the rules to be decided, by window label."""
     windows: dict[str, tuple[set[str], set[tuple[str, ...]]]] = {}
