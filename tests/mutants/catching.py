@@ -18,7 +18,7 @@ from tests.mutants.mistakes import Mistake, changed
 
 ROOT: Final = Path(__file__).parents[2]
 #: What the tests of the core read.
-_PARTS: Final = ("stream", "tests", "schemas", "docs", "examples", "pyproject.toml")
+_PARTS: Final = ("stream", "tests", "schemas", "docs", "examples", "grafana", "pyproject.toml")
 _REFERENCE = "tests/core/test_against_the_reference.py"
 #: The tests, the quickest first; the next are asked where these find nothing.
 STAGES: Final[tuple[tuple[str, ...], ...]] = (
