@@ -12,8 +12,8 @@ is in the blocks then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from operator import itemgetter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,10 +25,10 @@ from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
 from stream.core.state_records import (
     DELTA,
-    DELTA_PARTS,
     HEADER,
     REMEDY,
     Contents,
+    Delta,
     LogRecord,
     StateRefused,
     are_checked,
@@ -184,11 +184,11 @@ class StateLog:
         records += [(delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
         self._covered = max(self._covered, covered)
         self._contents.follow(records, self.sequence)
-        after = (self._covered, shard.progress.now)
+        now, mark = shard.progress.now, self._contents.mark
         deleted = [block_of(key) for key, value in records if value is None and is_block(key)]
         deltas = [
-            (delta_key(sequence), pack([sequence, *after, part, self._contents.mark, deleted]))
-            for sequence, part in enumerate(parts, first)
+            (delta_key(n), pack(Delta(n, self._covered, now, part, mark, deleted)))
+            for n, part in enumerate(parts, first)
         ]
         self._delta_size = sum(len(delta) for _, delta in deltas)
         return [*records, *deltas]
@@ -247,17 +247,17 @@ class StateLog:
         header = Header.read(records)
         deltas = sorted(
             (unpacked_delta(k, v) for k, v in records.items() if k.startswith(DELTA)),
-            key=itemgetter(0),
+            key=attrgetter("sequence"),
         )
-        self._check_deltas([d[0] for d in deltas], deltas[-1][1] if deltas else 0)
+        self._check_deltas([d.sequence for d in deltas], deltas[-1].covered if deltas else 0)
         blocks = {k: unpacked_block(k, v) for k, v in records.items() if is_block(k)}
         for key, (sequence, _) in blocks.items():
             self._contents.put(key, sequence)
-        self.sequence, self._covered, now, _, *mark = deltas[-1]
-        if mark and tuple(mark[0]) != self._contents.mark:
+        self.sequence, self._covered, now, _, mark, _ = deltas[-1]
+        if mark is not None and mark != self._contents.mark:
             raise StateRefused(_LACKING)
         written = header.shape.settings()
-        keys = _label_keys(records, (d for d in deltas if d[0] >= header.since))
+        keys = _label_keys(records, (d for d in deltas if d.sequence >= header.since))
         migrates = is_needed(written, self._shard.settings) or has_unbounded_keys(keys)
         stores = dict(self._stores)
         if migrates:
@@ -278,7 +278,7 @@ class StateLog:
     def _fold(
         self,
         blocks: Mapping[bytes, tuple[int, Any]],
-        deltas: Iterable[Any],
+        deltas: Sequence[Delta],
         stores: Mapping[str, Store],
         since: int,
     ) -> set[tuple[str, str]]:
@@ -294,7 +294,7 @@ class StateLog:
             else:
                 self._stale.add((name, block))
         # What deltas before a block's deletion say of it is over, also where some are gone by now.
-        over = {tuple(part): n - 1 for n, *_, deleted in map(_whole, deltas) for part in deleted}
+        over = {part: delta.sequence - 1 for delta in deltas for part in delta.deleted}
         newest = {part: max(over.get(part, 0), written.get(part, 0)) for part in over | written}
         for sequence, _, at, changes, *_ in deltas:
             fit = {n: s for n, s in stores.items() if sequence >= since or n not in SHAPED}
@@ -379,18 +379,13 @@ def _parted(changes: dict[str, Any]) -> list[dict[str, Any]]:
     return [*({_SETS: part} for part in earlier), changes | ({_SETS: last} if last else {})]
 
 
-def _whole(delta: list[Any]) -> list[Any]:
-    """A delta with the blocks that its flush deleted, which formats up to 6 did not tell."""
-    return delta if len(delta) == DELTA_PARTS else [*delta, ()]
-
-
-def _label_keys(records: Iterable[bytes], deltas: Iterable[Any]) -> Iterator[bytes]:
+def _label_keys(records: Iterable[bytes], deltas: Iterable[Delta]) -> Iterator[bytes]:
     """The keys of sets of labels in blocks and deltas."""
     for key in records:
         if key.startswith(_LABEL_SET):
             yield bytes.fromhex(key[len(_LABEL_SET) :].decode())
-    for _, _, _, changes, *_ in deltas:
-        yield from (key for key, *_ in changes.get(_SETS, ()))
+    for delta in deltas:
+        yield from (key for key, *_ in delta.changes.get(_SETS, ()))
 
 
 def part_of(key: bytes) -> tuple[str, str]:

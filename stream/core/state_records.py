@@ -7,8 +7,8 @@ the log says, is noticed too. Formats up to 6 had none of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 import xxhash
@@ -29,9 +29,6 @@ REMEDY: Final = (
     " records, `cxkpi state reset` from now on"
 )
 
-#: What a delta has: formats up to 6 had neither the mark nor the blocks that were deleted.
-DELTA_PARTS: Final = 6
-_LEAST_PARTS: Final = 4
 #: A record of more bytes, unpacked, is none that was ever written.
 _LARGEST: Final = 1 << 32
 _LEVEL: Final = 1
@@ -46,12 +43,28 @@ class StateRefused(Exception):
     decision: ClassVar[str] = "stop"
 
 
+class Delta(NamedTuple):
+    """What has changed since the flush before. Formats up to 6 end with the changes."""
+
+    sequence: int
+    #: Deltas up to this one are deleted.
+    covered: int
+    #: The shard's time, in ms.
+    now: int
+    #: By the name of the store.
+    changes: dict[str, Any]
+    #: Of all blocks that were in the log then; None where that was not told.
+    mark: Mark | None = None
+    #: The blocks that the flush deleted: store and name.
+    deleted: Sequence[tuple[str, str]] = ()
+
+
 def damaged(key: bytes, why: object) -> StateRefused:
     """What is raised for a record that is not as it was written."""
-    return StateRefused(f"record {shown(key)} of the state log is damaged: {why}; {REMEDY}")
+    return StateRefused(f"record {_shown(key)} of the state log is damaged: {why}; {REMEDY}")
 
 
-def shown(key: bytes) -> str:
+def _shown(key: bytes) -> str:
     """A key as people can read it."""
     return key.decode(errors="backslashreplace")
 
@@ -126,16 +139,18 @@ def unpacked_block(key: bytes, value: bytes) -> tuple[int, Any]:
     return sequence, dumped
 
 
-def unpacked_delta(key: bytes, value: bytes) -> Any:
-    """A delta: its number, that up to which all are deleted, its time, the changes, the mark of all
-    blocks, and those that its flush deleted.
+def unpacked_delta(key: bytes, value: bytes) -> Delta:
+    """A delta.
 
     Raises:
         StateRefused: the record is damaged, or was written under another key.
     """
-    delta = unpack(key, value)
-    if not isinstance(delta, list) or len(delta) < _LEAST_PARTS or delta_key(delta[0]) != key:
-        raise damaged(key, "it holds something else")
+    try:
+        delta = msgspec.convert(unpack(key, value), Delta)
+    except msgspec.ValidationError as error:
+        raise damaged(key, error) from error
+    if delta_key(delta.sequence) != key:
+        raise damaged(key, "it holds another delta")
     return delta
 
 

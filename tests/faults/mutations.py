@@ -118,8 +118,8 @@ MUTATIONS: Final = (
         "missing-block-accepted",
         "a log that lacks blocks is folded as if it were whole",
         "stream.core.state:StateLog._recover",
-        "if mark and tuple(mark[0]) != self._contents.mark:",
-        "if mark is None:",
+        "if mark is not None and mark != self._contents.mark:",
+        "if mark is Ellipsis:",
         "damage",
     ),
     Mutation(
