@@ -64,7 +64,7 @@ STAGES: Final[dict[str, tuple[tuple[type[Any] | Any, tuple[str, ...]], ...]]] = 
         (ActiveStore, ("changes", "dump")),
     ),
     "flush: blocks": ((memory.Memory, ("dump",)), (dedupe.SeenIds, ("dump",))),
-    "flush: msgpack and zstd": ((state, ("_pack",)),),
+    "flush: msgpack and zstd": ((state, ("pack", "packed_block")),),
     "the rest of a flush": ((StateLog, ("flush",)),),
 }
 
