@@ -18,7 +18,7 @@ from bench.alert_series import EPOCH, ONE_DAY, ONE_HOUR, STEP, STEPS_A_DAY, Coun
 from bench.alert_series import drawn as by_chance
 from bench.alert_series import track as seen
 from stream.backtest.recording import Track
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.settings import DAY, HOUR, MINUTE
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from stream.backtest.recording import Track
 from stream.core.bounds import wilson
-from stream.core.cells import Ints
 from stream.core.formulas import divided
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.series import Labels
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Window

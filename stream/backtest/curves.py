@@ -10,7 +10,7 @@ import numpy as np
 from stream.backtest.recording import Track, since
 from stream.backtest.report import Report, RuleReport
 from stream.backtest.rerun import Alert, limits
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.series import Labels
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.alerts import PreparedRule, RuleSample, needed
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.series import Evaluation, Labels, Sample, rollup_of
 from stream.core.settings import Settings

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import NO_INTS, Ints
 from stream.core.decode import Decoded, Decoder
 from stream.core.dedupe import NEVER
 from stream.core.event import Event, Invalid, Outcome
+from stream.core.integers import NO_INTS, Ints, Mask
 from stream.core.labels import LabelColumn
-from stream.core.table import Mask, digests
+from stream.core.table import digests
 from stream.core.topic import ColumnHandler, Keeper, Nothing, RowHandler, Topic
 
 #: So many records are read at once.

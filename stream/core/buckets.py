@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from stream.core.cells import Ints
 from stream.core.ends_of_time import AFTER_ALL
+from stream.core.integers import Ints, Mask, distinct, order_of, with_counts
 from stream.core.settings import MINUTE
-from stream.core.table import NO_KEY, KeyTable, Mask, Slots, distinct
+from stream.core.table import NO_KEY, KeyTable, Slots
 
 #: A last time for records that are never forgotten.
 FOREVER: Final = AFTER_ALL
@@ -73,7 +73,7 @@ class Buckets:
 
     def touch_all(self, slots: Slots) -> None:
         """Note that these records have changed."""
-        numbers = np.unique(self._table.fields[BUCKET][slots]).tolist()
+        numbers = distinct(self._table.fields[BUCKET][slots]).tolist()
         self.touched.update([self.numbered[number].name for number in numbers])
 
     def bucket(self, name: int) -> Bucket:
@@ -119,7 +119,7 @@ class Buckets:
         forever = last >= FOREVER
         firsts = np.maximum((last // BUCKET_MS) * _PARTS, timed + 1)
         firsts[forever] = max(FOREVER, untimed + 1)
-        order = np.argsort(firsts, kind="stable")
+        order = order_of(firsts)
         firsts, slots = firsts[order], slots[order]
         ends = [*np.flatnonzero(firsts[1:] != firsts[:-1]) + 1, slots.size]
         for start, end in zip([0, *ends], ends, strict=False):
@@ -132,7 +132,7 @@ class Buckets:
 
     def move(self, slots: Slots, last: Ints) -> None:
         """Put records into the buckets of other times."""
-        numbers, counts = np.unique(self._table.fields[BUCKET][slots], return_counts=True)
+        numbers, counts = with_counts(self._table.fields[BUCKET][slots])
         self.touch_all(slots)
         self.enter(slots, last)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):

@@ -10,11 +10,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-#: No integers at all; it can be shared, since nothing can be written into it.
-NO_INTS = np.empty(0, dtype=np.int64)
+from stream.core.integers import NO_INTS, Ints, Mask, order_of, starts_of_runs
 
 COUNTER_BITS = 13
 ROW_BITS = 18
@@ -30,10 +27,9 @@ SUM_LIMIT = 1 << 62
 _MOST_UNITS = 1 << (63 - LOW_BITS)
 
 _BEYOND = "a counter's sum is beyond ±2^62"
-#: What was added lately is merged when it comes to this part of what it is merged with, so that a
-#: cell is moved a few times in all, however large its slot has become.
-_LATELY = 1 / 4
-#: Or when it has become so many pieces, since each takes some room of its own.
+#: What was added lately is merged when it is as much as what it is merged with, so that a cell is
+#: moved a few times in all, however large its slot has become; or when it has become so many
+#: pieces, since each takes some room of its own.
 _MOST_PIECES = 64
 
 
@@ -56,9 +52,9 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     """
     if not keys.size:
         return NO_INTS, NO_INTS
-    order = np.argsort(keys, kind="stable")
+    order = order_of(keys)
     keys, values = keys[order], values[order]
-    starts, totals = _added_up(np.concatenate(([True], keys[1:] != keys[:-1])), values)
+    starts, totals = _added_up(starts_of_runs(keys), values)
     kept = totals != 0
     return keys[starts][kept], totals[kept]
 
@@ -77,7 +73,7 @@ def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, 
     span = int(units.max() - first) + 1
     if span < _MOST_UNITS:
         # One sort of packed keys takes half the time of two.
-        order = np.argsort(low * span + (units - first), kind="stable")
+        order = order_of(low * span + (units - first))
     else:
         order = np.lexsort((units, low))
     return _runs_added_up(units[order], low[order], values[order])
@@ -85,14 +81,16 @@ def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, 
 
 def _runs_added_up(times: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
     """What is equal and stands together added up, and left out where it comes to zero."""
-    is_new = (times[1:] != times[:-1]) | (low[1:] != low[:-1])
-    starts, totals = _added_up(np.concatenate(([True], is_new)), values)
-    kept = totals != 0
-    starts = starts[kept]
-    return times[starts], low[starts], totals[kept]
+    starts, totals = _added_up(starts_of_runs(times) | starts_of_runs(low), values)
+    if not totals.all():
+        kept = totals != 0
+        starts, totals = starts[kept], totals[kept]
+    if starts.size == values.size:
+        return times, low, totals
+    return times[starts], low[starts], totals
 
 
-def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
+def _added_up(is_start: Mask, values: Ints) -> tuple[Ints, Ints]:
     """Where runs start, and the sums of the runs."""
     starts = np.flatnonzero(is_start)
     if _largest(values) * values.size >= SUM_LIMIT:
@@ -100,6 +98,8 @@ def _added_up(is_start: NDArray[np.bool_], values: Ints) -> tuple[Ints, Ints]:
         sizes = np.add.reduceat(np.abs(values.astype(np.float64)), starts)
         if sizes.max() >= SUM_LIMIT:
             raise CounterOverflow(_BEYOND)
+    if starts.size == values.size:
+        return starts, values
     return starts, np.add.reduceat(values, starts)
 
 
@@ -146,7 +146,7 @@ class _Slot:
             return
         self._lately.append((low, values))
         waiting = sum(piece.size for piece, _ in self._lately)
-        if waiting > _LATELY * self._low.size or len(self._lately) > _MOST_PIECES:
+        if waiting > self._low.size or len(self._lately) > _MOST_PIECES:
             self.cells()
 
     def cells(self) -> tuple[Ints, Ints]:
@@ -197,7 +197,7 @@ class Cells:
             # Small numbers are sorted in a tenth of the time.
             order = np.argsort(offsets.astype(np.min_scalar_type(most)), kind="stable")
             slots, low, values = slots[order], low[order], values[order]
-        starts = np.flatnonzero(np.concatenate(([True], slots[1:] != slots[:-1])))
+        starts = np.flatnonzero(starts_of_runs(slots))
         ends = [*starts[1:].tolist(), slots.size]
         changed: list[int] = slots[starts].tolist()
         for slot, start, end in zip(changed, starts.tolist(), ends, strict=True):
@@ -262,16 +262,17 @@ def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, 
         at += np.arange(at.size)
         is_old = np.ones(low.size + at.size, dtype=bool)
         is_old[at] = False
-        low = _interleaved(is_old, low, at, more_low[new])
-        values = _interleaved(is_old, values, at, more[new])
+        stay = np.flatnonzero(is_old)
+        low = _interleaved(stay, low, at, more_low[new])
+        values = _interleaved(stay, values, at, more[new])
     if not sums.all():
         kept = values != 0
         low, values = low[kept], values[kept]
     return low, values
 
 
-def _interleaved(is_old: NDArray[np.bool_], old: Ints, at: Ints, new: Ints) -> Ints:
-    both = np.empty(is_old.size, dtype=np.int64)
-    both[is_old] = old
+def _interleaved(stay: Ints, old: Ints, at: Ints, new: Ints) -> Ints:
+    both = np.empty(stay.size + at.size, dtype=np.int64)
+    both[stay] = old
     both[at] = new
     return both

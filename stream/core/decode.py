@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import Meta
 
 from stream.core.catalogue import TOPICS
-from stream.core.cells import Ints
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
+from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
 from stream.core.timestamps import parse, parse_all
 

@@ -8,9 +8,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.cells import NO_INTS, Ints
+from stream.core.integers import (
+    NO_INTS,
+    Ints,
+    Mask,
+    among,
+    come_again,
+    distinct,
+    starts_of_runs,
+)
 from stream.core.settings import MINUTE
-from stream.core.table import ABSENT, NO_KEY, Index, Mask, grown
+from stream.core.table import ABSENT, NO_KEY, Index, grown
 
 #: The arrival of an id that is not known: long before ``BEFORE_ALL``, where clocks begin.
 NEVER: Final = -(1 << 62)
@@ -114,13 +122,13 @@ class SeenIds:
         slots = self._index.find(self._keys, keys)
         known = slots[slots != ABSENT]
         if known.size:
-            self._count -= np.unique(known).size
+            self._count -= distinct(known).size
             self._keys[known] = NO_KEY
-        order = np.argsort(keys, kind="stable")
-        again = order[:-1][keys[order[1:]] == keys[order[:-1]]]
-        if again.size:
+        twice = np.flatnonzero(among(keys, come_again(keys)))
+        if twice.size:
+            order = twice[np.argsort(keys[twice], kind="stable")]
             keys = keys.copy()
-            keys[again] = NO_KEY
+            keys[order[:-1][~starts_of_runs(keys[order])[1:]]] = NO_KEY
         return keys
 
     def _make_room(self, clocks: Ints) -> None:
@@ -169,7 +177,7 @@ class SeenIds:
         """Take in what ``changes`` gave, save for minutes whose block already holds it."""
         clocks, keys = (np.frombuffer(part, dtype=np.int64) for part in change)
         minutes = clocks // MINUTE
-        for minute in np.unique(minutes).tolist():
+        for minute in distinct(minutes).tolist():
             if is_newer(str(minute)):
                 some = minutes == minute
                 self._take_in(keys[some], clocks[some])

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from stream.core.active import ActiveSums
 from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, NO_INTS, ROW_MASK, Ints, add_at
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, add_at
 from stream.core.formulas import divided
 from stream.core.groups import Groups, Rollup, SeriesColumn
 from stream.core.health import Health, HealthSums, health_columns
+from stream.core.integers import NO_INTS, Ints
 from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
 from stream.core.label_set import LabelSet
 from stream.core.layout import WIDE

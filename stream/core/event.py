@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 
 #: The outcomes of a record, in the order of the checks.
 Outcome = Literal["invalid", "duplicate", "future", "late", "orphan", "accepted"]

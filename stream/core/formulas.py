@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.kpi import Column, Columns
 
 Formula = Callable[[Columns], Column]

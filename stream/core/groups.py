@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.series import Labels, Sample
 from stream.core.settings import Window
 from stream.core.values import Segment

@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from stream.core.cells import Ints, add_at
+from stream.core.cells import add_at
 from stream.core.formulas import FIXED
 from stream.core.groups import Key, Rollup
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.settings import Window
 from stream.core.signals import AT_RISK_BELOW, LatestSignals, SignalTable

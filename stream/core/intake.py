@@ -14,15 +14,15 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.batch import Batch, Kind, OfKind, Refusal, joined, kinds_of, some_of
-from stream.core.cells import Ints
 from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Event, Outcome
+from stream.core.integers import Ints, Mask, among, come_again, ranks
 from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
-from stream.core.table import Mask, digest, ranks
+from stream.core.table import digest
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, Topic
 
 #: Events further ahead of the clock than this are refused.
@@ -120,7 +120,7 @@ class Intake:
                 keys = batch.keys[places]
                 remembered = kind.keeper.are_remembered(kind.struct, keys, occurred[places])
                 own = by_topic[kind.topic]
-                again = np.isin(keys, batch.keys[own][_repeated(batch.keys[own])])
+                again = among(keys, come_again(batch.keys[own]))
                 batch.one_by_one[places] |= again | ~remembered
         for topic, places in by_topic.items():
             batch.arrived[places] = self._seen[topic].arrivals(batch.ids[places])
@@ -129,7 +129,7 @@ class Intake:
             alone = batch.one_by_one[places]
             if alone.any() and not alone.all():
                 keys = batch.keys[places]
-                batch.one_by_one[places] |= np.isin(keys, keys[alone]) & (keys != 0)
+                batch.one_by_one[places] |= among(keys, np.sort(keys[alone])) & (keys != 0)
         batch.in_doubt |= batch.one_by_one | (batch.arrived != NEVER)
 
     def _find_ordered(self, batch: Batch, until: int) -> None:
@@ -302,29 +302,16 @@ class Intake:
             handle(batch.event(place), key, occurred, at, row, batch.labels[place])
 
 
-def _come_again(keys: Ints) -> Ints:
-    """The keys, which are digests, that are there more than once."""
-    # Few share their lowest bits with another, and only those must be sorted: eight numbers for
-    # each key leave one in eight of them, and the counts of a batch still fit the cache.
-    bits = keys & ((8 << keys.size.bit_length()) - 1)
-    in_order = np.sort(keys[np.bincount(bits).take(bits) > 1])
-    again: Ints = in_order[1:][in_order[1:] == in_order[:-1]]
-    return again
-
-
 def _repeated(keys: Ints) -> Mask:
     """Which keys are there more than once."""
-    again = _come_again(keys)
-    return np.isin(keys, again) if again.size else np.zeros(keys.size, dtype=bool)
+    return among(keys, come_again(keys))
 
 
 def _ranks(keys: Ints) -> Ints:
     """How many of the same key come before each; 0 for the key 0, which is of no entity."""
     found = np.zeros(keys.size, dtype=np.int64)
-    again = _come_again(keys[keys != 0])
-    if again.size:
-        places = np.flatnonzero(np.isin(keys, again))
-        # Only where keys come again must their order be kept, which is the dearer way to sort.
+    places = np.flatnonzero(among(keys, come_again(keys[keys != 0])))
+    if places.size:
         places = places[np.argsort(keys[places], kind="stable")]
         found[places] = ranks(keys[places])
     return found

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from stream.core.cells import Ints
 from stream.core.event import Refused
+from stream.core.integers import Ints
 
 MAX_ENTRIES: Final = 16
 MAX_VALUE: Final = 64

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from stream.core import quantiles
-from stream.core.cells import MAX_COUNTERS, Ints
+from stream.core.cells import MAX_COUNTERS
+from stream.core.integers import Ints
 from stream.core.kpi import Counter
 
 #: What a fact adds: positions and integers in turn (position, n, position, n, …).

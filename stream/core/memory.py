@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import BEFORE_ANY, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
-from stream.core.cells import Ints
-from stream.core.table import ABSENT, NO_KEY, KeyTable, Mask, Slots, distinct
+from stream.core.integers import Ints, Mask, distinct
+from stream.core.table import ABSENT, NO_KEY, KeyTable, Slots
 
 __all__ = ["FOREVER", "LAST", "NO_LIMIT", "Memory", "Record"]
 
@@ -218,7 +218,7 @@ class Memory:
         names = np.frombuffer(records[0], dtype=np.int64)
         columns, extras = records[1:]
         held = self._held_later(np.frombuffer(columns[_KEY], dtype=np.int64), is_newer)
-        for name in np.unique(names).tolist():
+        for name in distinct(names).tolist():
             if is_newer(str(name)):
                 self._place(name, (names == name) & ~held, columns, extras)
                 self._buckets.touched.add(name)
@@ -228,7 +228,7 @@ class Memory:
         slots = self._table.find(keys)
         held: Mask = slots != ABSENT
         numbers = self._table.fields[BUCKET][slots]
-        for number in np.unique(numbers[held]).tolist():
+        for number in distinct(numbers[held]).tolist():
             if is_newer(str(self._buckets.numbered[number].name)):
                 held &= numbers != number
         return held

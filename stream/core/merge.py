@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 import zstandard
 
-from stream.core.cells import NO_INTS, Ints, summed
+from stream.core.cells import summed
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
+from stream.core.integers import NO_INTS, Ints
 from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 
 _SMALL: Final = np.dtype("<i2")
 _LARGE: Final = np.dtype("<i8")

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.kpi import Column
 
 RELATIVE_ERROR = 0.01

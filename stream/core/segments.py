@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import NO_INTS, Ints
 from stream.core.ends_of_time import AFTER_ALL
+from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.labels import LabelColumn, Labels
 from stream.core.one_block import OneBlock
 from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
-from stream.core.table import Mask, distinct, grown
+from stream.core.table import grown
 from stream.core.values import OTHER, Segment, Sighting, Values
 
 #: So many segments beyond their limit may hold ``other`` in a currency, so that the sums of each

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from stream.core.cells import MAX_ROWS, SUM_LIMIT, Ints
+from stream.core.cells import MAX_ROWS, SUM_LIMIT
+from stream.core.integers import Ints
 from stream.core.net import Piece
 from stream.core.settings import Settings
 from stream.core.sharing import ROWS, Beat

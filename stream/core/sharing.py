@@ -20,10 +20,11 @@ import xxhash
 import zstandard
 
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
-from stream.core.cells import COUNTER_MASK, Ints
+from stream.core.cells import COUNTER_MASK
 from stream.core.groups import Groups, Rollup
 from stream.core.health import LocalHealth
 from stream.core.intake import FUTURE_MS
+from stream.core.integers import Ints
 from stream.core.settings import MINUTE, SECOND, Settings, Window
 from stream.core.shard import Shard
 from stream.core.tally import GRACE_MS

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from stream.core.cells import NO_INTS, Ints
+from stream.core.integers import NO_INTS, Ints, with_counts
 from stream.core.kpi import Column
 from stream.core.memory import Memory
 from stream.core.settings import Window
@@ -124,7 +124,7 @@ class SignalTable:
         """Note that records go; before ``recovered`` nobody was numbered."""
         if not len(self._customers):
             return
-        numbers, counts = np.unique(self._number[slots], return_counts=True)
+        numbers, counts = with_counts(self._number[slots])
         self._customers.fields["signals"][numbers] -= counts.astype(np.int32)
         self._customers.remove(numbers[self._customers.fields["signals"][numbers] == 0])
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from stream.core import quantiles
 from stream.core.catalogue import LAYOUT
-from stream.core.cells import COUNTER_BITS, COUNTER_MASK, Ints, summed
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, summed
 from stream.core.groups import SeriesColumn
+from stream.core.integers import Ints
 from stream.core.kpi import Kpi
 from stream.core.series import Sample
 from stream.core.settings import Window

@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints, order_of, ranks
 
 #: Marks a slot that holds nothing. The one id whose digest it is shares that of another.
 NO_KEY: Final = 0
@@ -46,7 +46,6 @@ _SECRET: Final = secrets.randbits(64) | 1
 _TAG_SHIFT: Final = np.uint64(24)
 
 Slots = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 def digest(identifier: str) -> int:
@@ -71,24 +70,6 @@ def grown(values: NDArray[Any], size: int) -> NDArray[Any]:
     larger = np.zeros(size, dtype=values.dtype)
     larger[: values.size] = values
     return larger
-
-
-def distinct(values: Ints) -> Ints:
-    """The values in order, each once: ``np.unique``, but quicker where they nearly are."""
-    if (values[1:] > values[:-1]).all():
-        return values
-    in_order = np.sort(values)
-    found: Ints = in_order[np.concatenate(([True], in_order[1:] != in_order[:-1]))]
-    return found
-
-
-def ranks(in_order: Ints) -> Ints:
-    """How many equal numbers come before each, where equal ones stand together."""
-    if not in_order.size:
-        return in_order
-    positions = np.arange(in_order.size)
-    is_first = np.concatenate(([True], in_order[1:] != in_order[:-1]))
-    return positions - np.maximum.accumulate(np.where(is_first, positions, 0))
 
 
 class Index:
@@ -203,7 +184,7 @@ class Index:
         self._used += new.size
         buckets, tags = self._homes(new)
         while slots.size:
-            order = _order(buckets, self._taken.size)
+            order = order_of(buckets)
             buckets, tags, slots = buckets.take(order), tags.take(order), slots.take(order)
             # Each takes the next place of its bucket, if there is one.
             within = ranks(buckets) + self._taken.take(buckets)
@@ -224,16 +205,6 @@ class Index:
         """Hold just these slots, with room for so many more keys."""
         self._start(max(_LEAST, int(slots.size / _FRESH), int((slots.size + more) / _FULL) + 1))
         self.insert(keys[slots], slots)
-
-
-def _order(numbers: Ints, end: int) -> Slots:
-    """An order of numbers below ``end``, digit by digit: sixteen bits are sorted by counting."""
-    order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    largest = end - 1
-    while largest := largest >> 16:
-        numbers = numbers >> 16
-        order = order.take(np.argsort(numbers.take(order).astype(np.uint16), kind="stable"))
-    return order
 
 
 class KeyTable:

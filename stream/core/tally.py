@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from stream.core.cells import COUNTER_BITS, NO_INTS, Cells, Ints, summed_over_time
+from stream.core.cells import COUNTER_BITS, Cells, summed_over_time
+from stream.core.integers import NO_INTS, Ints, distinct
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 from stream.core.settings import MINUTE, Window
@@ -123,7 +124,7 @@ def _by_window(facts: Facts) -> dict[int, Facts]:
     if not places.any():
         return {0: facts}
     found = {}
-    for place in np.unique(places).tolist():
+    for place in distinct(places).tolist():
         some = places == place
         found[place] = tagged[some] - (place << _UNIT_BITS), low[some], values[some]
     return found
@@ -198,7 +199,7 @@ class WindowStore:
                 if window.label in self.starts:
                     kept &= times >= self.starts[window.label]
                 if is_newer is not None:
-                    for pane in np.unique(panes[kept]).tolist():
+                    for pane in distinct(panes[kept]).tolist():
                         if not is_newer(f"{window.label}/{pane}"):
                             kept &= panes != pane
                 cells = self.cells[window.label]

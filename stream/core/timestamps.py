@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.cells import Ints
 from stream.core.event import Refused
+from stream.core.integers import Ints
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
 #: How many minutes are remembered; 7 days have 10,080.

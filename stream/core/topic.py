@@ -10,15 +10,15 @@ from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from stream.core.active import ActiveStore
-from stream.core.cells import NO_INTS, Ints
 from stream.core.event import Event, EventType
+from stream.core.integers import NO_INTS, Ints, Mask
 from stream.core.kpi import Column, Counter, Kpi
 from stream.core.labels import LabelColumn, Labels
 from stream.core.layout import Layout
 from stream.core.memory import Memory
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
-from stream.core.table import Mask, digests
+from stream.core.table import digests
 from stream.core.tally import Tally
 
 #: How many contributions of equal events a keeper remembers, so as not to work them out again.

@@ -13,12 +13,12 @@ from stream.core.cells import (
     SUM_LIMIT,
     Cells,
     CounterOverflow,
-    Ints,
     add_at,
     pack,
     summed,
     summed_over_time,
 )
+from stream.core.integers import Ints
 
 
 def ints(*values: int) -> Ints:

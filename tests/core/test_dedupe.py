@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.cells import Ints
 from stream.core.dedupe import SeenIds
+from stream.core.integers import Ints
 from stream.core.settings import MINUTE
 from stream.core.table import digest
 

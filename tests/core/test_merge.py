@@ -464,7 +464,7 @@ def test_keys_of_panes_are_bounded_and_never_shared_by_two_living_panes(window: 
 def test_panes_that_left_and_joined_are_taken_out_of_and_into_the_sum() -> None:
     import numpy as np
 
-    from stream.core.cells import Ints
+    from stream.core.integers import Ints
 
     def cells(*pairs: tuple[int, int]) -> tuple[Ints, Ints]:
         keys, values = zip(*pairs, strict=True)

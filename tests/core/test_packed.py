@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.core.cells import Ints
+from stream.core.integers import Ints
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 
 NUMBERS = st.lists(

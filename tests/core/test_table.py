@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import table as tables
-from stream.core.cells import Ints
-from stream.core.intake import _ranks, _repeated
-from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, _order, digest, digests
+from stream.core.integers import Ints
+from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, digest, digests
 
 #: Many of these share a bucket, and some the byte that is looked at before the key itself.
 _KEYS = st.builds(
@@ -71,22 +70,6 @@ def test_full_buckets_flow_over_into_the_next_and_around_the_end(step: int) -> N
     assert [index.find_one(keys, key) for key in keys[::97].tolist()] == slots[::97].tolist()
     others = np.setdiff1d(keys ^ 2, keys)
     assert (index.find(keys, others) == ABSENT).all()
-
-
-@given(st.lists(st.integers(0, 1 << 20), max_size=50), st.integers(1 << 20, 1 << 40))
-def test_numbers_are_ordered_digit_by_digit_and_equal_ones_stay_in_their_order(
-    numbers: list[int], end: int
-) -> None:
-    found = _order(array(numbers), end + 1)
-    assert found.tolist() == sorted(range(len(numbers)), key=numbers.__getitem__)
-
-
-@given(st.lists(st.integers(-3, 12), max_size=60))
-def test_keys_that_come_again_are_counted_in_their_order(keys: list[int]) -> None:
-    assert _repeated(array(keys)).tolist() == [keys.count(key) > 1 for key in keys]
-    assert _ranks(array(keys)).tolist() == [
-        keys[:place].count(key) if key else 0 for place, key in enumerate(keys)
-    ]
 
 
 @given(st.lists(st.text(max_size=300)))

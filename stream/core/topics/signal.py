@@ -8,16 +8,16 @@ from typing import Annotated, Any, Final, NamedTuple
 import numpy as np
 
 from stream.core.bounds import WILSON
-from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Name, Percent, says
 from stream.core.formulas import sum_of
+from stream.core.integers import Ints, Mask
 from stream.core.kpi import Column, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import signal as meanings
 from stream.core.memo import Memo
 from stream.core.memory import LAST, Memory
 from stream.core.signals import SignalTable
-from stream.core.table import ABSENT, NO_KEY, Mask, digest, digests
+from stream.core.table import ABSENT, NO_KEY, digest, digests
 from stream.core.topic import (
     MEMO,
     Arrivals,

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Final, NamedTuple
 import numpy as np
 
 from stream.core.bounds import WILSON
-from stream.core.cells import Ints
 from stream.core.event import Event, EventType, Id, Positive, says
 from stream.core.formulas import sum_of
+from stream.core.integers import Ints, Mask
 from stream.core.kpi import Counter, Kpi, Move, Term
 from stream.core.labels import Labels
 from stream.core.meanings import visit as meanings
-from stream.core.table import Mask
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, RowHandler, Topic, flags
 
 

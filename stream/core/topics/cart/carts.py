@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from stream.core.cells import NO_INTS, Ints
 from stream.core.event import Event
+from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.labels import Labels
 from stream.core.memory import Memory, Record
 from stream.core.settings import MINUTE
-from stream.core.table import ABSENT, Mask, Slots
+from stream.core.table import ABSENT, Slots
 from stream.core.topic import (
     Arrivals,
     ColumnHandler,
@@ -52,7 +52,7 @@ class Deadlines:
     def put(self, slots: Slots, deadlines: Ints) -> None:
         """Note carts by their slots."""
         minutes = deadlines // MINUTE
-        for minute in np.unique(minutes).tolist():
+        for minute in distinct(minutes).tolist():
             self._slots.setdefault(minute, []).append(slots[minutes == minute].astype(np.int32))
 
     def up_to(self, at: int) -> Slots:
@@ -61,7 +61,7 @@ class Deadlines:
         if not minutes:
             return NO_INTS
         parts = [part for minute in minutes for part in self._slots.pop(minute)]
-        return np.unique(np.concatenate(parts)).astype(np.int64)
+        return distinct(np.concatenate(parts)).astype(np.int64)
 
 
 class Carts(Keeper):

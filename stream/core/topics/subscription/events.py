@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from stream.core.cells import Ints
 from stream.core.event import (
     Amount,
     Count,
@@ -18,6 +17,7 @@ from stream.core.event import (
     having,
     says,
 )
+from stream.core.integers import Ints
 from stream.core.timestamps import parse
 
 SubscriptionId = Annotated[Id, says("The subscription.")]

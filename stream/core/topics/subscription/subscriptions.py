@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import NO_INTS, Ints
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
+from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.kpi import Column
 from stream.core.labels import LabelColumn, Labels
 from stream.core.memory import FOREVER, Memory
-from stream.core.table import ABSENT, Mask, Slots, distinct
+from stream.core.table import ABSENT, Slots
 from stream.core.timestamps import parse
 from stream.core.topic import (
     Arrivals,

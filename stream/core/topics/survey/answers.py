@@ -8,14 +8,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
+from stream.core.integers import Ints, Mask, distinct
 from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.layout import Contribution
 from stream.core.memory import LAST, Memory, Record
-from stream.core.table import ABSENT, Mask, Slots, distinct
+from stream.core.table import ABSENT, Slots
 from stream.core.topic import (
     Arrivals,
     ColumnHandler,

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import Ints
 from stream.core.event import LIMIT, EventType, FieldRule, Refused, having
+from stream.core.integers import Ints
 from stream.core.memo import Memo
 from stream.core.topic import MEMO
 from stream.core.topics.survey.events import (

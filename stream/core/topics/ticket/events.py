@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from stream.core import timestamps
-from stream.core.cells import Ints
 from stream.core.event import (
     Amount,
     Count,
@@ -20,6 +19,7 @@ from stream.core.event import (
     Timestamp,
     says,
 )
+from stream.core.integers import Ints
 
 TicketId = Annotated[Id, says("The ticket.")]
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream.core.cells import Ints
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
+from stream.core.integers import Ints, Mask
 from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.memory import Memory
 from stream.core.settings import DAY
-from stream.core.table import ABSENT, Mask
+from stream.core.table import ABSENT
 from stream.core.topic import (
     Arrivals,
     ColumnHandler,
