@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.event import Refused
-from stream.core.integers import Ints
+from stream.core.integers import Ints, distinct
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 
 #: How many minutes are remembered; 7 days have 10,080.
@@ -104,21 +104,24 @@ def _read_by_day(joined: str, count: int) -> Ints | None:
         clock += table.take(pairs[:, i])
     if clock.min() < 0 or clock.max() >= DAY:
         return None
-    firsts, which = [0], np.zeros(1, dtype=np.int64)
+    examples, which = [0], np.zeros(1, dtype=np.int64)
     dates = letters[:, :_DATE_LENGTH]
     if (dates != dates[0]).any():
         if (dates[:, :2] != dates[0, :2]).any():
             return None
         # Of one century, so that what else tells a date fits into a number.
         numbers = dates[:, 2:].copy().view(np.int64)[:, 0]
-        _, places, which = np.unique(numbers, return_index=True, return_inverse=True)
-        firsts = places.tolist()
-        if len(firsts) * _OF_A_DAY > count:
+        known = distinct(numbers)
+        if known.size * _OF_A_DAY > count:
             return None
+        which = np.searchsorted(known, numbers)
+        places = np.empty(known.size, dtype=np.int64)
+        places[which] = np.arange(count)
+        examples = places.tolist()
     try:
         days = [
             parse(joined[_USUAL_LENGTH * i : _USUAL_LENGTH * (i + 1)]) - clock.item(i)
-            for i in firsts
+            for i in examples
         ]
     except Refused:
         return None
