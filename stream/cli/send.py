@@ -25,10 +25,11 @@ from stream.cli.pace import Pace
 from stream.cli.sending import run
 from stream.cli.values import Rate
 from stream.clock import now_ms
+from stream.config.errors import suggestion
 from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
 from stream.core.decode import occurred_at
-from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader
+from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader, standard_input
 from stream.replay.recorded import Addressed, Unsendable, address
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def send(
     that are blank, no JSON or of no event type are named, and the exit code is 1.
     """
     kafka = configuration(config_path, needs=("kafka",)).kafka
-    _refuse_prefixed(raw, kafka.topic_prefix)
+    _refuse_raw(raw, kafka.topic_prefix)
     report = _Report()
     try:
         with ExitStack() as stack:
@@ -130,17 +131,19 @@ def send(
         raise SystemExit(1)
 
 
-def _refuse_prefixed(raw: str | None, prefix: str) -> None:
-    """A source topic's full name would get its prefix a second time.
+def _refuse_raw(raw: str | None, prefix: str) -> None:
+    """Only source topics are sent to; the full name of one would get its prefix a second time.
 
     Raises:
-        CommandFailed: ``raw`` is one.
+        CommandFailed: ``raw`` is another topic, or such a name.
     """
     name = (raw or "").removeprefix(prefix)
     if raw not in (None, name, *TOPICS) and name in TOPICS:
         raise CommandFailed(
             f"--raw {raw}: say {name}; [kafka] topic_prefix {prefix!r} is put before"
         )
+    if raw is not None and raw not in TOPICS:
+        raise CommandFailed(f"--raw {raw}: unknown topic; {suggestion(raw, list(TOPICS))}")
 
 
 async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
@@ -214,7 +217,7 @@ def _shift_to_now(files: Sequence[str]) -> int:
 def _spooled() -> Iterator[str]:
     """Standard input as a file, to be read twice."""
     with tempfile.NamedTemporaryFile(prefix="cxkpi-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        shutil.copyfileobj(standard_input(), file)
         file.flush()
         yield file.name
 

@@ -126,10 +126,14 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Marks a ``str`` field that must match a pattern as a whole; ``words`` say what is allowed."""
+    """Marks a ``str`` field that must match a pattern as a whole; ``words`` say what is allowed.
+
+    What stands there instead is shown, unless it may be a secret or hold a login.
+    """
 
     pattern: str
     words: str
+    may_be_secret: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -143,7 +147,8 @@ class Form:
 
     def _check(self, value: str) -> str:
         if re.fullmatch(self.pattern, value) is None:
-            raise refused(f"must be {self.words}, not {shown(value)}")
+            but_is = "" if self.may_be_secret or "@" in value else f", not {shown(value)}"
+            raise refused(f"must be {self.words}{but_is}")
         return value
 
 
@@ -172,6 +177,17 @@ ShortLine = Form(
 )
 #: An address that can be posted to or opened.
 ADDRESS = Form(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*", "an http:// or https:// address")
+#: Where a server listens.
+HOST = Form(
+    r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?",
+    "a host name or an IP address, without a port",
+)
+#: A variable of the environment that holds a secret, which is easily written here itself.
+VARIABLE = Form(
+    "[A-Za-z_][A-Za-z0-9_]*",
+    "the name of a variable (letters, digits, underscores), which holds the secret",
+    may_be_secret=True,
+)
 #: The part of a topic's name that the user chooses; the rest needs room too (249 in all).
 TopicPart = Form("[A-Za-z0-9._-]{0,150}", "up to 150 letters, digits, dots, hyphens, underscores")
 

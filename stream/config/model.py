@@ -12,6 +12,8 @@ from pydantic import Field, PrivateAttr, SecretStr
 from stream.config import durations
 from stream.config.fields import (
     ADDRESS,
+    HOST,
+    VARIABLE,
     Between,
     Duration,
     Flag,
@@ -62,7 +64,7 @@ class Benchmark(NamedTuple):
 class HttpConfig(Table):
     """Where `/metrics`, `/healthz` and `/readyz` are served."""
 
-    host: OneLine = "127.0.0.1"
+    host: Annotated[Text, HOST] = "127.0.0.1"
     """Address to listen on; `0.0.0.0` or `::` for all."""
     port: Annotated[Whole, Between(0, 65_535)] = 9464
     """Port to listen on; 0 takes a free one."""
@@ -194,11 +196,11 @@ class SinkConfig(Table):
     url: SecretStr | None = None
     """Address to post to; for Alertmanager its root. One that holds a secret does not belong here:
     use `url_env` or `url_file`."""
-    url_env: OneLine | None = None
+    url_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the address."""
     url_file: OneLine | None = None
     """File that holds the address."""
-    secret_env: OneLine | None = None
+    secret_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the secret: a webhook's signing key, Alertmanager's bearer token."""
     secret_file: OneLine | None = None
     """File that holds the secret."""

@@ -147,6 +147,8 @@ def _of_sink(
     if key is None:
         return sink.url if kind == "url" else None
     name = str(getattr(sink, key))
+    if "://" in name:
+        raise _Missing("must be a file that holds it, not an address")
     value = _variable(name, environ) if key.endswith("_env") else _file(folder / name)
     if kind == "url" and (words := SINK_KINDS[sink.type].refused(value)):
         raise _Missing(f"must hold {words}")
@@ -154,8 +156,8 @@ def _of_sink(
 
 
 def _password(kafka: KafkaConfig, environ: Mapping[str, str], folder: FilePath) -> SecretStr:
-    if environ.get(PASSWORD):
-        return SecretStr(environ[PASSWORD])
+    if password := environ.get(PASSWORD, "").strip("\r\n"):
+        return SecretStr(password)
     if kafka.sasl_password_file is None:
         raise _Missing(f"is missing; set it or {PASSWORD} for {kafka.security_protocol}")
     return SecretStr(_file(folder / kafka.sasl_password_file))
@@ -170,7 +172,7 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
 
 def _file(path: FilePath) -> str:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             value = lines.read(LONGEST_SECRET + 1).strip()
     except UnicodeDecodeError:
         raise _Missing(f"{path} is not UTF-8") from None

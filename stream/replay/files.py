@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from io import UnsupportedOperation
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Final, Literal, NamedTuple, Self
+from typing import BinaryIO, ClassVar, Final, Literal, NamedTuple, Self, TextIO
 
 import zstandard
 
@@ -127,6 +127,19 @@ class Reader:
         return sum(source.consumed for source in self._sources)
 
 
+def standard_input() -> BinaryIO:
+    """Standard input as bytes.
+
+    Raises:
+        InputMissing: whoever started this process has closed it.
+    """
+    # Python's own name for a stream that is there from the start, unless it is closed.
+    stream: TextIO | None = sys.stdin
+    if stream is None:
+        raise InputMissing("standard input: is closed")
+    return stream.buffer
+
+
 class _Source:
     """One file as batches of lines."""
 
@@ -138,7 +151,7 @@ class _Source:
         try:
             # Held open for as long as the reader is; ``__exit__`` closes it.
             self._file: BinaryIO = (
-                sys.stdin.buffer if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115
+                standard_input() if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115
             )
         except OSError as error:
             raise InputMissing(f"{self._shown}: {_reason(error)}") from error

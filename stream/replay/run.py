@@ -30,7 +30,8 @@ class Reject:
     def row(self) -> dict[str, Any]:
         """As ``--rejects`` lists it."""
         return {
-            "file": self.file,
+            # A name may be of bytes that are no UTF-8.
+            "file": self.file.encode(errors="surrogateescape").decode(errors="replace"),
             "line": self.line,
             "outcome": self.refusal.outcome,
             "field": self.refusal.path,

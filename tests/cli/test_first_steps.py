@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli import COMMANDS, cli
+from stream.replay.files import InputMissing, standard_input
 
 EVENT = (
     b'{"event_id":"1","type":"visit.ended","occurred_at":"2026-03-02T10:00:00Z","visit_id":"v"}\n'
@@ -72,6 +74,7 @@ def test_every_command_explains_itself(command: str) -> None:
         ("replay good.jsonl --at yesterday", "--at 'yesterday' is not an RFC 3339 date-time"),
         ("replay good.jsonl --rejects no/where", "no/where: no such file or directory"),
         ("send good.jsonl", "no Kafka broker answers at 127.0.0.1:1"),
+        ("send good.jsonl --raw cx.vist", '--raw cx.vist: unknown topic; did you mean "cx.visit"?'),
         ("generate --for 1s", "no Kafka broker answers at 127.0.0.1:1"),
         ("generate --to no/where --for 1s", "no/where: no such file or directory"),
         ("top 127.0.0.1:1", "http://127.0.0.1:1 cannot be reached"),
@@ -93,6 +96,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, said: str) -> None:
     assert isinstance(result.exception, SystemExit)
     assert result.stderr.removeprefix("Error: ").startswith(said)
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["replay", "send"])
+def test_a_closed_standard_input_is_told_in_one_line(command: str) -> None:
+    with mock.patch.object(sys, "stdin", None), pytest.raises(InputMissing) as refused:
+        standard_input()
+    assert str(refused.value) == "standard input: is closed"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m stream {command} - <&-', sys.executable],
+        env=os.environ | {"CXKPI_KAFKA__BOOTSTRAP": "127.0.0.1:1", "PYTHONPATH": _ROOT},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "Error: standard input: is closed\n")
 
 
 def test_a_worker_whose_port_is_taken_says_so(taken: int) -> None:

@@ -131,6 +131,15 @@ def test_rejects_go_along_with_a_time_line() -> None:
     assert (reject["file"], reject["line"], reject["outcome"]) == ("bad.jsonl", 25, "invalid")
 
 
+def test_rejects_name_a_file_whose_name_is_no_utf_8() -> None:
+    name = os.fsdecode(b"bad\xff.jsonl")
+    Path(name).write_text("no event\n")
+    result = CliRunner().invoke(cli, ["replay", name, "--rejects", "rejects"])
+    assert result.exit_code == 0
+    (reject,) = _rows(Path("rejects").read_text())
+    assert reject["file"] == "bad\ufffd.jsonl"
+
+
 @pytest.mark.parametrize("more", ["", " --every 6h --output a.csv"])
 def test_rejects_can_be_printed_alone(more: str) -> None:
     done = _replay(f"bad.jsonl --rejects -{more}")

@@ -63,13 +63,25 @@ CASES: list[Case] = [
     ("a number for text", "[http]\nhost = 1\n", ["2: http.host: must be text in quotes, not 1"]),
     (
         "text of two lines",
-        '[http]\nhost = "a\\nb"\n',
+        '[[sink]]\ntype = "log"\nname = "a\\nb"\n',
         [
             (
-                "2: http.host: must be 1 to 1000 printable characters on one line, no blank at "
+                "3: sink[0].name: must be 1 to 1000 printable characters on one line, no blank at "
                 'either end; not "a\\nb"'
             )
         ],
+    ),
+    *(
+        (
+            f"{what} for a host",
+            f'[http]\nhost = "{host}"\n',
+            [f'2: http.host: must be a host name or an IP address, without a port, not "{host}"'],
+        )
+        for what, host in (
+            ("an address", "http://127.0.0.1"),
+            ("a host with its port", "127.0.0.1:9464"),
+            ("nothing", ""),
+        )
     ),
     ("text for a list", 'dimensions = "plan"\n', ['1: dimensions: must be a list, not "plan"']),
     ("a list for a table", "http = []\n", ["1: http: must be a table: write [http]"]),

@@ -106,6 +106,16 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
     assert password.get_secret_value() == SECRET
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_end_of_line_and_the_mark_of_an_editor_are_no_part_of_a_password(end: str) -> None:
+    _write(LOGIN + 'sasl_password_file = "pass"\n')
+    _write(f"\ufeff{SECRET}{end}", "pass")
+    for environ in ({}, {"CXKPI_KAFKA__SASL_PASSWORD": SECRET + end}):
+        password = load(None, environ).kafka.sasl_password
+        assert password is not None
+        assert password.get_secret_value() == SECRET
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -145,6 +155,27 @@ def test_the_password_of_the_environment_wins_over_the_file() -> None:
         (
             '[[sink]]\ntype = "slack"\nurl_env = "UNSET"\n',
             "cxkpi.toml:3: sink[0].url_env: the variable UNSET is not set",
+        ),
+        *(
+            (
+                f'[[sink]]\ntype = "webhook"\nurl = "http://h/"\n{key} = "{SECRET}!"\n',
+                (
+                    f"cxkpi.toml:4: sink[0].{key}: must be the name of a variable"
+                    " (letters, digits, underscores), which holds the secret"
+                ),
+            )
+            for key in ("url_env", "secret_env")
+        ),
+        (
+            f'[[sink]]\ntype = "slack"\nurl_file = "https://h/{SECRET}"\n',
+            "cxkpi.toml:3: sink[0].url_file: must be a file that holds it, not an address",
+        ),
+        (
+            f'[kafka]\nbootstrap = "me:{SECRET}@kafka:9092"\n',
+            (
+                "cxkpi.toml:2: kafka.bootstrap: must be host:port, several comma-separated, such"
+                ' as "kafka-1:9092,kafka-2:9092"'
+            ),
         ),
         (
             '[[sink]]\ntype = "slack"\nurl_file = "none"\n',

@@ -84,6 +84,18 @@ def test_other_topics_events_are_none() -> None:
     ]
 
 
+def test_each_rule_misses_events_of_its_own_topic_only() -> None:
+    slow = Rule.missing_input("NoTickets", "cx.ticket", MINUTE, severity="warning")
+    rules, states = RuleSet.of(Settings(rules=(SILENT, slow))), AlertStates()
+    seen = with_input(
+        Evaluation(11 * MINUTE, ()), [SILENT, slow], {"cx.survey": 0, "cx.ticket": 11 * MINUTE}, 0
+    )
+    states, made = evaluate(rules, states, seen, 11 * MINUTE)
+    assert [(change.rule, change.labels, change.to) for change in made] == [
+        ("NoSurveys", {"topic": "cx.survey"}, "firing")
+    ]
+
+
 def test_without_such_rules_an_evaluation_only_learns_of_the_first_event() -> None:
     rules = [Rule("R", "csat", "5m", below=0.5)]
     for first in (None, 4_000):

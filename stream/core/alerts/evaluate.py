@@ -105,7 +105,12 @@ class _Turn:
         self._known = known
         self._now = now
         self._covered = covered
-        self._present = index.get((rule.kpi, rule.window), {}).get(prepared.by, NOTHING)
+        present = index.get((rule.kpi, rule.window), {}).get(prepared.by, NOTHING)
+        if rule.topic:
+            # Samples of all topics that any rule misses events of are there.
+            own = (("topic", rule.topic),)
+            present = {labels: sample for labels, sample in present.items() if labels == own}
+        self._present = present
         self._usual = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
 
     def take(self, overflow: AlertState | None) -> None:
