@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from stream.core.ends_of_time import AFTER_ALL
+from stream.core.ends_of_time import AFTER_ALL, BEFORE_ALL
 from stream.core.settings import MINUTE, Settings
 
 OTHER: Final = "other"
@@ -72,7 +72,7 @@ class Values:
         self._kept: Places = [{} for _ in self.dimensions]
         #: Proposals to the registry, in the order of their acceptance.
         self.undecided: Places = [{} for _ in self.dimensions]
-        self._recheck_at = [0] * len(self.dimensions)
+        self._recheck_at = [BEFORE_ALL] * len(self.dimensions)
         self._sources: list[Callable[[], Iterable[Sighting]]] = []
         self._claims = True
         #: Grows when a shard is recovered, which may bring values of its own.
@@ -160,7 +160,7 @@ class Values:
             since = kept[value] if value in kept else undecided[value]
             return since + self._memory_ms
         # Where the proposals are too many there may be room as soon as they are decided.
-        return self._recheck_at[dimension] if len(kept) >= self._limit else 0
+        return self._recheck_at[dimension] if len(kept) >= self._limit else BEFORE_ALL
 
     def _is_known(self, dimension: int, value: str) -> bool:
         return value in self._kept[dimension] or value in self.undecided[dimension]
@@ -191,7 +191,7 @@ class Values:
             # The registry has the last word; here it only is to be asked.
             last = {v: max(seen, last.get(v, seen)) for v, seen in kept.items()}
             memory += REFRESH_MS
-        stale = [v for v in kept if at - last.get(v, 0) > memory]
+        stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > memory]
         for value in stale:
             del kept[value]
         if stale:
@@ -245,7 +245,7 @@ class Values:
             lost = any(value not in kept for value in self._kept[dimension])
             turned_down = turned_down or lost
             self._kept[dimension] = dict(kept)
-        self._recheck_at = [0] * len(self.dimensions)
+        self._recheck_at = [BEFORE_ALL] * len(self.dimensions)
         if turned_down:
             self.generation += 1
 

@@ -76,6 +76,7 @@ def test_an_answer_is_satisfied_from_three_quarters_of_its_scale_on(
         (100, 0, 100, True, 7.0),
         (50, 0, 100, False, 4.0),
         (0.6, 0, 0.9, True, 5.0),
+        (26868661103.7, 26868661103.5, 26868661103.8, True, 5.0),
     ],
 )
 def test_effort_is_mapped_onto_one_to_seven_and_is_easy_from_five_on(

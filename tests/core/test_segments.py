@@ -35,6 +35,14 @@ def channels(segments: Segments, *names: str, at: int = NOON) -> list[str | None
     return [(segments.rows[row] or (None,))[0] for row in rows]
 
 
+def test_a_place_is_freed_by_event_time_before_1970_too() -> None:
+    core = replace(TWO, max_values_per_dimension=1)
+    segments = Segments(core, Values(core))
+    assert channels(segments, "a", at=-40 * DAY) == ["a"]
+    assert channels(segments, "b", at=-38 * DAY) == [OTHER]
+    assert channels(segments, "b", at=-20 * DAY) == ["b"]
+
+
 def test_values_accepted_first_are_kept_and_further_ones_fold() -> None:
     segments = Segments(TWO, Values(TWO))
     assert channels(segments, "a", "b", "c", "d", "a") == ["a", "b", OTHER, OTHER, "a"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeVar
 
-from stream.core.formulas import fixed
+from stream.core.formulas import FIXED, fixed
 from stream.core.settings import Settings
 from stream.core.topics.survey.events import Answer
 
@@ -21,6 +21,9 @@ _BORDERS: Final = {"nps": ((10, 9), (10, 7)), **{kind: (top,) for kind, top in _
 #: are wrong by some 10⁻¹⁵ of themselves, or of this where they are smaller.
 _CLOSE: Final = 1e-9
 _LEAST: Final = 1e-290
+#: Where a scale's limits are so many times farther from 0 than from each other, floats lose digits
+#: that fixed point has.
+_FAR: Final = 1e5
 
 #: What a score can say: the counters that it adds one to.
 VERDICTS: Final[tuple[tuple[str, ...], ...]] = (
@@ -56,10 +59,20 @@ def judge(survey: str, score: float, low: float, high: float) -> tuple[int, int]
     Numbers count as the decimals that were sent, the shortest ones that mean these floats: 0.18 of
     0.2 is exactly nine tenths.
     """
-    effort = fixed(1 + 6 * (score - low) / (high - low)) if survey == "ces" else 0
+    effort = _effort(score, low, high) if survey == "ces" else 0
     if _is_close(survey, score, low, high):
         return _verdict(survey, *(Fraction(repr(number)) for number in (score, low, high))), effort
     return _verdict(survey, score, low, high), effort
+
+
+def _effort(score: float, low: float, high: float) -> int:
+    """How easy it was, from 1 to 7, in fixed point."""
+    if max(abs(low), abs(high)) > _FAR * (high - low):
+        # The differences of floats that are so far from 0 have too few digits.
+        share = Fraction(repr(score)) - Fraction(repr(low))
+        share /= Fraction(repr(high)) - Fraction(repr(low))
+        return round((1 + 6 * share) * FIXED)
+    return fixed(1 + 6 * (score - low) / (high - low))
 
 
 def _is_close(survey: str, score: float, low: float, high: float) -> bool:
