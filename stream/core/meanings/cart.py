@@ -15,7 +15,8 @@ _CORRECTIONS: Final = (
     ),
     (
         "A purchase that arrives late but was made in time turns the abandoned cart into a"
-        " purchased one; one made after the time-out leaves it abandoned and makes it recovered."
+        " purchased one; one made after the time-out leaves it abandoned and makes it recovered,"
+        " once, however often it is bought."
     ),
     "After the longest window (at least 7 days) without an event the id is a new cart.",
 )

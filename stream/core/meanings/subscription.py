@@ -30,9 +30,9 @@ _CORRECTIONS: Final = (
         " however old, they still say what is active."
     ),
     (
-        "Active subscriptions count where the latest of these events with their labels counts: once"
-        " a value gets a place among `max_values_per_dimension`, or has lost it to another, the"
-        " next one takes along what is active, from the window's start on."
+        "Active subscriptions count where the latest event with their labels that changed a count"
+        " counts: once a value gets a place among `max_values_per_dimension`, or has lost"
+        " it to another, the next one takes along what is active, from the window's start on."
     ),
 )
 _NO_BASE: Final = (
