@@ -13,11 +13,14 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.helpers import create_ssl_context
 
 from stream.config import KafkaConfig
+from stream.kafka.codecs import bound_client
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF = 0.2
 
 log = logging.getLogger(__name__)
+
+bound_client()
 
 
 class BrokerUnreachable(Exception):

@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
@@ -37,12 +37,14 @@ from stream.deadletters.headers import (
     refusal_headers,
 )
 from stream.kafka import ids
+from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.group import refuse_lost
 from stream.kafka.inbox import Inbox
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap, refuse_made_anew
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from stream.kafka.unpacking import Unread
 from stream.metrics.view import Timing
 
 #: Dead letters beyond this many bytes make a flush due at once, so that memory stays bounded.
@@ -53,6 +55,8 @@ MOST_RECORDS: Final = 50_000
 _BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
+#: Why a record is invalid that came in a batch which isn't read.
+NOT_READ: Final = f"is in a batch that unpacks to more than {MOST_UNPACKED >> 20} MiB"
 
 log = logging.getLogger(__name__)
 
@@ -209,20 +213,26 @@ class OwnedShard:
         )
 
     def _bury(self, topic: str, chunk: Chunk, refusals: Iterable[Refusal]) -> None:
-        target = self._topics.names.dead_letters(topic)
         buried = self.shard.progress.buried.get(topic, 0)
         for refusal in refusals:
             record = chunk.records[refusal.place]
             if refusal.outcome not in DEAD_LETTER_OUTCOMES or record.offset < buried:
                 continue
-            headers = [*own(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
-            letter = Outgoing(target, self.number, record.key, record.value, headers)
-            size = _size(letter)
-            if size > self._topics.dead_letter_limits[topic]:
-                letter = without_value(letter, size)
-                size = _size(letter)
+            letter = self._letter(topic, chunk, record, refusal)
             self._letters.append(letter)
-            self._letter_bytes += size
+            self._letter_bytes += _size(letter)
+
+    def _letter(self, topic: str, chunk: Chunk, record: Any, refusal: Refusal) -> Outgoing:
+        left_out = NOT_READ if isinstance(record, Unread) else None
+        if left_out:
+            refusal = refusal._replace(reason=left_out)
+        target = self._topics.names.dead_letters(topic)
+        headers = [*own(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
+        letter = Outgoing(target, self.number, record.key, record.value, headers)
+        size = _size(letter)
+        if left_out is None and size > self._topics.dead_letter_limits[topic]:
+            left_out = f"{size} bytes, more than the topic takes unpacked"
+        return without_value(letter, left_out) if left_out else letter
 
     async def flush(self, counts: ShardCounts, complete_to: int | None = None) -> None:
         """Write what has changed, as one transaction; nothing where one is under way.
@@ -342,11 +352,10 @@ def _size(letter: Outgoing) -> int:
     return len(letter.value or b"") + len(letter.key or b"") + headers + 128
 
 
-def without_value(letter: Outgoing, size: int) -> Outgoing:
-    """The letter of a record that was sent compressed and that no topic takes unpacked.
+def without_value(letter: Outgoing, why: str) -> Outgoing:
+    """The letter of a record that was sent compressed and is too large to be copied or read.
 
     It must not hold up the good ones; where the record lies is in the headers.
     """
-    said = f"{size} bytes, more than the topic takes unpacked".encode()
-    headers = [*of_refusal(letter.headers), (LEFT_OUT, said)]
+    headers = [*of_refusal(letter.headers), (LEFT_OUT, why.encode())]
     return letter._replace(key=None, value=None, headers=headers)

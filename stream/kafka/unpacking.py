@@ -5,27 +5,43 @@ costs several times what reading the batch does. Here only its compiled iterator
 Which batches count is decided as the client does it: aborted transactions are left out where only
 committed records are read, control batches always, and the position after a batch is the one that
 the batch names, whatever compaction has left of it.
+
+A batch that unpacks to more than is read at once passes by as records without key and value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
+
+from stream.kafka.codecs import TooLarge, bound_client
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
 #: Stands for the compression of batches from before Kafka 0.11, which don't tell.
 _UNKNOWN: Final = -1
 
+bound_client()
+
+
+class Unread(NamedTuple):
+    """A record of a batch that unpacks to more than is read at once."""
+
+    offset: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+
 
 class Unpacking:
     """Stands in for the client's ``PartitionRecords``, of which nothing may have been taken yet.
 
-    Records are the client's own: they have ``key``, ``value``, ``headers`` and ``offset``.
+    Records are the client's own, or ``Unread``: they have ``key``, ``value``, ``headers`` and
+    ``offset``.
     """
 
     def __init__(self, fetched: Any) -> None:
@@ -56,7 +72,11 @@ class Unpacking:
             # What is not compressed is no larger than what was fetched.
             measured = self._compressed or self._bytes > most_bytes
             room = most - len(records)
-            piece = list(islice(self._records, min(_PIECE, room) if measured else room))
+            try:
+                piece = list(islice(self._records, min(_PIECE, room) if measured else room))
+            except TooLarge:
+                self._records = self._unread()
+                continue
             if not piece:
                 self.next_fetch_offset = self._batch.next_offset
                 self._batch = None
@@ -86,10 +106,19 @@ class Unpacking:
                 continue
             self._batch = batch
             self._compressed = bool(getattr(batch, "compression_type", _UNKNOWN))
-            # A batch may be asked for its iterator once only.
+            # A batch may be asked for its iterator once only; with the first record it is unpacked.
             self._records = chain(batch)
             return True
         return False
+
+    def _unread(self) -> Iterator[Unread]:
+        """The records of the batch, which is too large to be read.
+
+        Brokers accept none that leaves out an offset, so compaction alone makes this say too many.
+        """
+        # Old formats name the last offset only.
+        first = getattr(self._batch, "base_offset", self.next_fetch_offset)
+        return map(Unread, range(max(first, self.next_fetch_offset), self._batch.next_offset))
 
     def _aborted(self, batch: Any) -> bool:
         """Whether the batch is of an aborted transaction, as far as that matters."""

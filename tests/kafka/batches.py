@@ -10,13 +10,16 @@ from typing import Literal
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
 TP = TopicPartition("cx.visit", 0)
 
 _CONTROL = 0x20
-GZIP = 1
+#: What the client calls the codecs of batches.
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+GZIP = CODECS["gzip"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,19 @@ class Batch:
             data[22] |= _CONTROL
         struct.pack_into(">I", data, 17, calc_crc32c(memoryview(data)[21:]))
         return bytes(data)
+
+
+def old_batch(base: int, magic: Literal[0, 1], codec: int, values: Sequence[bytes]) -> bytes:
+    """A batch in a format of before Kafka 0.11, as it may still lie in an old topic."""
+    builder = LegacyRecordBatchBuilder(magic, codec, 64 * 1024 * 1024)
+    # Of the two, the older format numbers packed records from the log's beginning.
+    first = base if magic == 0 or not codec else 0
+    for number, value in enumerate(values):
+        builder.append(first + number, 1_700_000_000_000, b"k%d" % number, value)
+    data = builder.build()
+    if codec:
+        struct.pack_into(">q", data, 0, base + len(values) - 1)
+    return bytes(data)
 
 
 def log_of(batches: Sequence[Batch]) -> bytes:

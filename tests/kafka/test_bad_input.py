@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 
 import orjson
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
 from stream.core.timestamps import format_ms
+from stream.kafka.codecs import MOST_UNPACKED
 from tests.kafka.conftest import Site
 from tests.kafka.topics import administer
 from tests.kafka.truth import outcomes
+from tests.kafka.workers import resident_mb
 
 _TWO_MEGABYTES = 2 * 1024 * 1024
 
@@ -130,6 +134,26 @@ def test_dead_letters_fit_into_a_topic_of_small_records_however_they_were_sent(s
     assert "more than the topic takes" in left_out.reasons["cxkpi.left_out"]
     assert left_out.reasons["cxkpi.reason"].startswith("is not JSON")
     assert left_out.reasons["__connect.errors.offset"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_batch_that_unpacks_to_more_than_is_read_takes_no_memory_and_stops_nothing(
+    site: Site,
+) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    resting = resident_mb(worker, "VmRSS")
+    large = visit(400, note="y" * (2 * MOST_UNPACKED))
+    asyncio.run(_send_compressed(site, "cx.visit", large, "zstd"))
+    site.send(("cx.visit", b"a", visit(401)))
+    expected = {("cx.visit", "accepted"): 1, ("cx.visit", "invalid"): 1}
+    worker.until(lambda: outcomes(worker.scrape()) == expected, "counted every record")
+    worker.until(lambda: len(site.dead_letters()) == 1, "written the dead letter")
+    (letter,) = site.dead_letters()
+    assert letter.value is None
+    assert "unpacks to more than 64 MiB" in letter.reasons["cxkpi.reason"]
+    # Unpacked it is 128 MiB, and as many again as a value.
+    assert resident_mb(worker) < resting + 100
 
 
 def test_records_count_whatever_they_were_compressed_with(site: Site) -> None:

@@ -20,13 +20,15 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
+from stream.deadletters.headers import LEFT_OUT, OUTCOME, REASON, SOURCE_OFFSET
 from stream.kafka import shards
 from stream.kafka.inbox import BATCH_RECORDS
-from stream.kafka.log import FlushFailed
+from stream.kafka.log import FlushFailed, Outgoing
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard, settled_until, time_of
 from stream.kafka.topics import Names, TopicMap
 from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from stream.kafka.unpacking import Unread
 from tests.kafka.fakes import DecidedRegistry, KeptWriter
 
 NOW = 1_800_000_000_000
@@ -116,9 +118,13 @@ class Fed:
 
     def state(self) -> dict[bytes, bytes]:
         """What was written to the state log."""
-        written = chain.from_iterable(cast("KeptWriter", self.shard._writer).written)
-        latest = {r.key: r.value for r in written if r.topic == self.shard._topics.names.state}
+        latest = {r.key: r.value for r in self.written(self.shard._topics.names.state)}
         return {key: value for key, value in latest.items() if key and value is not None}
+
+    def written(self, topic: str) -> list[Outgoing]:
+        """All that was written to a topic."""
+        written = chain.from_iterable(cast("KeptWriter", self.shard._writer).written)
+        return [record for record in written if record.topic == topic]
 
 
 def visit(n: int) -> bytes:
@@ -152,6 +158,25 @@ async def test_enough_records_are_counted_at_once_behind_those_that_waited(fed: 
     fed.send(3, BATCH_RECORDS)
     assert fed.accepted == BATCH_RECORDS + 3
     assert fed.shard.shard.progress.positions[VISITS] == BATCH_RECORDS + 3
+
+
+async def test_a_record_that_was_not_read_is_invalid_and_its_letter_says_why_and_where(
+    fed: Fed,
+) -> None:
+    await fed.enter()
+    found = [Unread(5), SimpleNamespace(offset=6, key=b"", headers=(), value=visit(6)), Unread(7)]
+    fed.owner.apply(Chunk(VISITS, 0, fed.shard.epoch, 0, 8, found))
+    await fed.owner._flush_all()
+    progress = fed.recovered().progress
+    assert progress.outcomes[VISITS] == {"accepted": 1, "invalid": 2}
+    assert progress.positions[VISITS] == 8
+    why = b"is in a batch that unpacks to more than 64 MiB"
+    letters = [dict(r.headers) for r in fed.written("cx.visit.dlq")]
+    assert [said[SOURCE_OFFSET] for said in letters] == [b"5", b"7"]
+    assert {(said[OUTCOME], said[REASON], said[LEFT_OUT]) for said in letters} == {
+        (b"invalid", why, why)
+    }
+    assert [r.value for r in fed.written("cx.visit.dlq")] == [None, None]
 
 
 async def test_records_that_wait_at_a_rebalance_count_once_wherever_it_goes_on(fed: Fed) -> None:

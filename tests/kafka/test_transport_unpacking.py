@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiokafka.errors import CorruptRecordException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.kafka.unpacking import Unpacking
-from tests.kafka.batches import GZIP, Batch, fetched, log_of
+from stream.kafka import codecs
+from stream.kafka.unpacking import Unpacking, Unread
+from tests.kafka.batches import CODECS, GZIP, Batch, fetched, log_of, old_batch
 
 MANY = 1_000_000
 
@@ -54,7 +55,7 @@ def logs(draw: st.DrawFn) -> tuple[list[Batch], list[tuple[int, int]]]:
             st.one_of(st.just(tuple(range(width))), st.sets(st.integers(0, width - 1)).map(sorted))
         )
         value = draw(st.sampled_from([None, b"", b"v" * 30]))
-        codec = draw(st.sampled_from([0, GZIP]))
+        codec = draw(st.sampled_from(list(CODECS.values())))
         batches.append(Batch(base, width, tuple(kept), producer, "records", codec, value))
         if producer >= 0:
             opened.setdefault(producer, base)
@@ -122,6 +123,90 @@ def test_a_take_of_large_records_ends_soon_after_its_number_of_bytes(codec: int)
     assert more
     assert 50 <= len(records) < 50 + 64
     assert len(drained(unpacking, 4_000, 500_000)) == 1_000 - len(records)
+
+
+#: What is no batch of old formats: the oldest has no lz4, and zstd came later than both.
+OLD: list[tuple[Literal[0, 1], str]] = [
+    (0, "none"),
+    (0, "gzip"),
+    (0, "snappy"),
+    (1, "none"),
+    (1, "gzip"),
+    (1, "snappy"),
+    (1, "lz4"),
+]
+
+
+@pytest.mark.parametrize(("magic", "codec"), OLD)
+@pytest.mark.parametrize("position", [5, 7])
+def test_batches_of_old_formats_are_taken_as_the_client_takes_them(
+    magic: Literal[0, 1], codec: str, position: int
+) -> None:
+    values = [b"v%d" % n for n in range(4)]
+    # A broker's answer begins with the batch that holds the position.
+    begin = 5 if codec != "none" else position
+    first = old_batch(begin, magic, CODECS[codec], values[begin - 5 :])
+    log = first + old_batch(9, magic, 0, values[:1])
+    expected = [seen(r) for r in fetched(log, position)]
+    assert [offset for offset, *_ in expected] == list(range(position, 10))
+    assert drained(Unpacking(fetched(log, position)), MANY, MANY) == expected
+
+
+# Batches that are too large to be unpacked -----------------------------------------------------
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "MOST_UNPACKED", 50_000)
+
+
+LARGE = b"x" * 20_000
+packing = pytest.mark.parametrize("codec", [name for name in CODECS if name != "none"])
+
+
+@packing
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("most", [2, MANY])
+def test_of_a_batch_that_is_too_large_each_record_passes_by_unread(codec: str, most: int) -> None:
+    number = CODECS[codec]
+    batches = [
+        Batch(5, 2, (0, 1), codec=number),
+        Batch(7, 3, (0, 1, 2), codec=number, value=LARGE),
+        Batch(10, 2, (0, 1), codec=number, value=LARGE),
+    ]
+    read = [
+        *((5, b"k0", b'{"a":1}5', (("trace", b"0"),)), (6, b"k1", b'{"a":1}6', ())),
+        *((offset, None, None, ()) for offset in (7, 8, 9)),
+        *((10, b"k0", LARGE + b"10", (("trace", b"0"),)), (11, b"k1", LARGE + b"11", ())),
+    ]
+    for position in range(5, 12):
+        # A broker's answer begins with the batch that holds the position.
+        log = log_of([b for b in batches if b.base + b.width > position])
+        assert len(log) < 50_000
+        unpacking = Unpacking(fetched(log, position))
+        assert drained(unpacking, most, MANY) == read[position - 5 :]
+        assert unpacking.next_fetch_offset == 12
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize(("magic", "codec"), [pair for pair in OLD if pair[1] != "none"])
+def test_of_a_large_batch_of_an_old_format_each_record_passes_by_unread(
+    magic: Literal[0, 1], codec: str
+) -> None:
+    log = old_batch(5, magic, CODECS[codec], [LARGE] * 3) + old_batch(8, magic, 0, [b"v"])
+    for position in range(5, 8):
+        taken, _ = Unpacking(fetched(log, position)).take(MANY, MANY)
+        assert [type(r) is Unread for r in taken] == [True] * (8 - position) + [False]
+        assert [r.offset for r in taken] == list(range(position, 9))
+
+
+@packing
+@pytest.mark.usefixtures("bound")
+def test_a_large_batch_of_an_aborted_transaction_has_no_records(codec: str) -> None:
+    large = Batch(0, 3, (0, 1, 2), 7, codec=CODECS[codec], value=LARGE)
+    log = log_of([large, Batch(3, 1, (), 7, "abort"), Batch(4, 1, (0,))])
+    unpacking = Unpacking(fetched(log, 0, [(7, 0)]))
+    assert [offset for offset, *_ in drained(unpacking, MANY, MANY)] == [4]
 
 
 def test_a_damaged_batch_is_never_passed_off_as_records() -> None:

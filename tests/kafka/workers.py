@@ -140,3 +140,11 @@ class WorkerProcess:
 
     def until_ready(self, seconds: float = PATIENCE) -> float:
         return self.until(self.ready, "become ready", seconds)
+
+
+def resident_mb(worker: WorkerProcess, field: str = "VmHWM") -> float:
+    """The most memory (or with VmRSS, the memory) that a process has had, in MB."""
+    for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no such figure")

@@ -29,7 +29,7 @@ from stream.core.topics.survey.opinions import count_emotions
 from stream.kafka.producer import EventProducer
 from stream.metrics.exposition import parse
 from tests.kafka.conftest import Sites
-from tests.kafka.workers import WorkerProcess
+from tests.kafka.workers import resident_mb
 from tests.safety.shards import evaluation, event, new_shard, outcomes
 from tests.safety.test_hostile import exposed
 from tests.strategies import NOW
@@ -135,14 +135,6 @@ def test_emotions_in_thousands_of_spellings_are_remembered_as_few_numbers() -> N
         ("emotions_positive", 1),
         ("emotions_positive_sum", fixed(2)),
     ]
-
-
-def resident_mb(worker: WorkerProcess, field: str = "VmHWM") -> float:
-    """The most memory (or with VmRSS, the memory) that a process has had, in MB."""
-    for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise AssertionError("no such figure")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -1,0 +1,111 @@
+"""Unpacks compressed batches into memory that is bounded; the client itself knows no bound.
+
+A topic's limit is one of packed bytes. Half a megabyte of them may unpack into gigabytes, and would
+do so again at each start, since the batch stays where it is.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any, Final
+
+import cramjam
+import numpy as np
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+Packed = bytes | memoryview
+
+#: What a batch may unpack to. Producers bound batches before they are packed, mostly to a megabyte;
+#: those of Java's client, which bounds what it expects to be left, reach some twenty.
+MOST_UNPACKED: Final = 64 * 1024 * 1024
+#: So many times its size a batch mostly unpacks to at most. What is reserved and not written to
+#: costs nothing.
+_MOSTLY: Final = 64
+_LEAST_RESERVED: Final = 64 * 1024
+#: What cramjam says where the room that it was given does not suffice, and nothing else does.
+_NO_ROOM: Final = "failed to write whole buffer"
+#: Java's client cuts what it packs with snappy into blocks, and begins so.
+_XERIAL: Final = b"\x82SNAPPY\x00"
+_XERIAL_HEAD: Final = 16
+
+
+class TooLarge(CorruptRecordException):  # type: ignore[misc]
+    """A batch unpacks to more than is read at once."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a batch unpacks to more than {MOST_UNPACKED >> 20} MiB")
+
+
+def ungzip(packed: Packed) -> memoryview:
+    """The content of a batch."""
+    return _unpacked(cramjam.gzip, packed)
+
+
+def unsnappy(packed: Packed) -> memoryview:
+    """The content of a batch that was packed whole or in blocks, whose lengths are told."""
+    try:
+        blocks = _snappy_blocks(memoryview(packed))
+        sizes = [cramjam.snappy.decompress_raw_len(block) for block in blocks]
+        if sum(sizes) > MOST_UNPACKED:
+            raise TooLarge
+        unpacked = _room(sum(sizes))
+        end = 0
+        for block, size in zip(blocks, sizes, strict=True):
+            cramjam.snappy.decompress_raw_into(block, unpacked[end : end + size])
+            end += size
+    except (cramjam.DecompressionError, struct.error) as error:
+        raise CorruptRecordException(f"a batch can't be unpacked: {error}") from error
+    return unpacked
+
+
+def _snappy_blocks(packed: memoryview) -> list[memoryview]:
+    if bytes(packed[: len(_XERIAL)]) != _XERIAL:
+        return [packed]
+    blocks, at = [], _XERIAL_HEAD
+    while at < len(packed):
+        (length,) = struct.unpack_from(">I", packed, at)
+        blocks.append(packed[at + 4 : at + 4 + length])
+        at += 4 + length
+    return blocks
+
+
+def unlz4(packed: Packed) -> memoryview:
+    """The content of a batch."""
+    return _unpacked(cramjam.lz4, packed)
+
+
+def unzstd(packed: Packed) -> memoryview:
+    """The content of a batch."""
+    return _unpacked(cramjam.zstd, packed)
+
+
+def _unpacked(codec: Any, packed: Packed) -> memoryview:
+    reserved = max(_MOSTLY * len(packed), _LEAST_RESERVED)
+    while True:
+        unpacked = _room(min(reserved, MOST_UNPACKED))
+        try:
+            return unpacked[: codec.decompress_into(packed, unpacked)]
+        except cramjam.DecompressionError as error:
+            if str(error) != _NO_ROOM:
+                raise CorruptRecordException(f"a batch can't be unpacked: {error}") from error
+            if reserved >= MOST_UNPACKED:
+                raise TooLarge from None
+        reserved = MOST_UNPACKED
+
+
+def _room(size: int) -> memoryview:
+    """So many bytes, which take memory only as they are written to; a bytearray is all zeros."""
+    return np.empty(size, np.uint8).data
+
+
+def bound_client() -> None:
+    """Let the client unpack by what is here, for whoever reads in this process."""
+    for batch in (DefaultRecordBatch, LegacyRecordBatch):
+        module: Any = sys.modules[batch.__module__]
+        module.gzip_decode = ungzip
+        module.snappy_decode = unsnappy
+        module.lz4_decode = unlz4
+        module.zstd_decode = unzstd
