@@ -146,11 +146,11 @@ class Worker:
                     raise error
         finally:
             await cancelled(tasks)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(owner.stop(), _LAST_FLUSH_SECONDS)
+            await owner.stop(_LAST_FLUSH_SECONDS)
             if self._stop.is_set():
                 log.info("stopped%s", _WITHOUT_BROKER if owner.outage else "")
             ending()
+            await owner.close()
             await monitor.close()
             await faust_app.stop(app)
 

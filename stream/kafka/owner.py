@@ -395,12 +395,20 @@ class ShardOwner:
 
     # Life --------------------------------------------------------------------------------------
 
-    async def stop(self) -> None:
-        """Write what there is and let go of everything."""
+    async def stop(self, within: float) -> None:
+        """Begin nothing any more, and write what there is, as far as that goes in so many seconds.
+
+        What is left then is read again by the next owner.
+        """
         self._stopping = True
         self._live = {}
-        await self._tasks.cancel()
-        await self._flush_a_last_time()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._tasks.cancel()
+                await self._flush_all()
+
+    async def close(self) -> None:
+        """Let go of all shards, for which a broker that is gone may be waited for a while."""
         shards = [*self.shards.values(), *self._parked.values()]
         self.shards, self._parked = {}, {}
         await _close(shards)

@@ -73,7 +73,8 @@ async def test_a_chunk_that_fails_halfway_is_never_written_and_stops_the_worker(
     assert isinstance(owner.fatal, CountingFailed)
     assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
     await asyncio.sleep(0)
-    await owner.stop()
+    await owner.stop(within=5)
+    await owner.close()
     assert shard.closed
     assert not shard.flushed
 
@@ -98,7 +99,8 @@ async def test_what_has_waited_and_fails_is_never_written_either(owner: ShardOwn
     await asyncio.sleep(0)
     assert owner.shards == {}
     assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
-    await owner.stop()
+    await owner.stop(within=5)
+    await owner.close()
     assert shard.closed
     assert not shard.flushed
 
@@ -255,7 +257,8 @@ async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the
     await owner._flush_all()
     assert owner.fatal is mistake
     assert owner.counts.flush_failures == 0
-    await owner.stop()
+    await owner.stop(within=5)
+    await owner.close()
     assert shard.flushes == 1
     assert shard.closed
 
@@ -378,6 +381,19 @@ async def test_a_rebalance_does_not_wait_for_ever_for_a_flush(
     await asyncio.wait({flushing})
 
 
+async def test_where_the_last_flush_takes_too_long_all_shards_are_let_go_of_nevertheless(
+    owner: ShardOwner,
+) -> None:
+    slow, parked = Slow(), HalfCounted()
+    owner.shards[0] = cast("OwnedShard", slow)
+    owner._parked[1] = cast("OwnedShard", parked)
+    await asyncio.wait_for(owner.stop(within=0.05), 5)
+    await owner.close()
+    assert slow.flushes[0] == "begun"
+    assert slow.flushes[-1] == "closed"
+    assert parked.closed
+
+
 class Together(HalfCounted):
     """Shards that can only be let go of at the same time."""
 
@@ -409,7 +425,8 @@ async def lose(owner: ShardOwner, shards: dict[int, Together]) -> None:
 
 async def stop(owner: ShardOwner, shards: dict[int, Together]) -> None:
     owner.shards = cast("Any", dict(shards))
-    await owner.stop()
+    await owner.stop(within=5)
+    await owner.close()
 
 
 @pytest.mark.parametrize("end", [revoke, lose, stop])
