@@ -200,7 +200,8 @@ class Broker:
 
     def _ready(self) -> bool:
         """Wait until the broker says that it serves; False if it ends or takes too long."""
-        assert self._process is not None
+        if self._process is None:
+            raise RuntimeError("Kafka was not started")
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if _STARTED in self.folder.server_log.text():

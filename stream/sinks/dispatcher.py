@@ -188,7 +188,8 @@ class Dispatcher:
 
     async def refresh(self, firing: Iterable[Change]) -> None:
         """Tell again what fires, to a sink that forgets; what goes wrong goes right next time."""
-        assert isinstance(self._sink, Keeper)
+        if not isinstance(self._sink, Keeper):
+            raise TypeError(f"sink {self.name} forgets nothing, so it can't be told again")
         known = {change.key: change for change in firing}
         # An alert that does not fire any more needs no mark of its end.
         self._ended = {key: at for key, at in self._ended.items() if key in known}

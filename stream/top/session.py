@@ -75,7 +75,8 @@ class Session:
     @property
     def latest(self) -> Snapshot:
         """The snapshot of the latest successful poll."""
-        assert self.trends.latest is not None
+        if self.trends.latest is None:
+            raise RuntimeError("no poll has succeeded yet")
         return self.trends.latest
 
     def live(

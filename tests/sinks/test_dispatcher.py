@@ -327,6 +327,13 @@ async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
     }
 
 
+async def test_a_sink_that_forgets_nothing_cannot_be_told_again() -> None:
+    dispatcher = Dispatcher("hook", FakeSink(), 60_000, QUICK)
+    with pytest.raises(TypeError, match="sink hook forgets nothing"):
+        await dispatcher.refresh([of_alert("eu", 1)])
+    assert dispatcher.results["unrefreshed"] == 0
+
+
 async def test_a_refresh_that_fails_is_one_line_and_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
