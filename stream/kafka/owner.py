@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from stream.core.values import Values
 from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
+from stream.kafka.rounds import Rounds
 from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes
 from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
@@ -29,16 +29,6 @@ from stream.kafka.transport import Chunk, ChunkThread
 _LAST_FLUSH_SECONDS: Final = 3.0
 #: How long to wait before a shard is tried again, in seconds.
 _RETRY_SECONDS: Final = 1.0
-#: How often the group is told the positions, in seconds.
-_TELL_SECONDS: Final = 5.0
-
-#: How often the owners of the KPI families are told what has changed, in seconds.
-SHARE_SECONDS: Final = 1.0
-#: So long after a whole second of the clock that happens: rules are evaluated at whole seconds, and
-#: what the sources hold until then has been fetched by now.
-_PHASE_SECONDS: Final = 0.3
-#: How often the registry is told which values are still in use, in seconds.
-_REFRESH_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +69,8 @@ class ShardOwner:
         self._epoch = 0
         self._parked: dict[int, OwnedShard] = {}
         self._tasks = Tasks(self._fail)
-        self._flush_now = asyncio.Event()
+        self._rounds = Rounds(kafka.flush_ms / 1000)
         self._stopping = False
-        self._tell_at = 0.0
-        #: Shards whose positions the group knows of.
-        self._told: set[int] = set()
-        #: The second, by the wall clock, in which the owners of families were told last.
-        self._shared_second = -1
-        self._refresh_at = time.monotonic() + _REFRESH_SECONDS
         self.thread: ChunkThread | None = None
 
     @property
@@ -119,7 +103,7 @@ class ShardOwner:
         if self._registry.is_behind:
             return {}
         if any(shard.overfull for shard in self.shards.values()):
-            self._flush_now.set()
+            self._rounds.hurry()
             return {}
         return self._live
 
@@ -132,7 +116,7 @@ class ShardOwner:
         self.reason = "the group is rebalancing"
         await self._tasks.cancel()
         # Where a refresh was told to end before it had begun, nothing else would set the next one.
-        self._refresh_at = min(self._refresh_at, time.monotonic() + _REFRESH_SECONDS)
+        self._rounds.refresh_later()
         await self._flush_a_last_time()
         shards, self.shards = list(self.shards.values()), {}
         self._parked |= {shard.number: shard for shard in shards if not shard.in_doubt}
@@ -284,25 +268,13 @@ class ShardOwner:
 
     async def flush_forever(self) -> None:
         """Flush all live shards at the configured interval, and at once where one is overfull."""
-        every = self._kafka.flush_ms / 1000
         while True:
-            # By the wall clock, so that the shares of all workers come together and wait for each
-            # other as little as can be.
-            wait = every - (time.time() - _PHASE_SECONDS) % every
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._flush_now.wait(), wait)
-            self._flush_now.clear()
-            second = int((time.time() - _PHASE_SECONDS) // SHARE_SECONDS)
-            share, self._shared_second = second != self._shared_second, second
-            await self._flush_all(share=share)
-            now = time.monotonic()
+            await self._rounds.next()
+            await self._flush_all(share=self._rounds.is_share())
             durable = self._durable()
-            if now > self._tell_at or not durable <= self._told:
-                self._tell_at = now + _TELL_SECONDS
+            if self._rounds.is_telling(durable):
                 self._tell_positions(durable)
-            if now > self._refresh_at:
-                # Not before this one has ended, which may wait for a broker.
-                self._refresh_at = math.inf
+            if self._rounds.is_refresh():
                 self._tasks.spawn(self._refresh())
 
     async def _refresh(self) -> None:
@@ -313,7 +285,7 @@ class ShardOwner:
                 raise
             log.warning("the registry of values was not told what is in use: %r", error)
         finally:
-            self._refresh_at = time.monotonic() + _REFRESH_SECONDS
+            self._rounds.refresh_later()
 
     async def _flush_all(self, *, share: bool = False) -> None:
         """Flush every live shard; one whose flush fails is dropped and taken over anew.
@@ -383,7 +355,6 @@ class ShardOwner:
         return {n for n, s in self.shards.items() if s.log.sequence and not s.in_doubt}
 
     def _tell_positions(self, durable: set[int]) -> None:
-        self._told = durable
         if self.thread is None or not durable:
             return
         positions = {

@@ -38,12 +38,13 @@ from stream.deadletters.headers import (
 )
 from stream.kafka import ids
 from stream.kafka.codecs import MOST_UNPACKED
+from stream.kafka.completeness import CaughtUp
 from stream.kafka.group import refuse_lost
 from stream.kafka.inbox import Inbox
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.topics import STATE_LIMIT, TopicMap, refuse_made_anew
-from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from stream.kafka.transport import Chunk, ChunkThread
 from stream.kafka.unpacking import Unread
 from stream.metrics.view import Timing
 

@@ -25,7 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
-from stream.clock import now_ms
+from stream.kafka.completeness import CaughtUp, Completeness
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
@@ -69,14 +69,6 @@ class Chunk:
     def values(self) -> list[bytes | None]:
         """The values of the records."""
         return [record.value for record in self.records]
-
-
-@dataclass(slots=True)
-class CaughtUp:
-    """Up to which position a partition was read, and when the broker had nothing beyond it (ms)."""
-
-    position: int
-    at: int
 
 
 class Source(Protocol):
@@ -123,13 +115,19 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._epochs: dict[TopicPartition, int] = {}
-        #: Read by the main thread; entries are replaced, never changed.
-        self.caught_up: dict[TopicPartition, CaughtUp] = {}
-        self.ends: dict[TopicPartition, int] = {}
+        self._completeness = Completeness()
         #: When the group last accepted a heartbeat (monotonic seconds).
         self.heartbeat_at = 0.0
-        #: When the fetch was sent whose answer was taken in last (ms).
-        self._asked_at: dict[TopicPartition, int] = {}
+
+    @property
+    def caught_up(self) -> Mapping[TopicPartition, CaughtUp]:
+        """Up to where partitions were read to their end, and when."""
+        return self._completeness.caught_up
+
+    @property
+    def ends(self) -> Mapping[TopicPartition, int]:
+        """Up to where partitions hold records that may be read."""
+        return self._completeness.ends
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -146,8 +144,9 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         """Start the consumer and watch its heartbeats and fetches."""
         await super().on_start()
         self._watch_heartbeats()
-        self._watch_fetches()
-        let_fetches_end(self._ensure_consumer()._fetcher)  # noqa: SLF001
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        self._completeness.watch(fetcher)
+        let_fetches_end(fetcher)
 
     def _watch_heartbeats(self) -> None:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
@@ -160,24 +159,6 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             return accepted
 
         coordinator._do_heartbeat = watched  # noqa: SLF001
-
-    def _watch_fetches(self) -> None:
-        """Note when fetches are sent: their answers know all that was there then, not later."""
-        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
-        fetch = fetcher._proc_fetch_request  # noqa: SLF001
-
-        async def watched(assignment: Any, node_id: Any, request: Any) -> bool:
-            at = now_ms()
-            fetched = bool(await fetch(assignment, node_id, request))
-            for topic, partitions in request.topics:
-                for partition, *_ in partitions:
-                    tp = TopicPartition(topic, partition)
-                    state = assignment.state_value(tp)
-                    if state is not None and state.timestamp is not None and state.timestamp >= at:
-                        self._asked_at[tp] = at
-            return fetched
-
-        fetcher._proc_fetch_request = watched  # noqa: SLF001
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: our own watch looks at heartbeats, topics and positions.
@@ -203,7 +184,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             await asyncio.wait([waiter], timeout=seconds)
             waiter.cancel()
             chunks = self._drain(fetcher, live)
-        self._note_progress(fetcher, live)
+        self._completeness.note(fetcher, live)
         return chunks
 
     async def idle(self) -> None:
@@ -269,21 +250,6 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         del fetcher._records[tp]  # noqa: SLF001
         fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
 
-    def _note_progress(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> None:
-        subscription = fetcher._subscriptions.subscription  # noqa: SLF001
-        if subscription is None or subscription.assignment is None:
-            return
-        for tp in live:
-            state = subscription.assignment.state_value(tp)
-            if state is None or state.timestamp is None or not state.has_valid_position:
-                continue
-            end = state.highwater if state.lso is None or state.lso < 0 else state.lso
-            self.ends[tp] = end
-            if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
-                at = self._asked_at.get(tp)
-                if at is not None:
-                    self.caught_up[tp] = CaughtUp(state.position, at)
-
     async def enter(self, positions: Mapping[TopicPartition, int], epoch: int) -> None:
         """Go to these positions; what is read from now on carries the epoch."""
         await self.call_thread(self._enter, positions, epoch)
@@ -293,7 +259,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         for tp, position in positions.items():
             consumer.seek(tp, position)
             self._epochs[tp] = epoch
-            self.caught_up.pop(tp, None)
+            self._completeness.begin_anew(tp)
 
     async def bounds(
         self, partitions: list[TopicPartition]

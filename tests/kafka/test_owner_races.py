@@ -169,7 +169,7 @@ async def test_a_half_counted_shard_is_in_doubt_even_if_its_end_is_cancelled(
 async def test_values_are_told_again_after_a_refresh_that_was_cancelled_before_it_began(
     owner: ShardOwner,
 ) -> None:
-    owner._refresh_at = math.inf
+    owner._rounds.refresh_at = math.inf
     owner._tasks.spawn(owner._refresh())
     await owner.revoked()
-    assert owner._refresh_at < math.inf
+    assert owner._rounds.refresh_at < math.inf

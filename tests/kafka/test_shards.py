@@ -22,12 +22,13 @@ from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.deadletters.headers import LEFT_OUT, OUTCOME, REASON, SOURCE_OFFSET
 from stream.kafka import shards
+from stream.kafka.completeness import CaughtUp
 from stream.kafka.inbox import BATCH_RECORDS
 from stream.kafka.log import FlushFailed, Outgoing
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard, settled_until, time_of
 from stream.kafka.topics import Names, TopicMap
-from stream.kafka.transport import CaughtUp, Chunk, ChunkThread
+from stream.kafka.transport import Chunk, ChunkThread
 from stream.kafka.unpacking import Unread
 from tests.kafka.fakes import DecidedRegistry, KeptWriter
 

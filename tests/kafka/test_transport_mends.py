@@ -21,6 +21,7 @@ from stream.core.settings import Settings
 from stream.kafka import ending, transport
 from stream.kafka import log as state_log
 from stream.kafka import watch as watching
+from stream.kafka.completeness import Completeness
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
 from stream.kafka.owner import ShardOwner
@@ -269,7 +270,7 @@ async def test_a_consumer_ends_well_while_it_waits_after_a_fetch_that_failed(
 
     fetcher._client = cast("Any", SimpleNamespace(send=nobody))
     fetcher._retry_backoff = 60
-    reading.thread._watch_fetches()
+    Completeness().watch(fetcher)
     let_fetches_end(fetcher)
     request = SimpleNamespace(topics=[(TP.topic, [(TP.partition, 0, 1)])])
     fetch = fetcher._proc_fetch_request(reading.assignment, 0, request)
