@@ -12,6 +12,7 @@ from stream.core.event import Invalid
 from stream.core.intake import FUTURE_MS, TOO_EARLY
 from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Group
+from stream.sizes import batch_bytes
 
 Verdict = Literal["send", "sent before", "refused", "rounds", "too large", "no partition"]
 
@@ -25,9 +26,6 @@ LEFT: Final[Mapping[Verdict, str]] = {
 }
 #: How often a record is sent again before it is left to somebody who mends it.
 MOST_ROUNDS: Final = 3
-#: What a record batch needs around a record, and a record around each header, generously.
-_BATCH_ROOM: Final = 128
-_HEADER_ROOM: Final = 10
 
 
 class Target(NamedTuple):
@@ -101,11 +99,7 @@ class Judge:
 
 def size(letter: Letter) -> int:
     """How many bytes the record takes when it is sent again, generously."""
-    headers = sum(
-        len(name.encode(errors="replace")) + len(value or b"") + _HEADER_ROOM
-        for name, value in letter.headers_again()
-    )
-    return _BATCH_ROOM + len(letter.key or b"") + len(letter.value or b"") + headers
+    return batch_bytes(letter.key, letter.value, letter.headers_again())
 
 
 @dataclass(slots=True)

@@ -19,13 +19,12 @@ from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.partitions import partitions
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
+from stream.sizes import batch_bytes
 
 #: Topic (without the prefix), key (None: any partition), value.
 Message = tuple[str, bytes | None, bytes]
 
 _BATCH_BYTES: Final = 256 * 1024
-#: What a record batch needs around a record's key and value, generously.
-_OVERHEAD: Final = 128
 
 
 class NotDelivered(Exception):
@@ -54,8 +53,7 @@ class _Topic:
         """Whether a batch with one more record is larger than the topic takes."""
         if self.limit > _BATCH_BYTES:
             return False  # The batch says so itself, earlier.
-        more = len(value) + len(key or b"") + _OVERHEAD
-        return int(builder.size()) + more > self.limit
+        return int(builder.size()) + batch_bytes(key, value) > self.limit
 
 
 class EventProducer:
@@ -124,7 +122,7 @@ class EventProducer:
         ready = [(await self._topic(name), records) for name, records in by_topic.items()]
         for topic, records in ready:
             for key, value in records:
-                if len(value) + len(key or b"") + _OVERHEAD > topic.limit:
+                if batch_bytes(key, value) > topic.limit:
                     raise RecordTooLarge(
                         f"{len(value)} bytes, and topic {topic.name} takes up to {topic.limit}"
                     )
@@ -133,7 +131,7 @@ class EventProducer:
 
     async def fits(self, name: str, key: bytes | None, value: bytes) -> bool:
         """Whether the topic takes a record of this size."""
-        return len(value) + len(key or b"") + _OVERHEAD <= (await self._topic(name)).limit
+        return batch_bytes(key, value) <= (await self._topic(name)).limit
 
     async def submit(self) -> None:
         """Send what has been taken, without waiting for the broker's word."""

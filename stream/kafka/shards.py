@@ -47,6 +47,7 @@ from stream.kafka.topics import STATE_LIMIT, TopicMap, refuse_made_anew
 from stream.kafka.transport import Chunk, ChunkThread
 from stream.kafka.unpacking import Unread
 from stream.metrics.view import Timing
+from stream.sizes import batch_bytes
 
 #: Dead letters beyond this many bytes make a flush due at once, so that memory stays bounded.
 MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
@@ -348,9 +349,7 @@ def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tup
 
 
 def _size(letter: Outgoing) -> int:
-    """How many bytes a record batch takes that holds the letter alone, generously."""
-    headers = sum(len(name) * 4 + len(value or b"") + 16 for name, value in letter.headers)
-    return len(letter.value or b"") + len(letter.key or b"") + headers + 128
+    return batch_bytes(letter.key, letter.value, letter.headers)
 
 
 def without_value(letter: Outgoing, why: str) -> Outgoing:
