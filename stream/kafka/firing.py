@@ -17,7 +17,7 @@ from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
 from stream.kafka.ending import say_goodbye
-from stream.kafka.reading import fold, reader
+from stream.kafka.reading import fold, reader, to_end
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
@@ -94,8 +94,8 @@ class FiringAlerts:
             consumer.assign([self._tp])
             consumer.seek(self._tp, first)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
-        while await consumer.position(self._tp) < end:
-            fold(self._log, (await consumer.getmany(self._tp, timeout_ms=500)).get(self._tp, ()))
+        async for records in to_end(consumer, self._tp, end):
+            fold(self._log, records)
 
 
 def _told_by(state: AlertState, rule: Rule) -> Change:

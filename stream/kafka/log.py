@@ -21,7 +21,7 @@ from aiokafka.errors import (
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
-from stream.kafka.reading import fold, reader
+from stream.kafka.reading import fold, reader, to_end
 from stream.kafka.transient import is_transient
 
 #: A flush that takes longer is given up: its outcome is unknown then.
@@ -243,8 +243,7 @@ async def _read(
         end = await _end(consumer, tp)
     consumer.assign([tp])
     consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
-    while await consumer.position(tp) < end:
-        records = (await consumer.getmany(tp, timeout_ms=500)).get(tp, ())
+    async for records in to_end(consumer, tp, end):
         fold(latest, [record for record in records if record.offset < end])
     return latest
 

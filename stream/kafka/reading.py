@@ -5,10 +5,10 @@ What is told of the client here holds for all such readers; those of a group are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm_reader, client_options
@@ -36,6 +36,18 @@ def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
     )
     calm_reader(consumer)
     return consumer
+
+
+async def to_end(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int
+) -> AsyncIterator[Sequence[ConsumerRecord]]:
+    """What lies from where the consumer stands to ``end``, and what comes with the last of it.
+
+    Markers of transactions and compacted records leave gaps, so it is the position that tells
+    where the end is reached, not the last record.
+    """
+    while await consumer.position(tp) < end:
+        yield (await consumer.getmany(tp, timeout_ms=500)).get(tp, ())
 
 
 def fold(latest: dict[bytes, bytes], records: Iterable[ConsumerRecord]) -> None:

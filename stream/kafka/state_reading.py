@@ -15,7 +15,7 @@ from stream.kafka.administration import administration, counts
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
 from stream.kafka.log import read_log
-from stream.kafka.reading import reader
+from stream.kafka.reading import reader, to_end
 from stream.kafka.topics import Names
 
 #: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
@@ -97,8 +97,8 @@ async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source:
     begin = (await consumer.beginning_offsets([dead]))[dead]
     consumer.assign([dead])
     consumer.seek(dead, max(begin, end - _LAST_LETTERS))
-    while await consumer.position(dead) < end:
-        for letter in (await consumer.getmany(dead, timeout_ms=500)).get(dead, ()):
+    async for letters in to_end(consumer, dead, end):
+        for letter in letters:
             said = dict(letter.headers)
             if said.get(SOURCE_TOPIC) == source.encode():
                 offset = said.get(SOURCE_OFFSET) or b""
