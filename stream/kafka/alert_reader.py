@@ -22,10 +22,10 @@ from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
+from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.administration import administration
 from stream.kafka.connection import calm, calm_reader, client_options
 from stream.kafka.ending import say_goodbye
-from stream.kafka.progress import Progress
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
 
@@ -60,7 +60,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._turn = asyncio.Event()
         self._committing = asyncio.Lock()
         self._working: asyncio.Future[None] | None = None
-        self._progress: dict[TopicPartition, Progress] = {}
+        self._acknowledged: dict[TopicPartition, Acknowledged] = {}
         self._moved_on = asyncio.Event()
         self._consumer: Any = None
         self._producer: Any = None
@@ -129,7 +129,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin where the worker before us ended."""
-        self._progress = {tp: Progress() for tp in assigned}
+        self._acknowledged = {tp: Acknowledged() for tp in assigned}
         if assigned:
             self._turn.set()
 
@@ -138,7 +138,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _deliveries(self) -> AsyncIterator[Delivery]:
         await self._recall()
         while True:
-            while any(p.ahead >= _MOST_PASSED for p in self._progress.values()):
+            while any(p.ahead >= _MOST_PASSED for p in self._acknowledged.values()):
                 self._moved_on.clear()
                 await self._moved_on.wait()
             try:
@@ -146,11 +146,11 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             except ConsumerStoppedError:
                 return
             tp = TopicPartition(record.topic, record.partition)
-            progress = self._progress[tp]
-            if progress.begin(record.offset):
+            acknowledged = self._acknowledged[tp]
+            if acknowledged.begin(record.offset):
                 yield Delivery(
                     record.value or b"",
-                    partial(self._acknowledge, progress, tp, record.offset),
+                    partial(self._acknowledge, acknowledged, tp, record.offset),
                     partial(self._bury, record),
                 )
 
@@ -158,12 +158,12 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Learn what was acknowledged out of turn, so that it is not delivered once more."""
         async with administration(self._kafka) as admin:
             found = await admin.list_consumer_group_offsets(
-                self._group, partitions=list(self._progress)
+                self._group, partitions=list(self._acknowledged)
             )
-        for tp in self._progress:
+        for tp in self._acknowledged:
             committed = found.get(tp)
             if committed is not None and committed.offset >= 0:
-                self._progress[tp] = Progress.recalled(committed.offset, committed.metadata)
+                self._acknowledged[tp] = Acknowledged.recalled(committed.offset, committed.metadata)
             else:
                 await self._begin(tp)
 
@@ -178,13 +178,15 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         # From now on nothing is left out, however long it takes until something is delivered.
         await self._consumer.commit({tp: OffsetAndMetadata(first, "")})
 
-    async def _acknowledge(self, progress: Progress, tp: TopicPartition, offset: int) -> None:
-        progress.end(offset)
+    async def _acknowledge(
+        self, acknowledged: Acknowledged, tp: TopicPartition, offset: int
+    ) -> None:
+        acknowledged.end(offset)
         async with self._committing:
             # Others who waited for their turn have committed for us, perhaps; or the partition went
             # to another worker, which delivers this once more.
-            if progress.is_changed and self._progress.get(tp) is progress:
-                position, note = progress.written()
+            if acknowledged.is_changed and self._acknowledged.get(tp) is acknowledged:
+                position, note = acknowledged.written()
                 self._moved_on.set()
                 await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
 

@@ -21,8 +21,8 @@ from stream.broker import Broker
 from stream.cli import cli
 from stream.config import KafkaConfig
 from stream.kafka import alert_reader
+from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.alert_reader import NEWS_MS, AlertReader
-from stream.kafka.progress import Progress
 from stream.kafka.topics import Names, prepare
 from stream.sinks.dispatcher import Delivery
 from tests.kafka.topics import records, send
@@ -217,45 +217,45 @@ def test_who_reads_on_gets_exactly_what_was_not_done(
     position, note = first, ""
     done: set[int] = set()
     for _ in range(3):
-        progress = Progress.recalled(position, note)
+        acknowledged = Acknowledged.recalled(position, note)
         coming = iter([offset for offset in offsets if offset >= position])
         underway: list[int] = []
         for step in data.draw(st.lists(st.integers(-1, 5), max_size=40)):
             if step < 0 and (offset := next(coming, None)) is not None:
-                assert progress.begin(offset) == (offset not in done)
+                assert acknowledged.begin(offset) == (offset not in done)
                 if offset not in done:
                     underway.append(offset)
             elif step < len(underway) and step >= 0:
-                progress.end(underway[step])
+                acknowledged.end(underway[step])
                 done.add(underway.pop(step))
-                before = progress.is_changed
-                position, note = progress.written()
-                assert (before, progress.is_changed) == (True, False)
+                before = acknowledged.is_changed
+                position, note = acknowledged.written()
+                assert (before, acknowledged.is_changed) == (True, False)
                 assert {o for o in offsets if o < position} <= done
 
 
 def test_a_note_that_would_be_too_long_forgets_the_end_of_it() -> None:
-    progress = Progress()
+    acknowledged = Acknowledged()
     for offset in range(20_000):
-        progress.begin(offset)
+        acknowledged.begin(offset)
     for offset in range(1, 20_000, 2):
-        progress.end(offset)
-    position, note = progress.written()
+        acknowledged.end(offset)
+    position, note = acknowledged.written()
     assert (position, len(note) <= 4_000) == (0, True)
-    again = Progress.recalled(position, note)
+    again = Acknowledged.recalled(position, note)
     assert [again.begin(n) for n in range(4)] == [True, False, True, False]
     assert again.begin(19_999)
 
 
 def test_notes_of_others_mean_nothing() -> None:
     for note in ("", "consumer-7", "{}", "[[1]]", "[[0,1000000000000]]"):
-        assert Progress.recalled(5, note).begin(6)
+        assert Acknowledged.recalled(5, note).begin(6)
 
 
 @pytest.mark.parametrize("note", ["[[1,3],[0,-2]]", "[[1,1],[9,0]]", "[[1,2],[0,-1]]"])
 def test_a_note_of_no_records_or_fewer_is_none_of_ours(note: str) -> None:
     """A negative length would make up for one that is too long."""
-    assert Progress.recalled(5, note).begin(6)
+    assert Acknowledged.recalled(5, note).begin(6)
 
 
 async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:
@@ -267,14 +267,14 @@ async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_
 
     reader._consumer = SimpleNamespace(commit=commit)
     tp = TopicPartition("cx.alert", 0)
-    ours = Progress(7)
-    reader._progress = {tp: ours}
+    ours = Acknowledged(7)
+    reader._acknowledged = {tp: ours}
     for offset in (7, 8, 9):
         ours.begin(offset)
     await reader._acknowledge(ours, tp, 7)
     assert committed == [{tp: OffsetAndMetadata(8, "[]")}]
-    reader._progress = {}
+    reader._acknowledged = {}
     await reader._acknowledge(ours, tp, 8)
-    reader._progress = {tp: Progress(8)}
+    reader._acknowledged = {tp: Acknowledged(8)}
     await reader._acknowledge(ours, tp, 9)
     assert len(committed) == 1

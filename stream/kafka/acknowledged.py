@@ -12,7 +12,7 @@ _LONGEST_NOTE: Final = 4_000
 _MOST_ENDED: Final = 100_000
 
 
-class Progress:
+class Acknowledged:
     """What was begun and ended in one partition.
 
     The position to commit is that of the first record that was not ended. What was ended beyond it
