@@ -1,8 +1,9 @@
-"""The alerts' state, their changes and what fires, in one transaction each time."""
+"""The alerts' state, their changes and what fires, in transactions that each hold whole alerts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, TypeVar
 
 import msgspec
@@ -14,11 +15,26 @@ from stream.kafka import ids
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 
-#: The key of what fires begins so, with the family and the alert after it; that of a family's
-#: states is the family.
-_FIRING: Final = b"firing "
+#: Keys of states begin so, and those of the changes that made alerts fire; then comes the family,
+#: then the alert. The key of the family's head is the family.
+_STATE: Final = b"alert"
+_FIRING: Final = b"firing"
+#: Alerts whose records are written together at most: with three records each that is a transaction
+#: which takes a second or two of the time that it has, however many alerts a configuration allows.
+_AT_ONCE: Final = 5_000
 
 T = TypeVar("T")
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """When a family's states were written last.
+
+    Earlier versions kept all states here, which may not fit into a record. ``alerts`` is None where
+    they lie in records of their own, so that those versions refuse them instead of finding none.
+    """
+
+    at: int | None = None
+    alerts: tuple[AlertState, ...] | None = ()
 
 
 def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertStates:
@@ -27,26 +43,36 @@ def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertSta
     Raises:
         StateRefused: they can't be read.
     """
-    found = log.get(family)
     try:
-        return msgspec.json.decode(found, type=AlertStates) if found else AlertStates()
+        head = msgspec.json.decode(log[family], type=_Head) if family in log else _Head()
+        found = {_place(state): state for state in head.alerts or ()}
+        for key, value in log.items():
+            kind, owner, place = _parted(key)
+            if kind == _STATE and owner == family:
+                found[place] = msgspec.json.decode(value, type=AlertState)
     except msgspec.MsgspecError as error:
         raise StateRefused(f"topic {topic} is damaged: {error}; {ONLY_REMEDY}") from error
+    return AlertStates(head.at, tuple(found.values()))
 
 
 class AlertLog:
     """Keeps the states of a KPI family's alerts; only one worker at a time can write them.
 
-    Beside the states lies for each alert that fires the change that made it fire, which says more
-    than the state does.
+    Each alert has a record of its own, so no number of alerts is too large for Kafka. Beside the
+    states lies for each alert that fires the change that made it fire, which says more than the
+    state does.
     """
 
     def __init__(self, kafka: KafkaConfig, names: Names, family: str) -> None:
         self._kafka = kafka
         self._names = names
-        self._key = family.encode()
+        self._family = family.encode()
+        #: The states that have records of their own, by the key of the record.
+        self._kept: dict[bytes, AlertState] = {}
         #: Keys of the changes that lie beside the states.
         self._noted: frozenset[bytes] = frozenset()
+        #: Whether states lie in the head still.
+        self._has_former = False
         self._writer = TransactionalWriter(kafka, ids.of_alerts(kafka.group, family), STATE_LIMIT)
 
     async def take_over(self) -> AlertStates:
@@ -58,25 +84,62 @@ class AlertLog:
         """
         await self._writer.start()
         log = await read_log(self._kafka, self._names.alert_state, 0)
-        self._noted = frozenset(key for key in log if key.startswith(self._firing(b"")))
-        return states_in(log, self._names.alert_state, self._key)
+        states = states_in(log, self._names.alert_state, self._family)
+        by_key = {_key(_STATE, self._family, _place(state)): state for state in states.alerts}
+        self._kept = {key: state for key, state in by_key.items() if key in log}
+        self._has_former = len(self._kept) < len(by_key)
+        self._noted = frozenset(k for k in log if _parted(k)[:2] == (_FIRING, self._family))
+        return states
 
     async def write(self, states: AlertStates, changes: Sequence[Change]) -> None:
-        """Write states and changes, all or none. Raises FlushFailed."""
-        topic = self._names.alert_state
-        records = [
-            Outgoing(self._names.alerts, None, c.key, msgspec.json.encode(c)) for c in changes
-        ]
-        fired = {self._firing(c.key): c for c in changes if c.to == "firing"}
-        firing = {self._firing(key_of(state)) for state in _firing_in(states)}
-        records += [Outgoing(topic, 0, k, msgspec.json.encode(c)) for k, c in fired.items()]
-        records += [Outgoing(topic, 0, key, None) for key in sorted(self._noted - firing)]
-        state = Outgoing(topic, 0, self._key, msgspec.json.encode(states))
-        await self._writer.write([*records, state])
-        self._noted = (self._noted & firing) | fired.keys()
+        """Write the states that are others than those written before, and the changes.
 
-    def _firing(self, key: bytes) -> bytes:
-        return _FIRING + self._key + b" " + key
+        Those of one alert are written all or none. Where there are thousands of alerts, those that
+        come first may be written and others not.
+
+        Raises:
+            FlushFailed: some of it may not be written; ``take_over`` tells what is.
+        """
+        kept = {_key(_STATE, self._family, _place(state)): state for state in states.alerts}
+        firing = {
+            _key(_FIRING, self._family, key_of(s)) for s in states.alerts if s.phase == "firing"
+        }
+        fired = {_key(_FIRING, self._family, c.key) for c in changes if c.to == "firing"}
+        of_alerts = self._of_alerts(kept, firing, changes)
+        if not of_alerts and not self._has_former:
+            return
+        head = self._own(self._family, msgspec.json.encode(_Head(states.at, None)))
+        *earlier, last = _together(of_alerts)
+        for records in earlier:
+            await self._writer.write(records)
+        await self._writer.write([*last, head])
+        self._kept = kept
+        self._noted = (self._noted & firing) | fired
+        self._has_former = False
+
+    def _of_alerts(
+        self, kept: Mapping[bytes, AlertState], firing: set[bytes], changes: Sequence[Change]
+    ) -> list[list[Outgoing]]:
+        """What is to be written of each alert, in the order of the changes."""
+        found: dict[bytes, list[Outgoing]] = {}
+        for change in changes:
+            value = msgspec.json.encode(change)
+            of_alert = found.setdefault(change.key, [])
+            of_alert.append(Outgoing(self._names.alerts, None, change.key, value))
+            if change.to == "firing":
+                of_alert.append(self._own(_key(_FIRING, self._family, change.key), value))
+        for key, state in kept.items():
+            if self._kept.get(key) != state:
+                record = self._own(key, msgspec.json.encode(state))
+                found.setdefault(key_of(state), []).append(record)
+        for key in self._kept.keys() - kept.keys():
+            found.setdefault(key_of(self._kept[key]), []).append(self._own(key, None))
+        for key in self._noted - firing:
+            found.setdefault(_parted(key)[2], []).append(self._own(key, None))
+        return list(found.values())
+
+    def _own(self, key: bytes, value: bytes | None) -> Outgoing:
+        return Outgoing(self._names.alert_state, 0, key, value)
 
     async def close(self) -> None:
         """Let go of the states."""
@@ -88,21 +151,48 @@ def key_of(state: AlertState) -> bytes:
     return msgspec.json.encode([state.rule, sorted(state.labels)])
 
 
-def _firing_in(states: AlertStates) -> Iterator[AlertState]:
-    return (state for state in states.alerts if state.phase == "firing")
+def _place(state: AlertState) -> bytes:
+    """What tells a state from all others of its family.
+
+    The alert on the number of a rule's series has no labels, like that on a total: a rule whose
+    rollup was changed may have both.
+    """
+    return key_of(state) + (b" overflow" if state.overflow else b"")
+
+
+def _key(kind: bytes, family: bytes, place: bytes) -> bytes:
+    return b" ".join((kind, family, place))
+
+
+def _parted(key: bytes) -> tuple[bytes, bytes, bytes]:
+    """The kind of a record, its family and its alert; the head of a family has no kind."""
+    kind, family, place = (*key.split(b" ", 2), b"", b"")[:3]
+    return (kind, family, place) if family else (b"", kind, b"")
+
+
+def _together(of_alerts: Sequence[list[Outgoing]]) -> list[list[Outgoing]]:
+    """What is written in each transaction; there is one at least."""
+    starts = range(0, max(1, len(of_alerts)), _AT_ONCE)
+    return [list(chain.from_iterable(of_alerts[n : n + _AT_ONCE])) for n in starts]
 
 
 def firing_in(log: Mapping[bytes, bytes]) -> Iterator[tuple[AlertState, Change | None]]:
     """All alerts that fire, of all families, by the log's latest records, and what made them fire.
 
     The states say which; a change that can't be read, or that an older version did not write, is
-    None. A family whose states can't be read has none: its owner says why it stops.
+    None. States that can't be read say nothing: their owner says why it stops.
     """
-    for family, states in log.items():
-        if family.startswith(_FIRING):
-            continue
-        for state in _firing_in(_read(states, AlertStates) or AlertStates()):
-            noted = log.get(_FIRING + family + b" " + key_of(state))
+    states: dict[tuple[bytes, bytes], AlertState | None] = {}
+    for key, value in log.items():
+        kind, family, place = _parted(key)
+        if kind == _STATE:
+            states[family, place] = _read(value, AlertState)
+        elif not kind:
+            for former in (_read(value, _Head) or _Head()).alerts or ():
+                states.setdefault((family, _place(former)), former)
+    for (family, _), state in states.items():
+        if state is not None and state.phase == "firing":
+            noted = log.get(_key(_FIRING, family, key_of(state)))
             yield state, None if noted is None else _read(noted, Change)
 
 

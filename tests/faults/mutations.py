@@ -354,8 +354,12 @@ progress = self.shard.progress
         "change-apart-from-state",
         "a change of an alert is written before the state that it leads to",
         "stream.kafka.alert_log:AlertLog.write",
-        "await self._writer.write([*records, state])",
-        "await self._writer.write(records); await self._writer.write([state])",
+        "        for records in earlier:\n",
+        """\
+        told = [r for r in last if r.topic == self._names.alerts]
+        last = [r for r in last if r.topic != self._names.alerts]
+        for records in [*earlier, told]:
+""",
         "alerts",
     ),
     Mutation(
@@ -370,8 +374,8 @@ progress = self.shard.progress
         "alerts-forgotten",
         "whoever takes alerts over begins with none",
         "stream.kafka.alert_log:states_in",
-        "if found else AlertStates()",
-        "if found is True else AlertStates()",
+        "if kind == _STATE and owner == family:",
+        "if kind == _STATE and owner == topic:",
         "alerts",
     ),
 )

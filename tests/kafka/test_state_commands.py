@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from stream.broker import Broker
 from stream.cli import cli
-from stream.core.alerts import AlertStates
+from stream.core.alerts import AlertState, AlertStates
 from stream.core.catalogue import FAMILIES
 from stream.core.state import StateRefused
 from stream.kafka import ids, renewal
@@ -266,14 +266,15 @@ def test_whoever_had_the_alerts_writes_none_after_a_renewal(site: Site) -> None:
     async def alerts_after_a_renewal() -> None:
         names = (await prepare(kafka)).names
         owners = [AlertLog(kafka, names, family) for family in FAMILIES]
+        state = AlertState("Low", phase="firing")
         for owner in owners:
             await owner.take_over()
-            await owner.write(AlertStates(), ())
+            await owner.write(AlertStates(1, (state,)), ())
         await renewal.renew(kafka, site.config.core(), "reset")
         await prepare(kafka)  # As the next worker does, and the topics are there again.
         for owner in owners:
             with pytest.raises(FlushFailed):
-                await owner.write(AlertStates(), ())
+                await owner.write(AlertStates(2), ())
             await owner.close()
 
     asyncio.run(alerts_after_a_renewal())
