@@ -18,6 +18,7 @@ from stream.cli.failure import CommandFailed
 from stream.config import Config, KafkaConfig
 from stream.core.alerts.quantities import counted
 from stream.core.inspection import Inspection, Size
+from stream.core.text import printable
 from stream.core.timestamps import format_ms
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def _losses(shard: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _row(name: str, value: str) -> list[str]:
     """A name and what it is, within 80 columns."""
-    first, *more = textwrap.wrap(value, _ROOM, break_on_hyphens=False) or [""]
-    return [f"  {name:<20} {first}", *(f"{'':<23}{line}" for line in more)]
+    first, *more = textwrap.wrap(printable(value), _ROOM, break_on_hyphens=False) or [""]
+    return [f"  {printable(name):<20} {first}", *(f"{'':<23}{line}" for line in more)]
 
 
 def _size_text(size: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from stream.core.catalogue import LAYOUT
 from stream.core.durations import label
 from stream.core.settings import Settings, Window
+from stream.core.text import printable
 
 Becomes = Literal["kept", "starts empty", "dropped"]
 #: (label, size in ms, pane in ms)
@@ -109,13 +110,14 @@ def sources(written: Iterable[Window], windows: Iterable[Window]) -> dict[str, W
 def facts(written: Shape, settings: Settings) -> tuple[Fact, ...]:
     """What becomes of a state under other settings; nothing where they mean the same."""
     now = Shape.of(settings)
-    return (
+    found = (
         *_of_windows(written.settings().windows, settings.windows),
         *_of_dimensions(written.dimensions, now.dimensions),
         *_of_rollups(written, now),
         *_of_limits(written, now),
         *_of_counting(written, now),
     )
+    return tuple(Fact(printable(f.what), f.becomes, printable(f.text)) for f in found)
 
 
 def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterator[Fact]:

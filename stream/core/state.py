@@ -43,6 +43,7 @@ from stream.core.state_records import (
     unpacked_delta,
     unpacked_header,
 )
+from stream.core.text import printable
 from stream.core.topic import Store
 from stream.core.values import Values
 
@@ -116,6 +117,7 @@ class Header(NamedTuple):
             version, since, starts, shape = msgspec.convert(rest, _HEADER)
         except msgspec.ValidationError as error:
             raise damaged(HEADER, error) from error
+        version = printable(version)
         misplaced = shape.misplaced()
         if misplaced is not None:
             raise StateRefused(

@@ -14,6 +14,8 @@ import msgspec
 import xxhash
 import zstandard
 
+from stream.core.text import printable
+
 #: Key and value of a log record; no value deletes the key.
 LogRecord = tuple[bytes, bytes | None]
 #: How many blocks are in the log, and a digest of their keys and flushes.
@@ -41,6 +43,10 @@ class StateRefused(Exception):
     """The state can't be used as it is; the message says why and what to do."""
 
     decision: ClassVar[str] = "stop"
+
+    def __init__(self, message: str) -> None:
+        """The message may have words of records that can't be read."""
+        super().__init__(printable(message))
 
 
 class Delta(NamedTuple):

@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
 from stream.core.state import REMEDY, StateRefused
+from stream.core.text import printable
 from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable, calm_reader, client_options
 from stream.kafka.ending import say_goodbye
@@ -91,9 +92,9 @@ async def _asked(
 
 
 async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
-    """The live members of the group and where they run."""
+    """The live members of the group and where they run, by what they call themselves."""
     return [
-        f"{client} at {host.lstrip('/')}"
+        printable(f"{client} at {host.lstrip('/')}")
         for answer in await admin.describe_consumer_groups([group])
         for found in answer.groups
         for _, client, host, *_ in found[5]

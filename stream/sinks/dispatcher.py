@@ -28,6 +28,7 @@ from tenacity import (
 from stream.core.alerts import Change
 from stream.core.event import Refused as NoTime
 from stream.core.settings import SECOND
+from stream.core.text import printable
 from stream.core.timestamps import parse
 from stream.sinks.lanes import Lanes
 from stream.sinks.sink import Keeper, Refused, Retry, Sink, SinkError
@@ -159,7 +160,8 @@ class Dispatcher:
     async def _give_up(self, what: str, why: str, delivery: Delivery) -> None:
         await delivery.bury(why)
         self.results["dropped"] += 1
-        log.error("sink %s: gave up %s: %s", self.name, what, why)
+        # Both may be words of a record that anybody has written.
+        log.error("sink %s: gave up %s: %s", self.name, printable(what), printable(why))
 
     def _wait(self, state: RetryCallState) -> float:
         """A random wait, or what the receiver asked for where that is longer."""
@@ -174,9 +176,8 @@ class Dispatcher:
 
     def _fails(self, words: str) -> None:
         """A receiver that is down for an hour is worth one line, not hundreds."""
-        log.log(
-            logging.DEBUG if self._is_failing else logging.WARNING, "sink %s: %s", self.name, words
-        )
+        level = logging.DEBUG if self._is_failing else logging.WARNING
+        log.log(level, "sink %s: %s", self.name, printable(words))
         self._is_failing = True
 
     def _works(self) -> None:

@@ -37,7 +37,9 @@ class Log:
             printable(f"{change.rule} {change.to}: {change.explanation}"),
             sink=self._name,
             **(
-                {"severity": change.severity} if console else {"alert": msgspec.to_builtins(change)}
+                {"severity": printable(change.severity)}
+                if console
+                else {"alert": msgspec.to_builtins(change)}
             ),
         )
 

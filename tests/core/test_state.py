@@ -88,6 +88,19 @@ def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
     assert "of version 9.0.0" in refusal(with_header(FORMAT + 1, "9.0.0", "anything"))
 
 
+def test_no_words_of_a_state_steer_the_terminal_that_is_told_of_it() -> None:
+    forged = "9\x1b[2J\nforged"
+    header = with_header(FORMAT, forged, 1, {}, shape(dimensions=(forged,)))
+    said = [
+        refusal(with_header(FORMAT + 1, forged, "anything")),
+        refusal({**written(), f"block/{forged}".encode(): b""}),
+        Header.read(header).version,
+        *(f"{f.what} {f.text}" for f in facts(Header.read(header).shape, OWN)),
+    ]
+    assert len(said) > 3
+    assert not [text for text in said if not text.isprintable()]
+
+
 def test_a_state_that_lacks_a_delta_is_refused() -> None:
     records = written()
     del records[b"delta/1"]

@@ -75,6 +75,21 @@ def records(changes: Sequence[Change]) -> list[bytes]:
     return [msgspec.json.encode(one) for one in changes]
 
 
+async def test_what_anybody_wrote_stays_on_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    forged = "x\x1b[2J\nWARNING forged"
+    named = [msgspec.structs.replace(change(), **{name: forged}) for name in ("id", "rule")]
+    # The phase before is no such word, which is told in the words of the record.
+    odd = msgspec.json.decode(msgspec.json.encode(change())) | {"from": forged}
+    sink = FakeSink(*(Refused(forged) for _ in named))
+    topic = Topic([*records(named), msgspec.json.encode(odd)])
+    await Dispatcher("my", sink, 0, QUICK).run(topic.read())
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert not [line for line in lines if not line.isprintable()]
+
+
 FIRINGS = [change(number=number) for number in range(3)]
 IDS = [one.id for one in FIRINGS]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import get_type_hints
 
 import msgspec
 import pytest
@@ -53,8 +54,18 @@ async def test_a_terminal_gets_the_sentence() -> None:
     assert "critical" in text
 
 
-@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "terminal"])
-async def test_a_label_with_a_line_break_stays_on_the_line(stream: io.StringIO) -> None:
-    text = await line(change(explanation="Worse for\nregion e\x1b[31mu."), stream)
+TEXTS = [name for name, kind in get_type_hints(Change).items() if kind is str and name != "key"]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal], ids=["json", "terminal"])
+@pytest.mark.parametrize("name", [*TEXTS, "labels"])
+async def test_no_text_of_a_change_leaves_the_line_or_steers_the_terminal(
+    stream: type[io.StringIO], name: str
+) -> None:
+    said = "e\nu\r\x1b[2J\x1b]0;owned\x07"
+    one = msgspec.structs.replace(change(), **{name: {said: said} if name == "labels" else said})
+    text = await line(one, stream())
     assert "\n" not in text
-    assert "\x1b[31mu" not in text
+    assert not {"\r", "\x07"} & {*text}
+    assert "\x1b[2J" not in text
+    assert "\x1b]" not in text
