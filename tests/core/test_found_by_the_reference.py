@@ -221,3 +221,29 @@ def test_of_shards_that_know_a_set_of_labels_the_one_that_heard_of_it_last_says_
     of_d = found["churn", (("channel", "d"),)]
     assert (of_d.numerator, of_d.denominator) == (1, 99)
     assert ("churn", (("channel", "other"),)) not in found
+
+
+#: Around a time of the past whose number is 0, or another that is false or negative.
+EARLY = [pytest.param(at, id=text(at)) for at in (0, -1, -7 * DAY, -100 * DAY)]
+
+
+@pytest.mark.parametrize("at", EARLY)
+def test_a_ticket_that_was_reopened_long_ago_was_no_first_contact(at: int) -> None:
+    def early(kind: str, moment: int, **fields: Any) -> dict[str, Any]:
+        return event(kind, at + moment - NOON, ticket_id="t", **fields)
+
+    opened = text(at - 2 * MINUTE)
+    closed = early("ticket.closed", -MINUTE, opened_at=opened)
+    again = early("ticket.closed", MINUTE, opened_at=opened)
+    reopened = early("ticket.reopened", 0)
+    assert series(closed, again)["fcr", ()].value == 1
+    assert series(closed, reopened, again)["fcr", ()].value == 0
+
+
+@pytest.mark.parametrize("at", EARLY)
+def test_the_later_of_two_carts_of_one_id_is_abandoned_at_any_time(at: int) -> None:
+    earlier = event("cart.opened", at - 15 * DAY - NOON, cart_id="a")
+    later = event("cart.opened", at - 30 * MINUTE - NOON, cart_id="a")
+    # Now is the deadline of the later one.
+    now = event("cart.opened", at - NOON, cart_id="b")
+    assert series(earlier, later, now)["cart_abandonment", ()].numerator == 1

@@ -154,7 +154,8 @@ class Carts(Keeper):
         self._queue(slot, lives)
 
     def _queue(self, slot: int, lives: Sequence[Life]) -> None:
-        deadlines = [d for life in lives if (d := life.open_until(self._timeout_ms))]
+        until = (life.open_until(self._timeout_ms) for life in lives)
+        deadlines = [deadline for deadline in until if deadline is not None]
         if deadlines:
             self._deadlines.put(np.array([slot]), np.array([min(deadlines)]))
 
@@ -279,9 +280,10 @@ class Carts(Keeper):
     def _abandon(self, slot: int, at: int) -> None:
         """Abandon what is due among the several lives or runs of an id."""
         lives = [Life(*life) for life in self._carts.extra_of(slot)]
+        until = [life.open_until(self._timeout_ms) for life in lives]
         settled = [
-            self._settled(life, [life], at) if 0 < life.open_until(self._timeout_ms) <= at else life
-            for life in lives
+            life if deadline is None or deadline > at else self._settled(life, [life], at)
+            for life, deadline in zip(lives, until, strict=True)
         ]
         if settled != lives:
             (key,) = self._carts.keys(np.array([slot])).tolist()

@@ -28,8 +28,8 @@ class Fate(NamedTuple):
     abandoned: Moment = NOTHING
     purchased: Moment = NOTHING
     recovered: Moment = NOTHING
-    #: When the cart is abandoned if nothing else happens; 0 where its fate is settled.
-    deadline: int = 0
+    #: When the cart is abandoned if nothing else happens; None where its fate is settled.
+    deadline: int | None = None
 
 
 def fate(runs: Sequence[Run], purchase: Moment, timeout_ms: int, at: int) -> Fate:
@@ -86,10 +86,10 @@ class Life(NamedTuple):
         """The time of its first event."""
         return self.runs[0][0] if self.runs else self.purchase[0]
 
-    def open_until(self, timeout_ms: int) -> int:
-        """When it has to be counted as abandoned; 0 where it was, or where events settled it."""
+    def open_until(self, timeout_ms: int) -> int | None:
+        """When it has to be counted as abandoned; None where it was, or where events settled it."""
         if self.counted[0] != NOTHING:
-            return 0
+            return None
         return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
 
 

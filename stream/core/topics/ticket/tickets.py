@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed_columns
 from stream.core.integers import Ints, Mask
@@ -47,6 +48,8 @@ CLOSE_MEMORY_MS = 7 * DAY
 _MOST_SECONDS = 1 << 32
 _MOST_MS = 1 << 42
 _LONGEST = 1 << 62
+#: When a ticket was reopened that never was: before all times.
+_NEVER = BEFORE_ALL
 
 
 class _Ticket(NamedTuple):
@@ -90,7 +93,7 @@ class _Said(NamedTuple):
 class Tickets(Keeper):
     """Remembers what a close contributed, so that a reopening can take it back.
 
-    Times are 0 where it did not happen. A resolution time that does not fit into 64 bits is the
+    A resolution time that does not fit into 64 bits is the
     ``extra``, in two parts.
     """
 
@@ -138,20 +141,19 @@ class Tickets(Keeper):
             high, low = longer
             time = high * _LONGEST + low
         close = Close(said, sentiment, time)
-        return _Ticket(last, row, close, closed_at, reopened_at)
+        return _Ticket(last, row, close, closed_at, _swapped(reopened_at))
 
     def _remember(self, key: int, ticket: _Ticket) -> None:
         last, row, (said, sentiment, time), closed_at, reopened_at = ticket
         longer = None if time < _LONGEST else divmod(time, _LONGEST)
         time = time if longer is None else 0
-        self._tickets.put(
-            key, last, row, said, sentiment, time, closed_at, reopened_at, extra=longer
-        )
+        fields = last, row, said, sentiment, time, closed_at, _swapped(reopened_at)
+        self._tickets.put(key, *fields, extra=longer)
 
     def _closed(
         self, event: TicketClosed, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
-        reopened_at = 0
+        reopened_at = _NEVER
         known = self._recall(key)
         if known:
             if abs(occurred - known.closed_at) <= CLOSE_MEMORY_MS:
@@ -159,7 +161,7 @@ class Tickets(Keeper):
                 reopened_at = known.reopened_at
             elif abs(occurred - known.reopened_at) <= CLOSE_MEMORY_MS:
                 reopened_at = known.reopened_at
-        close = close_of(event, occurred, self.settings, reopened=bool(reopened_at))
+        close = close_of(event, occurred, self.settings, reopened=reopened_at != _NEVER)
         self.tally.add(occurred, row, self.layout.contribution(count_close(close)))
         self._remember(key, _Ticket(occurred, row, close, occurred, reopened_at))
 
@@ -198,7 +200,7 @@ class Tickets(Keeper):
                 sentiment=sentiments,
                 time=time,
                 closed_at=occurred,
-                reopened_at=0,
+                reopened_at=_swapped(_NEVER),
             )
         return ~usual
 
@@ -234,3 +236,12 @@ class Tickets(Keeper):
         resolved = np.flatnonzero(said & RESOLVED)
         times = self.layout.parts([("resolution_times", time[resolved] // PER_MS)])
         self.tally.add_columns(at[resolved], rows[resolved], times)
+
+
+def _swapped(reopened_at: int) -> int:
+    """A time of a reopening as a record holds it, and back again.
+
+    There 0 says that there was none, as it takes least room and states have always had it; so what
+    happened at 0 stands as what would say so here.
+    """
+    return {0: _NEVER, _NEVER: 0}.get(reopened_at, reopened_at)
