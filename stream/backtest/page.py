@@ -21,7 +21,6 @@ from stream.backtest.tables import (
     NONE,
     Table,
     alerts_table,
-    described,
     incidents_table,
     moment,
     rules_table,
@@ -30,6 +29,7 @@ from stream.backtest.tables import (
     summary,
     thresholds_table,
 )
+from stream.core.alerts import described
 from stream.core.alerts.quantities import duration, quantity
 from stream.core.series import Labels
 from stream.core.text import printable

@@ -24,7 +24,6 @@ from stream.backtest.report import Report, RuleReport
 from stream.backtest.tables import (
     Table,
     alerts_table,
-    described,
     incidents_table,
     moment,
     rules_table,
@@ -33,6 +32,7 @@ from stream.backtest.tables import (
     summary,
     thresholds_table,
 )
+from stream.core.alerts import described
 from stream.core.alerts.quantities import quantity
 from stream.core.text import clipped, printable
 

@@ -12,11 +12,9 @@ from stream.backtest.incidents import Incident
 from stream.backtest.judge import Verdict, is_of
 from stream.backtest.report import Detection, Report, RuleReport, Worst
 from stream.backtest.rerun import Alert
-from stream.backtest.sweep import Suggestion, configured, with_threshold
-from stream.config import durations
+from stream.backtest.sweep import Suggestion, with_threshold
 from stream.core.alerts.machine import rises
-from stream.core.alerts.quantities import as_written, duration, quantity
-from stream.core.catalogue import KPIS
+from stream.core.alerts.quantities import counted, duration, quantity
 from stream.core.series import Labels
 from stream.core.settings import SECOND, Rule
 from stream.core.text import printable
@@ -58,16 +56,16 @@ def summary(report: Report) -> str:
     alerts = report.timeline
     over = f"{duration(last - first)}, {moment(first)} to {moment(last)} UTC"
     parts = [
-        f"{_count(len(report.rules), 'rule')} over {over}: {_count(len(alerts), 'alert')}",
+        f"{counted(len(report.rules), 'rule')} over {over}: {counted(len(alerts), 'alert')}",
     ]
     if report.detections is not None:
         asked = [d for d in report.detections if d.concerned and d.recorded]
         found = [d for d in asked if d.found]
         false = sum(len(r.verdict.false or ()) for r in report.rules)
-        parts.append(f"{len(found)} of {_count(len(asked), 'incident')} found")
-        parts.append(_count(false, "false alert"))
+        parts.append(f"{len(found)} of {counted(len(asked), 'incident')} found")
+        parts.append(counted(false, "false alert"))
     flaps = sum(len(r.verdict.flaps) for r in report.rules)
-    return ", ".join([*parts, _count(flaps, "flap")]) + "."
+    return ", ".join([*parts, counted(flaps, "flap")]) + "."
 
 
 def alerts_table(report: Report) -> Table:
@@ -145,27 +143,6 @@ def suggestion_words(of_rule: RuleReport, suggestion: Suggestion) -> str:
         lines.append(f"clear = {rule.clear:.6g}")
     rate = suggestion.tried.verdict.per_week
     return f"{name}: for {wanted}: {', '.join(lines)} (gives {rate:.3g} a week)"
-
-
-def described(rule: Rule) -> str:
-    """A rule in one line, as its configuration says it."""
-    parts = [rule.kpi, rule.window]
-    if rule.by:
-        parts.append(f"by {', '.join(rule.by)}")
-    if rule.factor is not None:
-        side = "above" if rule.factor > 1 else "below"
-        parts.append(f"{side} {rule.factor:g} × that of {rule.baseline}")
-    elif (value := configured(rule)) is not None:
-        parts.append(f"{_key(rule)} {as_written(KPIS.get(rule.kpi), value)}")
-    if rule.significant:
-        parts.append("significantly")
-    if rule.clear is not None:
-        parts.append(f"cleared at {as_written(KPIS.get(rule.kpi), rule.clear)}")
-    if rule.for_ms:
-        parts.append(f"for {durations.label(rule.for_ms)}")
-    if rule.keep_firing_for_ms:
-        parts.append(f"kept for {durations.label(rule.keep_firing_for_ms)}")
-    return printable(" ".join(filter(None, parts)))
 
 
 def limit(of_rule: RuleReport, value: float) -> str:
@@ -263,7 +240,3 @@ def _verdict_cells(report: Report, verdict: Verdict) -> list[str]:
         str(len(verdict.flaps)),
         share,
     ]
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -14,7 +14,6 @@ from stream.cli.asking import ask
 from stream.cli.configured import config_option, unusable
 from stream.config import (
     DEFAULT_FILE,
-    AlertConfig,
     Benchmark,
     Config,
     ConfigError,
@@ -24,8 +23,7 @@ from stream.config import (
 )
 from stream.config.loading import Need, file_read
 from stream.config.warned import warned_of
-from stream.core.alerts.quantities import as_written
-from stream.core.catalogue import KPIS
+from stream.core.alerts import described
 
 
 @click.command()
@@ -118,7 +116,8 @@ def _summary(config: Config) -> dict[str, Any]:
         "http": {"host": config.http.host, "port": config.http.port},
         "benchmarks": [figure._asdict() for figure in config.figures],
         "alerts": [
-            {"name": a.name, "severity": a.severity, "rule": _rule(a)} for a in config.alerts
+            {"name": r.name, "severity": r.severity, "rule": described(r)}
+            for r in config.core().rules
         ],
         "warnings": warned_of(config),
         "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
@@ -137,7 +136,7 @@ def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> 
         ("kafka", f"{kafka.bootstrap} {kafka.security_protocol}, group {kafka.group}{prefix}"),
         ("http", f"{host}:{config.http.port}"),
         *(("benchmark", _figure(figure)) for figure in config.figures),
-        *(("alert", f"{a.name}: {_rule(a)}, {a.severity}") for a in config.alerts),
+        *(("alert", f"{r.name}: {described(r)}, {r.severity}") for r in config.core().rules),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
     lines += [("warning", warning) for warning in warned_of(config)]
@@ -159,28 +158,6 @@ def _state_lines(becomes: dict[str, Any] | None) -> list[str]:
 
 def _figure(figure: Benchmark) -> str:
     return f"{figure.kpi} {figure.industry}: {figure.value:g} ({figure.source}; {figure.year})"
-
-
-def _rule(alert: AlertConfig) -> str:
-    if alert.topic is not None:
-        absent, waits = (durations.label(ms or 0) for ms in (alert.absent_for_ms, alert.for_ms))
-        return f"no event of {alert.topic} for {absent}" + (f" for {waits}" if alert.for_ms else "")
-    parts = [alert.kpi or "", durations.label(alert.window_ms or 0)]
-    watched = KPIS.get(alert.kpi or "")
-    if alert.by:
-        parts.append(f"by {', '.join(alert.by)}")
-    if alert.above is not None:
-        parts.append(f"above {as_written(watched, alert.above)}")
-    if alert.below is not None:
-        parts.append(f"below {as_written(watched, alert.below)}")
-    if alert.factor is not None and alert.baseline_ms is not None:
-        over = "above" if alert.factor > 1 else "below"
-        parts.append(f"{over} {alert.factor:g} × that of {durations.label(alert.baseline_ms)}")
-    if alert.significant:
-        parts.append("significantly")
-    if alert.for_ms:
-        parts.append(f"for {durations.label(alert.for_ms)}")
-    return " ".join(parts)
 
 
 def _target(sink: SinkConfig) -> str:

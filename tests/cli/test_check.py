@@ -88,6 +88,23 @@ ok
     )
 
 
+HELD = """
+[[alert]]
+name = "Held"
+kpi = "csat"
+window = "1h"
+below = 0.7
+clear = 0.75
+keep_firing_for = "10m"
+"""
+
+
+def test_a_rule_is_told_with_what_ends_it() -> None:
+    result = _check(HELD)
+    told = "Held: csat 1h below 0.7 cleared at 0.75 kept for 10m, warning"
+    assert f"alert       {told}\n" in result.stdout
+
+
 def test_json_says_the_same() -> None:
     result = _check(GOOD, "--json")
     said = json.loads(result.stdout)

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.alerts import AlertStates, Change, Closer, RuleSet, evaluate, measure
+from stream.core.alerts import (
+    AlertStates,
+    Change,
+    Closer,
+    RuleSet,
+    described,
+    evaluate,
+    measure,
+)
 from stream.core.alerts.details import Details, indexed
 from stream.core.alerts.links import DASHBOARD_UID, escaped
 from stream.core.alerts.sentences import LONGEST_SENTENCE
@@ -447,3 +455,26 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
     assert changes[-1].explanation == (
         "Churn over 5m has data for 10% of 1h and needs 75%, so the alert is resolved."
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (
+            Rule("R", "csat", "1h", ("a", "b"), below=0.7, significant=True, for_ms=2 * MINUTE),
+            "csat 1h by a, b below 0.7 significantly for 2m",
+        ),
+        (
+            Rule("R", "art", "1h", above=900, clear=600),
+            "art 1h above 900 s (15 min) cleared at 600 s (10 min)",
+        ),
+        (Rule("R", "churn", "1h", baseline="7d", factor=0.5), "churn 1h below 0.5 × that of 7d"),
+        (Rule.missing_input("R", "cx.survey", 30 * MINUTE), "no event of cx.survey for 30m"),
+        (
+            Rule.missing_input("R", "cx.survey", SECOND, for_ms=MINUTE, keep_firing_for_ms=HOUR),
+            "no event of cx.survey for 1s for 1m kept for 1h",
+        ),
+    ],
+)
+def test_a_rule_is_described_as_its_configuration_says_it(rule: Rule, words: str) -> None:
+    assert described(rule) == words

@@ -10,7 +10,7 @@ from stream.core.alerts.evaluate import evaluate
 from stream.core.alerts.inputs import with_input
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
 from stream.core.alerts.measures import measure
-from stream.core.alerts.rules import PreparedRule, RuleSet, needed, of_family, wanted
+from stream.core.alerts.rules import PreparedRule, RuleSet, described, needed, of_family, wanted
 
 __all__ = [
     "AlertState",
@@ -27,6 +27,7 @@ __all__ = [
     "RuleSet",
     "Target",
     "Trend",
+    "described",
     "evaluate",
     "measure",
     "needed",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from stream.core import durations
 from stream.core.alerts.overflow import overflow_rule
+from stream.core.alerts.quantities import as_written
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import Labels, Sample
-from stream.core.settings import Rule, Settings, Window
+from stream.core.settings import SECOND, Rule, Settings, Window
+from stream.core.text import printable
 
 #: Samples of one KPI and window: rollup → labels → sample.
 Rollups = Mapping[tuple[str, ...], Mapping[Labels, Sample]]
@@ -117,3 +120,33 @@ def wanted(rules: Iterable[Rule], rollups: Iterable[tuple[str, ...]]) -> dict[st
         window: Wanted(frozenset(kpis), frozenset(asked))
         for window, (kpis, asked) in windows.items()
     }
+
+
+def described(rule: Rule) -> str:
+    """A rule in one line, as its configuration says it."""
+    if rule.topic:
+        absent = durations.label(round((rule.threshold or 0) * SECOND))
+        parts = [f"no event of {rule.topic} for {absent}"]
+    else:
+        parts = [rule.kpi, rule.window, *_condition(rule)]
+    if rule.for_ms:
+        parts.append(f"for {durations.label(rule.for_ms)}")
+    if rule.keep_firing_for_ms:
+        parts.append(f"kept for {durations.label(rule.keep_firing_for_ms)}")
+    return printable(" ".join(parts))
+
+
+def _condition(rule: Rule) -> Iterator[str]:
+    """What a rule on a KPI asks of its value."""
+    kpi = KPIS.get(rule.kpi)
+    if rule.by:
+        yield f"by {', '.join(rule.by)}"
+    if rule.factor is not None:
+        yield f"{'above' if rule.factor > 1 else 'below'} {rule.factor:g} × that of {rule.baseline}"
+    elif rule.threshold is not None:
+        side = "above" if rule.above is not None else "below"
+        yield f"{side} {as_written(kpi, rule.threshold)}"
+    if rule.significant:
+        yield "significantly"
+    if rule.clear is not None:
+        yield f"cleared at {as_written(kpi, rule.clear)}"
