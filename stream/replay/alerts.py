@@ -62,7 +62,7 @@ class AlertReplay:
     def take(
         self,
         evaluation: Evaluation,
-        look: Look | None = None,
+        look: Look,
         latest: Mapping[str, int] = _NO_EVENTS,
         first: int | None = None,
     ) -> None:

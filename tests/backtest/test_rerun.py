@@ -128,6 +128,7 @@ def test_samples_that_no_rule_reads_are_not_kept() -> None:
     recording.take(sample(10_000, 0.1, kpi="ces"))
     recording.take(sample(10_000, 0.1, window="1h"))
     recording.take(sample(10_000, 0.1, (("region", "eu"),)))
+    assert recording.times.size == 4, "another series over as many would have been too much"
 
 
 def test_a_recording_is_bounded_and_says_what_to_do() -> None:

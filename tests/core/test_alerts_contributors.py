@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
+from stream.core.alerts import AlertStates, Change, RuleSet
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+from tests.core.alerting import evaluate
 
 patiently = settings(deadline=None)
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))

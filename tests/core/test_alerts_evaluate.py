@@ -9,9 +9,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed, rfc3339
+from stream.core.alerts import AlertStates, Change, RuleSet, needed, rfc3339
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+from tests.core.alerting import evaluate
 
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
 EU: Labels = (("region", "eu"),)

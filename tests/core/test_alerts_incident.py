@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
+from stream.core.alerts import AlertStates, Change, RuleSet
 from tests.core import incident
+from tests.core.alerting import evaluate
 
 
 def played(*, restart: bool = False) -> list[Change]:

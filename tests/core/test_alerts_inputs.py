@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate, needed, with_input
+from stream.core.alerts import AlertStates, Change, RuleSet, needed, with_input
 from stream.core.series import Evaluation
 from stream.core.settings import MINUTE, SECOND, Rule, Settings
+from tests.core.alerting import evaluate
 
 EVERY = 5 * SECOND
 SILENT = Rule.missing_input("NoSurveys", "cx.survey", 10 * MINUTE, severity="critical")

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
+from stream.core.alerts import AlertStates, Change, RuleSet
 from stream.core.alerts.overflow import LEAST_HOLD_MS, overflow_rule
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings
+from tests.core.alerting import evaluate
 
 patiently = settings(deadline=None)
 EVERY = 5 * SECOND

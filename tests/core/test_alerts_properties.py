@@ -10,11 +10,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
+from stream.core.alerts import AlertStates, Change, RuleSet
 from stream.core.alerts.change import change_id
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, SECOND, Rule, Settings, Window
 from stream.core.timestamps import parse
+from tests.core.alerting import evaluate
 
 PROPERTY = settings(max_examples=60, deadline=None)
 EVERY = 5 * SECOND

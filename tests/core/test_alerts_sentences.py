@@ -29,6 +29,7 @@ from stream.core.alerts.template import BadTemplate, fields_of, filled
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+from tests.core.alerting import seen_in
 
 START = 1_777_855_200_000  # 2026-05-04 00:40 UTC
 BEGAN = "2026-05-04 00:40 UTC"
@@ -450,7 +451,8 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
     states, changes = AlertStates(), list[Change]()
     for now, rule in ((START, spike), (START + MINUTE, replace(spike, min_covered=0.75))):
         rules = RuleSet.of(replace(SETTINGS, rules=(rule,)))
-        states, made = evaluate(rules, states, Evaluation(now, samples, START - 5 * MINUTE), now)
+        seen = Evaluation(now, samples, START - 5 * MINUTE)
+        states, made = evaluate(rules, states, seen, now, seen_in(seen))
         changes += made
     assert changes[-1].explanation == (
         "Churn over 5m has data for 10% of 1h and needs 75%, so the alert is resolved."

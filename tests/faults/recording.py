@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from stream.core.alerts import AlertStates, Change, RuleSet, evaluate
+from stream.core.alerts import AlertStates, Change, RuleSet
 from stream.core.catalogue import FAMILIES, KPIS
 from stream.core.series import Evaluation
 from stream.core.settings import Rule, Settings
 from stream.kafka.alert_log import states_in
+from tests.core.alerting import evaluate
 from tests.kafka.topics import administer, records
 
 

@@ -135,9 +135,10 @@ def test_a_command_gets_the_configuration_that_is_mounted(name: str) -> None:
 def test_a_command_takes_the_options_that_it_gets(name: str) -> None:
     subcommand, *options = SERVICES[name]["command"]
     shown = run(sys.executable, "-m", "stream", subcommand, "--help")
-    for option in options:
-        if option.startswith("--"):
-            assert option.split("=")[0] in shown
+    named = [option.split("=")[0] for option in options if option.startswith("--")]
+    assert named
+    for name in named:
+        assert name in shown
 
 
 def test_the_configuration_fits_its_schema() -> None:

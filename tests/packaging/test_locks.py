@@ -56,6 +56,7 @@ def test_developers_have_the_versions_that_users_have() -> None:
 def test_extras_are_tested_in_the_versions_that_they_allow() -> None:
     development = {r.name: r.specifier for r in declared("dev")}
     runtime = lock(RUNTIME)
+    assert extras()
     for extra in extras():
         assert development[extra.name] == extra.specifier
         assert normal(extra.name) not in runtime, "who does not ask for it does not get it"

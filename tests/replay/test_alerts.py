@@ -18,6 +18,7 @@ from stream.replay.alerts import AlertReplay
 from stream.replay.files import read
 from stream.replay.run import Replay
 from tests.core import incident
+from tests.core.alerting import seen_in
 
 EVERY = 5 * SECOND
 LOW = Rule("CsatLow", "csat", "5m", below=0.5, severity="critical")
@@ -83,7 +84,8 @@ def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
     assert len(due) < 2_000
     for replay, moments in ((short, due), (whole, range(start, end, EVERY))):
         for now in [*moments, end]:
-            replay.take(Evaluation(now, (sample(now, start, afterwards),)))
+            seen = Evaluation(now, (sample(now, start, afterwards),))
+            replay.take(seen, seen_in(seen))
     assert short.rows() == whole.rows()
     ends = afterwards is not None or on_no_data == "resolve"
     assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
@@ -114,7 +116,8 @@ def test_silence_is_found_in_a_long_gap_and_told_once() -> None:
     replay = AlertReplay(replace(SETTINGS, rules=(rule,)))
     start = 1_000_000 * EVERY
     for now in replay.evaluations_due(start, start + 100 * HOUR):
-        replay.take(Evaluation(now, ()), None, {"cx.survey": start}, start)
+        seen = Evaluation(now, ())
+        replay.take(seen, seen_in(seen), {"cx.survey": start}, start)
     assert [(row["to"], row["value"]) for row in replay.rows()] == [
         ("pending", 3 * 3_600 + 5),
         ("firing", 3 * 3_600 + 65),
@@ -136,7 +139,7 @@ def test_rows_say_what_changed_in_order_of_time_rule_and_labels() -> None:
     settings = incident.settings()
     replay = AlertReplay(settings)
     for evaluation in incident.evaluations(settings):
-        replay.take(evaluation)
+        replay.take(evaluation, seen_in(evaluation))
     rows = replay.rows()
     keys = ("at", "rule", "labels", "from", "to")
     assert [{key: row[key] for key in keys} for row in rows] == incident.changes()

@@ -18,13 +18,14 @@ import msgspec
 import pytest
 
 from stream.config.model import Config
-from stream.core.alerts import AlertState, AlertStates, Phase, RuleSample, RuleSet, evaluate
+from stream.core.alerts import AlertState, AlertStates, Phase, RuleSample, RuleSet
 from stream.core.alerts.inputs import with_input
 from stream.core.alerts.machine import has_data
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import SECOND, Rule
 from stream.rules import exported
+from tests.core.alerting import evaluate
 from tests.fixtures.prometheus import PrometheusTools
 from tests.rules.promtool import Name, Steps, exposed, failures, input_series, state_is
 from tests.rules.walks import DURATIONS, Run, labels_of, run_of

@@ -9,7 +9,7 @@ from stream.core.alerts.quantities import duration
 from stream.core.alerts.rules import PreparedRule, Rollups
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Share, Wanted
-from stream.core.series import Evaluation, Labels, Sample, rollup_of
+from stream.core.series import Labels, Sample, rollup_of
 from stream.core.settings import Settings, Window
 
 
@@ -88,11 +88,6 @@ def look_closer(rules: Iterable[PreparedRule], look: Look) -> Details:
     if not whole:
         return Details()
     return look(*({w: frozenset(kpis) for w, kpis in some.items()} for some in (whole, newest)))
-
-
-def details_in(evaluation: Evaluation) -> Details:
-    """What an evaluation's own samples say."""
-    return Details(indexed(evaluation.samples))
 
 
 def indexed(samples: Iterable[Sample]) -> Mapping[tuple[str, str], Rollups]:

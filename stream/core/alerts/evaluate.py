@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from stream.core.alerts.change import Change
-from stream.core.alerts.details import Look, details_in, indexed, look_closer
+from stream.core.alerts.details import Look, indexed, look_closer
 from stream.core.alerts.explain import explained, explained_overflow
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
 from stream.core.alerts.overflow import step_overflow
@@ -38,7 +38,7 @@ def evaluate(
     states: AlertStates,
     evaluation: Evaluation,
     now: int,
-    look: Look | None = None,
+    look: Look,
 ) -> Evaluated:
     """Take every alert through the evaluation at ``now`` (ms).
 
@@ -47,8 +47,7 @@ def evaluate(
     ``states.at`` is passed over: no change is made twice, or out of order.
 
     ``look`` is asked once for what changes say beyond their own sample (finer rollups, the usual
-    value, the newest part), and only where there is a change. Without it the evaluation's own
-    samples have to do.
+    value, the newest part), and only where there is a change.
     """
     if states.at is not None and now <= states.at:
         return Evaluated(states, ())
@@ -69,17 +68,15 @@ def evaluate(
         turn.take(overflows.get(name))
         after += turn.after
         made += turn.made
-    return Evaluated(AlertStates(now, tuple(after)), tuple(_told(rules, made, evaluation, look)))
+    return Evaluated(AlertStates(now, tuple(after)), tuple(_told(rules, made, look)))
 
 
-def _told(
-    rules: RuleSet, made: list[_Made], evaluation: Evaluation, look: Look | None
-) -> Iterable[Change]:
+def _told(rules: RuleSet, made: list[_Made], look: Look) -> Iterable[Change]:
     """The changes with what they say to a person."""
     if not made:
         return
     of_series = [one.prepared for one in made if not one.overflow]
-    details = look_closer(of_series, look) if look is not None else details_in(evaluation)
+    details = look_closer(of_series, look)
     for prepared, change, sample, overflow in made:
         if overflow:
             yield explained_overflow(rules, change)
