@@ -334,6 +334,14 @@ def _explain_field(message: str) -> Invalid:
     return _invalid(path or "$", text[:1].lower() + text[1:])
 
 
+def type_of(value: bytes) -> Any:
+    """What a record that may be invalid says of its type; None where unreadable."""
+    try:
+        return _read_head(value).type
+    except _UNREADABLE:
+        return None
+
+
 def occurred_at(value: bytes) -> int | None:
     """``occurred_at`` in ms of a record that may be invalid otherwise; None where unreadable."""
     try:

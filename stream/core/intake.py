@@ -28,7 +28,7 @@ from stream.core.topic import Arrivals, ColumnHandler, Keeper, Topic
 #: Events further ahead of the clock than this are refused.
 FUTURE_MS: Final = MINUTE
 #: Why they are, and why events that no window has room for are.
-TOO_EARLY: Final = f"is more than {FUTURE_MS // SECOND} s ahead of the clock"
+_TOO_EARLY: Final = f"is more than {FUTURE_MS // SECOND} s ahead of the clock"
 _TOO_LATE: Final = f"is older than every window and than {SHORTEST_MEMORY // DAY} days"
 #: Fewer events of repeated entities than this are not worth another round of columns.
 _FEW: Final = 32
@@ -194,8 +194,8 @@ class Intake:
         """
         if self._seen[kind.topic].is_repeat(arrived, clock):
             return "duplicate", "event_id", "an event with this id was accepted before"
-        if not self._event_time and occurred > now + FUTURE_MS:
-            return "future", "occurred_at", TOO_EARLY
+        if not self._event_time and (refusal := future(occurred, now)) is not None:
+            return refusal
         if not kind.never_late and occurred < self._late_before(now):
             return "late", "occurred_at", _TOO_LATE
         if kind.is_orphan is not None and kind.is_orphan(key, occurred):
@@ -300,6 +300,13 @@ class Intake:
         ):
             handle = batch.kind(place).handle
             handle(batch.event(place), key, occurred, at, row, batch.labels[place])
+
+
+def future(occurred: int, now: int) -> tuple[Outcome, str, str] | None:
+    """The refusal of an event that is too far ahead of the clock, which is at ``now`` (ms)."""
+    if occurred <= now + FUTURE_MS:
+        return None
+    return "future", "occurred_at", _TOO_EARLY
 
 
 def _repeated(keys: Ints) -> Mask:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from stream.core.decode import Decoder
 from stream.core.event import Invalid
-from stream.core.intake import FUTURE_MS, TOO_EARLY
+from stream.core.intake import future
 from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Group
 from stream.sizes import batch_bytes
@@ -92,8 +92,8 @@ class Judge:
             topic = letters[place].topic
             if isinstance(event, Invalid):
                 found[place] = Group(topic, "invalid", event.path, event.reason)
-            elif at > now + FUTURE_MS:
-                found[place] = Group(topic, "future", "occurred_at", TOO_EARLY)
+            elif (refusal := future(at, now)) is not None:
+                found[place] = Group(topic, *refusal)
         return found
 
 

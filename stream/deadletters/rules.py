@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-import msgspec
-
 from stream.core.catalogue import EVENT_TYPES, TOPICS
-from stream.core.event import LIMIT
+from stream.core.decode import type_of
+from stream.core.event import CAPITALS, LIMIT
 from stream.core.intake import FUTURE_MS
 from stream.core.schema import event_schema, rules_across_fields
 from stream.core.settings import SECOND
@@ -31,10 +30,6 @@ _TYPES: Final = {
 }
 
 
-class _Head(msgspec.Struct):
-    type: Any = None
-
-
 def rule(letter: Letter) -> str:
     """The rule in one line; empty where none is known, as of letters that are not our worker's."""
     if letter.outcome in _BY_OUTCOME:
@@ -50,10 +45,7 @@ def rule(letter: Letter) -> str:
 
 def _kind(value: bytes | None) -> str | None:
     """The record's event type, where it can be read and is one."""
-    try:
-        kind = msgspec.json.decode(value or b"", type=_Head).type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    kind = type_of(value or b"")
     return kind if isinstance(kind, str) and kind in EVENT_TYPES else None
 
 
@@ -118,7 +110,7 @@ def _constraints(option: dict[str, Any]) -> str:
         return f"one of {', '.join(map(str, option['enum']))}"
     if option.get("format") == "date-time":
         return "an RFC 3339 date-time with seconds and offset"
-    if option.get("pattern") == "^[A-Z]{3}$":
+    if option.get("pattern") == CAPITALS:
         return "three capitals"
     kind = _TYPES.get(str(option.get("type")), "")
     if option.get("multipleOf") == 1:

@@ -1,6 +1,7 @@
 """Every metric family that a worker exposes, as data.
 
-The exposition, the documentation, the dashboards and ``cxkpi top`` read their names here.
+The exposition and the documentation read all names here, the dashboards, the exported rules and
+``cxkpi top`` those of KPIs. What they show of the worker they name themselves; tests compare.
 """
 
 from __future__ import annotations
