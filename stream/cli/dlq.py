@@ -30,8 +30,8 @@ from stream.cli.values import Moment, Rate
 from stream.clock import now_ms
 from stream.config import durations
 from stream.core.catalogue import TOPICS
+from stream.core.escape import escaped, safe_json
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
-from stream.deadletters.escape import printable, safe_json
 from stream.deadletters.filters import Filter
 from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.letter import ALERT_TOPIC
@@ -90,7 +90,7 @@ class TopicName(click.ParamType):
         topic = str(value).removesuffix(".dlq")
         if topic not in _WITH_LETTERS:
             allowed = ", ".join(_WITH_LETTERS)
-            self.fail(f"{printable(topic)!r} is no topic with dead letters: {allowed}", param, ctx)
+            self.fail(f"{escaped(topic)!r} is no topic with dead letters: {allowed}", param, ctx)
         return topic
 
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from stream.core.alerts.quantities import counted
+from stream.core.escape import escaped, safe_json, width
 from stream.core.timestamps import format_ms
-from stream.deadletters.escape import printable, safe_json, width
 from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Listed, Newest
 from stream.deadletters.marking import caret, has_mark, marked
@@ -83,11 +83,11 @@ def _cells(listed: Listed) -> tuple[str, ...]:
         _second(letter.at),
         letter.name,
         "?" if letter.source_offset is None else f"{letter.target}/{letter.source_offset}",
-        printable(letter.outcome, 20),
+        escaped(letter.outcome, 20),
         _redriven(letter, listed.redriven),
-        printable(letter.field, _LONGEST_FIELD),
-        printable(letter.reason),
-        "-" if letter.key is None else printable(letter.key, _LONGEST_KEY),
+        escaped(letter.field, _LONGEST_FIELD),
+        escaped(letter.reason),
+        "-" if letter.key is None else escaped(letter.key, _LONGEST_KEY),
     )
 
 
@@ -108,11 +108,11 @@ def tell_counts(counts: Counts, *, as_json: bool) -> None:
             (
                 f"{tally.count:,}",
                 topic,
-                printable(outcome, 20),
+                escaped(outcome, 20),
                 _second(tally.first),
                 _second(tally.last),
-                printable(field, _LONGEST_FIELD),
-                printable(reason),
+                escaped(field, _LONGEST_FIELD),
+                escaped(reason),
             )
         )
     _table(_COUNTS, rows)
@@ -174,14 +174,14 @@ def tell_letter(letter: Letter, *, redriven: bool) -> None:
         source = f"{letter.topic}, partition {letter.target}, offset {letter.source_offset}"
     said = [
         ("dead letter", letter.name),
-        ("outcome", f"{printable(letter.outcome)}, {format_ms(letter.at)}"),
-        ("field", printable(letter.field)),
-        ("reason", printable(letter.reason)),
-        ("rule", printable(rule(letter), None)),
+        ("outcome", f"{escaped(letter.outcome)}, {format_ms(letter.at)}"),
+        ("field", escaped(letter.field)),
+        ("reason", escaped(letter.reason)),
+        ("rule", escaped(rule(letter), None)),
         ("source", source),
-        ("key", "none" if letter.key is None else printable(letter.key)),
+        ("key", "none" if letter.key is None else escaped(letter.key)),
         ("redriven", _history(letter, redriven)),
-        *(("header", f"{printable(n)} = {printable(v)}") for n, v in letter.own_headers()),
+        *(("header", f"{escaped(n)} = {escaped(v)}") for n, v in letter.own_headers()),
     ]
     for name, text in said:
         if text:
@@ -194,7 +194,7 @@ def tell_letter(letter: Letter, *, redriven: bool) -> None:
         if line.length:
             _say(console, Text(f"  {caret(line, letter.reason)}", style="bold red"))
     if lines and not has_mark(lines) and letter.value:
-        _say(console, Text(f"  ^ {printable(letter.reason)}", style="bold red"))
+        _say(console, Text(f"  ^ {escaped(letter.reason)}", style="bold red"))
 
 
 def _history(letter: Letter, redriven: bool) -> str:
@@ -224,7 +224,7 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
     for group, tally in groups[:_REASONS]:
         why = "other reasons"
         if group is not None:
-            why = f"{printable(group.field, _LONGEST_FIELD)}: {printable(group.reason)}"
+            why = f"{escaped(group.field, _LONGEST_FIELD)}: {escaped(group.reason)}"
         click.echo(f"  {tally.count:,} x {why}", err=True)
     if len(groups) > _REASONS:
         click.echo(f"  and {len(groups) - _REASONS} more reasons", err=True)

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stream.cli.replay_output import console
+from stream.core.escape import escaped
 from stream.core.explain import Part, Reached
 from stream.core.kpi import CONSTANT, Kpi
 from stream.core.timestamps import format_ms
-from stream.deadletters.escape import printable
 from stream.replay.explain import Explanation, help_of
 from stream.top.numbers import number
 
@@ -56,7 +56,7 @@ def _print(explanation: Explanation, out: Console) -> None:
 
 
 def _head(e: Explanation) -> Iterator[Text]:
-    labels = ", ".join(f"{k}={printable(v)}" for k, v in e.labels.items()) or "total"
+    labels = ", ".join(f"{k}={escaped(v)}" for k, v in e.labels.items()) or "total"
     when = format_ms(e.at).replace("T", " ").replace(".000Z", "Z").replace("Z", " UTC")
     yield Text.assemble(
         (f"{e.kpi.title} ({e.kpi.id})", "bold"), f" · {labels} · {e.window} · {when}"
@@ -88,7 +88,7 @@ def _value(e: Explanation, value: float | None) -> str:
         return "no value"
     said = number(value, e.kpi.unit).replace("-", "−")
     if e.kpi.unit == "currency":
-        return f"{said} {printable(e.labels.get('currency', ''))}".strip()
+        return f"{said} {escaped(e.labels.get('currency', ''))}".strip()
     return said if e.kpi.unit in ("ratio", "seconds") else f"{said} {e.kpi.unit}"
 
 
@@ -175,7 +175,7 @@ def _by(e: Explanation, label: str, found: Sequence[Part]) -> Table:
             "without it": number(part.without, e.kpi.unit).replace("-", "−"),
             "moves it by": _signed(part.effect, e.kpi.unit),
         }
-        name = f"(no {label})" if part.name is None else printable(part.name)
+        name = f"(no {label})" if part.name is None else escaped(part.name)
         table.add_row(Text(f"  {name}"), *(cells[column] for column in names))
     if len(found) > _SEGMENTS:
         table.add_row(Text(f"  and {len(found) - _SEGMENTS} more", style="dim"))
@@ -226,7 +226,7 @@ def _reached(e: Explanation, found: Reached) -> str:
     what = "its whole interval " if target.rule.significant and not target.back else ""
     what = "its interval " if target.rule.significant and target.back else what
     way = "back to" if target.back else "beyond"
-    return f"{said}: {what}{way} {value}, the threshold of {printable(target.rule.name)}"
+    return f"{said}: {what}{way} {value}, the threshold of {escaped(target.rule.name)}"
 
 
 def _signed_plain(value: float) -> str:

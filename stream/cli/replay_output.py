@@ -13,8 +13,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from stream.core.escape import escaped
 from stream.core.series import Sample
-from stream.deadletters.escape import printable
 
 
 def print_samples(samples: list[Sample], as_json: bool) -> None:
@@ -47,8 +47,8 @@ def print_alerts(rows: list[dict[str, Any]], as_json: bool) -> None:
     told = [
         {
             "at": r["at"],
-            "rule": printable(r["rule"]),
-            "severity": printable(r["severity"]),
+            "rule": escaped(r["rule"]),
+            "severity": escaped(r["severity"]),
             "labels": labels_text(r["labels"]),
             "change": f"{r['from']} → {r['to']}",
             "value": number(r["value"]),
@@ -99,7 +99,7 @@ def console() -> Console:
 
 def labels_text(labels: Mapping[str, str]) -> str:
     """Labels as they can be shown whatever they hold: no control characters."""
-    return printable(",".join(f"{k}={v}" for k, v in labels.items()))
+    return escaped(",".join(f"{k}={v}" for k, v in labels.items()))
 
 
 def number(value: float | None) -> str:

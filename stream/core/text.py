@@ -7,7 +7,7 @@ def printable(text: str, instead: str = "\N{REPLACEMENT CHARACTER}") -> str:
     """The text on one line, without anything that a terminal would act on.
 
     ``instead`` stands for each character that can't be shown; it may be empty. What was there can't
-    be told from the result: for that see ``stream.deadletters.escape``.
+    be told from the result: for that see ``stream.core.escape``.
     """
     return "".join(c if c.isprintable() else instead for c in text)
 

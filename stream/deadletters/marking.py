@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from stream.deadletters.escape import printable, quoted, width
+from stream.core.escape import escaped, quoted, width
 
 #: Of a record so many lines are shown, and so many around the marked one.
 HEAD: Final = 60
@@ -143,13 +143,13 @@ def _lines(node: Any, indent: str, head: str, tail: str, place: _Place | None) -
 def _line(indent: str, text: str, tail: str, place: _Place | None) -> Line:
     if place is None or place.way:
         return Line(f"{indent}{text}{tail}")
-    note = f"has no {printable(place.missing)}" if place.missing else ""
+    note = f"has no {escaped(place.missing)}" if place.missing else ""
     return Line(f"{indent}{text}{tail}", len(indent), width(text), note)
 
 
 def _scalar(node: Any) -> str:
     if isinstance(node, _Number):
-        return printable(node)
+        return escaped(node)
     return quoted(node) if isinstance(node, str) else json.dumps(node)
 
 
@@ -189,7 +189,7 @@ def _raw(value: bytes, reason: str) -> list[Line]:
         if wrong is not None and (start <= wrong < end or wrong == end == len(value)):
             lines.append(_with_byte(value[start:end], wrong - start))
         elif start < end:
-            lines.append(Line(printable(value[start:end])))
+            lines.append(Line(escaped(value[start:end])))
         start = end
         if end >= len(value):
             return lines
@@ -197,9 +197,9 @@ def _raw(value: bytes, reason: str) -> list[Line]:
 
 
 def _with_byte(row: bytes, place: int) -> Line:
-    before = printable(row[:place])
-    length = width(printable(row[place : place + 1])) or 1
-    return Line(printable(row), width(before), length)
+    before = escaped(row[:place])
+    length = width(escaped(row[place : place + 1])) or 1
+    return Line(escaped(row), width(before), length)
 
 
 def _whole(value: bytes, end: int) -> int:
@@ -227,7 +227,7 @@ def _wrong_byte(value: bytes, reason: str) -> int | None:
 def caret(line: Line, reason: str) -> str:
     """The line below a marked one that points at what is wrong and says what it is."""
     said = f"{line.note}: {reason}" if line.note and reason else line.note or reason
-    return f"{' ' * line.start}{'^' * min(line.length, 40)} {printable(said)}"
+    return f"{' ' * line.start}{'^' * min(line.length, 40)} {escaped(said)}"
 
 
 def has_mark(lines: Sequence[Line]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.deadletters.escape import printable, quoted, safe_json, width
+from stream.core.escape import escaped, quoted, safe_json, width
 
 anything = st.text(st.characters(codec=None), max_size=60) | st.binary(max_size=60)
 
@@ -36,32 +36,32 @@ anything = st.text(st.characters(codec=None), max_size=60) | st.binary(max_size=
     ],
 )
 def test_what_steers_a_terminal_is_written_out(said: str | bytes | None, shown: str) -> None:
-    assert printable(said) == shown
+    assert escaped(said) == shown
 
 
 @settings(deadline=None)
 @given(anything)
 def test_whatever_it_is_it_becomes_one_printable_line(said: str | bytes) -> None:
-    assert printable(said).isprintable()
+    assert escaped(said).isprintable()
 
 
 @settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_texts_that_differ_look_different(one: str, other: str) -> None:
-    assert (printable(one) == printable(other)) == (one == other)
+    assert (escaped(one) == escaped(other)) == (one == other)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=1_000) | st.binary(max_size=1_000), st.integers(1, 50))
 def test_long_texts_are_cut_and_say_so(said: str | bytes, longest: int) -> None:
-    shown = printable(said, longest)
+    shown = escaped(said, longest)
     assert len(shown) <= 10 * longest + len("… (1,000 more)")
     length = len(said.decode(errors="surrogateescape") if isinstance(said, bytes) else said)
     assert ("… (" in shown) >= (length > longest and "… (" not in repr(said))
 
 
 def test_a_huge_value_is_not_read_to_its_end() -> None:
-    assert printable(b"x" * 10_000_000, 10) == "xxxxxxxxxx… (9,999,990 more)"
+    assert escaped(b"x" * 10_000_000, 10) == "xxxxxxxxxx… (9,999,990 more)"
 
 
 @settings(deadline=None)

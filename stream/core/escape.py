@@ -17,7 +17,7 @@ _MOST_MARKS: Final = 2
 _BYTES: Final = range(0xDC80, 0xDD00)
 
 
-def printable(said: str | bytes | None, longest: int | None = LONGEST) -> str:
+def escaped(said: str | bytes | None, longest: int | None = LONGEST) -> str:
     r"""The text with all that steers a terminal escaped: as ``\x1b``, ``\u202e`` or ``\n``.
 
     Control characters, changes of direction, invisible characters, bytes that are no UTF-8 and
@@ -35,8 +35,8 @@ def printable(said: str | bytes | None, longest: int | None = LONGEST) -> str:
     if longest is not None and len(text) > longest:
         left_out += len(text) - longest
         text = text[:longest]
-    escaped = text if text.isascii() and text.isprintable() and "\\" not in text else _escape(text)
-    return f"{escaped}… ({left_out:,} more)" if left_out else escaped
+    shown = text if text.isascii() and text.isprintable() and "\\" not in text else _escape(text)
+    return f"{shown}… ({left_out:,} more)" if left_out else shown
 
 
 def _escape(text: str) -> str:
@@ -55,7 +55,7 @@ def _looked_at(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def quoted(text: str) -> str:
-    """The text as JSON writes it, with what steers a terminal escaped; cut like ``printable``."""
+    """The text as JSON writes it, with what steers a terminal escaped; cut like ``escaped``."""
     left_out = max(0, len(text) - LONGEST)
     written = json.dumps(text[:LONGEST], ensure_ascii=False)
     if not (written.isascii() and written.isprintable()):
