@@ -21,7 +21,7 @@ from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Standing
 from stream.kafka.shares import ShareReader, SharesUnread
 from stream.kafka.topics import Names
-from stream.metrics.view import AlertState, Timing, WorkerView
+from stream.metrics.view import AlertGauge, Timing, WorkerView
 
 #: Gauges are evaluated when all shards have told more, or after this time (seconds): somewhat more
 #: than shards take to tell, so that nothing is evaluated twice where one tells a little later.
@@ -319,10 +319,10 @@ class Monitor:
             return {}
         return {w.label: w.covered(first, at) for w in self.settings.windows}
 
-    def _alerts(self, shown: list[Desk]) -> tuple[AlertState, ...]:
+    def _alerts(self, shown: list[Desk]) -> tuple[AlertGauge, ...]:
         severities = {rule.name: rule.severity for rule in self.settings.rules}
         return tuple(
-            AlertState(s.rule, severities.get(s.rule, ""), s.labels, s.phase == "firing")
+            AlertGauge(s.rule, severities.get(s.rule, ""), s.labels, s.phase == "firing")
             for desk in shown
             for s in desk.states.alerts
         )

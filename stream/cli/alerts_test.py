@@ -120,10 +120,10 @@ async def _told(
 
 async def _hold(sink: Sink, firing: Sequence[Change], hold_ms: int) -> None:
     """Let it fire for so long; a sink that forgets is told again meanwhile, as by a worker."""
-    from stream.sinks.sink import Keeper, SinkError
+    from stream.sinks.sink import Refreshed, SinkError
 
     left = hold_ms
-    while isinstance(sink, Keeper) and firing and left > sink.refresh_ms:
+    while isinstance(sink, Refreshed) and firing and left > sink.refresh_ms:
         await asyncio.sleep(sink.refresh_ms / SECOND)
         left -= sink.refresh_ms
         with suppress(SinkError):  # What it says of the end is told.

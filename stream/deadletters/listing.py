@@ -77,7 +77,7 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class GroupCount:
     """How many letters a group has, and the times (ms) of the first and the last."""
 
     count: int
@@ -105,8 +105,8 @@ class Counts:
 
     def __init__(self, most: int = MOST_GROUPS) -> None:
         self._most = most
-        self._groups: dict[Group, Tally] = {}
-        self._others: Tally | None = None
+        self._groups: dict[Group, GroupCount] = {}
+        self._others: GroupCount | None = None
 
     @property
     def total(self) -> int:
@@ -135,11 +135,11 @@ class Counts:
         if tally is not None:
             tally.add(at)
         elif len(self._groups) < self._most:
-            self._groups[group] = Tally(1, at, at)
+            self._groups[group] = GroupCount(1, at, at)
         else:
-            self._others = Tally(1, at, at)
+            self._others = GroupCount(1, at, at)
 
-    def groups(self) -> Iterator[tuple[Group | None, Tally]]:
+    def groups(self) -> Iterator[tuple[Group | None, GroupCount]]:
         """The groups, those with most letters first; last the others (None), where there are any.
 
         Groups of equal size stand in order of their names.

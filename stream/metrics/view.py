@@ -26,7 +26,7 @@ class Timing(msgspec.Struct, frozen=True, gc=False):
         return Timing(self.count + 1, self.total + seconds, seconds)
 
 
-class AlertState(msgspec.Struct, frozen=True):
+class AlertGauge(msgspec.Struct, frozen=True):
     """One alert of a rule: of one series, or of the total where the rule has no ``by``."""
 
     rule: str
@@ -58,7 +58,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: Published figures by (KPI, industry), in the unit of the KPI's gauge.
     benchmarks: Mapping[tuple[str, str], float] = {}
     #: The alerts that are firing or have a state that is worth showing as 0.
-    alerts: tuple[AlertState, ...] = ()
+    alerts: tuple[AlertGauge, ...] = ()
 
     #: Whether partitions are assigned and their state is recovered, and if not, why.
     ready: bool = False

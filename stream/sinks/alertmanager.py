@@ -47,7 +47,7 @@ class Alertmanager:
         """Post again what fires; ``firing`` is asked when it is our turn.
 
         Raises:
-            Retry, Refused: the rest was not posted.
+            Retry, Rejected: the rest was not posted.
         """
         async with self._turn:
             changes = list(firing)

@@ -26,12 +26,12 @@ from tenacity import (
 )
 
 from stream.core.alerts import Change
-from stream.core.event import Refused as NoTime
+from stream.core.event import Refused
 from stream.core.settings import SECOND
 from stream.core.text import printable
 from stream.core.timestamps import parse
 from stream.sinks.lanes import Lanes
-from stream.sinks.sink import Keeper, Refused, Retry, Sink, SinkError
+from stream.sinks.sink import Refreshed, Rejected, Retry, Sink, SinkError
 
 #: What became of a delivery: ``retried`` counts every further try, ``dropped`` what became a dead
 #: letter. ``refreshed`` and ``unrefreshed`` count rounds of telling again what fires.
@@ -100,7 +100,7 @@ class Dispatcher:
     @property
     def refresh_seconds(self) -> float | None:
         """How often to call ``refresh``; None for a sink that needs none."""
-        return self._sink.refresh_ms / SECOND if isinstance(self._sink, Keeper) else None
+        return self._sink.refresh_ms / SECOND if isinstance(self._sink, Refreshed) else None
 
     def counts(self) -> dict[Result, int]:
         """What became of deliveries up to now; a sink that forgets nothing is not refreshed."""
@@ -189,7 +189,7 @@ class Dispatcher:
 
     async def refresh(self, firing: Iterable[Change]) -> None:
         """Tell again what fires, to a sink that forgets; what goes wrong goes right next time."""
-        if not isinstance(self._sink, Keeper):
+        if not isinstance(self._sink, Refreshed):
             raise TypeError(f"sink {self.name} forgets nothing, so it can't be told again")
         known = {change.key: change for change in firing}
         # An alert that does not fire any more needs no mark of its end.
@@ -216,14 +216,14 @@ def _decoded(value: bytes) -> Change | str:
         change = msgspec.json.decode(value, type=Change)
         parse(change.started_at)
         parse(change.changed_at)
-    except (msgspec.MsgspecError, NoTime) as error:
+    except (msgspec.MsgspecError, Refused) as error:
         return str(error)
     return change
 
 
 def _may_work_later(error: BaseException) -> bool:
     """Everything but a refusal; a cancelled task is no failure."""
-    return isinstance(error, Exception) and not isinstance(error, Refused)
+    return isinstance(error, Exception) and not isinstance(error, Rejected)
 
 
 def reason(error: BaseException | None) -> str:

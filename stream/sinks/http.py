@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from stream import __version__
-from stream.sinks.sink import Refused, Retry, SinkSettings, UnknownSink
+from stream.sinks.sink import Rejected, Retry, SinkSettings, UnknownSink
 
 #: Answers after which it may work later; so may it after any 5xx.
 PASSING = frozenset(
@@ -41,7 +41,7 @@ class Poster:
 
         Raises:
             Retry: no answer in time, no connection, or an answer that may change.
-            Refused: any other answer; a redirect too, since the address is what was checked.
+            Rejected: any other answer; a redirect too, since the address is what was checked.
         """
         try:
             async with self._open().post(
@@ -54,7 +54,7 @@ class Poster:
                     raise failure(answer.status, word, after)
         except (aiohttp.InvalidURL, UnicodeError):
             # The message would hold the address, which may be a secret.
-            raise Refused("the url is not valid") from None
+            raise Rejected("the url is not valid") from None
         except TimeoutError:
             raise Retry(f"no answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -91,7 +91,7 @@ def _cause(error: Exception) -> str:
     return os.strerror(number).lower()
 
 
-def failure(status: int, word: str = "", after: float | None = None) -> Retry | Refused:
+def failure(status: int, word: str = "", after: float | None = None) -> Retry | Rejected:
     """What an answer that is no success means.
 
     ``word`` is what it says, ``after`` how many seconds it asks to wait.
@@ -99,8 +99,8 @@ def failure(status: int, word: str = "", after: float | None = None) -> Retry | 
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING:
         return Retry(f"answer {status}{word}", after)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Refused(f"answer {status}; redirects are not followed")
-    return Refused(f"answer {status}{word}")
+        return Rejected(f"answer {status}; redirects are not followed")
+    return Rejected(f"answer {status}{word}")
 
 
 def _below(address: str, path: str) -> str:

@@ -24,7 +24,7 @@ class Retry(SinkError):
         self.after = after
 
 
-class Refused(SinkError):
+class Rejected(SinkError):
     """The receiver will never take this change."""
 
     decision = "dead-letter"
@@ -83,7 +83,7 @@ class Sink(Protocol):
 
         Raises:
             Retry: it may work later.
-            Refused: it never will.
+            Rejected: it never will.
         """
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class Keeper(Sink, Protocol):
+class Refreshed(Sink, Protocol):
     """A sink whose receiver forgets what fires unless it is told again and again."""
 
     @property
@@ -102,5 +102,5 @@ class Keeper(Sink, Protocol):
         """Tell what fires; ``firing`` is gone through once no delivery is underway.
 
         Raises:
-            Retry, Refused: not all was told.
+            Retry, Rejected: not all was told.
         """

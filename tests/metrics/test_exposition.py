@@ -20,7 +20,7 @@ from stream.core.shard import Shard
 from stream.core.values import Values
 from stream.metrics.exposition import Exposition, Scraped, parse
 from stream.metrics.families import WORKER_FAMILIES, families, kpi_families
-from stream.metrics.view import AlertState, Timing, WorkerView
+from stream.metrics.view import AlertGauge, Timing, WorkerView
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
 
@@ -135,9 +135,9 @@ def test_the_workers_own_state_is_told_in_base_units() -> None:
         last_event_ms={"cx.cart": 61_250},
         covered={"7d": 0.25},
         alerts=(
-            AlertState("A", "critical", (("region", "north"),), firing=True),
-            AlertState("A", "critical", (("region", "south"),), firing=False),
-            AlertState("B", "warning", (), firing=False),
+            AlertGauge("A", "critical", (("region", "north"),), firing=True),
+            AlertGauge("A", "critical", (("region", "south"),), firing=False),
+            AlertGauge("B", "warning", (), firing=False),
         ),
         lag={("cx.cart", 3): 17},
         flush=Timing().plus(0.25).plus(0.5),
@@ -172,7 +172,7 @@ def test_kpis_of_an_evaluation_stand_for_its_time_unless_said_otherwise() -> Non
 def test_hostile_label_values_come_back_unchanged(text: str) -> None:
     worker = WorkerView(
         evaluation=Evaluation(1, (Sample("csat", "1h", (("channel", text),), 0.5),)),
-        alerts=(AlertState("A", "warning", (("channel", text),), firing=True),),
+        alerts=(AlertGauge("A", "warning", (("channel", text),), firing=True),),
         lag={(text, 0): 1},
     )
     series = exposed(worker)

@@ -8,7 +8,7 @@ import pytest
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.exposition import Exposition
-from stream.metrics.view import AlertState, WorkerView
+from stream.metrics.view import AlertGauge, WorkerView
 from tests.fixtures.prometheus import PrometheusTools
 from tests.metrics.test_exposition import HOSTILE
 from tests.metrics.views import view
@@ -35,7 +35,7 @@ def _hostile() -> WorkerView:
     series: tuple[Labels, ...] = tuple((("channel", text),) for text in HOSTILE)
     return WorkerView(
         evaluation=Evaluation(1, tuple(Sample("csat", "1h", labels, 0.5) for labels in series)),
-        alerts=tuple(AlertState("A", "warning", labels, firing=True) for labels in series),
+        alerts=tuple(AlertGauge("A", "warning", labels, firing=True) for labels in series),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation, Labels, Sample
-from stream.metrics.view import AlertState, Timing, WorkerView
+from stream.metrics.view import AlertGauge, Timing, WorkerView
 
 #: The rollups of the default configuration: total, channel, region, both.
 SERIES: tuple[Labels, ...] = (
@@ -88,9 +88,9 @@ def view(
         },
         covered={"5m": 1.0, "1h": 1.0, "24h": 0.25, "7d": 0.03},
         alerts=(
-            AlertState("ChurnSpike", "critical", (("region", "north"),), firing),
-            AlertState("ChurnSpike", "critical", (("region", "south"),), firing=False),
-            AlertState("LowCsat", "warning", (), firing=False),
+            AlertGauge("ChurnSpike", "critical", (("region", "north"),), firing),
+            AlertGauge("ChurnSpike", "critical", (("region", "south"),), firing=False),
+            AlertGauge("LowCsat", "warning", (), firing=False),
         ),
         ready=True,
         reason="",

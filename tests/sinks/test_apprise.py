@@ -17,7 +17,7 @@ import pytest
 
 from stream.core.alerts import Change, Contributor, Target
 from stream.sinks.apprise import LOCAL, MOST_UNDERWAY, Apprise, unusable
-from stream.sinks.sink import Refused, Retry, UnknownSink
+from stream.sinks.sink import Rejected, Retry, UnknownSink
 from tests.sinks.receiver import FakeSettings, Hidden, change, hang, receiver, status
 
 
@@ -186,7 +186,7 @@ def test_an_address_is_judged_without_being_shown(address: str, reason: str | No
 
 async def test_a_service_that_refuses_is_told_apart_from_one_that_fails() -> None:
     async with receiver([status(410), status(503)]) as it:
-        with pytest.raises(Refused, match="answer 410"):
+        with pytest.raises(Rejected, match="answer 410"):
             await sink(it.url).deliver(change())
         with pytest.raises(Retry, match="answer 503"):
             await sink(it.url).deliver(change())

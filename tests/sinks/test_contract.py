@@ -15,7 +15,7 @@ import pytest
 from stream.config.sink_kinds import SINK_KINDS, SINK_TYPES
 from stream.sinks.catalogue import SINKS, build
 from stream.sinks.http import seconds
-from stream.sinks.sink import Refused, Retry, Sink, SinkError, UnknownSink
+from stream.sinks.sink import Rejected, Retry, Sink, SinkError, UnknownSink
 from tests.sinks.receiver import (
     Answer,
     FakeSettings,
@@ -113,7 +113,7 @@ async def test_an_answer_that_may_change_is_worth_another_try(kind: str, code: i
 @pytest.mark.parametrize("kind", POSTING)
 async def test_an_answer_that_stays_is_a_refusal(kind: str, code: int) -> None:
     error = await failure(kind, [status(code, Retry_After="1")])
-    assert isinstance(error, Refused)
+    assert isinstance(error, Rejected)
     assert str(error) == f"answer {code}"
 
 
@@ -123,7 +123,7 @@ async def test_a_redirect_is_not_followed(kind: str, code: int) -> None:
     async with receiver() as elsewhere:
         error = await failure(kind, [status(code, Location=elsewhere.url)])
         assert elsewhere.bodies == []
-    assert isinstance(error, Refused)
+    assert isinstance(error, Rejected)
 
 
 @pytest.mark.parametrize("kind", READING)
@@ -239,7 +239,7 @@ async def test_an_address_that_is_none_is_refused_without_being_shown(kind: str)
         finally:
             await to.close()
 
-    with pytest.raises((Refused, UnknownSink)) as caught:
+    with pytest.raises((Rejected, UnknownSink)) as caught:
         await used()
     assert "s3cret-path" not in str(caught.value)
 

@@ -14,7 +14,7 @@ from stream.config.model import SinkConfig
 from stream.core.alerts import Change
 from stream.sinks.catalogue import build
 from stream.sinks.dispatcher import MOST_AT_ONCE, Backoff, Delivery, Dispatcher
-from stream.sinks.sink import Refused, Retry, SinkSettings
+from stream.sinks.sink import Rejected, Retry, SinkSettings
 from tests.sinks.receiver import FakeSettings, Hidden, change, receiver, status
 
 QUICK = Backoff(first=0.001, longest=0.005)
@@ -82,7 +82,7 @@ async def test_what_anybody_wrote_stays_on_one_line_of_the_log(
     named = [msgspec.structs.replace(change(), **{name: forged}) for name in ("id", "rule")]
     # The phase before is no such word, which is told in the words of the record.
     odd = msgspec.json.decode(msgspec.json.encode(change())) | {"from": forged}
-    sink = FakeSink(*(Refused(forged) for _ in named))
+    sink = FakeSink(*(Rejected(forged) for _ in named))
     topic = Topic([*records(named), msgspec.json.encode(odd)])
     await Dispatcher("my", sink, 0, QUICK).run(topic.read())
     lines = [record.getMessage() for record in caplog.records]
@@ -119,7 +119,7 @@ async def test_a_failed_delivery_is_tried_again_before_the_next_change() -> None
 
 
 async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    sink, topic = FakeSink(Refused("answer 404")), Topic(records(FIRINGS))
+    sink, topic = FakeSink(Rejected("answer 404")), Topic(records(FIRINGS))
     dispatcher = await dispatched(sink, topic)
     assert sink.tries == IDS
     assert dispatcher.results == {"sent": 2, "dropped": 1}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.alerts import Change, Contributor, Trend
-from stream.sinks.sink import Refused, Retry, SinkError
+from stream.sinks.sink import Rejected, Retry, SinkError
 from stream.sinks.slack import COLOURS, RESOLVED, Slack, escaped, message
 from tests.sinks.receiver import Answer, FakeSettings, Hidden, change, receiver, saying
 
@@ -132,7 +132,7 @@ async def failure(answer: Answer) -> SinkError:
 )
 async def test_what_slack_refuses_is_refused_in_its_words(code: int, text: str) -> None:
     error = await failure(saying(code, text))
-    assert isinstance(error, Refused)
+    assert isinstance(error, Rejected)
     assert str(error) == f"answer {code} ({text})"
 
 

@@ -13,7 +13,7 @@ from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation, Sample
 from stream.metrics.exposition import Exposition
-from stream.metrics.view import AlertState, WorkerView
+from stream.metrics.view import AlertGauge, WorkerView
 from stream.top.numbers import count, duration, interval, number
 from stream.top.screen import Screen, clock
 from stream.top.snapshot import read
@@ -81,7 +81,7 @@ def test_label_values_cannot_command_the_terminal() -> None:
     samples = (Sample("csat", "1h", (), 0.8, 0.7, 0.9), Sample("csat", "1h", labels, 0.1, 0.0, 0.2))
     worker = WorkerView(
         evaluation=Evaluation(1, samples),
-        alerts=(AlertState(evil, evil, labels, firing=True),),
+        alerts=(AlertGauge(evil, evil, labels, firing=True),),
         outcomes={("cx.cart", evil): 1},
     )
     drawn = screen(worker)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.exposition import Exposition
-from stream.metrics.view import AlertState, WorkerView
+from stream.metrics.view import AlertGauge, WorkerView
 from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
 from stream.top.trends import Trends, sparkline, totals, without_data, worst_segments
 from tests.metrics.kpis import KPIS
@@ -25,7 +25,7 @@ def evaluated(*samples: Sample) -> WorkerView:
 
 
 def alerting(*firing: bool) -> WorkerView:
-    states = (AlertState(f"Rule{n}", "warning", NORTH, one) for n, one in enumerate(firing))
+    states = (AlertGauge(f"Rule{n}", "warning", NORTH, one) for n, one in enumerate(firing))
     return WorkerView(alerts=tuple(states))
 
 
