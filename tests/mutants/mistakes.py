@@ -182,9 +182,9 @@ _OUTCOMES: Final = (
     ),
     Mistake(
         "repeats-of-a-batch-unnoticed",
-        "intake.py",
-        "in_order = np.sort(keys[np.bincount(bits).take(bits) > 1])",
-        "in_order = np.sort(keys[np.bincount(bits).take(bits) > 2])",
+        "integers.py",
+        "in_order = np.sort(digests[np.bincount(bits).take(bits) > 1])",
+        "in_order = np.sort(digests[np.bincount(bits).take(bits) > 2])",
         "an event that comes twice in a batch counts twice",
     ),
     Mistake(
