@@ -263,8 +263,8 @@ _SURVEYS: Final = (
     Mistake(
         "effort-off-by-one",
         "topics/survey/opinions.py",
-        "effort = fixed(1 + 6 * (score - low)",
-        "effort = fixed(6 * (score - low)",
+        "return fixed(1 + 6 * (score - low)",
+        "return fixed(6 * (score - low)",
         "the mean effort is one too low",
     ),
     Mistake(
@@ -681,15 +681,15 @@ _LABELS: Final = (
     Mistake(
         "places-never-free",
         "values.py",
-        "stale = [v for v in kept if at - last.get(v, 0) > memory]",
-        "stale = [v for v in kept if at - last.get(v, 0) > (1 << 60)]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > memory]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > (1 << 62)]",
         "values of long ago keep new ones out",
     ),
     Mistake(
         "places-free-early",
         "values.py",
-        "stale = [v for v in kept if at - last.get(v, 0) > memory]",
-        "stale = [v for v in kept if at - last.get(v, 0) >= memory]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > memory]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) >= memory]",
         "a value loses its place at the last moment of its time",
     ),
     Mistake(
