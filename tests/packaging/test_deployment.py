@@ -164,6 +164,24 @@ async def test_the_workers_health_check_tells_ready_from_not(ready: bool) -> Non
     assert (b"503" in trouble) != ready
 
 
+def test_the_incident_of_the_demo_sets_off_its_alert_within_minutes(tmp_path: Path) -> None:
+    options = dict(o.split("=") for o in SERVICES["generator"]["command"] if o.startswith("--"))
+    assert options["--incident"] == "churn-spike@+3m"
+    events = tmp_path / "events.jsonl"
+    # A tenth of the rate, which takes a tenth of the time and leaves customers enough to be sure.
+    run(
+        *(sys.executable, "-m", "stream", "generate", "--rate=5", "--for=7m"),
+        *("--start=2026-01-05T11:00:00Z", f"--to={events}"),
+        *(f"{name}={options[name]}" for name in ("--history", "--incident")),
+    )
+    replayed = (sys.executable, "-m", "stream", "replay", "--alerts", "--json", events)
+    changes = json.loads(run(*replayed, "--config", DEPLOY / "cxkpi.toml"))
+    assert [(c["rule"], c["to"]) for c in changes] == [
+        ("ChurnSpike", "pending"),
+        ("ChurnSpike", "firing"),
+    ]
+
+
 def test_links_in_alerts_lead_to_where_grafana_is_published() -> None:
     (published,) = SERVICES["grafana"]["ports"]
     host, port, _ = published.split(":")
