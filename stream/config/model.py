@@ -242,7 +242,8 @@ class Config(Table):
 
     dimensions: tuple[SnakeCase, ...] = _DEFAULTS.dimensions
     """Labels of events that become labels of gauges. `currency`, `kpi`, `le`, `quantile`, `rule`,
-    `severity` and `window` are reserved."""
+    `severity` and `window` are reserved. With others than the default, write Grafana's dashboard
+    anew: see `docs/metrics.md`."""
     rollups: tuple[tuple[SnakeCase, ...], ...] = _DEFAULTS.rollups
     """Sets of dimensions that are kept; `[]` is the total. By default the total, each dimension and
     all dimensions together."""

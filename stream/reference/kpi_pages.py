@@ -46,7 +46,9 @@ def _kpis() -> Iterator[str]:
         "Each KPI is a formula over integer counters. A window's value is made of the panes in the"
         " window, for every rollup. Without contributions there is no value: the gauge is absent,"
         " never 0. Each has a page: what it means, examples, bounds, what is left out, what"
-        " corrects it, and how to sum it and to alert on it."
+        " corrects it, and how to sum it and to alert on it. Queries on these pages are for the"
+        " dimensions `channel` and `region`: with others of your own, write each of those as"
+        ' `name=""` for the total.'
     )
     for topic in TOPICS.values():
         yield from ("", f"## Fed by `{topic.name}`", "")

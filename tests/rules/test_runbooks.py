@@ -35,6 +35,12 @@ def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
     assert sorted(listed) == sorted(alerts)
 
 
+def test_the_page_of_the_rules_lists_each_alert_on_the_pipeline_with_its_severity() -> None:
+    page = (FOLDER.parent / "rules.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| ([^|]+) \|", page, re.MULTILINE))
+    assert listed == {a.name: a.severity or "that of the rule" for a in (*PIPELINE, WORKERS_OWN)}
+
+
 @each_page
 def test_a_page_says_what_it_is_about_what_it_costs_how_to_look_and_what_to_do(page: Path) -> None:
     headings = [line for line in page.read_text("utf-8").splitlines() if line.startswith("#")]
