@@ -76,6 +76,11 @@ def export(
     config = configuration(config_path, needs=())
     document = exported(config, Options(job, runbooks, kpi_rules, silence_ms))
     _write(document, output, as_json)
+    if "://" not in runbooks:
+        click.echo(
+            f"runbook_url is a path below {runbooks}, no link in alerts; give --runbooks https://…",
+            err=True,
+        )
     for one in document.left_out:
         click.echo(f"left out: {one.rule}: {one.reason}", err=True)
     context.exit(1 if document.left_out else 0)

@@ -35,8 +35,8 @@ def _metrics() -> Iterator[str]:
             yield f"| `{family.name}` | {family.kind} | {labels} | {family.help} |"
     yield from ("", "## KPIs", "")
     yield (
-        "All but the quantiles are gauges; all are absent without data. A series carries `window` and the labels of its"
-        " rollup, no others: the total has none of your dimensions, in PromQL"
+        "All but the quantiles are gauges; all are absent without data. A series carries `window`"
+        " and the labels of its rollup, no others: the total has none of your dimensions, in PromQL"
         ' `{channel="", region=""}` with the default ones. Name all of them, or you get series of'
         " several rollups, which hold the same events."
     )
@@ -45,27 +45,23 @@ def _metrics() -> Iterator[str]:
         labels = ", ".join(f"`{label}`" for label in kpi.labels)
         meaning = f"[{kpi.title}](kpis/{kpi.id}.md): {kpi.help}"
         yield f"| `{kpi.gauge}` | {labels} | {', '.join(_also(kpi))} | {meaning} |"
-    yield from ("", "| also | meaning |", "| --- | --- |", *_ALSO, "", *_GRAFANA)
+    yield from ("", "| also | meaning |", "| --- | --- |", _ALSO, "", _GRAFANA)
 
 
-_ALSO: Final = (
-    "| `_lower`, `_upper` | ends of the 95% confidence interval, in gauges of their own:"
-    " `cx_nps_lower` |",
-    "| `_numerator`, `_denominator` | the two sides of the value: they add up over series, which"
-    " the value does not |",
-    "| quantiles | a summary with the label `quantile`, within 1% |",
-)
-_GRAFANA: Final = (
-    "## Grafana",
-    "",
-    "`grafana/dashboards/overview.json` is for the dimensions `channel` and `region`. With others"
-    " its totals would be wrong: write it anew from your configuration, in the folder of this"
-    " repository after `make setup`, and import the file into Grafana:",
-    "",
-    "```console",
-    "$ .venv/bin/python -m stream.dashboards --config cxkpi.toml --to DIR    # DIR/overview.json",
-    "```",
-)
+_ALSO: Final = """\
+| `_lower`, `_upper` | ends of the 95% confidence interval, in gauges of their own: `cx_nps_lower` |
+| `_numerator`, `_denominator` | its sides: they add up over series, which the value doesn't |
+| quantiles | a summary with the label `quantile`, within 1% |"""
+_GRAFANA: Final = """\
+## Grafana
+
+`grafana/dashboards/overview.json` is for the dimensions `channel` and `region`. With others its \
+totals would be wrong: write it anew from your configuration, in the folder of this repository \
+after `make setup`, and import the file into Grafana:
+
+```console
+$ .venv/bin/python -m stream.dashboards --config cxkpi.toml --to DIR    # DIR/overview.json
+```"""
 
 
 def _also(kpi: Kpi) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from stream.reference import main
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    parser = ArgumentParser("python -m stream.reference", description="Write the reference pages.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"))
+    main(parser.parse_args().folder)

@@ -223,7 +223,8 @@ def _benchmark(kpi: Kpi) -> Iterator[str]:
         " of [benchmarks](../configuration.md#benchmarks)."
         + (
             " The value depends on the window's length, so a figure of a month goes with a window"
-            " of 30 days only."
+            " of 30 days only, which is none of the default ones: list it among your `[[window]]`s,"
+            ' with `size = "30d"` and `pane = "3h"`.'
             if kpi.comparable == "same window"
             else ""
         )
