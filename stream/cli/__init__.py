@@ -34,6 +34,7 @@ COMMANDS = {
     "generate": "Make the events of a plausible company.",
     "broker": "Run the embedded Apache Kafka.",
     "rules": "Write the alert rules for Prometheus.",
+    "dashboard": "Write the dashboard for Grafana.",
     "schema": "Print or write the JSON Schemas.",
 }
 

@@ -56,11 +56,11 @@ _GRAFANA: Final = """\
 ## Grafana
 
 `grafana/dashboards/overview.json` is for the dimensions `channel` and `region`. With others its \
-totals would be wrong: write it anew from your configuration, in the folder of this repository \
-after `make setup`, and import the file into Grafana:
+totals would be wrong: write it anew from your configuration and import the file into Grafana. \
+(The worker's image can't: that takes what `make setup` installs.)
 
 ```console
-$ .venv/bin/python -m stream.dashboards --config cxkpi.toml --to DIR    # DIR/overview.json
+$ cxkpi dashboard export --config cxkpi.toml --output overview.json
 ```"""
 
 

@@ -1,0 +1,50 @@
+"""``cxkpi dashboard``: Grafana's dashboard for the configuration's dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stream.cli.configured import config_option, configuration
+from stream.cli.failure import CommandFailed
+from stream.cli.written import failed
+from stream.core.catalogue import KPIS
+
+
+@click.group()
+def dashboard() -> None:
+    """Write the dashboard for Grafana: JSON, which takes no --json."""
+
+
+@dashboard.command(short_help="Write the overview dashboard.")
+@config_option
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write into this file instead of printing.",
+)
+def export(config_path: Path | None, output: Path | None) -> None:
+    """Write the overview dashboard for the dimensions of the configuration, as Grafana imports it.
+
+    With other dimensions than the default ones, the dashboard of the repository shows totals that
+    take in series of several rollups.
+    """
+    text = _overview(configuration(config_path, needs=()).dimensions)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(failed(output, error)) from error
+
+
+def _overview(dimensions: tuple[str, ...]) -> str:
+    try:
+        # The library is one of development: a worker, and so its image, needs none of it.
+        from stream.dashboards.overview import overview
+    except ImportError:
+        said = "this needs grafana-foundation-sdk, which `make setup` installs"
+        raise CommandFailed(said) from None
+    return overview(KPIS, dimensions)
