@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from stream.config import ConfigError, load
 from stream.core.catalogue import KPIS
+from stream.core.settings import Settings
 from stream.dashboards.overview import overview
 
 _FOLDER = Path("grafana/dashboards")
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    help="The configuration whose dimensions the dashboard offers; else the defaults.",
-)
 @click.option("--to", "folder", type=click.Path(path_type=Path), default=_FOLDER, show_default=True)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where a file is not current.")
-def write(config_path: Path | None, folder: Path, *, check: bool) -> None:
-    """Write the Grafana dashboards for a configuration's dimensions."""
-    try:
-        # Without a file the defaults count, whatever lies in the folder this is run in.
-        settings = load(config_path or Path(os.devnull), {}, needs=()).core()
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
-    text = overview(KPIS, settings.dimensions)
+def write(folder: Path, *, check: bool) -> None:
+    """Write the Grafana dashboards for the default dimensions."""
+    text = overview(KPIS, Settings().dimensions)
     path = folder / "overview.json"
     if check:
         current = path.is_file() and path.read_text(encoding="utf-8") == text
