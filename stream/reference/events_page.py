@@ -7,15 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from stream.core.catalogue import EVENT_TYPES, TOPICS
-from stream.core.event import LIMIT, OUTCOMES, Event, EventType
+from stream.core.event import CAPITALS, LIMIT, OUTCOMES, Event, EventType
+from stream.core.intake import FUTURE_MS
 from stream.core.schema import event_schema, rules_across_fields
+from stream.core.settings import DAY, SECOND, SHORTEST_MEMORY
 from stream.reference.kpi_pages import NOTE
 
 _OUTCOMES: Final = {
     "invalid": "Not JSON, empty, or against a rule below. Goes to the dead letters.",
     "duplicate": "The topic accepted an event of this `event_id` within `dedupe` of event time.",
-    "future": "More than 60 s ahead of the worker's clock. Goes to the dead letters.",
-    "late": "Older than every window and than 7 days. Only counted: it still lies in its topic.",
+    "future": (
+        f"More than {FUTURE_MS // SECOND} s ahead of the worker's clock. Goes to the dead letters."
+    ),
+    "late": (
+        f"Older than every window and than {SHORTEST_MEMORY // DAY} days. Only counted: it still"
+        " lies in its topic."
+    ),
     "orphan": "Refers to an answer or a close that is not remembered. Goes to the dead letters.",
     "accepted": "Counted in the KPIs.",
 }
@@ -135,7 +142,7 @@ def _values(rule: Mapping[str, Any]) -> str:
     if kind == "string":
         if rule.get("format") == "date-time":
             return "RFC 3339 date-time"
-        if rule.get("pattern") == "^[A-Z]{3}$":
+        if rule.get("pattern") == CAPITALS:
             return "three capitals"
         if "maxLength" in rule:
             return f"text of {rule.get('minLength', 0)}–{rule['maxLength']} characters"
