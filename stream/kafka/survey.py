@@ -29,7 +29,13 @@ from stream.kafka.group import Committed, committed, members, refuse_noted, refu
 from stream.kafka.log import read_log
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.state_reading import bounds, read_state
-from stream.kafka.topics import Names, refuse_gone, refuse_grown, refuse_made_anew
+from stream.kafka.topics import (
+    Names,
+    refuse_gone,
+    refuse_grown,
+    refuse_made_anew,
+    refused_settings,
+)
 
 
 class Survey(NamedTuple):
@@ -103,6 +109,7 @@ async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
         refusal = (
             _refusal(partial(refuse_noted, said, kafka.group))
             or _refusal(partial(refuse_gone, names, topics.there))
+            or await refused_settings(admin, kafka, names, topics.there)
             or _refusal(partial(refuse_grown, names, topics.partitions, topics.own))
             or await _refused_values(kafka, settings, topics)
             or await _refused_alerts(kafka, settings, topics)

@@ -25,6 +25,7 @@ from stream.kafka.administration import (
     largest_batch,
 )
 from stream.kafka.group import refuse_unfinished
+from stream.kafka.retention import unkept
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
@@ -127,7 +128,8 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
 
     Raises:
         BrokerUnreachable: no broker answers.
-        TopicsUnfit: a topic can't be created, the state does not fit the source topics or is gone.
+        TopicsUnfit: a topic can't be created or would lose state, the state does not fit the source
+            topics or is gone.
         StateRefused: the state was begun to be made anew, and that was not finished.
     """
     async with administration(kafka) as admin:
@@ -165,7 +167,10 @@ def _remedy(gone: str) -> str:
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     names = Names(kafka.topic_prefix, kafka.group)
     await refuse_unfinished(admin, kafka.group)
-    refuse_gone(names, await admin.list_topics())
+    there = await admin.list_topics()
+    refuse_gone(names, there)
+    if reason := await refused_settings(admin, kafka, names, there):
+        raise TopicsUnfit(reason)
     sources = {topic: names.source(topic) for topic in TOPICS}
     await create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
     found = await counts(admin, sources.values())
@@ -196,6 +201,14 @@ def refuse_gone(names: Names, there: Collection[str]) -> None:
         raise TopicsUnfit(
             f"topic {names.state} is gone though {left[0]} is there: the state is lost; {REMEDY}"
         )
+
+
+async def refused_settings(
+    admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names, there: Collection[str]
+) -> str | None:
+    """Why those topics of the group's own that are ``there`` can't hold state, if they can't."""
+    own = [topic for topic in names.internal if topic in there]
+    return await unkept(admin, kafka.bootstrap, own, STATE_LIMIT)
 
 
 async def _check_partitions(

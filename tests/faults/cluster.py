@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from stream.broker import Broker
 from stream.core.catalogue import TOPICS
 from stream.core.state import REMEDY
+from stream.kafka.topics import STATE_LIMIT
 from tests.faults.judging import Judge
 from tests.faults.outside import grow, rebuild, set_offsets_back
 from tests.faults.schedule import Schedule, Step
@@ -38,7 +39,7 @@ _COMPACTED: Final = {
     "segment.ms": "1000",
     "min.cleanable.dirty.ratio": "0.01",
     "max.compaction.lag.ms": "1000",
-    "max.message.bytes": str(16 * 1024 * 1024),
+    "max.message.bytes": str(STATE_LIMIT),
 }
 
 

@@ -16,6 +16,7 @@ from stream.core.series import Evaluation
 from stream.core.settings import Rule, Settings
 from stream.kafka.alert_log import states_in
 from tests.core.alerting import evaluate
+from stream.kafka.topics import COMPACTED
 from tests.kafka.topics import administer, records
 
 
@@ -124,7 +125,8 @@ def in_order(change: Change) -> tuple[str, str, list[tuple[str, str]]]:
 
 def keep_all_states(bootstrap: str, group: str) -> None:
     """Have no state of the alerts compacted away, so that all can be read later."""
-    kept = ConfigResource(ConfigResourceType.TOPIC, f"{group}-alerts", {"cleanup.policy": "delete"})
+    settings = COMPACTED | {"min.compaction.lag.ms": str(30 * 24 * 60 * 60 * 1000)}
+    kept = ConfigResource(ConfigResourceType.TOPIC, f"{group}-alerts", settings)
     administer(bootstrap, lambda admin: admin.alter_configs([kept]))
 
 

@@ -25,7 +25,7 @@ from stream.kafka import ids, renewal
 from stream.kafka.administration import TopicsUnfit
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
-from stream.kafka.topics import STATE_LIMIT, Names, prepare
+from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
 from tests.kafka.test_trouble import counted, refused
@@ -332,12 +332,16 @@ def test_a_check_says_what_a_worker_then_logs_and_does(sites: Sites, broker: Bro
 def _empty_a_partition(site: Site) -> None:
     place = TopicPartition(f"{site.group}-state", 1)
     # Records of a topic that is only compacted can't be deleted.
-    topic = ConfigResource(
-        ConfigResourceType.TOPIC, place.topic, configs={"cleanup.policy": "compact,delete"}
+    deletable, compacted = (
+        ConfigResource(
+            ConfigResourceType.TOPIC, place.topic, configs=COMPACTED | {"cleanup.policy": p}
+        )
+        for p in ("compact,delete", "compact")
     )
     everything = {place: RecordsToDelete(before_offset=-1)}
-    administer(site.bootstrap, lambda admin: admin.alter_configs([topic]))
+    administer(site.bootstrap, lambda admin: admin.alter_configs([deletable]))
     administer(site.bootstrap, lambda admin: admin.delete_records(everything))
+    administer(site.bootstrap, lambda admin: admin.alter_configs([compacted]))
 
 
 def _damage_the_values(site: Site) -> None:
