@@ -76,6 +76,9 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
             )
         except KafkaError as error:
             refusal = f"Kafka {where} hangs up ({type(error).__name__}): is {_asked(kafka)} right?"
+        except ConnectionResetError:
+            # So a listener without TLS answers the first bytes of TLS.
+            refusal = f"Kafka {where} hangs up: is {_asked(kafka)} right?"
         except (OSError, TimeoutError):
             continue
         else:
