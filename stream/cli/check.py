@@ -119,9 +119,13 @@ def _summary(config: Config) -> dict[str, Any]:
             {"name": r.name, "severity": r.severity, "rule": described(r)}
             for r in config.core().rules
         ],
-        "warnings": warned_of(config),
+        "warnings": _warnings(config),
         "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
     }
+
+
+def _warnings(config: Config) -> list[str]:
+    return [*config.strangers, *warned_of(config)]
 
 
 def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> str:
@@ -139,7 +143,7 @@ def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> 
         *(("alert", f"{r.name}: {described(r)}, {r.severity}") for r in config.core().rules),
         *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
     ]
-    lines += [("warning", warning) for warning in warned_of(config)]
+    lines += [("warning", warning) for warning in _warnings(config)]
     lines += [("state", line) for line in _state_lines(becomes)]
     verdict = ["ok"] if becomes is None or becomes["ok"] else []
     return "\n".join([*(f"{name:<10}  {value}" for name, value in lines), *verdict])

@@ -44,10 +44,15 @@ def unusable(sink: SinkConfig) -> str | None:
 def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sinks")) -> Config:
     """Load the configuration of a command that talks to what ``needs`` names.
 
+    A variable that may have been meant for it and is not is told on standard error.
+
     Raises:
         Misconfigured: it can't be used.
     """
     try:
-        return load(path, os.environ, needs=needs, vet=unusable)
+        config = load(path, os.environ, needs=needs, vet=unusable)
     except ConfigError as error:
         raise Misconfigured(error) from None
+    for line in config.strangers:
+        click.echo(f"warning: {line}", err=True)
+    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import types
@@ -19,6 +20,12 @@ from stream.config.table import is_array_of_tables, table_of
 PREFIX: Final = "CXKPI_"
 PASSWORD: Final = "CXKPI_KAFKA__SASL_PASSWORD"  # noqa: S105 - the name of a variable
 _WEIGHTS: Final = "CXKPI_HEALTH__WEIGHTS__"
+#: What Kubernetes sets for each service whose name begins with ``cxkpi``.
+_SERVICE: Final = re.compile(
+    r"CXKPI_([A-Z0-9_]+_)?"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z]+(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://.*", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -28,6 +35,8 @@ class Overrides:
     values: dict[Path, object] = field(default_factory=dict)
     variables: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    #: What is to be known of variables that set nothing, a line each.
+    warnings: list[str] = field(default_factory=list)
 
 
 def variable(*path: str) -> str:
@@ -38,8 +47,9 @@ def variable(*path: str) -> str:
 def read(environ: Mapping[str, str], document: Mapping[str, Any]) -> Overrides:
     """Find the variables that set a key.
 
-    A name that can only be a slip is a problem. Others with the same prefix are left alone: they
-    may hold a sink's secret, and Kubernetes sets ``CXKPI_PORT`` and the like for a service.
+    A name that can only be a slip is a problem. Others with the same prefix are warned of, as they
+    may be somebody else's, save those that hold a sink's secret and those of Kubernetes, which sets
+    ``CXKPI_PORT`` and the like for a service.
     """
     known = {variable(*path): (path, info) for path, info in _keys()}
     found = Overrides()
@@ -54,8 +64,10 @@ def read(environ: Mapping[str, str], document: Mapping[str, Any]) -> Overrides:
             path = ("health", "weights", _signal(name.removeprefix(_WEIGHTS), document))
             found.values[path] = _number(environ[name])
             found.variables[path] = name
-        else:
-            found.problems += _unknown(name, list(known))
+        elif not _is_of_a_service(name, environ[name]):
+            slips = _unknown(name, [*known, PASSWORD])
+            found.problems += slips
+            found.warnings += [] if slips else [_stranger(name, [*known, PASSWORD])]
     return found
 
 
@@ -145,3 +157,18 @@ def _unknown(name: str, known: list[str]) -> list[Problem]:
     if near := nearest(name, known, cutoff=0.85):
         return [Problem(name, "", f"unknown variable; {near}")]
     return []
+
+
+def _is_of_a_service(name: str, text: str) -> bool:
+    if _SERVICE.fullmatch(name):
+        return "__" not in name
+    return name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(text) is not None
+
+
+def _stranger(name: str, known: list[str]) -> str:
+    """A line on a variable that sets nothing; its section may have been left out."""
+    ends = {k.removeprefix(PREFIX).rpartition("__")[2]: k for k in known}
+    end = name.removeprefix(PREFIX).rpartition("__")[2]
+    near = difflib.get_close_matches(end, ends, n=1, cutoff=0.75)
+    meant = f'; did you mean "{ends[near[0]]}"?' if near else ""
+    return f"{name}: unknown variable, it sets nothing{meant}"

@@ -93,6 +93,7 @@ def load(
         sound = [i for i in range(len(config.sinks)) if i not in wrong]
         found += secrets.fetch_for_sinks(config, sound, environ, folder, vet)
     _refuse(overrides.problems, map(source.problem, found), _hold_figures(config, folder, source))
+    config.hold_strangers(overrides.warnings)
     return config
 
 

@@ -5,6 +5,7 @@ Errors, the reference page and the JSON Schema come from these classes. Duration
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, SecretStr
@@ -286,6 +287,7 @@ class Config(Table):
     sinks: tuple[SinkConfig, ...] = Field((), alias="sink")
 
     _figures: tuple[Benchmark, ...] = PrivateAttr(())
+    _strangers: tuple[str, ...] = PrivateAttr(())
 
     @property
     def figures(self) -> tuple[Benchmark, ...]:
@@ -295,6 +297,15 @@ class Config(Table):
     def hold_figures(self, figures: tuple[Benchmark, ...]) -> None:
         """Keep what the file of ``benchmarks`` holds, once it was read."""
         self._figures = figures
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """What is to be known of variables that look like the product's and aren't."""
+        return self._strangers
+
+    def hold_strangers(self, lines: Iterable[str]) -> None:
+        """Keep what is to be known of them, a line each."""
+        self._strangers = tuple(lines)
 
     def core(self) -> Settings:
         """The core's settings, with windows and rules as it knows them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from stream.cli import cli
 from stream.cli.check import check
 
 GOOD = """\
@@ -181,6 +182,22 @@ def test_what_can_hardly_be_meant_is_warned_of(kpi: str, keys: str, words: str) 
 def test_what_is_meant_is_not_warned_of(kpi: str, keys: str) -> None:
     content = f'[[alert]]\nname = "A"\nkpi = "{kpi}"\nwindow = "1h"\n{keys}\n'
     assert json.loads(_check(content, "--json").stdout)["warnings"] == []
+
+
+def test_a_variable_that_sets_nothing_is_told_by_check_and_every_other_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXKPI_BOOTSTRAP", "kafka:9092")
+    words = (
+        'CXKPI_BOOTSTRAP: unknown variable, it sets nothing; did you mean "CXKPI_KAFKA__BOOTSTRAP"?'
+    )
+    result = _check(GOOD, "--no-secrets")
+    assert result.exit_code == 0
+    assert f"warning     {words}" in result.stdout.splitlines()
+    assert json.loads(_check(GOOD, "--no-secrets", "--json").stdout)["warnings"] == [words]
+    exported = CliRunner().invoke(cli, ["rules", "export"])
+    assert exported.exit_code == 0
+    assert exported.stderr.splitlines()[0] == f"warning: {words}"
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,40 @@ def test_a_slip_in_a_variable_is_told_by_its_name(name: str, text: str, line: st
 
 @pytest.mark.parametrize(
     "name",
-    ["CXKPI_PORT", "CXKPI_SERVICE_HOST", "CXKPI_PORT_9464_TCP_ADDR", "CXKPI_HOOK__URL", "HOME"],
+    [
+        *("CXKPI_PORT", "CXKPI_SERVICE_HOST", "CXKPI_PORT_9464_TCP_ADDR", "CXKPI_HTTP_PORT"),
+        *("CXKPI_SERVICE_PORT_HTTP", "CXKPI_WORKER_PORT_9464_TCP", "CXKPI_HOOK__URL", "HOME"),
+    ],
 )
 def test_variables_of_others_are_left_alone(name: str) -> None:
-    assert load(None, {name: "tcp://10.0.0.1:9464"}, needs=()) == load(None, {}, needs=())
+    config = load(None, {name: "tcp://10.0.0.1:9464"}, needs=())
+    assert config == load(None, {}, needs=())
+    assert config.strangers == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CXKPI_BOOTSTRAP", "CXKPI_KAFKA__BOOTSTRAP"),
+        ("CXKPI_BOOTSTRAPS", "CXKPI_KAFKA__BOOTSTRAP"),
+        ("CXKPI_PORT", "CXKPI_HTTP__PORT"),
+        ("CXKPI_TIMEOUT", "CXKPI_CART__TIMEOUT"),
+        ("CXKPI_SASL_PASSWORD", "CXKPI_KAFKA__SASL_PASSWORD"),
+        ("CXKPI_BROKER__BOOTSTRAP", "CXKPI_KAFKA__BOOTSTRAP"),
+        ("CXKPI_X", None),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_warned_of(name: str, meant: str | None) -> None:
+    more = f'; did you mean "{meant}"?' if meant else ""
+    said = f"{name}: unknown variable, it sets nothing{more}"
+    assert load(None, {name: "secret:9092"}, needs=()).strangers == (said,)
+
+
+@pytest.mark.parametrize("name", ["CXKPI_KAFKA__SASL_PASSWRD", "CXKPI_KAFKA_SASL_PASSWORD"])
+def test_a_slip_in_the_password_s_variable_is_told_by_that_variable(name: str) -> None:
+    with pytest.raises(ConfigError, match='did you mean "CXKPI_KAFKA__SASL_PASSWORD"') as refused:
+        load(None, {name: "secret"}, needs=())
+    assert "secret" not in str(refused.value)
 
 
 def test_variables_work_without_a_file() -> None:

@@ -26,15 +26,15 @@ from tests.reference.rows import Row, rows
 from tests.reference.streams import NOON, read_under, text
 
 #: ``make mutants`` asks only whether there is a difference.
-IS_HASTY = "CXKPI_HASTY" in os.environ
+IS_HASTY = "FUZZ_HASTY" in os.environ
 
 CASES = json.loads((Path(__file__).parents[1] / "data/cases.json").read_text())
 
-#: In each run the same streams, so that a failure is the change's; ``CXKPI_STREAMS=20000`` looks
+#: In each run the same streams, so that a failure is the change's; ``FUZZ_STREAMS=20000`` looks
 #: at so many others, as does ``make fuzz``, which is quicker.
 FUZZ = settings(
-    max_examples=int(os.environ.get("CXKPI_STREAMS", "300")),
-    derandomize="CXKPI_STREAMS" not in os.environ,
+    max_examples=int(os.environ.get("FUZZ_STREAMS", "300")),
+    derandomize="FUZZ_STREAMS" not in os.environ,
     print_blob=True,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, *([] if IS_HASTY else [Phase.shrink])],

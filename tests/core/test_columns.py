@@ -32,7 +32,7 @@ from tests.reference.events import TOPICS
 from tests.reference.streams import NOON, configs, streams
 
 MANY = settings(
-    max_examples=int(os.environ.get("CXKPI_STREAMS", "150")),
+    max_examples=int(os.environ.get("FUZZ_STREAMS", "150")),
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,

@@ -14,7 +14,7 @@ from tests.fuzz.shrinking import shrunk
 from tests.reference.events import TOPICS
 
 #: ``make mutants`` asks only whether there is a difference.
-IS_HASTY = "CXKPI_HASTY" in os.environ
+IS_HASTY = "FUZZ_HASTY" in os.environ
 
 
 def check(given: Scenario) -> None:

@@ -141,7 +141,7 @@ def _run(
         **os.environ,
         "PYTHONPATH": str(copy),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "CXKPI_HASTY": "1",
+        "FUZZ_HASTY": "1",
     }
     try:
         return subprocess.run(
