@@ -20,6 +20,8 @@ from stream.config.refusals import refusals
 from stream.config.toml import is_file, read_toml
 
 DEFAULT_FILE: Final = "cxkpi.toml"
+#: Keys of alert rules whose findings follow from no other key of the rule.
+_OF_THEMSELVES: Final = ("window", "by")
 #: What a command talks to, and so needs the secrets of.
 Need = Literal["kafka", "sinks"]
 
@@ -71,13 +73,14 @@ def load(
     source = _Source(name, positions, overrides.variables)
     folder = FilePath(name).parent
     merged = environment.merge(document, overrides)
-    refused: list[Finding] = []
+    rest, refused = merged, list[Finding]()
     try:
         config = _with_rollups(Config.model_validate(merged))
     except ValidationError as error:
         refused = refusals(error)
-        # A sink that is refused must not hide what is wrong with the others.
+        # A sink or a key of a rule that is refused must not hide what is wrong with the others.
         rest = _without_sinks(merged, {at[1] for at, _ in refused if at[0] == "sink" and at[1:]})
+        rest = _without_keys_of_rules(rest, refused)
         try:
             config = _with_rollups(Config.model_validate(rest))
         except ValidationError:
@@ -85,7 +88,7 @@ def load(
             raise  # Never reached: an error has at least one refusal.
     kafka, sinks = secrets.beside(config.kafka, folder), _named(config.sinks)
     config = config.model_copy(update={"kafka": kafka, "sinks": sinks})
-    found = [*refused, *findings(config)]
+    found = [*refused, *(f for f in findings(config) if _holds(f, refused, rest))]
     if "kafka" in needs:
         found += secrets.fetch_for_kafka(config.kafka, environ, folder)
     if "sinks" in needs:
@@ -114,6 +117,30 @@ def _without_sinks(document: Mapping[str, Any], which: Collection[object]) -> di
         return dict(document)
     kept = [{"type": "log"} if i in which else sink for i, sink in enumerate(sinks)]
     return {**document, "sink": kept}
+
+
+def _without_keys_of_rules(
+    document: Mapping[str, Any], refused: Iterable[Finding]
+) -> dict[str, Any]:
+    """The document without the keys of alert rules that are refused; a name is replaced."""
+    rules = document.get("alert")
+    if not isinstance(rules, list):
+        return dict(document)
+    kept = [dict(rule) if isinstance(rule, dict) else rule for rule in rules]
+    for at, _ in refused:
+        if at[0] == "alert" and at[2:] and isinstance(rule := kept[int(at[1])], dict):
+            rule.pop(str(at[2]), None)
+            if at[2] == "name":
+                rule["name"] = f"Rule{at[1]}"
+    return {**document, "alert": kept}
+
+
+def _holds(finding: Finding, refused: Iterable[Finding], document: Mapping[str, Any]) -> bool:
+    """Whether a finding of ``document`` holds though refused keys of rules were left out of it."""
+    at, _ = finding
+    if at[0] != "alert" or at[:2] not in {other[:2] for other, _ in refused}:
+        return True
+    return len(at) > 2 and at[2] in _OF_THEMSELVES and at[2] in document["alert"][at[1]]
 
 
 def _hold_figures(config: Config, folder: FilePath, source: _Source) -> list[Problem]:

@@ -227,6 +227,37 @@ CASES: list[Case] = [
         ["2: dashboard.url: must be the address of Grafana itself, without ? and #"],
     ),
     (
+        "a window that is missing beside a KPI and a threshold that are refused",
+        ALERT + 'kpi = "npz"\nwindow = "2h"\nby = ["x"]\nabove = "x"\n',
+        [
+            '3: alert[0].kpi: unknown KPI "npz"; did you mean "nps"? allowed: nps, csat, ',
+            '4: alert[0].window: there is no window "2h"; allowed: 5m, 1h, 24h, 7d',
+            (
+                '5: alert[0].by: ["x"] is not one of the rollups; allowed: [], ["channel"], '
+                '["region"], '
+            ),
+            '6: alert[0].above: must be a number, not "x"',
+        ],
+    ),
+    (
+        "a second rule beside one of another topic",
+        '[[alert]]\nname = ""\ntopic = "cx.surveys"\nabsent_for = "1m"\n'
+        + ALERT
+        + 'kpi = "csat"\nwindow = "2h"\nabove = 0.5\nclear = 0.6\n',
+        [
+            (
+                "2: alert[0].name: must be 1 to 1000 printable characters on one line, no blank at"
+                ' either end; not ""'
+            ),
+            (
+                '3: alert[0].topic: unknown topic "cx.surveys"; did you mean "cx.survey"? allowed: '
+                "cx.survey, cx.ticket, cx.cart, cx.subscription, cx.visit, cx.signal"
+            ),
+            '8: alert[1].window: there is no window "2h"; allowed: 5m, 1h, 24h, 7d',
+            "10: alert[1].clear: must be at most above (0.5), not 0.6",
+        ],
+    ),
+    (
         "two rules of one name",
         CHURN + "above = 1\n" + CHURN + "above = 2\n",
         ['7: alert[1].name: "A" is another alert\'s name'],
