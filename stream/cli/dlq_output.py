@@ -14,6 +14,7 @@ from rich.text import Text
 from stream.core.alerts.quantities import counted
 from stream.core.escape import escaped, safe_json, width
 from stream.core.timestamps import format_ms
+from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Listed, Newest
 from stream.deadletters.marking import caret, has_mark, marked
@@ -188,12 +189,14 @@ def tell_letter(letter: Letter, *, redriven: bool) -> None:
             _say(console, Text.assemble((f"{name:<11}  ", "bold"), text))
     size = 0 if letter.value is None else len(letter.value)
     _say(console, Text.assemble(("record       ", "bold"), f"{size:,} bytes"))
-    lines = marked(letter.value, letter.field, letter.reason)
+    # What could not be delivered has nothing wrong in it: its field names the sink.
+    is_refused = letter.outcome != UNDELIVERED
+    lines = marked(letter.value, letter.field if is_refused else "$", letter.reason)
     for line in lines:
         _say(console, Text(f"  {line.text}"))
-        if line.length:
+        if line.length and is_refused:
             _say(console, Text(f"  {caret(line, letter.reason)}", style="bold red"))
-    if lines and not has_mark(lines) and letter.value:
+    if lines and not has_mark(lines) and letter.value and is_refused:
         _say(console, Text(f"  ^ {escaped(letter.reason)}", style="bold red"))
 
 

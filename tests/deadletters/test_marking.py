@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.cli.dlq_output import tell_letter
 from stream.core.catalogue import EVENT_TYPES
 from stream.core.decode import TOPIC_OF_TYPE, Decoder
 from stream.core.event import Invalid
+from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.marking import AROUND, HEAD, Line, caret, has_mark, marked
-from tests.deadletters.letters import visit
+from tests.deadletters.letters import refused, visit
 from tests.strategies import broken_events
 
 
@@ -159,3 +161,21 @@ def test_the_pointer_stands_below_what_it_points_at() -> None:
     line = Line('    "pages": "three"', 4, 16)
     assert caret(line, "expected a number") == "    ^^^^^^^^^^^^^^^^ expected a number"
     assert caret(line._replace(note="has no x"), "is required").endswith(" has no x: is required")
+
+
+@pytest.mark.parametrize("value", [b'{"rule": "Low"}', b"no JSON"])
+def test_in_what_a_sink_could_not_be_told_nothing_is_marked(
+    value: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter = refused(
+        topic="cx.alert",
+        value=value,
+        outcome=UNDELIVERED,
+        field="sink webhook",
+        reason="no answer (connection refused)",
+    )
+    tell_letter(letter, redriven=False)
+    shown = capsys.readouterr().out
+    assert "reason       no answer (connection refused)" in shown
+    assert "^" not in shown
+    assert "has no sink webhook" not in shown
