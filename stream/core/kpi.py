@@ -177,6 +177,11 @@ class Kpi:
     moves: tuple[Move, ...] = ()
 
     @property
+    def adds_up(self) -> bool:
+        """Whether the total is its parts added up, so that a part can't be set beside it."""
+        return self.grows_with_window and self.unit != "ratio"
+
+    @property
     def is_per_customer(self) -> bool:
         """Whether it is made of customers' scores, not of sums of counters."""
         return any(term.column in OVERLAPPING for term in self.terms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
@@ -11,7 +11,8 @@ from rich.text import Text
 
 from stream.core.event import DEAD_LETTER_OUTCOMES
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import Sample
+from stream.core.settings import RESERVED_LABELS
 from stream.top.numbers import count, duration, interval, number, rate, safe
 from stream.top.snapshot import Snapshot
 from stream.top.trends import Segment, Trends, shown_part, sparkline, totals, worst_segments
@@ -34,7 +35,7 @@ def clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%SZ")
 
 
-def labels_text(labels: Labels) -> str:
+def labels_text(labels: Iterable[tuple[str, str]]) -> str:
     """Labels as a reader writes them, for example ``channel=chat region=north``."""
     return " ".join(f"{name}={safe(value)}" for name, value in labels)
 
@@ -185,9 +186,8 @@ class _Drawing:
         kpi = self._kpis[sample.kpi]
         widths = _kpi_widths(width)
         name = kpi.title if width >= _ROOMY else kpi.id
-        extra = " ".join(safe(value) for _, value in sample.labels)
         cells = (
-            f"{name} {extra}".rstrip(),
+            _named(name, sample.labels),
             number(sample.value, kpi.unit, widths[1]),
             interval(sample.lower, sample.upper, kpi.unit, widths[2]),
             "" if sample.denominator is None else count(sample.denominator, widths[3]),
@@ -242,9 +242,10 @@ class _Drawing:
         rows = []
         for segment in segments[: None if room is None else max(0, room - 1)]:
             sample, kpi = segment.sample, self._kpis[segment.sample.kpi]
+            rollup = [pair for pair in sample.labels if pair[0] not in RESERVED_LABELS]
             cells = (
-                labels_text(sample.labels),
-                kpi.id,
+                labels_text(rollup),
+                _named(kpi.id, [pair for pair in sample.labels if pair not in rollup]),
                 number(sample.value, kpi.unit, widths[2]),
                 interval(sample.lower, sample.upper, kpi.unit, widths[3]),
                 number(segment.total.value, kpi.unit, widths[4]),
@@ -254,6 +255,11 @@ class _Drawing:
             line.stylize(self._tendency(sample), len(line) - widths[-1])
             rows.append(line)
         return _cut([head, *(rows or [Text("none is worse than the total", "dim")])], room)
+
+
+def _named(name: str, own: Iterable[tuple[str, str]]) -> str:
+    """A KPI with the values of its own labels, such as the currency."""
+    return " ".join([name, *(safe(value) for _, value in own)])
 
 
 def _kpi_widths(width: int) -> tuple[int, ...]:

@@ -143,7 +143,7 @@ def shown_part(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> str | None:
 def worst_segments(
     snapshot: Snapshot, kpis: Mapping[str, Kpi], by: tuple[str, ...] | None = None
 ) -> list[Segment]:
-    """The series that are worse than the total, the worst first.
+    """The series that are worse than the total, the worst first; none of KPIs that add up.
 
     ``by`` is the rollup's labels in order of name; by default all rollups of one label.
     """
@@ -162,6 +162,8 @@ def worst_segments(
 
 def _worse(kpi: Kpi, sample: Sample, total: Sample | None) -> float:
     if total is None or total.value is None or sample.value is None or kpi.good == "neither":
+        return 0.0
+    if kpi.adds_up:
         return 0.0
     gap = sample.value - total.value if kpi.good == "down" else total.value - sample.value
     if sample.lower is not None and sample.upper is not None:

@@ -52,6 +52,19 @@ def test_a_wide_terminal_shows_titles_bounds_counts_and_trends() -> None:
     assert "▁▃▆█" in line
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_worst_segments_of_two_currencies_can_be_told_apart(width: int) -> None:
+    samples = (
+        Sample("upsell", "1h", (*labels, ("currency", currency)), value)
+        for currency in ("EUR", "SGD")
+        for labels, value in (((), 0.2), ((("channel", "web chat"),), 0.1))
+    )
+    shown = text(screen(WorkerView(evaluation=Evaluation(1, tuple(samples)))), width, None)
+    for currency in ("EUR", "SGD"):
+        assert "channel=web c" in shown
+        assert f" upsell {currency} " in shown.partition("Worst segments")[2]
+
+
 def test_alert_changes_are_told_with_their_time() -> None:
     shown = text(screen(view(KPIS, firing=False), view(KPIS), view(KPIS, firing=False)), 120, 40)
     assert f"{clock(1_790_000_001)} ChurnSpike region=north firing" in shown

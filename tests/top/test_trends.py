@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.core.catalogue import KPIS as CATALOGUE
 from stream.core.series import Evaluation, Labels, Sample
 from stream.metrics.exposition import Exposition
 from stream.metrics.view import AlertGauge, WorkerView
@@ -200,6 +201,18 @@ def test_the_worst_segment_is_the_furthest_beyond_the_total_in_its_own_intervals
         ("csat", (("channel", "chat"),)),
     ]
     assert worst[0].worse == pytest.approx(5.0)
+
+
+def test_a_part_of_a_count_is_no_worst_segment() -> None:
+    worker = evaluated(
+        rated("cart_recovered", (), 62.0),
+        rated("cart_recovered", NORTH, 1.0),
+        rated("retention", (), 0.9, 0.01),
+        rated("retention", NORTH, 0.5, 0.01),
+    )
+    snapshot = read(Exposition(CATALOGUE).text(worker).decode(), 1000.0, CATALOGUE, None)
+    worst = worst_segments(snapshot, CATALOGUE)
+    assert [one.sample.kpi for one in worst] == ["retention"]
 
 
 def test_segments_can_be_those_of_one_rollup() -> None:
