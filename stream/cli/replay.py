@@ -25,6 +25,7 @@ from stream.cli.replay_reading import (
 )
 from stream.cli.values import Duration
 from stream.cli.written import opened_for_writing
+from stream.core.alerts.quantities import counted
 from stream.core.settings import Settings
 from stream.core.timestamps import format_ms
 from stream.replay.rows import FORMATS, Format
@@ -136,7 +137,8 @@ def _tell(run: Replay, lines: Lines | None, as_json: bool) -> None:
         click.echo(json.dumps({"outcomes": outcomes}), err=True)
         return
     if lines is not None:
-        click.echo(f"{lines.rows:,} rows at {lines.points:,} points in time", err=True)
+        points = counted(lines.points, "point")
+        click.echo(f"{counted(lines.rows, 'row')} at {points} in time", err=True)
     click.echo(outcomes_said(run), err=True)
 
 

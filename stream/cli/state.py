@@ -240,4 +240,8 @@ def _span(first: str | None, last: str | None) -> str:
 
 
 def _listed(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in numbers.items())
+    return ", ".join(
+        # Names of kinds are plurals; those of topics don't end so.
+        f"{n:,} {(name.removesuffix('s') if n == 1 else name).replace('_', ' ')}"
+        for name, n in numbers.items()
+    )

@@ -86,6 +86,12 @@ def test_several_files_are_one_stream() -> None:
     assert found.stdout == _replay("day.jsonl --every 6h").stdout
 
 
+def test_one_point_in_time_is_no_plural() -> None:
+    Path("one.jsonl").write_bytes(DAY[0])
+    done = _replay("one.jsonl --every 6h --output a.jsonl")
+    assert " rows at 1 point in time\n" in done.stderr
+
+
 def test_files_hold_what_is_printed_in_the_format_of_their_name() -> None:
     printed = _rows(_replay("day.jsonl --every 6h").stdout)
     for name in ("a.jsonl", "a.csv", "a.parquet"):

@@ -130,6 +130,10 @@ def test_what_is_remembered_fits_eighty_columns() -> None:
     assert "deleted unread" not in shown
     assert "forgotten early" not in shown
     lossy = {**shard, "gaps": {"cx.visit": 5_000}, "forgotten": {"answers": 0, "carts": 70}}
+    single = _text({**found, "shards": [{**shard, "remembered": dict.fromkeys(kinds, 1)}]})
+    assert "1 event id, 1 answer, 1 ticket, 1 cart, 1 subscription, 1 customer" in " ".join(
+        single.split()
+    )
     lines = _text({**found, "shards": [lossy]}).splitlines()
     assert "  deleted unread       5,000 cx.visit" in lines
     assert "  forgotten early      70 carts" in lines
