@@ -112,7 +112,8 @@ class Desk:
         has_stranger = self.family.stranger(now) is not None
         if has_stranger and not self._has_stranger:
             log.warning(
-                "the KPIs of %s are not shown: %s; give all workers of the group the same",
+                "the KPIs of %s are not shown: %s; give all workers of the group the same"
+                " (`cxkpi state show` lists them)",
                 self.topic,
                 missing,
             )

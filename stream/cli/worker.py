@@ -16,6 +16,7 @@ from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.config import Config
+from stream.config.loading import file_read
 from stream.config.warned import warned_of
 from stream.kafka.repeats import tidy
 
@@ -45,7 +46,7 @@ def worker(config_path: Path | None, verbose: bool) -> None:
     for handler in logging.getLogger().handlers:
         tidy(handler)
     for warning in warned_of(config):
-        log.warning("%s", warning)
+        log.warning("%s: %s", file_read(config_path) or "environment", warning)
     asyncio.run(_run(config))
 
 

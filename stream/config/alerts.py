@@ -49,7 +49,7 @@ def alert_findings(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]
 def warnings(config: Config) -> list[str]:
     """What rules say that is allowed but can hardly be meant, a line each."""
     return [
-        f"alert[{number}].{key}: {words}"
+        f"alert[{number}].{key} ({alert.name}): {words}"
         for number, alert in enumerate(config.alerts)
         for key, words in _warnings(alert)
     ]

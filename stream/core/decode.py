@@ -278,7 +278,7 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     if isinstance(error, UnicodeDecodeError):
         return Invalid("$", "is not UTF-8")
     if not isinstance(error, msgspec.ValidationError):
-        return _invalid("$", f"is not JSON: {error}")
+        return _invalid("$", f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
     try:
         kind = _read_head(value).type
     except _UNREADABLE:

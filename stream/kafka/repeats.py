@@ -28,6 +28,8 @@ _REPETITIVE: Final = ("aiokafka", "faust", "mode", "stream.kafka.transport")
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
+#: What a thread of Faust says when the machine is so busy that it was not asked for some seconds.
+_BUSY: Final = "Thread keepalive is not responding..."
 
 
 def tidy(handler: logging.Handler) -> None:
@@ -41,7 +43,13 @@ class UsualAsInformation(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record."""
-        if record.msg != _USUAL:
+        if _is_loss(record):
+            # We say ourselves, once, that no broker answers; it is no failure of the worker.
+            record.levelno, record.levelname = (
+                logging.WARNING,
+                logging.getLevelName(logging.WARNING),
+            )
+        if record.msg != _USUAL and not str(record.msg).endswith(_BUSY):
             return True
         record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
         return logging.getLogger(record.name).isEnabledFor(logging.INFO)
@@ -81,7 +89,17 @@ class SparseRepeats(logging.Filter):
 
 def _key(record: logging.LogRecord) -> tuple[str, str]:
     # Unlike the message itself this can't fail, which would strike whoever wanted to log it.
-    said = f"{record.msg} {record.args}"
-    if any(words in said for words in _LOST):
+    if _says_lost(record):
         return "", "lost"
     return record.name, str(record.msg)
+
+
+def _is_loss(record: logging.LogRecord) -> bool:
+    """Whether Kafka's client calls a lost connection an error."""
+    is_client = f"{record.name}.".startswith("aiokafka.")
+    return is_client and record.levelno == logging.ERROR and _says_lost(record)
+
+
+def _says_lost(record: logging.LogRecord) -> bool:
+    said = f"{record.msg} {record.args}"
+    return any(words in said for words in _LOST)

@@ -313,8 +313,11 @@ class OwnedShard:
 
 def tell_changes(shards: Iterable[OwnedShard]) -> None:
     """Log, once for all shards, what becomes of a state that was written with other settings."""
-    for fact in dict.fromkeys(fact for shard in shards for fact in shard.log.facts):
+    facts = dict.fromkeys(fact for shard in shards for fact in shard.log.facts)
+    for fact in facts:
         log.warning("the state was written with other settings: %s", fact)
+    if facts:
+        log.warning("what becomes of it is final; `cxkpi check --state` tells it before a start")
 
 
 def time_of(shard: Shard, clock: int) -> int:

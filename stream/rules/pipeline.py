@@ -197,7 +197,7 @@ PIPELINE: Final = (
         None,
         "A notification was given up.",
         "Within an hour {{ $value | humanize }} changes of alerts did not reach the sink"
-        " {{ $labels.sink }}; they lie in the topic cx.alert.",
+        " {{ $labels.sink }}; `cxkpi dlq list --topic cx.alert` lists them.",
         lambda facts: (
             f"{facts.rose('cx_worker_notifications_total', 'sink', result='dropped')} > 0"
         ),

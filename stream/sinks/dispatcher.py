@@ -161,7 +161,10 @@ class Dispatcher:
         await delivery.bury(why)
         self.results["dropped"] += 1
         # Both may be words of a record that anybody has written.
-        log.error("sink %s: gave up %s: %s", self.name, printable(what), printable(why))
+        log.error(
+            "sink %s: gave up %s: %s; `cxkpi dlq list --topic cx.alert` has it",
+            *(self.name, printable(what), printable(why)),
+        )
 
     def _wait(self, state: RetryCallState) -> float:
         """A random wait, or what the receiver asked for where that is longer."""

@@ -164,7 +164,8 @@ SHARE = "(a share, not a percentage)"
 )
 def test_what_can_hardly_be_meant_is_warned_of(kpi: str, keys: str, words: str) -> None:
     content = f'[[alert]]\nname = "A"\nkpi = "{kpi}"\nwindow = "1h"\n{keys}\n'
-    words = f"alert[0].{words}"
+    key, _, rest = words.partition(":")
+    words = f"alert[0].{key} (A):{rest}"
     result = _check(content)
     assert result.exit_code == 0
     assert f"warning     {words}" in result.stdout.splitlines()

@@ -144,8 +144,8 @@ def test_the_rule_that_is_sure_fires_and_the_other_does_not(live: Live) -> None:
     firing = live.prometheus.query("cx_alert_firing == 1")
     assert {series.labels["rule"] for series in firing} == {"Watched"}
     said = live.worker.log()
-    assert "alert[0].below: 1.1 is above all values, so the alert is always on" in said
-    assert "alert[1].above: csat is 0 to 1 (a share, not a percentage)" in said
+    assert "alert[0].below (Watched): 1.1 is above all values, so the alert is always on" in said
+    assert "alert[1].above (Quiet): csat is 0 to 1 (a share, not a percentage)" in said
 
 
 def test_prometheus_finds_nothing_to_say_against_the_live_page(

@@ -174,7 +174,8 @@ def test_it_is_told_once_that_a_worker_of_another_configuration_keeps_a_family_a
             "WARNING",
             (
                 "the KPIs of cx.survey are not shown: a worker of another configuration or version"
-                " tells shard 0; give all workers of the group the same"
+                " tells shard 0; give all workers of the group the same (`cxkpi state show` lists"
+                " them)"
             ),
         ),
         ("INFO", "no worker of another configuration tells a shard of cx.survey any more"),

@@ -170,3 +170,24 @@ async def test_a_rebalance_is_information_and_what_a_member_has_lost_a_warning(
     assert {record.levelname for record in handler.written} == {
         logging.getLevelName(n) for n in wanted
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "level"),
+    [
+        ("aiokafka.consumer.fetcher", "Failed fetch messages from %s: %s", "WARNING"),
+        ("stream.kafka.shards", "Failed fetch messages from %s: %s", "ERROR"),
+        ("aiokafka.consumer.fetcher", "Failed otherwise %s: %.0s", "ERROR"),
+        ("stream.kafka.transport", "[^--ChunkThread]: Thread keepalive is not responding...", None),
+    ],
+)
+def test_what_is_no_failure_of_ours_is_no_error_in_the_log(
+    name: str, message: str, level: str | None
+) -> None:
+    lost = KafkaConnectionError("Connection at kafka:9092 closed")
+    args = (1, "else" if "otherwise" in message else lost) if "%" in message else ()
+    handler = logging.Handler()
+    tidy(handler)
+    record = logging.LogRecord(name, logging.ERROR, "", 1, message, args, None)
+    assert bool(handler.filter(record)) == (level is not None)
+    assert record.levelname == (level or "INFO")

@@ -322,6 +322,7 @@ def test_a_check_says_what_a_worker_then_logs_and_does(sites: Sites, broker: Bro
     worker = other.worker()
     worker.until(lambda: worker.ready() and accepted(worker) == 20, "kept what it counted")
     assert worker.log().count("dimension region: dropped") == 1
+    assert worker.log().count("`cxkpi check --state` tells it before a start") == 1
     worker.until(lambda: cxkpi(other, "check", "--state").exit_code == 0, "written the change")
     worker.terminate()
     again = other.worker()

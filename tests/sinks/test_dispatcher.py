@@ -94,6 +94,9 @@ FIRINGS = [change(number=number) for number in range(3)]
 IDS = [one.id for one in FIRINGS]
 
 
+HAS_IT = "`cxkpi dlq list --topic cx.alert` has it"
+
+
 async def dispatched(sink: FakeSink, topic: Topic, retry_for_ms: int = 60_000) -> Dispatcher:
     dispatcher = Dispatcher("hook", sink, retry_for_ms, QUICK)
     await dispatcher.run(topic.read())
@@ -125,7 +128,7 @@ async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) ->
     assert dispatcher.results == {"sent": 2, "dropped": 1}
     assert topic.buried == {0: "answer 404"}
     assert [r.getMessage() for r in caplog.records] == [
-        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 404"
+        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 404; {HAS_IT}"
     ]
 
 
@@ -142,7 +145,7 @@ async def test_what_fails_for_too_long_is_given_up_with_one_line(
     assert topic.buried == {0: "answer 503"}
     assert [r.getMessage() for r in caplog.records] == [
         "sink hook: answer 503, trying again",
-        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 503",
+        f"sink hook: gave up CsatLow firing ({IDS[0]}): answer 503; {HAS_IT}",
     ]
 
 
