@@ -15,8 +15,8 @@ from stream.core.catalogue import FAMILIES, KPIS
 from stream.core.series import Evaluation
 from stream.core.settings import Rule, Settings
 from stream.kafka.alert_log import states_in
-from tests.core.alerting import evaluate
 from stream.kafka.topics import COMPACTED
+from tests.core.alerting import evaluate
 from tests.kafka.topics import administer, records
 
 
