@@ -118,7 +118,7 @@ def _value(text: str, info: FieldInfo) -> object:
         return [item.strip() for item in text.split(",") if item.strip()]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

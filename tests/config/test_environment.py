@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream.config import Config, ConfigError, load
+from stream.config.errors import shown
 
 FILE = """\
 dimensions = ["plan"]
@@ -86,6 +87,11 @@ REFUSED: list[tuple[str, str, str]] = [
     ),
     ("CXKPI_EVALUATE", "5h", 'CXKPI_EVALUATE: evaluate: must be 100ms to 1h, not "5h"'),
     ("CXKPI_ROLLUPS", "[[", 'CXKPI_ROLLUPS: rollups: must be a list, not "[["'),
+    (
+        "CXKPI_ROLLUPS",
+        "[" * 100_000,
+        f"CXKPI_ROLLUPS: rollups: must be a list, not {shown('[' * 100_000)}",
+    ),
     (
         "CXKPI_DIMENSIONS",
         "plan,severity",
