@@ -14,6 +14,15 @@ from stream.core.values import OTHER, Segment, Values
 #: How many entries of label sets that are due are gone through at a look, about, so that a look
 #: after a restart, when all of them are due, takes no longer than others.
 _ENTRIES_AT_ONCE: Final = 20_000
+#: So many label sets are forgotten, or lose what came before their bases, at a look: each is a
+#: record of the state and several of a share.
+_SETS_AT_ONCE: Final = 5_000
+#: A part of the changes has no more bytes of sets of labels and of what was counted of them than
+#: this, or those of one set, so that any number of sets with labels of any text fits into records.
+MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
+#: Bytes of a character in UTF-8, and of a time and a number, at most.
+_LONGEST_CHARACTER: Final = 4
+_LONGEST_COUNT: Final = 32
 #: How often all label sets are looked at, in ms; those that may have grown are at each time.
 _LOOK_MS: Final = 10 * MINUTE
 #: Bases that come later than this (ms, in event time) may be off by what happened in a pane.
@@ -169,19 +178,27 @@ class ActiveStore:
         for key in self.sets:
             self._pending.setdefault(key, ([], []))
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """What was counted and which bases came since the last call."""
         self.settle()
         pending, self._pending = self._pending, {}
         self._touched.update(pending)
         self._counted.update(pending)
-        return [
-            (key, self.sets[key].segment, self.sets[key].since, *parts)
-            for key, parts in pending.items()
-        ] or None
+        parts: list[list[Any]] = []
+        room = 0
+        for key, (counts, bases) in pending.items():
+            found = self.sets[key]
+            text = len(key) + _LONGEST_CHARACTER * sum(map(len, filter(None, found.segment)))
+            size = text + _LONGEST_COUNT * (len(counts) + len(bases))
+            if not parts or size > room:
+                parts.append([])
+                room = MOST_LABEL_BYTES
+            parts[-1].append((key, found.segment, found.since, counts, bases))
+            room -= size
+        return parts
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Take in what ``changes`` gave, save for label sets whose block already holds it."""
+        """Take in a part that ``changes`` gave, save for label sets whose block has it already."""
         for key, segment, since, counts, bases in change:
             if is_newer(key.hex()):
                 found = self.sets.setdefault(key, LabelSet(tuple(segment), since))
@@ -240,13 +257,18 @@ class ActiveStore:
         """Drop what came before the bases that windows start from."""
         windows = self._settings.windows
         oldest = min(w.start(at) for w in windows)
+        renewed = 0
         for key, found in self.sets.items():
+            if renewed >= _SETS_AT_ONCE:
+                self._look_at = at
+                return
             if (
                 found.bases
                 and len(found) > 1
                 and found.forget_before(oldest, self._unit_ms, windows)
             ):
                 self._renewed(key)
+                renewed += 1
 
     def _make_due_coarser(self, at: int) -> None:
         """Make those coarser that are due, or at the next time where these are many."""
@@ -277,7 +299,9 @@ class ActiveStore:
             for key, found in self.sets.items()
             if key not in self._pending and found.is_over(before, self._unit_ms)
         ]
-        for key in over:
+        if len(over) > _SETS_AT_ONCE:
+            self._look_at = at
+        for key in over[:_SETS_AT_ONCE]:
             del self.sets[key]
             self._touched.discard(key)
             self.renewed.add(key)

@@ -23,6 +23,8 @@ from stream.core.table import ABSENT, NO_KEY, Index, grown
 #: The arrival of an id that is not known: long before ``BEFORE_ALL``, where clocks begin.
 NEVER: Final = -(1 << 62)
 _LEAST: Final = 1024
+#: So many ids, of 16 bytes, go into a part of the changes.
+PART_IDS: Final = 131_072
 #: How much longer than what is in use the arrays are made.
 _ROOM: Final = 5 / 4
 #: Times from here to there after the base fit into 32 bits; or any.
@@ -165,13 +167,14 @@ class SeenIds:
         self._clocks = grown(offsets, size)
         self._top = end
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """The ids accepted since the last call and the event time at their arrival."""
         if not self._new:
-            return None
-        keys, clocks = zip(*self._new, strict=True)
+            return []
+        keys, clocks = map(np.concatenate, zip(*self._new, strict=True))
         self._new = []
-        return [np.concatenate(clocks).tobytes(), np.concatenate(keys).tobytes()]
+        starts = range(0, keys.size, PART_IDS)
+        return [[column[a : a + PART_IDS].tobytes() for column in (clocks, keys)] for a in starts]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for minutes whose block already holds it."""

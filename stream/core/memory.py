@@ -31,6 +31,13 @@ LAST: Final = 0
 
 #: The block that says what was forgotten early.
 _EARLY: Final = "early"
+#: So many records, of some 70 bytes, go into a part of the changes, or so many that have an extra,
+#: which may be of some thousand bytes.
+PART_RECORDS: Final = 32_768
+PART_EXTRAS: Final = 2_048
+#: About so many records that were used since their birth move to younger buckets at a look: after a
+#: pause, or when what came at once gets old, there may be millions, and each goes into the log.
+MOST_MOVED: Final = 65_536
 _KEY: Final = "key"
 
 
@@ -174,24 +181,32 @@ class Memory:
 
     # The store ----------------------------------------------------------------------------------
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """The records that changed since the last call, and what was forgotten early."""
         changed, self._changed = self._changed, []
         rows, self._changed_rows = self._changed_rows, []
         early, self._early_is_new = self._early_is_new, False
         if rows:
             changed.append(np.array(rows, dtype=np.int64))
-        records = None
+        found: list[Any] = []
+        if early:
+            found.append([self._early(), None])
         if changed:
             slots = distinct(np.concatenate(changed))
             slots = slots[self._table.keys[slots] != NO_KEY]
-            numbers = self._table.fields[BUCKET][slots]
             names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)
-            if slots.size:
-                records = [names[numbers].tobytes(), *self._dumped(slots)]
-        if records is None and not early:
-            return None
-        return [self._early() if early else None, records]
+            for part in self._parts(slots):
+                numbers = self._table.fields[BUCKET][part]
+                found.append([None, [names[numbers].tobytes(), *self._dumped(part)]])
+        return found
+
+    def _parts(self, slots: Slots) -> list[Slots]:
+        """Slots cut so that the records of each part have a bounded size."""
+        if slots.size <= PART_EXTRAS:
+            return [slots] if slots.size else []
+        weights = np.where(self.without_extra(slots), 1, PART_RECORDS // PART_EXTRAS)
+        parts = (np.cumsum(weights) - 1) // PART_RECORDS
+        return np.split(slots, np.flatnonzero(parts[1:] != parts[:-1]) + 1)
 
     def _early(self) -> Any:
         return [*self._buckets.horizons, self.forgotten]
@@ -208,7 +223,7 @@ class Memory:
         return [columns, extras]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Take in what ``changes`` gave, save for buckets whose block already holds it."""
+        """Take in a part that ``changes`` gave, save for buckets whose block already holds it."""
         early, records = change
         if early is not None and is_newer(_EARLY):
             self._set_early(early)
@@ -286,30 +301,35 @@ class Memory:
     def expire(self, at: int) -> Iterator[str]:
         """Forget what is older than it is kept; yields the buckets that are gone.
 
-        A record that was used since its birth moves to a younger bucket. Beyond the limit the
-        oldest buckets go too.
+        A record that was used since its birth moves to a younger bucket. Of these a look takes so
+        many, and the next ones go on: until then buckets that are over stay as they are, and
+        ``next_end`` says that there are some. Beyond the limit the oldest buckets go too.
         """
         limit = at - self._keep_ms
         if self._buckets.next_end <= limit:
             timed, untimed = self._buckets.horizons
+            moved = 0
             for name in list(self._buckets.named):
                 if name <= timed or FOREVER <= name <= untimed:
                     # A log that was cut off before the block's end may hold it still.
                     self._drop(name, BEFORE_ANY, everything=True)
                     yield str(name)
-                elif end_of(name) <= limit:
-                    self._drop(name, limit)
+                elif end_of(name) <= limit and moved < MOST_MOVED:
+                    moved += self._drop(name, limit)[1]
                     yield str(name)
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)
-            self.forgotten += self._drop(name, BEFORE_ANY, everything=True)
+            self.forgotten += self._drop(name, BEFORE_ANY, everything=True)[0]
             self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)
 
-    def _drop(self, name: int, limit: int, *, everything: bool = False) -> int:
-        """Let go of a bucket, and of its records that were not used since; how many went."""
+    def _drop(self, name: int, limit: int, *, everything: bool = False) -> tuple[int, int]:
+        """Let go of a bucket, and of its records that were not used since.
+
+        Returns how many went, and how many moved to others.
+        """
         bucket = self._buckets.pop(name)
         slots = self._buckets.slots_of(bucket)
         last = self._table.fields[LAST_TIME][slots]
@@ -327,7 +347,7 @@ class Memory:
             self._changed.append(slots[used])
             self._buckets.touch_all(slots[used])
         self._buckets.free(bucket)
-        return int(gone.size)
+        return int(gone.size), int(slots.size - gone.size)
 
 
 def _frozen(value: Any) -> Any:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Outcome
-from stream.core.one_block import OneBlock
+
+_BLOCK: Final = "all"
 
 
-class Progress(OneBlock):
+class Progress:
     """A store of the state that is small, so it is kept as one absolute record."""
 
     name = "progress"
 
     def __init__(self) -> None:
-        super().__init__()
         #: Next offset to read, by topic.
         self.positions: dict[str, int] = {}
         #: The greatest ``occurred_at`` of accepted events, by topic.
@@ -32,6 +32,7 @@ class Progress(OneBlock):
         #: The latest time that the shard has seen.
         self.now = BEFORE_ALL
         self._last: Any = None
+        self._touched = False
 
     def count(self, topic: str, outcome: Outcome, n: int = 1) -> None:
         """Count records of an outcome."""
@@ -49,14 +50,25 @@ class Progress(OneBlock):
             self.now,
         ]
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """Everything, where positions or counts have moved since the last call."""
         now = self._all()
         if self._last is not None and now[:-1] == self._last[:-1]:
-            return None
+            return []
         self._last = now
         self._touched = True
-        return now
+        return [now]
+
+    def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
+        """Take in what ``changes`` gave, unless the block already holds it."""
+        if is_newer(_BLOCK):
+            self.load(_BLOCK, change)
+            self._touched = True
+
+    def touched(self) -> set[str]:
+        """The one block, where anything moved since the last call."""
+        touched, self._touched = self._touched, False
+        return {_BLOCK} if touched else set()
 
     def dump(self, block: str) -> Any:
         """Everything."""

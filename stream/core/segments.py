@@ -7,8 +7,10 @@ segments those of all dimensions; currencies never do, since sums over several m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import compress, pairwise, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +18,6 @@ import numpy as np
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.labels import LabelColumn, Labels
-from stream.core.one_block import OneBlock
 from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
 from stream.core.table import grown
@@ -26,6 +27,13 @@ from stream.core.values import OTHER, Segment, Sighting, Values
 #: stay whole; about 180 are in use in the world. Amounts in further ones are in no sum.
 CURRENCY_ROOM: Final = 256
 _LEAST: Final = 64
+#: So many rows stand in a block: with labels of any text it fits into a record.
+BLOCK_ROWS: Final = 2_048
+#: The one block of all rows that formats up to 7 had.
+FORMER_BLOCK: Final = "all"
+#: A part of the changes has the text of so many bytes, and 20 bytes for each row that was accepted.
+PART_BYTES: Final = 4 * 1024 * 1024
+_LONGEST_CHARACTER: Final = 4
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
 
@@ -34,7 +42,7 @@ def _key(labels: Labels, currency: str | None) -> _Key:
     return labels if currency is None else (labels, currency)
 
 
-class Segments(OneBlock):
+class Segments:
     """A shard's rows: segments by number, with the time when each was last accepted.
 
     Two rows may have the same segment, where a value was turned down after it had counted.
@@ -43,7 +51,6 @@ class Segments(OneBlock):
     name = "segments"
 
     def __init__(self, settings: Settings, values: Values) -> None:
-        super().__init__()
         self._dimensions = settings.dimensions
         self._limit = settings.max_segments
         # A row may go once nothing that it counted can still be in a window.
@@ -76,6 +83,8 @@ class Segments(OneBlock):
         self.renamed: set[int] = set()
         #: The same since the last ``changes``.
         self._unwritten: set[int] = set()
+        #: Blocks that have changed since they were asked for last.
+        self._touched: set[int] = set()
         values.watch(self.sightings)
 
     def __len__(self) -> int:
@@ -268,20 +277,42 @@ class Segments(OneBlock):
         """The segment with values that find no place replaced by ``other``."""
         return self._values.fold(segment, at)
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """The rows accepted since the last call, and the segments of those that are new."""
         changed = np.flatnonzero(self._changed)
         if not changed.size:
-            return None
+            return []
         self._changed[:] = False
-        self._touched = True
+        self._touched.update(distinct(changed // BLOCK_ROWS).tolist())
         new = [row for row in sorted(self._unwritten) if self.rows[row] is not None]
         self._unwritten.clear()
-        return self._dumped(changed, new)
+        found = []
+        for first, end in pairwise([0, *self._cuts(new), len(self.rows)]):
+            rows = changed[slice(*np.searchsorted(changed, (first, end)))]
+            named = new[bisect_left(new, first) : bisect_left(new, end)]
+            found.append(self._dumped(rows, named))
+        return found
+
+    def _cuts(self, new: Sequence[int]) -> Iterator[int]:
+        """The rows, in order, before which another part begins, as one has enough text."""
+        room = PART_BYTES
+        for row in new:
+            text = _LONGEST_CHARACTER * sum(map(len, filter(None, self.rows[row] or ())))
+            if text > room:
+                yield row
+                room = PART_BYTES
+            room -= text
+
+    def touched(self) -> set[str]:
+        """The blocks that have changed since the last call."""
+        touched, self._touched = self._touched, set()
+        return set(map(str, touched))
 
     def dump(self, block: str) -> Any:
-        """All rows."""
-        rows = [row for row, segment in enumerate(self.rows) if segment is not None]
+        """The rows of a block that are in use."""
+        first = int(block) * BLOCK_ROWS
+        some = enumerate(self.rows[first : first + BLOCK_ROWS], start=first)
+        rows = [row for row, segment in some if segment is not None]
         return self._dumped(np.array(rows, dtype=np.int64), rows)
 
     def _dumped(self, rows: Ints, named: list[int]) -> Any:
@@ -290,18 +321,33 @@ class Segments(OneBlock):
 
     def load(self, block: str, dumped: Any) -> None:
         """Put rows in place and give their values their places."""
-        rows, seen, named, segments = dumped if _is_present(dumped) else _of_triples(dumped)
-        for row, segment in zip(unpacked_steps(named).tolist(), segments, strict=True):
+        self._put(dumped, lambda rows: np.ones(rows.size, dtype=bool))
+        if block == FORMER_BLOCK:
+            # So that it can be let go of.
+            self._touched.update(range(-(-len(self.rows) // BLOCK_ROWS)))
+
+    def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
+        """Take in a part that ``changes`` gave, save for rows whose block already holds it."""
+        if is_newer(FORMER_BLOCK):
+            self._touched.update(self._put(change, partial(_are_newer, is_newer)))
+
+    def _put(self, dumped: Any, chosen: Callable[[Ints], Mask]) -> set[int]:
+        """Put those of some rows in place that are chosen; their blocks."""
+        written = dumped if _is_present(dumped) else _of_triples(dumped)
+        rows, seen, named = map(unpacked_steps, written[:3])
+        which = chosen(named).tolist()
+        for row, segment in compress(zip(named.tolist(), written[3], strict=True), which):
             while len(self.rows) <= row:
                 self._grow()
             self._rename(row, tuple(segment))
             self._unwritten.discard(row)
-        times = unpacked_steps(seen).tolist()
-        for row, at in zip(unpacked_steps(rows).tolist(), times, strict=True):
+        which = chosen(rows)
+        for row, at in zip(rows[which].tolist(), seen[which].tolist(), strict=True):
             self._seen[row] = at
             if (segment := self.rows[row]) is not None:
                 self._values.keep(segment, at)
         self._free = [row for row, segment in enumerate(self.rows) if segment is None]
+        return set((rows[which] // BLOCK_ROWS).tolist())
 
     def recovered(self, at: int) -> None:
         """The rows were loaded: values that had lost their places by ``at`` get none back."""
@@ -314,7 +360,7 @@ class Segments(OneBlock):
         self._values.free_unused(at)
 
     def expire(self, at: int) -> Iterator[str]:
-        """Free rows that nothing needs any more. The block stays."""
+        """Free rows that nothing needs any more. The blocks stay."""
         old = np.flatnonzero(at - self._seen[: len(self.rows)] > self._keep_ms).tolist()
         gone = [row for row in old if self.rows[row] is not None]
         for row in gone:
@@ -322,9 +368,17 @@ class Segments(OneBlock):
             self._changed[row] = False
         if gone:
             self._free += gone
-            self._touched = True
+            self._touched.update(row // BLOCK_ROWS for row in gone)
             self._forget_cached()
         return iter(())
+
+
+def _are_newer(is_newer: Callable[[str], bool], rows: Ints) -> Mask:
+    """Which rows are in blocks that are older than what is said of them."""
+    blocks = rows // BLOCK_ROWS
+    newer = [block for block in distinct(blocks).tolist() if is_newer(str(block))]
+    found: Mask = np.isin(blocks, newer)
+    return found
 
 
 def _written(rows: Ints, seen: Ints, named: Ints, segments: Sequence[Segment | None]) -> Any:

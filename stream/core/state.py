@@ -20,6 +20,7 @@ import msgspec
 
 from stream import __version__
 from stream.core.migration import SHAPED, Migration, has_unbounded_keys, is_needed
+from stream.core.segments import FORMER_BLOCK
 from stream.core.settings import SECOND, Settings
 from stream.core.shape import Fact, Shape, facts
 from stream.core.shard import Shard
@@ -34,9 +35,14 @@ from stream.core.state_records import (
     are_checked,
     block_key,
     block_of,
+    block_records,
     damaged,
     delta_key,
+    first_key,
+    in_deltas,
     is_block,
+    is_further,
+    joined,
     pack,
     packed_block,
     unpacked_block,
@@ -50,15 +56,16 @@ from stream.core.values import Values
 __all__ = ["FORMAT", "REMEDY", "Header", "LogRecord", "StateLog", "StateRefused", "part_of"]
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 7
+FORMAT: Final = 8
 #: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters, 6 had
-#: nothing to tell damage by.
-READABLE: Final = (4, 5, 6, FORMAT)
+#: nothing to tell damage by, 7 all segments in one block.
+READABLE: Final = (4, 5, 6, 7, FORMAT)
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"
 _LABEL_SET: Final = block_key(_SETS, "")
-#: Bytes of a character in UTF-8.
-_LONGEST_CHARACTER: Final = 4
+#: The store of segments, and the block that it had in formats up to 7.
+_SEGMENTS: Final = "segments"
+_FORMER: Final = (_SEGMENTS, FORMER_BLOCK)
 
 #: How many bytes of blocks go with a flush, roughly: at least one block, if any has changed.
 BLOCK_BUDGET: Final = 128 * 1024
@@ -68,10 +75,6 @@ BLOCK_COST: Final = 1024
 #: After a delta of more bytes than this, as many bytes of blocks are written as it has, so that the
 #: deltas that no block covers yet come to what all blocks count for at most, at any rate.
 _LARGE_DELTA: Final = BLOCK_BUDGET
-
-#: A delta has no more bytes of sets of labels than this, so that a flush of any number of them, and
-#: of labels of any text, fits into records. What was counted of them comes on top.
-MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
@@ -163,23 +166,24 @@ class StateLog:
         if at >= self._expire_at:
             self._expire_at = at + EXPIRE_MS
             gone = list(shard.expire(shard.progress.now))
-        changes = {}
-        for name, store in self._stores.items():
-            change = store.changes()
-            if change is not None:
-                changes[name] = change
+        changes = {
+            name: parts for name, store in self._stores.items() if (parts := store.changes())
+        }
         if not changes and not gone and not self._stale and not self._header_is_due:
             return []
-        parts = _parted(changes)
         first = self.sequence + 1
-        self.sequence += len(parts)
         for name, store in self._stores.items():
             for block in store.touched():
                 self._dirty.setdefault((name, block), first)
         # What was over at a recovery and has come again: its block would come again too.
         again = (self._stale & self._dirty.keys()) - set(gone)
-        records = self._header_record() + self._tombstones(gone)
-        records += self._blocks(again)
+        if _FORMER in self._stale:
+            again |= {block for block in self._dirty if block[0] == _SEGMENTS}
+        tombstones = self._tombstones(gone)
+        deleted = [block_of(key) for key, _ in tombstones if not is_further(key)]
+        deltas = in_deltas(changes, deleted)
+        self.sequence += len(deltas)
+        records = self._header_record() + tombstones + self._blocks(again)
         first_needed = min(self._dirty.values(), default=self.sequence + 1)
         # This flush's own deltas stay, since they carry the numbers that recovery starts from.
         covered = min(first_needed, first) - 1
@@ -187,13 +191,12 @@ class StateLog:
         self._covered = max(self._covered, covered)
         self._contents.follow(records, self.sequence)
         now, mark = shard.progress.now, self._contents.mark
-        deleted = [block_of(key) for key, value in records if value is None and is_block(key)]
-        deltas = [
-            (delta_key(n), pack(Delta(n, self._covered, now, part, mark, deleted)))
-            for n, part in enumerate(parts, first)
+        written = [
+            (delta_key(n), pack(Delta(n, self._covered, now, part, mark, over)))
+            for n, (part, over) in enumerate(deltas, first)
         ]
-        self._delta_size = sum(len(delta) for _, delta in deltas)
-        return [*records, *deltas]
+        self._delta_size = sum(len(delta) for _, delta in written)
+        return [*records, *written]
 
     def _header_record(self) -> list[LogRecord]:
         if not self._header_is_due:
@@ -209,7 +212,8 @@ class StateLog:
             self._stale.add(block)
         # One that has come again meanwhile is to be written instead.
         stale, self._stale = self._stale - self._dirty.keys(), set()
-        return [(block_key(name, block), None) for name, block in stale]
+        keys = [block_key(name, block) for name, block in stale]
+        return [(k, None) for key in keys for k in (key, *self._contents.further(key))]
 
     def _blocks(self, at_once: Collection[tuple[str, str]]) -> list[LogRecord]:
         due, self._is_migrated = SHAPED if self._is_migrated else (), False
@@ -223,7 +227,10 @@ class StateLog:
             dumped = self._stores[name].dump(block)
             key = block_key(name, block)
             value = packed_block(key, self.sequence, dumped)
-            records.append((key, value))
+            written = block_records(key, value)
+            records += written
+            # A block that has become smaller may need fewer records.
+            records += [(k, None) for k in self._contents.further(key)[len(written) - 1 :]]
             size += len(value) + BLOCK_COST
             del self._dirty[name, block]
         return records
@@ -241,11 +248,12 @@ class StateLog:
         except (StateRefused, MemoryError):
             raise
         except Exception as error:
-            if are_checked(records):
+            if are_checked(joined(records)):
                 raise  # All is as it was written, so the reason is another.
             raise StateRefused(f"the state log is damaged: {error!r}; {REMEDY}") from error
 
-    def _recover(self, records: Mapping[bytes, bytes]) -> None:
+    def _recover(self, in_records: Mapping[bytes, bytes]) -> None:
+        records = joined(in_records)
         header = Header.read(records)
         deltas = sorted(
             (unpacked_delta(k, v) for k, v in records.items() if k.startswith(DELTA)),
@@ -253,8 +261,8 @@ class StateLog:
         )
         self._check_deltas([d.sequence for d in deltas], deltas[-1].covered if deltas else 0)
         blocks = {k: unpacked_block(k, v) for k, v in records.items() if is_block(k)}
-        for key, (sequence, _) in blocks.items():
-            self._contents.put(key, sequence)
+        for key in filter(is_block, in_records):
+            self._contents.put(key, blocks[first_key(key)][0])
         self.sequence, self._covered, now, _, mark, _ = deltas[-1]
         if mark is not None and mark != self._contents.mark:
             raise StateRefused(_LACKING)
@@ -268,6 +276,8 @@ class StateLog:
             stores |= {store.name: store for store in former.stores() if store.name in SHAPED}
         self._shard.windows.starts = dict(header.starts)
         in_log = self._fold(blocks, deltas, stores, header.since)
+        if _FORMER in in_log:
+            self._replace_former(stores[_SEGMENTS], in_log)
         if migrates:
             self._migrate(written, stores, in_log, now)
         self._take_header(header)
@@ -302,6 +312,13 @@ class StateLog:
             fit = {n: s for n, s in stores.items() if sequence >= since or n not in SHAPED}
             self._apply(sequence, at, changes, fit, newest)
         return set(written)
+
+    def _replace_former(self, segments: Store, in_log: set[tuple[str, str]]) -> None:
+        """See that the blocks of segments are written when the one that they come from goes."""
+        in_log.remove(_FORMER)
+        self._stale.add(_FORMER)
+        for block in segments.touched():
+            self._dirty.setdefault((_SEGMENTS, block), self.sequence + 1)
 
     def _apply(
         self,
@@ -363,22 +380,6 @@ class StateLog:
         kept = [s for s in sequences if s > covered]
         if not kept or len(kept) != wanted or kept[0] != covered + 1:
             raise StateRefused(_LACKING)
-
-
-def _parted(changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The changes of a flush, for a delta each: one holds so much text of sets of labels."""
-    parts: list[list[Any]] = [[]]
-    size = 0
-    for change in changes.get(_SETS, ()):
-        key, segment, *_ = change
-        text = len(key) + _LONGEST_CHARACTER * sum(map(len, filter(None, segment)))
-        if parts[-1] and size + text > MOST_LABEL_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(change)
-        size += text
-    *earlier, last = parts
-    return [*({_SETS: part} for part in earlier), changes | ({_SETS: last} if last else {})]
 
 
 def _label_keys(records: Iterable[bytes], deltas: Iterable[Delta]) -> Iterator[bytes]:

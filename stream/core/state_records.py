@@ -3,11 +3,15 @@
 Each record has a checksum of what it holds, and says under which key it was written. With each
 flush goes a mark of all blocks that are in the log then, so that one that is gone, or older than
 the log says, is noticed too. Formats up to 6 had none of these.
+
+No record is larger than a topic takes, however much has changed or a block holds: what a flush
+tells goes into as many deltas as it needs, and a block's bytes into as many records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, takewhile
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
@@ -34,6 +38,13 @@ REMEDY: Final = (
 #: A record of more bytes, unpacked, is none that was ever written.
 _LARGEST: Final = 1 << 32
 _LEVEL: Final = 1
+#: A block has no more bytes than this in a record; what is beyond goes into further ones.
+MOST_BLOCK_BYTES: Final = 8 * 1024 * 1024
+#: Stands in the keys of those before their number, and in no block's name.
+_FURTHER: Final = b"#"
+#: A delta has no more bytes than this before they are packed, or those of one part of a store's
+#: changes, which has a bound of its own.
+MOST_DELTA_BYTES: Final = 4 * 1024 * 1024
 _encode: Final = msgspec.msgpack.Encoder().encode
 _compressor: Final = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 _decompressor: Final = zstandard.ZstdDecompressor()
@@ -90,6 +101,21 @@ def is_block(key: bytes) -> bool:
     return key.startswith(BLOCK)
 
 
+def is_further(key: bytes) -> bool:
+    """Whether a record holds what went beyond the first one of a block."""
+    return is_block(key) and _FURTHER in key
+
+
+def first_key(key: bytes) -> bytes:
+    """The key of a block's first record, given that of any."""
+    return key.split(_FURTHER, 1)[0]
+
+
+def further_key(key: bytes, number: int) -> bytes:
+    """The key of a block's further record, from 1."""
+    return key + _FURTHER + b"%d" % number
+
+
 def block_of(key: bytes) -> tuple[str, str]:
     """The store of a block's record, and the block's name."""
     name, block = key[len(BLOCK) :].decode().split(":", 1)
@@ -133,6 +159,26 @@ def packed_block(key: bytes, sequence: int, dumped: Any) -> bytes:
     return pack([sequence, dumped, key])
 
 
+def block_records(key: bytes, value: bytes) -> list[LogRecord]:
+    """The records that a block's value goes into."""
+    first, *more = (
+        value[start : start + MOST_BLOCK_BYTES] for start in range(0, len(value), MOST_BLOCK_BYTES)
+    )
+    return [(key, first), *((further_key(key, n), part) for n, part in enumerate(more, start=1))]
+
+
+def joined(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The records with each block in one, under its key."""
+    whole = {key: value for key, value in records.items() if not is_further(key)}
+    parts = [(*key.rsplit(_FURTHER, 1), value) for key, value in records.items() if is_further(key)]
+    more: dict[bytes, list[bytes]] = {}
+    for key, _, value in sorted(parts, key=lambda part: int(part[1])):
+        more.setdefault(key, []).append(value)
+    for key, values in more.items():
+        whole[key] = b"".join((whole.get(key, b""), *values))
+    return whole
+
+
 def unpacked_block(key: bytes, value: bytes) -> tuple[int, Any]:
     """The flush that wrote a block, and the block.
 
@@ -160,6 +206,29 @@ def unpacked_delta(key: bytes, value: bytes) -> Delta:
     return delta
 
 
+def in_deltas(
+    changes: Mapping[str, Sequence[Any]], deleted: Iterable[tuple[str, str]]
+) -> list[tuple[dict[str, Any], list[tuple[str, str]]]]:
+    """The parts of stores' changes and the deleted blocks of a flush, for a delta each."""
+    found: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [({}, [])]
+    size = 0
+    encoded = ((name, _encode(part)) for name, parts in changes.items() for part in parts)
+    for name, part in encoded:
+        if name in found[-1][0] or 0 < size > MOST_DELTA_BYTES - len(part):
+            found.append(({}, []))
+            size = 0
+        found[-1][0][name] = msgspec.Raw(part)
+        size += len(part)
+    for block in deleted:
+        more = len(_encode(block))
+        if 0 < size > MOST_DELTA_BYTES - more:
+            found.append(({}, []))
+            size = 0
+        found[-1][1].append(block)
+        size += more
+    return found
+
+
 def are_checked(records: Mapping[bytes, bytes]) -> bool:
     """Whether all values have checksums, which those of formats up to 6 have not."""
     return all(zstandard.get_frame_parameters(value).has_checksum for value in records.values())
@@ -176,6 +245,11 @@ class Contents:
     def mark(self) -> Mark:
         """Tells these contents from others."""
         return len(self._written), self._digest
+
+    def further(self, key: bytes) -> list[bytes]:
+        """The keys of a block's further records that are in the log."""
+        numbered = (further_key(key, number) for number in count(1))
+        return list(takewhile(self._written.__contains__, numbered))
 
     def put(self, key: bytes, sequence: int) -> None:
         """Note that a block is written."""

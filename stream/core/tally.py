@@ -23,6 +23,9 @@ GRACE_MS = MINUTE
 _UNIT_BITS: Final = 48
 _UNIT_HALF: Final = 1 << (_UNIT_BITS - 1)
 
+#: So many sums, of 30 bytes at most, go into a part of the changes.
+PART_CELLS: Final = 131_072
+
 #: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
 Facts = tuple[Ints, Ints, Ints]
 _NO_FACTS: Facts = (NO_INTS,) * 3
@@ -208,14 +211,17 @@ class WindowStore:
             self._touched.update(blocks)
             self.renewed.update(blocks)
 
-    def changes(self) -> Any:
+    def changes(self) -> list[Any]:
         """Everything folded since the last call: units of time, keys and values."""
         if not self._pending:
-            return None
+            return []
         pending, self._pending = self._pending, []
         facts = pending[0] if len(pending) == 1 else _summed(pending)
-        units, low, values = facts
-        return [packed_steps(units), packed_steps(low), packed(values)]
+        found = []
+        for start in range(0, facts[0].size, PART_CELLS):
+            units, low, values = (column[start : start + PART_CELLS] for column in facts)
+            found.append([packed_steps(units), packed_steps(low), packed(values)])
+        return found
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in what ``changes`` gave, save for panes whose block already holds it."""

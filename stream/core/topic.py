@@ -30,11 +30,15 @@ class Store(Protocol):
 
     name: str
 
-    def changes(self) -> Any:
-        """What changed since the last call, or None; plain data for msgpack."""
+    def changes(self) -> list[Any]:
+        """What changed since the last call, as plain data for msgpack.
+
+        It comes in parts of a bounded size each, as many as it takes: a part must fit into a
+        record, whatever has changed.
+        """
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Take in what ``changes`` gave, save for blocks that already hold it."""
+        """Take in a part that ``changes`` gave, save for blocks that already hold it."""
 
     def touched(self) -> Iterable[str]:
         """The blocks that have changed since the last call."""

@@ -29,7 +29,7 @@ from stream.kafka.retention import unkept
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
-#: Deltas and blocks stay well below this.
+#: No record is beyond this: deltas, blocks and shares are cut into records of bounded sizes.
 STATE_LIMIT: Final = 16 * 1024 * 1024
 #: Compacted topics roll their segments so often, since only closed segments are compacted.
 COMPACTED: Final = {

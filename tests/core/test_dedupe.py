@@ -48,7 +48,7 @@ class Log:
 
     def __init__(self) -> None:
         self.blocks: dict[str, tuple[int, Any]] = {}
-        self.deltas: list[Any] = []
+        self.deltas: list[list[Any]] = []
 
     def flush(self, seen: SeenIds, clock: int) -> None:
         for block in list(seen.expire(clock)):
@@ -62,8 +62,8 @@ class Log:
         for block, (_, dumped) in self.blocks.items():
             seen.load(block, dumped)
         written = {block: at for block, (at, _) in self.blocks.items()}
-        for number, change in enumerate(self.deltas, 1):
-            if change is not None:
+        for number, changes in enumerate(self.deltas, 1):
+            for change in changes:
                 seen.apply(change, clock, newer_than(written, number))
         list(seen.expire(clock))
         return seen
@@ -142,7 +142,7 @@ def test_ids_that_are_forgotten_before_the_last_of_a_batch_are_never_written() -
     seen.add(np.concatenate([key(number) for number in range(100)]), clocks)
     assert len(seen) == 4
     assert seen.touched() == {"96", "97", "98", "99"}
-    assert np.frombuffer(seen.changes()[0], dtype=np.int64).tolist() == clocks[-4:].tolist()
+    assert np.frombuffer(seen.changes()[0][0], dtype=np.int64).tolist() == clocks[-4:].tolist()
     assert list(seen.expire(99 * MINUTE)) == []
 
 

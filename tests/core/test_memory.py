@@ -23,7 +23,7 @@ def packed(data: Any) -> Any:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(data))
 
 
-def logged(memory: Memory) -> tuple[Any, dict[str, Any]]:
+def logged(memory: Memory) -> tuple[list[Any], dict[str, Any]]:
     changes = packed(memory.changes())
     return changes, {block: packed(memory.dump(block)) for block in memory.touched()}
 
@@ -69,7 +69,8 @@ def test_changes_and_blocks_each_bring_a_record_back() -> None:
     memory.put(B, FOREVER, 1)
     changes, blocks = logged(memory)
     by_changes, by_blocks = new_memory(), new_memory()
-    by_changes.apply(changes, 0, lambda block: True)
+    for change in changes:
+        by_changes.apply(change, 0, lambda block: True)
     for block, dumped in blocks.items():
         by_blocks.load(block, dumped)
     for again in (by_changes, by_blocks):
@@ -125,7 +126,7 @@ def test_what_was_forgotten_early_stays_forgotten_after_a_recovery() -> None:
         for block, dumped in written.items():
             if with_old_blocks or block not in gone:
                 again.load(block, dumped)
-        for change in (before, after):
+        for change in (*before, *after):
             again.apply(change, 0, lambda block: block not in blocks)
         list(again.expire(0))
         assert dict(again.items()) == dict(memory.items())

@@ -75,7 +75,7 @@ def test_values_keep_their_places_after_a_restart() -> None:
     before = Segments(TWO, Values(TWO))
     channels(before, "a", "b")
     after = Segments(TWO, Values(TWO))
-    after.load("all", before.dump("all"))
+    after.load("0", before.dump("0"))
     assert channels(after, "c", "a") == [OTHER, "a"]
 
 
@@ -135,7 +135,7 @@ def test_rows_that_were_freed_are_no_segments_any_more() -> None:
     assert list(segments.expire(later)) == []
     assert len(segments) == 1
     recovered = Segments(settings, Values(settings))
-    recovered.load("all", segments.dump("all"))
+    recovered.load("0", segments.dump("0"))
     assert len(recovered) == 1
     channels(segments, "e", "f", at=later)
     assert len(segments) == 3
@@ -213,7 +213,7 @@ def test_a_value_that_has_lost_its_place_does_not_get_it_back_by_a_restart() -> 
     channels(before, "a")
     assert channels(before, "b", at=NOON + 8 * DAY) == ["b"]
     after = Segments(core, Values(core))
-    after.load("all", before.dump("all"))
+    after.load("0", before.dump("0"))
     after.recovered(NOON + 8 * DAY)
     assert channels(after, "a", "b", at=NOON + 8 * DAY) == [OTHER, "b"]
 
@@ -239,14 +239,14 @@ def test_a_row_that_was_freed_and_taken_by_another_is_no_trouble_after_a_recover
     settings = replace(TWO, max_values_per_dimension=9)
     segments = Segments(settings, Values(settings))
     channels(segments, "a")
-    block = segments.dump("all")
+    block = segments.dump("0")
     segments.changes()
     later = NOON + 30 * DAY
     list(segments.expire(later))
     channels(segments, "b", "a", at=later)
-    change = written(segments, segments.changes())
+    change = written(segments, segments.changes()[0])
     recovered = Segments(settings, Values(settings))
-    recovered.load("all", block)
+    recovered.load("0", block)
     recovered.apply(change, later, lambda _: True)
     list(recovered.expire(later))
     assert channels(recovered, "a", "b", "c", at=later) == ["a", "b", "c"]
@@ -259,18 +259,18 @@ def test_a_segment_that_comes_back_in_another_row_is_found_after_a_recovery(
     settings = replace(TWO, max_values_per_dimension=9, max_segments=2)
     segments = Segments(settings, Values(settings))
     channels(segments, "a", "b")
-    block = segments.dump("all")
+    block = segments.dump("0")
     segments.changes()
     later = NOON + 30 * DAY
     list(segments.expire(later))
     channels(segments, "a", at=later)
-    changes = [segments.changes()]
+    changes = segments.changes()
     if is_taken:
         channels(segments, "c", "a", at=later)
-        changes.append(segments.changes())
+        changes += segments.changes()
     assert segments.rows[1] == ("a", None)
     recovered = Segments(settings, Values(settings))
-    recovered.load("all", block)
+    recovered.load("0", block)
     for change in changes:
         recovered.apply(change, later, lambda _: True)
     list(recovered.expire(later))
@@ -283,15 +283,15 @@ def test_a_change_names_a_segment_once() -> None:
     core = replace(TWO, max_values_per_dimension=3)
     segments = Segments(core, Values(core))
     channels(segments, "a", "b")
-    assert segments.changes()[-1] == [("a", None), ("b", None)]
+    assert segments.changes()[0][-1] == [("a", None), ("b", None)]
     channels(segments, "b", "c", at=NOON + MINUTE)
-    rows, seen, named, names = segments.changes()
+    rows, seen, named, names = segments.changes()[0]
     assert (unpacked_steps(rows).tolist(), unpacked_steps(named).tolist()) == ([1, 2], [2])
     assert (unpacked_steps(seen).tolist(), names) == ([NOON + MINUTE] * 2, [("c", None)])
     recovered = Segments(core, Values(core))
-    recovered.load("all", segments.dump("all"))
+    recovered.load("0", segments.dump("0"))
     channels(recovered, "a", at=NOON + MINUTE)
-    assert recovered.changes()[-1] == [], "the log holds what was read from it"
+    assert recovered.changes()[0][-1] == [], "the log holds what was read from it"
 
 
 def test_a_known_value_in_a_new_combination_leaves_the_others_where_all_places_are_taken() -> None:

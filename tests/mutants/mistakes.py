@@ -733,8 +733,8 @@ _SUMS: Final = (
     Mistake(
         "log-forgets-tickets",
         "state.py",
-        "            if change is not None:\n",
-        '            if change is not None and name != "tickets":\n',
+        "if (parts := store.changes())\n",
+        'if (parts := store.changes()) and name != "tickets"\n',
         "after a restart a reopening finds no ticket",
     ),
     Mistake(

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream.core.active import MOST_LABEL_BYTES
 from stream.core.labels import intern
 from stream.core.settings import HOUR, MINUTE, Settings, Window
 from stream.core.shard import Shard
-from stream.core.state import MOST_LABEL_BYTES, StateLog
+from stream.core.state import StateLog
 from tests.fixtures.prometheus import PrometheusTools
 from tests.safety.shards import Log, evaluation, event, new_shard, outcomes, recovered
 from tests.safety.test_hostile import TEXTS, exposed
