@@ -24,7 +24,7 @@ from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.share_records import checked
-from stream.core.sharing import HEALTH_SLOTS, ROWS, Beat, fingerprint, unpack
+from stream.core.sharing import ROWS, Beat, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
@@ -35,16 +35,19 @@ _Cells = tuple[Ints, Ints]
 
 
 class PaneSums:
-    """The panes of one window, and the sum of those asked for last, brought up to date by pane."""
+    """The panes of one window, and the sum of those asked for last, brought up to date by pane.
+
+    A pane may come in several parts.
+    """
 
     def __init__(self) -> None:
-        self.panes: dict[int, _Cells] = {}
-        self._summed: dict[int, _Cells] = {}
+        self.panes: dict[tuple[int, int], _Cells] = {}
+        self._summed: dict[tuple[int, int], _Cells] = {}
         self._sum: _Cells = (NO_INTS, NO_INTS)
 
     def between(self, first: int, last: int) -> _Cells:
         """Keys and values of the panes ``first`` to ``last``, summed."""
-        wanted = {pane: cells for pane, cells in self.panes.items() if first <= pane <= last}
+        wanted = {part: cells for part, cells in self.panes.items() if first <= part[0] <= last}
         gone = [cells for pane, cells in self._summed.items() if wanted.get(pane) is not cells]
         new = [cells for pane, cells in wanted.items() if self._summed.get(pane) is not cells]
         if len(gone) + len(new) > len(wanted):
@@ -86,12 +89,13 @@ class Part:
         self._told: dict[str, _Told] = {}
         #: Of which label sets something was told since the sum was last asked for.
         self._renewed: set[str] = set()
-        #: By window and slot: the pane, and for each rollup its series.
-        self._health: dict[tuple[str, str], tuple[int, list[Any]]] = {}
+        #: By window, slot and part: the pane, and for each rollup its series.
+        self._health: dict[tuple[str, str, int], tuple[int, list[Any]]] = {}
         self._settings = settings
         self._windows = {w.label: w for w in settings.windows}
         self._panes = {w.label: PaneSums() for w in settings.windows}
-        self._slots: dict[tuple[str, str], int] = {}
+        #: The pane of each slot and part.
+        self._slots: dict[tuple[str, str, int], int] = {}
         self._labels: dict[str, bytes] = {}
         self._unit_ms = Tally(settings.windows).unit_ms
 
@@ -111,10 +115,10 @@ class Part:
     ) -> HealthSums:
         """The sums of health scores for a rollup in a window at time ``at``."""
         pane, place = at // window.pane_ms, self._settings.rollups.index(rollup)
-        told = [self._health.get((window.label, f"{slot}")) for slot in range(HEALTH_SLOTS)]
+        told = [told for (label, *_), told in self._health.items() if label == window.label]
         # Where the pane was not told (yet), the one before it is the best that is known.
-        known = max((t for t in told if t is not None and t[0] <= pane), default=None)
-        rows = known[1][place] if known is not None else []
+        known = max((t[0] for t in told if t[0] <= pane), default=None)
+        rows = [row for of, rollups in told if of == known for row in rollups[place]]
         numbers = [find(tuple(key)) for key, *_ in rows]
         columns = list(zip(*(rest for _, *rest in rows), strict=True)) or [(), (), ()]
         return HealthSums(*(np.array(c, dtype=np.int64) for c in (numbers, *columns)))
@@ -124,28 +128,34 @@ class Part:
         if kind == "rows":
             self._take_rows(place[0], data or [])
         elif kind == "pane" and place[0] in self._panes:
-            self._take_pane(place[0], place[1], data)
+            self._take_pane(place[0], place[1], place[2], data)
         elif kind == "active":
             self._take_head(place[0], data)
         elif kind == "piece":
             self._take_piece(place[0], place[1], data)
-        elif kind == "health" and place[0] in self._panes and data is not None:
-            self._health[place[0], place[1]] = data
+        elif kind == "health" and place[0] in self._panes:
+            self._take_health(place[0], place[1], place[2], data)
 
     def _take_rows(self, block: int, rows: Sequence[Segment | None]) -> None:
         first = block * ROWS
         self.rows.extend([None] * (first + len(rows) - len(self.rows)))
         self.rows[first : first + len(rows)] = rows
 
-    def _take_pane(self, label: str, slot: str, data: Any) -> None:
+    def _take_pane(self, label: str, slot: str, part: int, data: Any) -> None:
         panes = self._panes[label].panes
-        former = self._slots.pop((label, slot), None)
+        former = self._slots.pop((label, slot, part), None)
         if former is not None:
-            panes.pop(former, None)
+            panes.pop((former, part), None)
         if data is not None:
             pane, keys, values = data
-            panes[pane] = keys, values
-            self._slots[label, slot] = pane
+            panes[pane, part] = keys, values
+            self._slots[label, slot, part] = pane
+
+    def _take_health(self, label: str, slot: str, part: int, data: Any) -> None:
+        if data is None:
+            self._health.pop((label, slot, part), None)
+        else:
+            self._health[label, slot, part] = data
 
     def _take_head(self, name: str, data: Any) -> None:
         told = self._told.setdefault(name, _Told())
@@ -180,8 +190,8 @@ class Part:
         """Forget the panes that no window needs at ``at``."""
         for label, sums in self._panes.items():
             first = self._windows[label].first_pane(at - GRACE_MS)
-            for pane in [p for p in sums.panes if p < first]:
-                del sums.panes[pane]
+            for part in [p for p in sums.panes if p[0] < first]:
+                del sums.panes[part]
 
 
 class _Voice:

@@ -10,26 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
-from stream.core.cells import MAX_ROWS, SUM_LIMIT
+from stream.core.cells import LOW_BITS, MAX_ROWS, SUM_LIMIT
 from stream.core.integers import Ints
 from stream.core.net import Piece
 from stream.core.settings import Settings
 from stream.core.sharing import ROWS, Beat
+from stream.core.tally import cells_of
 
 #: What a sum of a counter, a time or a number of a pane may be.
 _Number = Annotated[int, Meta(ge=-SUM_LIMIT, le=SUM_LIMIT)]
 #: By kind: what follows the shard's number in the key, and the form of the data.
 _Segment = tuple[str | None, ...]
+#: What is told of a series of health.
+_Row = tuple[_Segment, _Number, _Number, _Number]
+#: A column of integers.
+_Packed = tuple[bytes, bytes]
 _FORMS: Final[Mapping[str, tuple[Sequence[Callable[[str], Any]], Any]]] = {
     "beat": ((), Beat),
     "rows": ((int,), list[_Segment | None]),
-    "pane": ((str, str), tuple[_Number, bytes, bytes]),
+    "pane": ((str, str, int), tuple[_Number, _Packed, _Packed]),
     "active": ((str,), tuple[bytes, _Segment, _Number, list[tuple[_Number, _Number, _Number]]]),
     "piece": ((str, int), tuple[_Number, _Number, list[_Number], list[_Number]]),
-    "health": ((str, str), tuple[_Number, list[list[tuple[_Segment, _Number, _Number, _Number]]]]),
+    "health": ((str, str, int), tuple[_Number, list[list[_Row]]]),
 }
 
 
@@ -77,9 +81,10 @@ def _check_health(settings: Settings, rollups: Sequence[Sequence[Any]]) -> None:
             raise ValueError("it has another number of labels")
 
 
-def _pane(number: int, low: bytes, values: bytes) -> tuple[int, Ints, Ints]:
-    keys = np.frombuffer(low, dtype=np.uint32).astype(np.int64)
-    amounts = np.frombuffer(values, dtype=np.int64)
+def _pane(number: int, *dumped: _Packed) -> tuple[int, Ints, Ints]:
+    keys, amounts = cells_of(dumped)
     if keys.size != amounts.size:
         raise ValueError("it has not as many values as keys")
+    if keys.size and not 0 <= keys.min() <= keys.max() < 1 << LOW_BITS:
+        raise ValueError("it has cells of no row")
     return number, keys, amounts

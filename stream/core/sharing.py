@@ -6,7 +6,8 @@ not on the rate of events, nor on how much is remembered. Each share begins with
 how far the shard has come and how many records follow.
 
 Whoever takes over a shard begins a new life of it and tells everything anew, a part with each
-flush. Until that is complete, readers go on with what the life before has said.
+share. Until that is complete, readers go on with what the life before has said. What can be large
+is in several records, each of a bounded size: the cells of a pane, and the series of health.
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ from stream.core.intake import FUTURE_MS
 from stream.core.integers import Ints
 from stream.core.settings import MINUTE, SECOND, Settings, Window
 from stream.core.shard import Shard
-from stream.core.tally import GRACE_MS
+from stream.core.tally import GRACE_MS, dumped_cells
 from stream.core.topics import signal, subscription
 from stream.core.values import Segment
 
 #: How many cells a share may hold beyond what has changed, so that a new life is told in parts.
 CELLS_AT_ONCE: Final = 400_000
+#: About how many records of label sets and of rows a share may hold beyond what has changed.
+SETS_AT_ONCE: Final = 10_000
+ROWS_AT_ONCE: Final = 48
+#: How many cells stand in one record, 20 bytes each at most.
+CELLS: Final = 400_000
+#: How many series of health stand in one record, each with all its labels.
+SERIES: Final = 2_048
 #: The health of a window's next pane is told so long before it begins, in ms.
 AHEAD_MS: Final = 2 * SECOND
 #: So many panes' health is there at once: the present one, one before, and those that begin within
@@ -43,13 +51,15 @@ ROWS: Final = 256
 #: Panes go so long after their time at the latest, in ms, and some.
 _LINGER_MS: Final = MINUTE
 
+#: What is told of a series: its key, the sum of its scores, its customers, those at risk.
+_Row = tuple[Any, ...]
 #: Key and value of a record; no value: there is nothing (any more).
 ShareRecord = tuple[bytes, bytes | None]
 
 #: Changes whenever records are written that other versions would misread. Versions that had none
 #: wrote label sets whole; 2 had three places for health; of a label set that several shards have,
-#: with 3 the first said where it counts.
-_PROTOCOL: Final = 4
+#: with 3 the first said where it counts; 4 had panes and health in one record each.
+_PROTOCOL: Final = 5
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[str, Any]).decode
@@ -130,14 +140,19 @@ class Sharing:
         self._groups: dict[Rollup, tuple[int, tuple[Groups, Ints]]] = {}
         #: Panes that were not told in this life yet, the newest last.
         self._untold = sorted(self._all_panes(), key=lambda p: p[1] * self._windows[p[0]].pane_ms)
-        #: The pane that readers have of each family, by window and slot of the ring.
-        self._told: list[dict[tuple[str, int], int]] = [{} for _ in FAMILIES]
+        #: Label sets and blocks of rows of which the same holds.
+        self._untold_sets = list(shard.active.sets)
+        self._untold_rows = list(range(-(-len(shard.segments.rows) // ROWS)))
+        #: The pane that readers have of each family, by window and slot of the ring, and in how
+        #: many records.
+        self._told: list[dict[tuple[str, int], tuple[int, int]]] = [{} for _ in FAMILIES]
         self._told_health: dict[tuple[str, int], tuple[int, int]] = {}
+        #: In how many records readers have health, by window and slot.
+        self._parts_of_health: dict[tuple[str, int], int] = {}
         #: The segment of each label set that readers have, since when, and the number of pieces.
         self._told_active: dict[bytes, tuple[Segment, int, int]] = {}
-        shard.windows.renewed.clear()
-        shard.segments.renamed = set(range(len(shard.segments.rows)))
-        shard.active.renewed = set(shard.active.sets)
+        for renewed in (shard.windows.renewed, shard.segments.renamed, shard.active.renewed):
+            renewed.clear()
 
     def _all_panes(self) -> Iterator[tuple[str, int]]:
         for label, cells in self._shard.windows.cells.items():
@@ -147,7 +162,7 @@ class Sharing:
     @property
     def is_whole(self) -> bool:
         """Whether everything was told."""
-        return not self._untold
+        return not (self._untold or self._untold_sets or self._untold_rows)
 
     def collect(self, at: int, complete_to: int) -> dict[str, list[ShareRecord]]:
         """The records for each family, in order; a family's first one is its beat."""
@@ -162,7 +177,7 @@ class Sharing:
             records[family][key] = value
         records[FAMILIES.index(subscription.NAME)].update(self._active())
         records[FAMILIES.index(signal.NAME)].update(self._of_customers(at))
-        whole, progress = not self._untold, shard.progress
+        whole, progress = self.is_whole, shard.progress
         beats = {
             topic: Beat(
                 len(of_family),
@@ -184,10 +199,13 @@ class Sharing:
         return "/".join(map(str, (kind, self._number, *rest))).encode()
 
     def _rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Records of the segments in which rows have another meaning now."""
+        """Records of the segments in which rows have another meaning now, or were not told yet."""
         segments = self._shard.segments
         renamed, segments.renamed = segments.renamed, set()
-        for block in sorted({row // ROWS for row in renamed}):
+        blocks = {row // ROWS for row in renamed}
+        blocks.update(self._untold_rows[:ROWS_AT_ONCE])
+        del self._untold_rows[:ROWS_AT_ONCE]
+        for block in sorted(blocks):
             rows = segments.rows[block * ROWS : (block + 1) * ROWS]
             yield self._key("rows", block), pack(self._life, rows)
 
@@ -211,27 +229,29 @@ class Sharing:
         """Records of a pane; none where a later one has its slot."""
         window = self._windows[label]
         slot = pane % ring(window)
-        key = self._key("pane", label, slot)
         keys, values = self._shard.windows.pane(label, pane)
         if pane < window.first_pane(at - GRACE_MS):
             keys = keys[:0]
         families = FAMILY_OF_COUNTER[keys & COUNTER_MASK]
         for family, told in enumerate(self._told):
             of_family = np.flatnonzero(families == family)
-            if of_family.size:
-                told[label, slot] = pane
-                low = keys[of_family].astype(np.uint32).tobytes()
-                data = [pane, low, values[of_family].tobytes()]
-                yield family, (key, pack(self._life, data))
-            elif told.get((label, slot)) == pane:
-                del told[label, slot]
-                yield family, (key, None)
+            former, parts = told.get((label, slot), (pane, 0))
+            if not of_family.size and former != pane:
+                continue
+            starts = range(0, of_family.size, CELLS)
+            for part, start in enumerate(starts):
+                some = of_family[start : start + CELLS]
+                data = [pane, *dumped_cells(keys[some], values[some])]
+                yield family, (self._key("pane", label, slot, part), pack(self._life, data))
+            for part in range(len(starts), parts):
+                yield family, (self._key("pane", label, slot, part), None)
+            told[label, slot] = pane, len(starts)
 
     def _active(self) -> Iterator[ShareRecord]:
         """Records of label sets: one without the counts, and those of pieces, by their number."""
         active = self._shard.active
         renewed, active.renewed = active.renewed, set()
-        for key in renewed:
+        for key in (*renewed, *self._next_sets()):
             found, name = active.sets.get(key), f"{hash_of(key):016x}"
             told = self._told_active.pop(key, None)
             pieces = [] if found is None else found.net.pieces
@@ -251,6 +271,16 @@ class Sharing:
             for number in range(len(pieces), told[2] if told is not None else 0):
                 yield self._key("piece", name, number), None
 
+    def _next_sets(self) -> Iterator[bytes]:
+        """Label sets that were not told yet, as many as a share has room for."""
+        records = 0
+        while self._untold_sets and records < SETS_AT_ONCE:
+            key = self._untold_sets.pop()
+            found = self._shard.active.sets.get(key)
+            if found is not None and key not in self._told_active:
+                records += 1 + len(found.net.pieces)
+                yield key
+
     def _of_customers(self, at: int) -> Iterator[ShareRecord]:
         """Health in the windows' present panes, and in those that begin in a moment."""
         shard = self._shard
@@ -261,12 +291,21 @@ class Sharing:
             for pane in {at // window.pane_ms, (at + AHEAD_MS) // window.pane_ms}:
                 told[window.label, pane] = version
                 if self._told_health.get((window.label, pane)) != version:
-                    key = self._key("health", window.label, pane % HEALTH_SLOTS)
-                    yield key, pack(self._life, [pane, self._health_of(window, pane)])
+                    yield from self._health_in(window, pane)
         self._told_health = told
 
-    def _health_of(self, window: Window, pane: int) -> list[list[tuple[Any, ...]]]:
-        """For each rollup the (key of the series, sum of scores, customers, at risk)."""
+    def _health_in(self, window: Window, pane: int) -> Iterator[ShareRecord]:
+        """Records of health in a pane."""
+        slot = pane % HEALTH_SLOTS
+        parts = _parted(self._health_of(window, pane))
+        for number, part in enumerate(parts):
+            yield self._key("health", window.label, slot, number), pack(self._life, [pane, part])
+        for number in range(len(parts), self._parts_of_health.get((window.label, slot), 0)):
+            yield self._key("health", window.label, slot, number), None
+        self._parts_of_health[window.label, slot] = len(parts)
+
+    def _health_of(self, window: Window, pane: int) -> list[list[_Row]]:
+        """What is told of the series of each rollup."""
         shard = self._shard
         # What it has found once it keeps, so it must not outlast the signals as they are now.
         health = LocalHealth(shard.signals)
@@ -287,3 +326,20 @@ class Sharing:
             found = segments.version, (groups, groups.numbers(segments.rows))
             self._groups[rollup] = found
         return found[1]
+
+
+def _parted(rollups: list[list[_Row]]) -> list[list[list[_Row]]]:
+    """The series of each rollup, in parts of which each has so many of all together."""
+    parts: list[list[list[_Row]]] = [[[] for _ in rollups]]
+    room = SERIES
+    for place, rows in enumerate(rollups):
+        start = 0
+        while start < len(rows):
+            if not room:
+                parts.append([[] for _ in rollups])
+                room = SERIES
+            some = rows[start : start + room]
+            parts[-1][place] = some
+            start += len(some)
+            room -= len(some)
+    return parts

@@ -473,11 +473,12 @@ def test_panes_that_left_and_joined_are_taken_out_of_and_into_the_sum() -> None:
     rolls = Random(3)
     sums = PaneSums()
     for step in range(300):
-        sums.panes[rolls.randrange(12)] = cells(*((k, rolls.randrange(-3, 4)) for k in range(4)))
+        part = rolls.randrange(12), rolls.randrange(2)
+        sums.panes[part] = cells(*((k, rolls.randrange(-3, 4)) for k in range(4)))
         first = step // 30
         keys, values = sums.between(first, first + 6)
         wanted: dict[int, int] = {}
-        for pane, (k, v) in sums.panes.items():
+        for (pane, _), (k, v) in sums.panes.items():
             if first <= pane <= first + 6:
                 for key, value in zip(k.tolist(), v.tolist(), strict=True):
                     wanted[key] = wanted.get(key, 0) + value

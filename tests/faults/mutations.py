@@ -215,8 +215,8 @@ MUTATIONS: Final = (
         "renamed-row-untold",
         "a row that stands for another segment now is not told again",
         "stream.core.sharing:Sharing._rows",
-        "for row in renamed})",
-        "for row in renamed if row == 0})",
+        "for row in renamed}",
+        "for row in renamed if row == 0}",
         "merge",
     ),
     Mutation(
