@@ -51,6 +51,8 @@ class _Report:
     unsendable: list[tuple[str, int, str]] = field(default_factory=list)
     unsendable_count: int = 0
     seconds: float = 0.0
+    #: Whether all lines were read, and what could be sent was acknowledged.
+    complete: bool = False
 
     def refuse(self, file: str, line: int, reason: str) -> None:
         self.unsendable_count += 1
@@ -67,6 +69,7 @@ class _Report:
                 for file, line, reason in self.unsendable
             ],
             "seconds": round(self.seconds, 3),
+            "complete": self.complete,
         }
 
 
@@ -122,7 +125,10 @@ def send(
             shown = not as_json and sys.stderr.isatty()
             order = _Order(files, shift, rate, raw, shown, names)
             ended = run(_send(kafka, order, report))
-    except InputError as error:
+    except (CommandFailed, InputError) as error:
+        if report.sent:
+            # Whoever goes on from here has to know what is there already.
+            _tell(report, kafka.topic_prefix, as_json, least="at least ")
         raise CommandFailed(str(error)) from error
     _tell(report, kafka.topic_prefix, as_json)
     if ended is None:
@@ -150,11 +156,13 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
     """Send everything; True at the end of the input."""
     from stream.kafka.producer import EventProducer, RecordTooLarge
 
-    with Reader(order.files) as reader, _progress(order, reader) as advance:
-        async with EventProducer(kafka) as producer:
-            pace = Pace(order.rate)
-            started = time.monotonic()
-            try:
+    producer = EventProducer(kafka)
+    started = time.monotonic()
+    try:
+        with Reader(order.files) as reader, _progress(order, reader) as advance:
+            async with producer:
+                pace = Pace(order.rate)
+                started = time.monotonic()
                 for batch in reader.batches():
                     for some in _slices(batch, pace.slice):
                         messages = await _addressed(some, order, report, producer)
@@ -165,10 +173,13 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
                         await pace.sent(len(some.values))
                         advance(report)
                 await producer.flush()
-            except RecordTooLarge as error:
-                raise CommandFailed(f"a record is too large: {error}") from error
-            finally:
-                report.seconds = time.monotonic() - started
+        report.complete = True
+    except RecordTooLarge as error:
+        raise CommandFailed(f"a record is too large: {error}") from error
+    finally:
+        report.seconds = time.monotonic() - started
+        # What was taken and not acknowledged may be missing.
+        report.sent = producer.delivered
     return True
 
 
@@ -247,7 +258,8 @@ def _progress(order: _Order, reader: Reader) -> Iterator[_Advance]:
         yield _Advance(reader, progress, progress.add_task("0 events", total=reader.size))
 
 
-def _tell(report: _Report, prefix: str, as_json: bool) -> None:
+def _tell(report: _Report, prefix: str, as_json: bool, least: str = "") -> None:
+    """Say what was sent; ``least`` says that it may be more, where it does."""
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
@@ -257,6 +269,7 @@ def _tell(report: _Report, prefix: str, as_json: bool) -> None:
         click.echo(f"and {report.unsendable_count - _NAMED} more that can't be sent", err=True)
     sent = report.sent.total()
     rate = sent / report.seconds if report.seconds else 0.0
-    click.echo(f"{counted(sent, 'event')} sent in {report.seconds:.1f} s ({rate:,.0f}/s)", err=True)
+    said = f"{least}{counted(sent, 'event')} sent in {report.seconds:.1f} s ({rate:,.0f}/s)"
+    click.echo(said, err=True)
     for topic, count in sorted(report.sent.items()):
         click.echo(f"  {prefix}{topic}  {count:,}", err=True)

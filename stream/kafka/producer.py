@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 from types import TracebackType
@@ -71,8 +72,8 @@ class EventProducer:
         self._failure: BaseException | None = None
         self._producer: Any = None
         self._admin: Any = None
-        #: Records that the broker has acknowledged.
-        self.delivered = 0
+        #: Records that the broker has acknowledged, by topic without prefix.
+        self.delivered: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -188,7 +189,7 @@ class EventProducer:
             if error is not None:
                 self._failure = self._failure or error
             else:
-                self.delivered += count
+                self.delivered[topic.name.removeprefix(self._kafka.topic_prefix)] += count
 
         future.add_done_callback(done)
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from stream.cli.send import _Report, _tell, send
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
+from stream.kafka.producer import EventProducer, Message, NotDelivered
 from tests.send.conftest import Kafka
 
 START = 1_772_445_600_000
@@ -49,7 +50,7 @@ def test_recorded_events_reach_their_topics_by_entity_and_in_order(
         places = [order[value] for value in values]
         assert places == sorted(places)
     summary = json.loads(result.stdout)
-    assert summary["sent"] == len(GENERATED)
+    assert (summary["sent"], summary["complete"]) == (len(GENERATED), True)
     assert set(summary["topics"]) == {record.topic for record in found}
 
 
@@ -141,6 +142,38 @@ def test_a_record_that_its_topic_does_not_take_is_named_and_the_others_sent(kafk
     assert {record.key for record in kafka.records()} == {b"fits", b"v"}
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_the_broker_goes_away_it_says_first_what_is_there(
+    kafka: Kafka, recorded: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    write = EventProducer.write
+    calls = 0
+
+    async def failing(self: EventProducer, messages: Sequence[Message]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            await self.flush()
+            await write(self, messages)
+            raise NotDelivered("the broker is gone")
+        await write(self, messages)
+
+    monkeypatch.setattr(EventProducer, "write", failing)
+    result = kafka.run(send, recorded, "--rate", 5_000, *(["--json"] if as_json else []))
+    assert (result.exit_code, calls) == (2, 3)
+    there = Counter(record.topic for record in kafka.records())
+    assert 0 < there.total() < len(GENERATED)
+    if as_json:
+        summary = json.loads(result.stdout)
+        assert (summary["topics"], summary["complete"]) == (dict(there), False)
+        assert result.stderr == "Error: the broker is gone\n"
+        return
+    first, *topics, last = result.stderr.splitlines()
+    assert first.startswith(f"at least {there.total():,} events sent in ")
+    assert topics == [f"  {kafka.prefix}{t}  {n:,}" for t, n in sorted(there.items())]
+    assert last == "Error: the broker is gone"
+
+
 def test_a_rate_is_not_exceeded(kafka: Kafka, tmp_path: Path) -> None:
     path = tmp_path / "few.jsonl"
     path.write_bytes(b"".join(LINES.splitlines(keepends=True)[:100]))
@@ -165,8 +198,12 @@ def test_a_broken_gzip_is_one_line(kafka: Kafka, tmp_path: Path) -> None:
     path = tmp_path / "cut.gz"
     path.write_bytes(gzip.compress(LINES)[:1000])
     result = kafka.run(send, path)
-    assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
-    assert "the gzip data end too early" in result.output
+    assert result.exit_code == 2
+    first, *_, last = result.stderr.splitlines()
+    # What came before the damage is there, and that is said.
+    assert first.startswith(f"at least {len(kafka.records())} events sent in ")
+    assert last.startswith("Error: ")
+    assert "the gzip data end too early" in last
 
 
 def test_an_unreachable_broker_is_one_line(offline: Callable[..., Result], recorded: Path) -> None:
