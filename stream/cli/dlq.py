@@ -18,6 +18,7 @@ from stream.cli.configured import config_option, configuration
 from stream.cli.dlq_output import (
     bar,
     say_missing,
+    say_others,
     tell_counts,
     tell_letter,
     tell_list,
@@ -32,6 +33,7 @@ from stream.config import durations
 from stream.core.catalogue import TOPICS
 from stream.core.escape import escaped, safe_json
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
+from stream.core.timestamps import format_ms
 from stream.deadletters.filters import Filter
 from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.letter import ALERT_TOPIC
@@ -119,6 +121,10 @@ def _filtered(command: F) -> F:
 
 
 def _filter(outcomes: tuple[str, ...], reason: str, since: int | None, until: int | None) -> Filter:
+    """Raises click.UsageError: no letter was refused in such a time."""
+    if since is not None and until is not None and since >= until:
+        said = f"--since {format_ms(since)} is not before --until {format_ms(until)}"
+        raise click.UsageError(f"{said}: nothing lies between them")
     return Filter(frozenset(outcomes), reason, since, until)
 
 
@@ -143,14 +149,15 @@ def dlq() -> None:
 )
 @click.option("--counts", is_flag=True, help="Count them by topic, outcome, field and reason.")
 @click.option("--pending", is_flag=True, help="Only those that redrive has not sent yet.")
+@click.option("--all-groups", is_flag=True, help="Also those that other groups have written.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(
     topics: tuple[str, ...], outcomes: tuple[str, ...], reason: str, since: int | None,
-    until: int | None, limit: int, *, counts: bool, pending: bool, config_path: Path | None,
-    as_json: bool,
+    until: int | None, limit: int, *, counts: bool, pending: bool, all_groups: bool,
+    config_path: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """List dead letters, a line each, the newest last.
+    """List the group's dead letters, a line each, the newest last.
 
     The first columns say when a record was refused and where it lies among the dead letters, as
     `cxkpi dlq show` takes it. "redriven" says "sent" where redrive has sent the letter, and "2x"
@@ -159,9 +166,13 @@ def list_(
     kafka = configuration(config_path, needs=("kafka",)).kafka
     wanted = _filter(outcomes, reason, since, until)
     newest, groups = Newest(limit), Counts()
+    others = 0
 
     def take(letter: Letter, redriven: bool) -> None:
-        if counts:
+        nonlocal others
+        if not (all_groups or letter.is_of(kafka.group)):
+            others += 1
+        elif counts:
             groups.add(letter)
         else:
             newest.add(letter, redriven=redriven)
@@ -171,7 +182,9 @@ def list_(
     if counts:
         tell_counts(groups, as_json=as_json)
     else:
-        tell_list(newest, as_json=as_json)
+        tell_list(newest, kafka.group, as_json=as_json)
+    if others:
+        say_others(others, "--all-groups shows them")
 
 
 @dlq.command(short_help="Show one: the reason, the rule, the record with the field marked.")
@@ -192,12 +205,17 @@ def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json
         raise SystemExit(INTERRUPTED)
     letter, redriven = found
     if raw:
+        if letter.left_out:
+            raise CommandFailed(
+                f"{letter.name} does not hold the record, which was left out:"
+                f" {escaped(letter.left_out)}; it lies in {letter.source}"
+            )
         sys.stdout.buffer.write(letter.value or b"")
         sys.stdout.buffer.flush()
     elif as_json:
         click.echo(safe_json(letter.full_row(redriven=redriven, rule=rule(letter))))
     else:
-        tell_letter(letter, redriven=redriven)
+        tell_letter(letter, kafka.group, redriven=redriven)
 
 
 @dlq.command(short_help="Send them again to where they came from, each once.")
@@ -233,9 +251,10 @@ def redrive(
 ) -> None:  # fmt: skip
     """Send dead letters again to their source topics, each to the partition it came from.
 
-    Without --yes it says what it would do. Records of a key keep their order, key, value and
-    headers are those of the original, and none is sent twice, whatever ends a run. What today's
-    rules would refuse again is left, and the exit code is 1 then.
+    Without --yes it says what it would do. Within a run letters of a partition, and so of a key,
+    are sent in the order in which they were refused. Key, value and headers are those of the
+    original, and no letter is sent twice, whatever ends a run. Letters of other groups are left to
+    them. What today's rules would refuse again is left, and the exit code is 1 then.
     """
     from stream.kafka.redrive import MOST_RECORDS, Order, RedriveStopped
 
@@ -315,6 +334,8 @@ async def _ledger(reader: LetterReader) -> Ledger:
 
 
 def _sent(reader: LetterReader, ledger: Ledger, letter: Letter) -> bool:
+    if not letter.is_of(reader.names.group):
+        return False  # What its own group's ledger says of it is not read.
     return ledger.has(reader.names.dead_letters(letter.topic), letter.partition, letter.offset)
 
 

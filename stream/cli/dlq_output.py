@@ -26,7 +26,7 @@ _LONGEST_KEY: Final = 40
 _LONGEST_FIELD: Final = 40
 _REASONS: Final = 5
 _LIST: Final = (
-    "refused", "dead letter", "source", "outcome", "redriven", "field", "reason", "key",
+    "refused", "dead letter", "source", "outcome", "redriven", "group", "field", "reason", "key",
 )  # fmt: skip
 _COUNTS: Final = ("count", "topic", "outcome", "first", "last", "field", "reason")
 #: On a narrow terminal these columns are cut, in this order, to so many characters at least …
@@ -54,13 +54,18 @@ def say_missing(topics: Sequence[str]) -> None:
         click.echo(f"not there: {', '.join(topics)}", err=True)
 
 
-def tell_list(newest: Newest, *, as_json: bool) -> None:
-    """The newest letters, and how many there are."""
+def say_others(count: int, more: str) -> None:
+    """How many letters of other groups were left alone, on standard error."""
+    click.echo(f"{counted(count, 'dead letter')} of other groups left alone; {more}", err=True)
+
+
+def tell_list(newest: Newest, group: str, *, as_json: bool) -> None:
+    """The newest letters, and how many there are; those of other groups than ``group`` named so."""
     letters = newest.letters()
     if as_json:
         click.echo(safe_json([x.letter.row(redriven=x.redriven) for x in letters]))
     else:
-        _table(*_without_empty(_LIST, [_cells(listed) for listed in letters]))
+        _table(*_without_empty(_LIST, [_cells(listed, group) for listed in letters]))
     if newest.seen > len(letters):
         click.echo(
             f"the newest {len(letters):,} of {newest.seen:,} dead letters; --limit shows more",
@@ -78,7 +83,7 @@ def _without_empty(
     return [names[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-def _cells(listed: Listed) -> tuple[str, ...]:
+def _cells(listed: Listed, group: str) -> tuple[str, ...]:
     letter = listed.letter
     return (
         _second(letter.at),
@@ -86,6 +91,7 @@ def _cells(listed: Listed) -> tuple[str, ...]:
         "?" if letter.source_offset is None else f"{letter.target}/{letter.source_offset}",
         escaped(letter.outcome, 20),
         _redriven(letter, listed.redriven),
+        "" if letter.is_of(group) else escaped(letter.group, _LONGEST_KEY),
         escaped(letter.field, _LONGEST_FIELD),
         escaped(letter.reason),
         "-" if letter.key is None else escaped(letter.key, _LONGEST_KEY),
@@ -167,26 +173,31 @@ def _fitted(cell: str, columns: int) -> str:
     return cell + " " * (columns - width(cell))
 
 
-def tell_letter(letter: Letter, *, redriven: bool) -> None:
-    """A letter: why it was refused, the rule, and the record with the field marked."""
+def tell_letter(letter: Letter, group: str, *, redriven: bool) -> None:
+    """A letter: why it was refused, the rule, and the record with the field marked.
+
+    Of one of another group than ``group`` that is said.
+    """
     console = Console()
-    source = "unknown"
-    if letter.source_offset is not None:
-        source = f"{letter.topic}, partition {letter.target}, offset {letter.source_offset}"
     said = [
         ("dead letter", letter.name),
         ("outcome", f"{escaped(letter.outcome)}, {format_ms(letter.at)}"),
         ("field", escaped(letter.field)),
         ("reason", escaped(letter.reason)),
         ("rule", escaped(rule(letter), None)),
-        ("source", source),
-        ("key", "none" if letter.key is None else escaped(letter.key)),
+        ("source", letter.source),
+        ("group", "" if letter.is_of(group) else f"{escaped(letter.group)}, another one"),
+        ("key", "" if letter.left_out else _key(letter)),
         ("redriven", _history(letter, redriven)),
         *(("header", f"{escaped(n)} = {escaped(v)}") for n, v in letter.own_headers()),
     ]
     for name, text in said:
         if text:
             _say(console, Text.assemble((f"{name:<11}  ", "bold"), text))
+    if letter.left_out:
+        said_of_it = f"left out: {escaped(letter.left_out)}; it lies in {letter.source}"
+        _say(console, Text.assemble(("record       ", "bold"), said_of_it))
+        return
     size = 0 if letter.value is None else len(letter.value)
     _say(console, Text.assemble(("record       ", "bold"), f"{size:,} bytes"))
     # What could not be delivered has nothing wrong in it: its field names the sink.
@@ -198,6 +209,10 @@ def tell_letter(letter: Letter, *, redriven: bool) -> None:
             _say(console, Text(f"  {caret(line, letter.reason)}", style="bold red"))
     if lines and not has_mark(lines) and letter.value and is_refused:
         _say(console, Text(f"  ^ {escaped(letter.reason)}", style="bold red"))
+
+
+def _key(letter: Letter) -> str:
+    return "none" if letter.key is None else escaped(letter.key)
 
 
 def _history(letter: Letter, redriven: bool) -> str:
@@ -223,6 +238,10 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
     _table(("records", "to topic", "partition"), rows)
     for (topic, verdict), n in sorted(report.left.items()):
         click.echo(f"{counted(n, 'record')} left, {topic}: {LEFT[verdict]}", err=True)
+    for name, source in report.left_out[:_REASONS]:
+        click.echo(f"  {name} lies in {source}", err=True)
+    if (more := report.left_by("left out") - _REASONS) > 0:
+        click.echo(f"  and {more:,} more, which `cxkpi dlq show` tells of", err=True)
     groups = list(report.refused.groups())
     for group, tally in groups[:_REASONS]:
         why = "other reasons"
@@ -233,6 +252,8 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
         click.echo(f"  and {len(groups) - _REASONS} more reasons", err=True)
     if not executed and report.left_by("refused"):
         click.echo("  (--even-if-refused sends them all the same)", err=True)
+    if report.others:
+        say_others(report.others, "`cxkpi dlq list --all-groups` shows them")
     n = report.sent.total()
     end = "" if report.complete else ", and more are left"
     if executed:

@@ -1,4 +1,4 @@
-"""The headers of a dead letter: why its record was refused, and where that lies.
+"""The headers of a dead letter: why its record was refused, by whom, and where that lies.
 
 They have Kafka Connect's names, which other tools know, and our own for what these can't say.
 """
@@ -18,6 +18,8 @@ MESSAGE: Final = "__connect.errors.exception.message"
 OUTCOME: Final = "cxkpi.outcome"
 FIELD: Final = "cxkpi.field"
 REASON: Final = "cxkpi.reason"
+#: The group that wrote a dead letter or a change of an alert: several groups may share the topic.
+GROUP: Final = "cxkpi.group"
 #: The outcome of a change of an alert that a sink did not take.
 UNDELIVERED: Final = "undelivered"
 #: Says how large a record is that is too large to be copied.
@@ -37,9 +39,19 @@ class Source(NamedTuple):
 
 
 def refusal_headers(
-    source: Source, stage: str, message: str, *, outcome: str, field: str, reason: str
+    source: Source,
+    stage: str,
+    message: str,
+    *,
+    outcome: str,
+    field: str,
+    reason: str,
+    group: str,
 ) -> list[tuple[str, bytes]]:
-    """Why a record was refused; ``stage`` and ``message`` are what Kafka Connect would say."""
+    """Why a record was refused; ``stage`` and ``message`` are what Kafka Connect would say.
+
+    ``group`` is the one whose worker refused it.
+    """
     said = {
         SOURCE_TOPIC: source.topic,
         SOURCE_PARTITION: str(source.partition),
@@ -49,9 +61,19 @@ def refusal_headers(
         OUTCOME: outcome,
         FIELD: field,
         REASON: reason,
+        GROUP: group,
     }
     # A text may hold any character that JSON can write, so also a half of one.
     return [(name, text[:_LONGEST].encode(errors="replace")) for name, text in said.items()]
+
+
+def is_of(headers: Iterable[Header], group: str) -> bool:
+    """Whether a group wrote a record, or may have: it does not say which, as before there was one.
+
+    Of several headers the last counts, which is that of who wrote it.
+    """
+    named = dict(headers).get(GROUP)
+    return not named or named == group.encode()
 
 
 def own(headers: Iterable[Header]) -> list[Header]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from stream.core.timestamps import format_ms
 from stream.deadletters.headers import (
     FIELD,
+    GROUP,
+    LEFT_OUT,
     MESSAGE,
     OUTCOME,
     REASON,
@@ -50,6 +52,10 @@ class Letter:
     source_offset: int | None
     #: How often it had been sent again before it was refused.
     rounds: int
+    #: The group whose worker wrote it; empty where no header says so, as in letters of old.
+    group: str
+    #: Why the record's key and value are not in the letter; empty where they are.
+    left_out: str
 
     @property
     def name(self) -> str:
@@ -63,6 +69,17 @@ class Letter:
         There are the other records of its key, whatever its producer made of the key.
         """
         return self.partition if self.source_partition is None else self.source_partition
+
+    @property
+    def source(self) -> str:
+        """Where the record lies, in words."""
+        if self.source_offset is None:
+            return "unknown"
+        return f"{self.topic}, partition {self.target}, offset {self.source_offset}"
+
+    def is_of(self, group: str) -> bool:
+        """Whether a group wrote it, or may have, since it does not say which did."""
+        return self.group in ("", group)
 
     def own_headers(self) -> list[Header]:
         """The headers that the record came with, without what this module adds to them."""
@@ -86,6 +103,8 @@ class Letter:
             "source_offset": self.source_offset,
             "rounds": self.rounds,
             "redriven": redriven,
+            "group": self.group or None,
+            "left_out": self.left_out or None,
             **as_json("key", self.key),
         }
 
@@ -124,6 +143,8 @@ def letter(
         _number(said.get(SOURCE_PARTITION)),
         _number(said.get(SOURCE_OFFSET)),
         _number(said.get(REDRIVEN)) or 0,
+        said.get(GROUP, ""),
+        said.get(LEFT_OUT, ""),
     )
 
 

@@ -64,6 +64,8 @@ def _short(letter: Letter) -> Letter:
         outcome=letter.outcome[:_LONGEST_TEXT],
         field=letter.field[:_LONGEST_TEXT],
         reason=letter.reason[:_LONGEST_TEXT],
+        group=letter.group[:_LONGEST_TEXT],
+        left_out=letter.left_out[:_LONGEST_TEXT],
     )
 
 

@@ -14,7 +14,9 @@ from stream.deadletters.letter import Letter
 from stream.deadletters.listing import Counts, Group
 from stream.sizes import batch_bytes
 
-Verdict = Literal["send", "sent before", "refused", "rounds", "too large", "no partition"]
+Verdict = Literal[
+    "send", "sent before", "refused", "rounds", "too large", "no partition", "left out"
+]
 
 #: Why letters are left, as it is printed.
 LEFT: Final[Mapping[Verdict, str]] = {
@@ -23,9 +25,12 @@ LEFT: Final[Mapping[Verdict, str]] = {
     "rounds": "sent again too often already",
     "too large": "larger than the topic takes now",
     "no partition": "of a partition that the topic does not have",
+    "left out": "too large to lie among the dead letters",
 }
 #: How often a record is sent again before it is left to somebody who mends it.
 MOST_ROUNDS: Final = 3
+#: Of records that were left out of their letters so many are named; all are counted.
+_MOST_NAMED: Final = 1_000
 
 
 class Target(NamedTuple):
@@ -74,6 +79,9 @@ class Judge:
         ]
 
     def _without_a_look(self, letter: Letter) -> Verdict:
+        if letter.left_out:
+            # What would be sent is an empty record; one that was is not what was asked for.
+            return "left out"
         if self._was_sent(letter):
             return "sent before"
         if letter.target >= self._target.partitions:
@@ -112,6 +120,10 @@ class Report:
     left: Counter[tuple[str, Verdict]] = field(default_factory=Counter)
     #: Why records would be refused again.
     refused: Counts = field(default_factory=Counts)
+    #: The letters without their records, and where those lie: the first ones.
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    #: How many letters of other groups there were, which theirs are to send.
+    others: int = 0
     #: Whether the end was reached; else a limit or a signal ended it before.
     complete: bool = True
 
@@ -124,6 +136,8 @@ class Report:
         self.left[letter.topic, judged.verdict] += 1
         if judged.again is not None:
             self.refused.count(judged.again, letter.at)
+        if judged.verdict == "left out" and len(self.left_out) < _MOST_NAMED:
+            self.left_out.append((letter.name, letter.source))
 
     @property
     def has_findings(self) -> bool:
@@ -145,5 +159,7 @@ class Report:
             ],
             "left": {v.replace(" ", "_"): self.left_by(v) for v in LEFT},
             "refused": self.refused.rows(),
+            "left_out": [{"letter": name, "source": source} for name, source in self.left_out],
+            "of_other_groups": self.others,
             "complete": self.complete,
         }

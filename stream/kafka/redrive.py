@@ -231,7 +231,7 @@ def _named(reader: LetterReader, partitions: list[Bounds]) -> str:
 async def _judged(
     reader: LetterReader, ledger: Ledger, order: Order, report: Report
 ) -> AsyncIterator[tuple[int | None, Judged]]:
-    """The wanted letters with what is to become of each, and the offset of the letter before.
+    """The group's wanted letters with what is to become of each, and the offset of that before.
 
     It ends when the limit is reached.
     """
@@ -254,7 +254,11 @@ async def _judged(
     to_send = 0
     place: tuple[str, int] | None = None
     previous: int | None = None
-    async for passed, letters in reader.batches(order.wanted.since):
+    async for passed, found in reader.batches(order.wanted.since):
+        letters = [x for x in found if x.is_of(reader.names.group)]
+        if len(letters) < len(found):
+            others = (x for x in found if not x.is_of(reader.names.group))
+            report.others += sum(map(order.wanted.wants, others))
         if not letters:
             order.progress(passed, report)
             continue

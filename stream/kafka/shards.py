@@ -229,7 +229,8 @@ class OwnedShard:
         if left_out:
             refusal = refusal._replace(reason=left_out)
         target = self._topics.names.dead_letters(topic)
-        headers = [*own(record.headers), *dead_letter_headers(chunk, record.offset, refusal)]
+        said = dead_letter_headers(chunk, record.offset, refusal, self._kafka.group)
+        headers = [*own(record.headers), *said]
         letter = Outgoing(target, self.number, record.key, record.value, headers)
         size = _size(letter)
         if left_out is None and size > self._topics.dead_letter_limits[topic]:
@@ -338,8 +339,10 @@ def settled_until(now: int, complete_to: int, seen: int) -> int:
     return complete_to if now - complete_to < _BEHIND_MS else max(complete_to, min(now, seen))
 
 
-def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tuple[str, bytes]]:
-    """Why a record was refused and where it lies."""
+def dead_letter_headers(
+    chunk: Chunk, offset: int, refusal: Refusal, group: str
+) -> list[tuple[str, bytes]]:
+    """Why a record was refused, by a worker of which group, and where it lies."""
     path = refusal.path[:_LONGEST_PATH]
     return refusal_headers(
         Source(chunk.topic, chunk.partition, offset),
@@ -348,6 +351,7 @@ def dead_letter_headers(chunk: Chunk, offset: int, refusal: Refusal) -> list[tup
         outcome=refusal.outcome,
         field=path,
         reason=refusal.reason,
+        group=group,
     )
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.inspection import Inspection, inspect
-from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC
+from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
@@ -73,7 +73,7 @@ async def bounds(
 
 
 async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> int:
-    """The position in topic ``source`` after the record of the last dead letter of a partition.
+    """The position in topic ``source`` after the record of the group's last dead letter.
 
     Raises:
         BrokerUnreachable, KafkaError: it can't be read.
@@ -82,7 +82,7 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
     try:
         await consumer.start()
         async with asyncio.timeout(_READ_SECONDS):
-            return await _last_buried(consumer, dead, source)
+            return await _last_buried(consumer, dead, source, kafka.group)
     except TimeoutError:
         raise BrokerUnreachable(
             f"topic {dead.topic} partition {dead.partition} can't be read: no answer in time"
@@ -91,7 +91,9 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
         await say_goodbye(consumer.stop)
 
 
-async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source: str) -> int:
+async def _last_buried(
+    consumer: AIOKafkaConsumer, dead: TopicPartition, source: str, group: str
+) -> int:
     position = 0
     end = (await consumer.end_offsets([dead]))[dead]
     begin = (await consumer.beginning_offsets([dead]))[dead]
@@ -100,7 +102,7 @@ async def _last_buried(consumer: AIOKafkaConsumer, dead: TopicPartition, source:
     async for letters in to_end(consumer, dead, end):
         for letter in letters:
             said = dict(letter.headers)
-            if said.get(SOURCE_TOPIC) == source.encode():
+            if said.get(SOURCE_TOPIC) == source.encode() and is_of(letter.headers, group):
                 offset = said.get(SOURCE_OFFSET) or b""
                 position = max(position, int(offset) + 1 if offset.isdigit() else 0)
     return position

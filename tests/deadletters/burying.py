@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from stream.cli import cli
 from stream.core.shard import Refusal
+from stream.deadletters.headers import GROUP, LEFT_OUT, of_refusal
 from stream.kafka.letters import LetterReader
 from stream.kafka.log import Outgoing, TransactionalWriter
 from stream.kafka.shards import dead_letter_headers
@@ -36,8 +37,14 @@ def bury(
     refusal: Refusal = EARLY,
     own: Sequence[tuple[str, bytes | None]] = (),
     size: int = 100,
+    group: str | None = None,
+    left_out: str | None = None,
 ) -> None:
-    """Write dead letters as the worker does, ``size`` of them in a transaction."""
+    """Write dead letters as the worker does, ``size`` of them in a transaction.
+
+    ``group`` is the site's, unless it is said; an empty one is not named, as in letters of old.
+    ``left_out`` makes letters without their records of them.
+    """
 
     async def burying() -> None:
         await prepare(site.config.kafka)
@@ -52,8 +59,13 @@ def bury(
 
     def outgoing(number: int, partition: int, key: bytes | None, value: bytes | None) -> Outgoing:
         chunk = Chunk(site.source(topic), partition, 1, 0, 1, [])
-        headers = [*own, *dead_letter_headers(chunk, number, refusal)]
-        return Outgoing(f"{site.source(topic)}.dlq", partition, key, value, headers)
+        said = dead_letter_headers(chunk, number, refusal, site.group if group is None else group)
+        headers = [*own, *(header for header in said if header[1] or header[0] != GROUP)]
+        letter = Outgoing(f"{site.source(topic)}.dlq", partition, key, value, headers)
+        if left_out is None:
+            return letter
+        headers = [*of_refusal(headers), (LEFT_OUT, left_out.encode())]
+        return letter._replace(key=None, value=None, headers=headers)
 
     asyncio.run(burying())
 

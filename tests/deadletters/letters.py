@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from stream.core.timestamps import format_ms, parse
-from stream.deadletters.headers import Header, Source, refusal_headers
+from stream.deadletters.headers import LEFT_OUT, Header, Source, refusal_headers
 from stream.deadletters.letter import Letter, letter
 
 NOW = parse("2026-03-02T10:00:00Z")
@@ -29,6 +29,8 @@ def refused(
     field: str = "pages",
     reason: str = "is wrong",
     more: tuple[Header, ...] = (),
+    group: str = "g",
+    left_out: str = "",
 ) -> Letter:
     """A dead letter as our worker writes it."""
     headers: tuple[Header, ...] = (
@@ -40,6 +42,8 @@ def refused(
             outcome=outcome,
             field=field,
             reason=reason,
+            group=group,
         ),
+        *([(LEFT_OUT, left_out.encode())] if left_out else []),
     )
     return letter(topic, partition, offset, at, key, value, headers)

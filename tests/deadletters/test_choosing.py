@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream.core.settings import HOUR, MINUTE
 from stream.core.timestamps import format_ms
 from stream.deadletters.filters import Filter
-from stream.deadletters.headers import Header, Source, of_refusal, own, refusal_headers
+from stream.deadletters.headers import Header, Source, is_of, of_refusal, own, refusal_headers
 from stream.deadletters.letter import REDRIVEN, Letter, letter
 from stream.deadletters.listing import Counts, Group, Newest
 from stream.deadletters.redrive import Judge, Judged, Report, Target, size
@@ -40,10 +40,14 @@ def test_the_worker_keeps_the_count_among_a_records_own_headers() -> None:
 @given(st.text(st.characters(exclude_categories=()), max_size=2_000), st.integers(0, 10**17))
 def test_what_is_written_of_a_refusal_is_read_from_its_letter(text: str, number: int) -> None:
     source = Source("eu.cx.visit", number % 100, number)
-    written = refusal_headers(source, "S", text, outcome="invalid", field=text, reason=text)
+    written = refusal_headers(
+        source, "S", text, outcome="invalid", field=text, reason=text, group=text
+    )
     read = letter("cx.visit", 0, 0, NOW, None, None, (("trace", b"1"), *written))
     said = text[:1_000].encode(errors="replace").decode()
     assert (read.outcome, read.field, read.reason) == ("invalid", said, said)
+    assert (read.group, read.is_of(said)) == (said, True)
+    assert read.is_of("another") == (said in ("", "another")) == is_of(written, "another")
     assert (read.source_partition, read.source_offset) == (number % 100, number)
     assert read.own_headers() == [("trace", b"1")]
     assert of_refusal(read.headers) == written
@@ -54,7 +58,10 @@ def test_what_is_written_of_a_refusal_is_read_from_its_letter(text: str, number:
     st.lists(
         st.tuples(
             st.sampled_from(
-                [REDRIVEN, "cxkpi.outcome", "cxkpi.field", "__connect.errors.partition", "x"]
+                [
+                    *(REDRIVEN, "cxkpi.outcome", "cxkpi.field", "cxkpi.group", "cxkpi.left_out"),
+                    *("__connect.errors.partition", "x"),
+                ]
             ),
             st.none() | st.binary(max_size=30),
         )
@@ -65,6 +72,7 @@ def test_headers_may_hold_anything(headers: list[Header]) -> None:
     assert found.rounds >= 0
     assert found.target >= 0
     assert found.row(redriven=False)["offset"] == 9
+    assert found.is_of("g") == is_of(headers, "g")
 
 
 def test_a_letter_of_others_goes_to_the_partition_where_it_lies() -> None:
@@ -183,6 +191,7 @@ def judged(letter: Letter, *, now: int = NOW, sent: bool = False, **options: Any
 
 AHEAD = visit(occurred_at=format_ms(NOW + HOUR))
 ROUNDS: tuple[Header, ...] = ((REDRIVEN, b"3"),)
+LEFT_OUT = refused(7, key=None, left_out="3000000 bytes, more than the topic takes unpacked")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +210,9 @@ ROUNDS: tuple[Header, ...] = ((REDRIVEN, b"3"),)
         (judged(refused(value=visit(), more=ROUNDS), most_rounds=4), "send", None),
         (judged(refused(value=visit(note="x" * 9_900))), "too large", None),
         (judged(refused(value=visit(note="x" * 9_000))), "send", None),
+        (judged(LEFT_OUT), "left out", None),
+        (judged(LEFT_OUT, even_if_refused=True), "left out", None),
+        (judged(LEFT_OUT, sent=True), "left out", None),
     ],
 )
 def test_what_is_to_become_of_a_letter(one: Judged, verdict: str, said: str | None) -> None:
@@ -245,12 +257,26 @@ def test_a_report_counts_what_was_sent_where_and_what_was_left_and_why() -> None
         "rounds": 0,
         "too_large": 0,
         "no_partition": 0,
+        "left_out": 0,
     }
     assert [r["field"] for r in said["refused"]] == ["$"]
     assert report.refused.total == 1
     assert next(report.refused.groups())[0] == Group(
         "cx.visit", "invalid", "$", "is not JSON: Input data was truncated"
     )
+
+
+def test_a_report_says_where_records_lie_that_their_letters_do_not_hold() -> None:
+    report = Report()
+    for _ in range(2_000):
+        report.add(judged(LEFT_OUT))
+    said = report.as_dict(executed=True)
+    assert (report.has_findings, said["left"]["left_out"]) == (True, 2_000)
+    assert len(said["left_out"]) == 1_000
+    assert said["left_out"][0] == {
+        "letter": "cx.visit/0/7",
+        "source": "cx.visit, partition 0, offset 1007",
+    }
 
 
 # Rules ---------------------------------------------------------------------------------------

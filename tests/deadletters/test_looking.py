@@ -153,6 +153,22 @@ def test_show_gives_the_record_as_json_or_as_it_is(buried: Site) -> None:
     assert dlq(buried, "show", "cx.visit/0/0", "--raw").stdout_bytes == visit(1, pages="x")
 
 
+def test_show_says_of_a_record_that_is_not_there_where_it_lies(site: Site) -> None:
+    why = "3000000 bytes, more than the topic takes \x1b[2Junpacked"
+    bury(site, [(3, b"k", visit(1))], refusal=PAGES, left_out=why)
+    shown = dlq(site, "show", "cx.visit/3/0").stdout.splitlines()
+    assert shown[-1] == (
+        "record       left out: 3000000 bytes, more than the topic takes \\x1b[2Junpacked;"
+        " it lies in cx.visit, partition 3, offset 0"
+    )
+    assert not any(line.startswith("key") or "no value" in line for line in shown)
+    assert json.loads(dlq(site, "show", "cx.visit/3/0", "--json").stdout)["left_out"] == why
+    raw = dlq(site, "show", "--raw", "cx.visit/3/0")
+    assert (raw.exit_code, raw.stdout, len(raw.stderr.splitlines())) == (2, "", 1)
+    assert "does not hold the record" in raw.stderr
+    assert raw.stderr.endswith("it lies in cx.visit, partition 3, offset 0\n")
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -261,6 +277,7 @@ def test_a_broker_that_is_away_is_one_line(command: list[str], tmp_path: Path) -
         (["--since", "yesterday"], "neither a time such as"),
         (["--since", "2026-13-01T00:00:00Z"], "is not an RFC 3339 date-time"),
         (["--topic", "cx.nothing"], "is no topic with dead letters"),
+        (["--since", "2h", "--until", "3h"], "nothing lies between them"),
         (["--outcome", "late"], "'late'"),
         (["--limit", "0"], "0"),
     ],

@@ -174,7 +174,7 @@ def test_in_what_a_sink_could_not_be_told_nothing_is_marked(
         field="sink webhook",
         reason="no answer (connection refused)",
     )
-    tell_letter(letter, redriven=False)
+    tell_letter(letter, "g", redriven=False)
     shown = capsys.readouterr().out
     assert "reason       no answer (connection refused)" in shown
     assert "^" not in shown

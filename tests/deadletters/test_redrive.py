@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from stream.core.shard import Refusal
 from stream.core.timestamps import format_ms
+from stream.deadletters.headers import GROUP
 from stream.deadletters.letter import REDRIVEN, letter
 from stream.deadletters.redrive import size
 from stream.kafka.log import TransactionalWriter
@@ -97,6 +98,7 @@ def test_a_record_that_is_refused_again_is_not_sent_for_ever(site: Site) -> None
             "written the dead letter",
         )
         last = max(site.dead_letters(), key=lambda r: r.offset)
+        assert last.reasons[GROUP] == site.group
         assert last.reasons.get(REDRIVEN) == (str(rounds) if rounds else None)
         if rounds < 3:
             assert redriven(site, "--yes", "--even-if-refused")["records"] == 1
@@ -181,6 +183,24 @@ def test_letters_of_a_transaction_that_was_aborted_are_none(site: Site) -> None:
     assert_each_once_and_in_order(sent(site), visits(16))
     assert dlq(site, "list").stderr == "16 dead letters\n"
     assert ledger_ranges(site) == PARTITIONS
+
+
+def test_a_record_that_was_left_out_of_its_letter_is_never_sent_but_named(site: Site) -> None:
+    said = "3000000 bytes, more than the topic takes unpacked"
+    bury(site, [(2, b"k", visit(number)) for number in range(7)], left_out=said)
+    bury(site, [(2, b"k", visit(8))])
+    for options in ([], ["--even-if-refused"]):
+        dry = dlq(site, "redrive", *options)
+        assert dry.exit_code == 1
+        assert dry.stderr.splitlines() == [
+            "7 records left, cx.visit: too large to lie among the dead letters",
+            *(f"  cx.visit/2/{n} lies in cx.visit, partition 2, offset {n}" for n in range(5)),
+            "  and 2 more, which `cxkpi dlq show` tells of",
+            "dry run: nothing was sent; --yes sends 1 record",
+        ]
+    done = redriven(site, "--yes", "--even-if-refused", expected=1)
+    assert (done["records"], done["left"]["left_out"]) == (1, 7)
+    assert [r.value for r in sent(site)] == [visit(8)]
 
 
 # Ends at any moment ----------------------------------------------------------------------------

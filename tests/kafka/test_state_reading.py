@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
+from stream.deadletters.headers import Source, refusal_headers
 from stream.kafka import state_reading
 from stream.kafka.connection import BrokerUnreachable
 
@@ -41,6 +43,40 @@ class Silent:
     async def getmany(self, *_: object, timeout_ms: int) -> dict[TopicPartition, list[object]]:
         await asyncio.sleep(0.001)
         return {}
+
+
+class Holding(Silent):
+    """A consumer of a partition with some dead letters."""
+
+    def __init__(self, letters: list[SimpleNamespace]) -> None:
+        super().__init__()
+        self._letters = letters
+
+    async def position(self, place: TopicPartition) -> int:
+        return 5 if not self._letters else 0
+
+    async def getmany(self, *_: object, timeout_ms: int) -> dict[TopicPartition, list[object]]:
+        letters, self._letters = self._letters, []
+        return {DEAD: list(letters)}
+
+
+@pytest.mark.parametrize(
+    ("groups", "position"),
+    [(["a", "a", "b"], 2), (["a", "b", ""], 3), (["b", "b", "b"], 0), ([], 0)],
+)
+async def test_letters_of_another_group_say_nothing_of_what_a_group_has_buried(
+    groups: list[str], position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [
+        refusal_headers(
+            Source("cx.visit", 2, n), "S", "", outcome="future", field="$", reason="", group=group
+        )
+        for n, group in enumerate(groups)
+    ]
+    consumer = Holding([SimpleNamespace(headers=headers) for headers in said])
+    monkeypatch.setattr(state_reading, "reader", lambda kafka: consumer)
+    found = await state_reading.last_buried(KafkaConfig(group="a"), DEAD, "cx.visit")
+    assert found == position
 
 
 async def test_a_broker_that_falls_silent_is_not_waited_for_without_end(

@@ -102,7 +102,7 @@ def check_outcomes(shard: Shard, records: Sequence[bytes | None], refused: list[
         assert refusal.path
         assert refusal.reason
         chunk = Chunk("cx.visit", 0, 1, 0, 1, [])
-        for _, value in dead_letter_headers(chunk, 0, refusal):
+        for _, value in dead_letter_headers(chunk, 0, refusal, "g"):
             assert len(value) < 2000
 
 
