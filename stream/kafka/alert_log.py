@@ -11,6 +11,7 @@ import msgspec
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.state import StateRefused
+from stream.deadletters.headers import GROUP
 from stream.kafka import ids
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
@@ -67,6 +68,8 @@ class AlertLog:
         self._kafka = kafka
         self._names = names
         self._family = family.encode()
+        #: Headers of changes: groups may share the topic, and each has sinks of its own.
+        self._ours = [(GROUP, kafka.group.encode())]
         #: The states that have records of their own, by the key of the record.
         self._kept: dict[bytes, AlertState] = {}
         #: Keys of the changes that lie beside the states.
@@ -125,7 +128,8 @@ class AlertLog:
         for change in changes:
             value = msgspec.json.encode(change)
             of_alert = found.setdefault(change.key, [])
-            of_alert.append(Outgoing(self._names.alerts, None, change.key, value))
+            told = Outgoing(self._names.alerts, None, change.key, value, self._ours)
+            of_alert.append(told)
             if change.to == "firing":
                 of_alert.append(self._own(_key(_FIRING, self._family, change.key), value))
         for key, state in kept.items():

@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
-from stream.deadletters.headers import UNDELIVERED, Source, refusal_headers
+from stream.deadletters.headers import UNDELIVERED, Source, is_of, own, refusal_headers
 from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.administration import administration
 from stream.kafka.connection import calm, calm_reader, client_options
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
-    """The committed changes that a sink has not acknowledged, and all that follow.
+    """The group's committed changes that a sink has not acknowledged, and all that follow.
 
     The workers of a group share the sink's consumer group, so that one of them reads a partition.
     """
@@ -147,7 +147,12 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             tp = TopicPartition(record.topic, record.partition)
             acknowledged = self._acknowledged[tp]
-            if acknowledged.begin(record.offset):
+            if not acknowledged.begin(record.offset):
+                continue
+            if not is_of(record.headers, self._kafka.group):
+                # Its own group's sinks are told of it.
+                await self._acknowledge(acknowledged, tp, record.offset)
+            else:
                 yield Delivery(
                     record.value or b"",
                     partial(self._acknowledge, acknowledged, tp, record.offset),
@@ -199,13 +204,14 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             outcome=UNDELIVERED,
             field=f"sink {self._sink}",
             reason=reason,
+            group=self._kafka.group,
         )
         producer = await self._burier()
         await producer.send_and_wait(
             self._names.dead_alerts,
             key=record.key,
             value=record.value,
-            headers=[*record.headers, *said],
+            headers=[*own(record.headers), *said],
         )
 
     async def _burier(self) -> AIOKafkaProducer:

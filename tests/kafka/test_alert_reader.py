@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -20,12 +22,17 @@ from hypothesis import strategies as st
 from stream.broker import Broker
 from stream.cli import cli
 from stream.config import KafkaConfig
+from stream.core.alerts import AlertStates
+from stream.deadletters.headers import GROUP
 from stream.kafka import alert_reader
 from stream.kafka.acknowledged import Acknowledged
+from stream.kafka.administration import administration
+from stream.kafka.alert_log import AlertLog
 from stream.kafka.alert_reader import NEWS_MS, AlertReader
 from stream.kafka.topics import Names, prepare
 from stream.sinks.dispatcher import Delivery
 from tests.kafka.topics import records, send
+from tests.sinks.receiver import change
 
 _numbers = itertools.count(1)
 
@@ -157,12 +164,66 @@ def test_a_new_sink_is_not_told_of_long_ago(broker: Broker) -> None:
     assert asyncio.run(told("first", 2)) == [b"new", b"late"]
 
 
+def test_a_sink_is_told_of_its_own_groups_changes_and_of_those_of_old(broker: Broker) -> None:
+    kafka, names = site(broker)
+    other = KafkaConfig(
+        bootstrap=kafka.bootstrap,
+        group=f"{kafka.group}-b",
+        topic_prefix=kafka.topic_prefix,
+        session_timeout="6s",
+    )
+    asyncio.run(prepare(kafka))
+    asyncio.run(prepare(other))
+
+    async def writing(one: KafkaConfig, rule: str) -> None:
+        alerts = AlertLog(one, Names(one.topic_prefix, one.group), "cx.survey")
+        await alerts.take_over()
+        await alerts.write(AlertStates(), [msgspec.structs.replace(change(), rule=rule)])
+        await alerts.close()
+
+    async def told(one: KafkaConfig, count: int) -> list[str]:
+        taker = Taker()
+        task = asyncio.create_task(AlertReader(one, names, "hook").serve(taker.work))
+        await taker.until(count)
+        # Changes of others are done with too, so that nobody reads them for ever.
+        async with asyncio.timeout(60), administration(one) as admin:
+            while not await _has_read_all(admin, one, names):  # noqa: ASYNC110 - it is Kafka's.
+                await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait({task})
+        return sorted(json.loads(value)["rule"] for value in taker.taken)
+
+    send(kafka, [("cx.alert", None, b'{"rule":"Old"}')])
+    asyncio.run(writing(kafka, "Ours"))
+    asyncio.run(writing(other, "Theirs"))
+    send(kafka, [("cx.alert", None, b'{"rule":"Older"}')])
+    assert asyncio.run(told(kafka, 3)) == ["Old", "Older", "Ours"]
+    assert asyncio.run(told(other, 3)) == ["Old", "Older", "Theirs"]
+    # What a change says is the same, whoever wrote it: the group stands beside it.
+    written = {r.reasons.get(GROUP) for r in records(kafka.bootstrap, [names.alerts])}
+    assert written == {kafka.group, other.group, None}
+
+
+async def _has_read_all(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> bool:
+    found = await admin.list_consumer_group_offsets(f"{kafka.group}-sink-hook")
+    there = await asyncio.to_thread(records, kafka.bootstrap, [names.alerts])
+    return all(found[TopicPartition(names.alerts, r.partition)].offset > r.offset for r in there)
+
+
 def test_what_can_not_be_delivered_lies_among_the_dead_letters(
     broker: Broker, tmp_path: Path
 ) -> None:
     kafka, names = site(broker)
     asyncio.run(prepare(kafka))
-    send(kafka, [("cx.alert", b"key", b"value")])
+
+    async def changed() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+        await producer.start()
+        ours = [(GROUP, kafka.group.encode()), ("trace", b"1")]
+        await producer.send_and_wait(names.alerts, b"value", b"key", headers=ours)
+        await producer.stop()
+
+    asyncio.run(changed())
 
     async def work(deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
@@ -180,6 +241,8 @@ def test_what_can_not_be_delivered_lies_among_the_dead_letters(
     asyncio.run(reading())
     (dead,) = records(kafka.bootstrap, [f"{kafka.topic_prefix}cx.alert.dlq"])
     assert (dead.key, dead.value) == (b"key", b"value")
+    assert [v for name, v in dead.headers if name == GROUP] == [kafka.group.encode()]
+    assert dead.reasons["trace"] == "1"
     assert dead.reasons["__connect.errors.topic"] == f"{kafka.topic_prefix}cx.alert"
     assert dead.reasons["__connect.errors.offset"] == "0"
     assert dead.reasons["cxkpi.outcome"] == "undelivered"
