@@ -49,7 +49,14 @@ class ShardAssignor(PartitionAssignor):
     How many partitions there are is what the worker found at its start (the app's ``partitions``,
     by topic), not what the client was told last: a broker that is just starting may know no topic
     yet, and nobody would read what is left out until the client asks again, minutes later.
+
+    Who does not read all of the topics gets nothing, and learns which they are from ``shared_out``.
     """
+
+    @property
+    def shared_out(self) -> frozenset[str]:
+        """The topics that whoever shares out has shared out last: all that it reads itself."""
+        return frozenset(self._topic_groups)
 
     def _perform_assignment(self, cluster: Any, member_metadata: Mapping[str, Any]) -> Any:
         counts: Mapping[str, int] = self.app.partitions  # type: ignore[attr-defined]

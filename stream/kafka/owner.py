@@ -16,6 +16,7 @@ from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
+from stream.kafka.belonging import reads_other_topics
 from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
@@ -63,6 +64,8 @@ class ShardOwner:
         self._assigned: set[int] = set()
         #: Whether the group has told which shards are ours, and has not called them back.
         self.is_assigned = False
+        #: Why this worker would stand by for ever; empty where it wouldn't.
+        self.excluded = ""
         #: When the group told that last (monotonic seconds).
         self.assigned_at = 0.0
         self._live: dict[TopicPartition, int] = {}
@@ -76,7 +79,8 @@ class ShardOwner:
     @property
     def settled(self) -> bool:
         """Whether the group has spoken and all shards that it gave to this worker are live."""
-        return self.is_assigned and len(self.shards) == len(self._assigned)
+        is_live = self.is_assigned and len(self.shards) == len(self._assigned)
+        return is_live and not self.excluded
 
     @property
     def families(self) -> frozenset[int]:
@@ -122,8 +126,13 @@ class ShardOwner:
         self._parked |= {shard.number: shard for shard in shards if not shard.in_doubt}
         await _close(shard for shard in shards if shard.in_doubt)
 
-    def assigned(self, partitions: set[TopicPartition]) -> None:
-        """Begin to take over what is assigned; heartbeats must go on meanwhile."""
+    def assigned(
+        self, partitions: set[TopicPartition], shared_out: frozenset[str] = frozenset()
+    ) -> None:
+        """Begin to take over what is assigned; heartbeats must go on meanwhile.
+
+        ``shared_out``: the topics that the worker reads that has shared out; none: not known.
+        """
         owned: dict[int, set[str]] = {}
         for tp in partitions:
             if tp.topic in self._by_full_name:
@@ -140,7 +149,11 @@ class ShardOwner:
             return
         self._assigned, self.is_assigned = set(owned), True
         self.assigned_at = time.monotonic()
-        self.reason = self._share_of_shards("the group gives this worker")
+        former, others = self.excluded, reads_other_topics(shared_out, self._by_full_name)
+        self.excluded = f"group {self._kafka.group}: {others}" if others and not owned else ""
+        if self.excluded not in {"", former}:
+            log.warning("%s", self.excluded)
+        self.reason = self.excluded or self._share_of_shards("the group gives this worker")
         self._tasks.spawn(self._take_over(self._assigned))
 
     def _share_of_shards(self, verb: str) -> str:

@@ -37,6 +37,7 @@ from stream.deadletters.headers import (
     refusal_headers,
 )
 from stream.kafka import ids
+from stream.kafka.belonging import is_noted, note_of, refuse_other_prefix
 from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp
 from stream.kafka.group import refuse_lost
@@ -120,6 +121,8 @@ class OwnedShard:
         self._letters: list[Outgoing] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
+        #: Whether the state says which topics it is of.
+        self._is_noted = False
         #: What this shard has forgotten early and counted, by kind.
         self._forgotten: Counter[str] = Counter()
         #: Held by whoever flushes.
@@ -157,9 +160,11 @@ class OwnedShard:
         if not records:
             await refuse_lost(self._kafka, state, self.partitions())
         try:
+            refuse_other_prefix(records, self._topics.names.prefix)
             self.log.recover(records)
         except StateRefused as error:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
+        self._is_noted = is_noted(records)
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
     async def find_positions(
@@ -260,12 +265,14 @@ class OwnedShard:
             self.in_doubt = False
             return
         names = self._topics.names
+        if not self._is_noted:
+            state.append(note_of(names.prefix))
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
         forgotten = Counter(self.shard.newly_forgotten())
         await self._writer.write([*letters, *records, *shares])
-        self.in_doubt = False
+        self.in_doubt, self._is_noted = False, True
         counts.flush = counts.flush.plus(time.monotonic() - started)
         for letter in letters:
             topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")

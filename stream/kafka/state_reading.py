@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config import KafkaConfig
 from stream.core.inspection import Inspection, inspect
+from stream.core.state import StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
+from stream.kafka.belonging import refuse_other_prefix
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
 from stream.kafka.log import read_log
@@ -48,7 +50,7 @@ async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
 
     async def read() -> Inspection:
         records = await read_log(kafka, name, number, beside_writer=True)
-        return await asyncio.to_thread(inspect, records)
+        return await asyncio.to_thread(_inspect, records, kafka.topic_prefix)
 
     inspection = await read()
     for _ in range(_READINGS - 1):
@@ -56,6 +58,16 @@ async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
             break
         inspection = await read()
     return inspection
+
+
+def _inspect(records: Mapping[bytes, bytes], prefix: str) -> Inspection:
+    """As ``inspect``; of a state of other topics no more than sizes: its positions are theirs."""
+    found = inspect(records)
+    try:
+        refuse_other_prefix(records, prefix)
+    except StateRefused as error:
+        return Inspection(found.total, found.deltas, found.blocks, refusal=str(error))
+    return found
 
 
 async def bounds(

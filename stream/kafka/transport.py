@@ -25,6 +25,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
+from stream.kafka.assignor import ShardAssignor
 from stream.kafka.completeness import CaughtUp, Completeness
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.transient import is_transient
@@ -80,8 +81,8 @@ class Source(Protocol):
     async def revoked(self) -> None:
         """All partitions are about to be taken away."""
 
-    def assigned(self, partitions: set[TopicPartition]) -> None:
-        """These partitions now belong to this worker."""
+    def assigned(self, partitions: set[TopicPartition], shared_out: frozenset[str]) -> None:
+        """These partitions now belong to this worker, of those topics that were shared out."""
 
 
 class ChunkSchema(faust.Schema[Any, Any]):
@@ -331,7 +332,9 @@ class ChunkConsumer(stock.Consumer):
         # The group has just taken us in, which is worth a heartbeat.
         self.thread.heartbeat_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
-        self.source.assigned({TopicPartition(tp.topic, tp.partition) for tp in assigned})
+        assignor = cast("ShardAssignor", self.app.assignor)
+        partitions = {TopicPartition(tp.topic, tp.partition) for tp in assigned}
+        self.source.assigned(partitions, assignor.shared_out)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Chunks as messages; never asks for an empty set, which aiokafka takes for all."""

@@ -35,7 +35,7 @@ class FakeSource:
     async def revoked(self) -> None:
         self.said.append("revoked")
 
-    def assigned(self, partitions: set[TopicPartition]) -> None:
+    def assigned(self, partitions: set[TopicPartition], shared_out: frozenset[str]) -> None:
         self.said.append("assigned")
 
 

@@ -76,10 +76,14 @@ class Sites:
         flush: str = FLUSH,
         head: str = "",
         like: Site | None = None,
+        prefix: str = "",
     ) -> Site:
-        """A site with further configuration; ``like`` takes the topics and group of another."""
+        """A site with further configuration; ``like`` takes the topics and group of another.
+
+        With a ``prefix`` of its own it takes only the group.
+        """
         number = next(_numbers)
-        prefix = like.prefix if like else f"site-{number}-"
+        prefix = prefix or (like.prefix if like else f"site-{number}-")
         group = like.group if like else f"group-{number}"
         windows = "".join(f'[[window]]\nsize = "{s}"\npane = "{p}"\n' for s, p in WINDOWS)
         file = self._folder / f"site-{number}.toml"

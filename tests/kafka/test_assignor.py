@@ -146,6 +146,18 @@ def test_a_worker_that_does_not_read_all_topics_gets_nothing() -> None:
     }
 
 
+def test_each_member_learns_which_topics_were_shared_out() -> None:
+    counts = dict.fromkeys(TOPICS, 4)
+    others = {f"p.{topic}": 4 for topic in TOPICS}
+    members = {"a": _member("a", counts), "b": _member("b", others)}
+    assert members["a"].shared_out == frozenset()
+    told = {"a": members["a"].metadata(set(counts)), "b": members["b"].metadata(set(others))}
+    for leader, topics in (("a", counts), ("b", others)):
+        for name, assignment in members[leader].assign(_Ignorant(), told).items():
+            members[name].on_assignment(assignment)
+            assert members[name].shared_out == topics.keys()
+
+
 def test_a_rebalance_without_a_change_moves_nothing() -> None:
     counts = dict(zip(TOPICS, (1, 7, 3, 7), strict=True))
     members = {f"w{i}": _member(f"w{i}", counts) for i in range(3)}

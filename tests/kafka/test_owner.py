@@ -161,6 +161,21 @@ async def test_a_source_topic_that_is_gone_is_told_with_what_to_do(owner: ShardO
     assert "cxkpi state rebuild" in str(owner.fatal)
 
 
+async def test_who_reads_other_topics_than_its_group_does_not_stand_by(
+    owner: ShardOwner, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = frozenset(TOPICS)
+    others = frozenset(f"p.{topic}" for topic in TOPICS)
+    for shared_out, is_settled in ((own, True), (others, False), (others, False), (own, True)):
+        owner.assigned(set(), shared_out)
+        assert owner.settled == is_settled
+    said = "group cxkpi: other workers read p.cx.cart, this one cx.cart,"
+    (record,) = caplog.records
+    assert record.getMessage().startswith(said)
+    owner.assigned(set(), others)
+    assert owner.reason == record.getMessage()
+
+
 class Recovering(HalfCounted):
     """A shard whose take-over fails as often as the test says, and then goes well."""
 

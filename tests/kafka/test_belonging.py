@@ -1,0 +1,202 @@
+"""A group reads the topics of one prefix: its state is never taken for that of others.
+
+Positions stand under the topics' names without prefix, so what lies before them in other topics
+would be passed over in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from stream.broker import Broker
+from stream.config import KafkaConfig
+from stream.core.catalogue import TOPICS
+from stream.core.inspection import inspect
+from stream.core.settings import Settings
+from stream.core.state import StateRefused
+from stream.core.values import Values
+from stream.kafka import shards, state_reading
+from stream.kafka.belonging import is_noted, note_of, reads_other_topics, refuse_other_prefix
+from stream.kafka.shards import OwnedShard, ShardCounts
+from stream.kafka.topics import Names, TopicMap
+from tests.kafka.conftest import Site, Sites
+from tests.kafka.fakes import DecidedRegistry, KeptWriter
+from tests.kafka.test_outages import accepted, answers
+from tests.kafka.test_state_commands import (
+    GARBAGE,
+    counts_again,
+    cxkpi,
+    printed,
+    read,
+    told_beforehand,
+)
+from tests.kafka.test_trouble import counted, refused
+from tests.kafka.workers import PATIENCE
+
+OWN = frozenset(TOPICS)
+OTHERS = frozenset(f"p.{topic}" for topic in TOPICS)
+
+
+class Written(KeptWriter):
+    """A writer whose id nobody else has."""
+
+    async def start(self) -> None: ...
+
+
+class Read(DecidedRegistry):
+    """A registry that holds nothing."""
+
+    async def read(self) -> None: ...
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
+    """What the state's only partition holds; shards read it and nothing else."""
+    held: dict[bytes, bytes] = {}
+
+    async def read_log(*_: object, **__: object) -> dict[bytes, bytes]:
+        return dict(held)
+
+    async def refuse_lost(*_: object) -> None: ...
+
+    monkeypatch.setattr(shards, "TransactionalWriter", Written)
+    monkeypatch.setattr(shards, "read_log", read_log)
+    monkeypatch.setattr(shards, "refuse_lost", refuse_lost)
+    monkeypatch.setattr(state_reading, "read_log", read_log)
+    return held
+
+
+async def flushed(log: dict[bytes, bytes], prefix: str, times: int = 1) -> list[list[bytes]]:
+    """The keys that each flush of a new owner of the shard writes to the log."""
+    settings, names = Settings(), Names(prefix, "g")
+    topics = TopicMap(names, dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000))
+    registry = cast("Any", Read())
+    shard = OwnedShard(0, settings, Values(settings), registry, KafkaConfig(), topics)
+    await shard.recover()
+    for _ in range(times):
+        await shard.flush(ShardCounts(), 0)
+    keys = []
+    for records in cast("Written", shard._writer).written:
+        own = [record for record in records if record.topic == names.state]
+        for record in own:
+            if record.value is None:
+                log.pop(record.key or b"", None)
+            else:
+                log[record.key or b""] = record.value
+        keys.append([record.key or b"" for record in own])
+    return keys
+
+
+async def test_the_prefix_is_written_once_with_the_first_flush_of_a_state(
+    log: dict[bytes, bytes],
+) -> None:
+    (key, value) = note_of("p.")
+    assert [key in keys for keys in await flushed(log, "p.", 3)] == [True, False, False]
+    assert log[key] == value
+    assert not any(key in keys for keys in await flushed(log, "p.", 2))
+
+
+async def test_a_state_of_before_counts_as_of_the_present_prefix_and_gets_it(
+    log: dict[bytes, bytes],
+) -> None:
+    await flushed(log, "")
+    del log[note_of("")[0]]
+    assert not is_noted(log)
+    assert any(note_of("p.")[0] in keys for keys in await flushed(log, "p."))
+    refuse_other_prefix(log, "p.")
+    assert inspect(log).refusal is None, "whoever does not know the note passes over it"
+
+
+@pytest.mark.parametrize(("written", "now"), [("", "p."), ("p.", ""), ("p.", "q."), ("p.", "p.p.")])
+async def test_a_state_of_another_prefix_is_refused_and_shown_without_its_positions(
+    log: dict[bytes, bytes], written: str, now: str
+) -> None:
+    await flushed(log, written)
+    with pytest.raises(StateRefused) as raised:
+        await flushed(log, now)
+    said = str(raised.value)
+    assert said.startswith("topic g-state partition 0: the state was counted from topics with the")
+    assert f"prefix {written!r}, but kafka.topic_prefix is {now!r}: set another kafka.group" in said
+    assert "`cxkpi state rebuild`" in said
+    assert "\n" not in said
+    kafka = KafkaConfig(topic_prefix=now, group="g")
+    found = await state_reading._inspected(kafka, "g-state", 0)
+    assert found.refusal == said.removeprefix("topic g-state partition 0: ")
+    assert (found.header, found.positions, found.buried) == (None, {}, {})
+    assert found.total.records == len(log)
+
+
+@pytest.mark.parametrize("value", [b"", b"p.", note_of(cast("Any", 7))[1]])
+def test_a_note_that_is_damaged_is_refused(value: bytes) -> None:
+    with pytest.raises(StateRefused, match="damaged"):
+        refuse_other_prefix({note_of("")[0]: value}, "")
+
+
+@pytest.mark.parametrize(
+    ("shared_out", "said"),
+    [
+        (frozenset(), None),
+        (OWN, None),
+        (OTHERS, "other workers read p.cx.cart, this one cx.cart,"),
+        (OWN - {"cx.visit"}, "other workers read fewer topics, this one cx.visit,"),
+        (OWN | {"cx.more"}, "other workers read cx.more, this one fewer topics,"),
+    ],
+)
+def test_who_reads_other_topics_than_the_group_is_told_which(
+    shared_out: frozenset[str], said: str | None
+) -> None:
+    found = reads_other_topics(shared_out, OWN)
+    assert found is None if said is None else (found or "").startswith(said)
+
+
+# On a real broker -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(sites: Sites, broker: Broker) -> tuple[Site, Site]:
+    """Two sites that have a group in common, and topics of their own."""
+    site = sites(broker.bootstrap)
+    return site, sites(broker.bootstrap, like=site, prefix=f"{site.prefix}p.")
+
+
+def test_a_state_is_not_taken_for_that_of_other_topics_until_it_is_rebuilt(
+    pair: tuple[Site, Site],
+) -> None:
+    site, other = pair
+    read(site, 20)
+    other.send(*answers(0, 60), *GARBAGE)
+    assert told_beforehand(other, "set another kafka.group") == [True] * 4
+    line = refused(other.worker())
+    assert f"prefix {site.prefix!r}, but kafka.topic_prefix is {other.prefix!r}" in line
+    # The worker names the partition that it has come to first.
+    _, told = printed(cxkpi(other, "check", "--state", "--json"))["state"]["refused"].split(": ", 1)
+    assert told in line
+    assert cxkpi(site, "check", "--state").exit_code == 0, "nothing was changed"
+    result = cxkpi(other, "state", "rebuild", "--yes")
+    assert result.exit_code == 0, result.output
+    counts_again(other, 60)
+    assert told_beforehand(site, "set another kafka.group") == [True] * 4
+
+
+def test_of_two_that_read_other_topics_in_one_group_one_says_that_it_gets_nothing(
+    pair: tuple[Site, Site],
+) -> None:
+    site, other = pair
+    first = counted(site, 10)
+    other.send(*answers(0, 60))
+    second = other.worker()
+    said = f"group {site.group}: other workers read {site.prefix}cx.cart, this one {other.prefix}"
+    second.until(lambda: said in second.log(), "said that it gets nothing")
+    assert said in second.page("/readyz")[1]
+    assert not second.ready()
+    site.send(*answers(10, 5))
+    first.until(lambda: first.ready() and accepted(first) == 15, "gone on")
+    assert second.log().count(said) == 1
+    # It leads the group now, and gets the other's state.
+    first.terminate()
+    assert second.wait(PATIENCE) == 2
+    assert f"prefix {site.prefix!r}, but kafka.topic_prefix is {other.prefix!r}" in second.log()
+    again = site.worker()
+    again.until(lambda: again.ready() and accepted(again) == 15, "kept what it counted")
