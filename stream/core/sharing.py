@@ -13,6 +13,7 @@ is in several records, each of a bounded size: the cells of a pane, and the seri
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, Final
 
 import msgspec
@@ -61,7 +62,12 @@ ShareRecord = tuple[bytes, bytes | None]
 #: with 3 the first said where it counts; 4 had panes and health in one record each.
 _PROTOCOL: Final = 5
 
+#: Settings that nothing that is counted depends on; all others do, also those to come.
+ONLY_FOR_ALERTS: Final = frozenset({"rules", "evaluate_ms", "dashboard_url"})
+
 _encode: Final = msgspec.msgpack.Encoder().encode
+#: Sets and mappings in an order of their own, whatever order they were made in.
+_encode_in_order: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode: Final = msgspec.msgpack.Decoder(tuple[str, Any]).decode
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
 _decompress: Final = zstandard.ZstdDecompressor().decompress
@@ -87,19 +93,16 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
 
 
 def fingerprint(settings: Settings) -> str:
-    """What must be the same for two workers to understand each other's shares.
+    """What must be the same for two workers to add up each other's shares.
 
-    That is which counters there are, what the settings say, and how records are written: a worker
-    of a version that writes others passes over these, as over those of another configuration.
+    That is which counters there are, all settings that what is counted depends on, or a sum would
+    be of neither, and how records are written: a worker of a version that writes others passes
+    over these, as over those of another configuration.
     """
-    shape = (
-        _PROTOCOL,
-        LAYOUT.places,
-        settings.dimensions,
-        settings.rollups,
-        [(w.label, w.pane_ms) for w in settings.windows],
-    )
-    return f"{hash_of(_encode(shape)):016x}"
+    counted = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    for name in ONLY_FOR_ALERTS:
+        del counted[name]
+    return f"{hash_of(_encode_in_order((_PROTOCOL, LAYOUT.places, counted))):016x}"
 
 
 def hash_of(data: bytes) -> int:

@@ -312,8 +312,17 @@ def test_the_words_of_another_configuration_are_not_taken_for_our_own() -> None:
     assert other.missing(NOON) == "shard 0 has not told its part yet"
 
 
-def test_a_shard_that_a_worker_of_another_configuration_tells_is_named() -> None:
-    like_us, others = Settings(), Settings(windows=(Window("5m", 300_000, 10_000),))
+@pytest.mark.parametrize(
+    "others",
+    [
+        Settings(windows=(Window("5m", 300_000, 10_000),)),
+        Settings(rapid_response_ms=SECOND),
+        Settings(health_weights={"usage": 5.0}),
+    ],
+    ids=["windows", "a threshold", "weights"],
+)
+def test_a_shard_that_a_worker_of_another_configuration_tells_is_named(others: Settings) -> None:
+    like_us = Settings()
     ours, theirs = Site(like_us, 2), Site(others, 2)
     family = Family(like_us, 2)
     taken = {id(ours): 0, id(theirs): 0}
