@@ -198,7 +198,9 @@ async def _renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
             await _refuse_members(admin, kafka.group)
             await _delete(admin, planned.doomed)
             await _grow_dead_letters(admin, planned)
-            await create(admin, kafka, {planned.names.state: planned.shards}, COMPACTED)
+            # That of the alerts too, or the next worker would take it for lost.
+            own = {planned.names.state: planned.shards, planned.names.alert_state: 1}
+            await create(admin, kafka, own, COMPACTED)
             await counts(admin, [planned.names.state])
         for number, writer in enumerate(writers):
             await writer.write(_first_records(settings, planned, number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +25,7 @@ from stream.kafka.administration import (
     create,
     largest_batch,
 )
-from stream.kafka.group import refuse_unfinished
+from stream.kafka.group import committed, refuse_noted
 from stream.kafka.retention import unkept
 
 #: What a dead letter needs on top of its record, for headers.
@@ -50,6 +51,9 @@ _SHARED: Final = COMPACTED | {
 ONLY_REMEDY: Final = (
     "stop all workers of the group, then `cxkpi state reset` makes it anew and counts from now on"
 )
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,20 @@ def _remedy(gone: str) -> str:
 
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     names = Names(kafka.topic_prefix, kafka.group)
-    await refuse_unfinished(admin, kafka.group)
+    said = await committed(admin, kafka.group)
+    refuse_noted(said, kafka.group)
     there = await admin.list_topics()
     refuse_gone(names, there)
     if reason := await refused_settings(admin, kafka, names, there):
         raise TopicsUnfit(reason)
+    # Offsets are committed only after all topics were made.
+    if said.offsets and names.state in there and names.alert_state not in there:
+        log.warning(
+            "topic %s is gone though group %s has counted: it is made anew, so alerts that fired"
+            " fire a second time, and those that have ended meanwhile are never told as resolved",
+            names.alert_state,
+            kafka.group,
+        )
     sources = {topic: names.source(topic) for topic in TOPICS}
     await create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
     found = await counts(admin, sources.values())

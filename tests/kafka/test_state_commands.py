@@ -185,6 +185,23 @@ def test_a_state_that_was_deleted_is_never_taken_for_a_new_one(site: Site, gone:
     assert len(site.dead_letters()) == len(GARBAGE)
 
 
+def test_alerts_that_begin_anew_beside_a_state_are_told_but_not_after_a_reset(site: Site) -> None:
+    read(site, 10)
+    topic = f"{site.group}-alerts"
+    said = f"topic {topic} is gone though group {site.group} has counted"
+    delete(site, topic)
+    worker = site.worker()
+    worker.until_ready()
+    assert worker.log().count(said) == 1
+    worker.terminate()
+    for how in ("reset", "rebuild"):
+        assert cxkpi(site, "state", how, "--yes").exit_code == 0
+        worker = site.worker()
+        worker.until_ready()
+        assert said not in worker.log()
+        worker.terminate()
+
+
 class Killed(BaseException):
     """The process ends here."""
 
