@@ -23,6 +23,10 @@ USUAL_LIMIT: Final = 1_048_588
 #: How often to look for a topic that was just created, a tenth of a second apart.
 LOOKS: Final = 50
 
+#: So long (ms) each address has to answer the first question: where a broker that hangs takes the
+#: connection, the time-out of requests would pass without a word.
+_FIRST_ANSWER_MS: Final = 10_000
+
 T = TypeVar("T")
 
 
@@ -43,9 +47,17 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClien
     hang_up = partial(say_goodbye, admin.close)
     async with connecting(kafka, hang_up):
         with client_is_quiet():
-            await admin.start()
+            await _start(admin)
         yield admin
     await hang_up()
+
+
+async def _start(admin: AIOKafkaAdminClient) -> None:
+    client = admin._client  # noqa: SLF001
+    usual = client._request_timeout_ms  # noqa: SLF001
+    client._request_timeout_ms = min(usual, _FIRST_ANSWER_MS)  # noqa: SLF001
+    await admin.start()
+    client._request_timeout_ms = usual  # noqa: SLF001
 
 
 class Administrator:
@@ -78,7 +90,7 @@ class Administrator:
             admin = self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
             calm(admin._client)  # noqa: SLF001
             with client_is_quiet():
-                await admin.start()
+                await _start(admin)
             return await question(admin)
 
     async def close(self) -> None:

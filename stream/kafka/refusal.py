@@ -17,7 +17,7 @@ from stream.config import KafkaConfig
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.transient import is_transient
 
-_SECONDS: Final = 10.0
+_SECONDS: Final = 5.0
 #: Who has the client be quiet now.
 _CONNECTING: Final[set[object]] = set()
 

@@ -26,7 +26,7 @@ class Admin:
     away: ClassVar[Exception | None]
 
     def __init__(self, **_: object) -> None:
-        self._client = SimpleNamespace(_metadata_update=None)
+        self._client = SimpleNamespace(_metadata_update=None, _request_timeout_ms=40_000)
         self.closed = False
         Admin.made.append(self)
 
