@@ -61,7 +61,10 @@ def distinct(numbers: Ints) -> Ints:
 
 
 def come_again(digests: Ints) -> Ints:
-    """The digests that are there more than once, in order; other numbers only more slowly."""
+    """The digests that are there more than once, in order, each once less than it is there.
+
+    Of other numbers they are found too, only more slowly.
+    """
     # Few share their lowest bits with another, and only those must be sorted: eight numbers for
     # each digest leave one in eight of them, and the counts of a batch still fit the cache.
     bits = digests & ((8 << digests.size.bit_length()) - 1)

@@ -167,13 +167,23 @@ def block_records(key: bytes, value: bytes) -> list[LogRecord]:
     return [(key, first), *((further_key(key, n), part) for n, part in enumerate(more, start=1))]
 
 
+def _place_in_block(key: bytes) -> int:
+    place = key.rsplit(_FURTHER, 1)[1]
+    if not place.isdigit():
+        raise damaged(key, "it has no such key")
+    return int(place)
+
+
 def joined(records: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The records with each block in one, under its key."""
+    """The records with each block in one, under its key.
+
+    Raises:
+        StateRefused: a record's key says that it belongs to a block, but not where.
+    """
     whole = {key: value for key, value in records.items() if not is_further(key)}
-    parts = [(*key.rsplit(_FURTHER, 1), value) for key, value in records.items() if is_further(key)]
     more: dict[bytes, list[bytes]] = {}
-    for key, _, value in sorted(parts, key=lambda part: int(part[1])):
-        more.setdefault(key, []).append(value)
+    for key in sorted(filter(is_further, records), key=_place_in_block):
+        more.setdefault(first_key(key), []).append(records[key])
     for key, values in more.items():
         whole[key] = b"".join((whole.get(key, b""), *values))
     return whole

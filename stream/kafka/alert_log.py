@@ -74,8 +74,8 @@ class AlertLog:
         self._kept: dict[bytes, AlertState] = {}
         #: Keys of the changes that lie beside the states.
         self._noted: frozenset[bytes] = frozenset()
-        #: Whether states lie in the head still.
-        self._has_former = False
+        #: All states, where some lie in the head still.
+        self._former: AlertStates | None = None
         self._writer = TransactionalWriter(kafka, ids.of_alerts(kafka.group, family), STATE_LIMIT)
 
     async def take_over(self) -> AlertStates:
@@ -90,7 +90,7 @@ class AlertLog:
         states = states_in(log, self._names.alert_state, self._family)
         by_key = {_key(_STATE, self._family, _place(state)): state for state in states.alerts}
         self._kept = {key: state for key, state in by_key.items() if key in log}
-        self._has_former = len(self._kept) < len(by_key)
+        self._former = states if len(self._kept) < len(by_key) else None
         self._noted = frozenset(k for k in log if _parted(k)[:2] == (_FIRING, self._family))
         return states
 
@@ -103,22 +103,39 @@ class AlertLog:
         Raises:
             FlushFailed: some of it may not be written; ``take_over`` tells what is.
         """
+        if self._former is not None:
+            await self._bring_over(self._former)
         kept = {_key(_STATE, self._family, _place(state)): state for state in states.alerts}
         firing = {
             _key(_FIRING, self._family, key_of(s)) for s in states.alerts if s.phase == "firing"
         }
         fired = {_key(_FIRING, self._family, c.key) for c in changes if c.to == "firing"}
         of_alerts = self._of_alerts(kept, firing, changes)
-        if not of_alerts and not self._has_former:
+        if not of_alerts:
             return
-        head = self._own(self._family, msgspec.json.encode(_Head(states.at, None)))
+        await self._write_together(of_alerts, states.at)
+        self._kept = kept
+        self._noted = (self._noted & firing) | fired
+
+    async def _bring_over(self, former: AlertStates) -> None:
+        """Give states that lie in the head records of their own, as they are.
+
+        Else an alert that ends, of which nothing is left but its end, would be found in the head
+        again where not all could be written.
+        """
+        kept = {_key(_STATE, self._family, _place(state)): state for state in former.alerts}
+        lacking = kept.keys() - self._kept.keys()
+        of_alerts = [[self._own(key, msgspec.json.encode(kept[key]))] for key in lacking]
+        await self._write_together(of_alerts, former.at)
+        self._kept, self._former = kept, None
+
+    async def _write_together(self, of_alerts: Sequence[list[Outgoing]], at: int) -> None:
+        """Write what is to be written of each alert, and with the last the time that it is of."""
         *earlier, last = _together(of_alerts)
         for records in earlier:
             await self._writer.write(records)
+        head = self._own(self._family, msgspec.json.encode(_Head(at, None)))
         await self._writer.write([*last, head])
-        self._kept = kept
-        self._noted = (self._noted & firing) | fired
-        self._has_former = False
 
     def _of_alerts(
         self, kept: Mapping[bytes, AlertState], firing: set[bytes], changes: Sequence[Change]

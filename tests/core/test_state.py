@@ -230,6 +230,13 @@ def test_memory_that_is_short_is_not_taken_for_damage(monkeypatch: pytest.Monkey
         recorded_state.recovered(records)
 
 
+@pytest.mark.parametrize("place", [b"", b"x", b"-1", b"\xb2"])
+def test_a_record_that_belongs_nowhere_in_its_block_is_damaged(place: bytes) -> None:
+    records = written()
+    key = next(key for key in records if key.startswith(b"block/"))
+    assert "damaged" in refusal({**records, key + b"#" + place: b"x"})
+
+
 def test_a_frame_that_says_to_be_of_any_size_is_damaged() -> None:
     records = written()
     key = next(k for k in records if k.startswith(b"block/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -159,6 +160,25 @@ async def test_an_earlier_version_refuses_states_that_it_would_not_see(kafka: Fa
         msgspec.json.decode(kafka.log[b"cx.survey"], type=AlertStates)
 
 
+@pytest.mark.parametrize("patience", range(6))
+async def test_an_alert_that_was_told_resolved_is_not_found_firing_in_the_head_again(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    monkeypatch.setattr(alert_log, "_AT_ONCE", 1)
+    former = AlertStates(1, (state("a"), state("b"), state("c")))
+    kafka.log = {b"cx.survey": msgspec.json.encode(former)}
+    first, _ = await owner()
+    kafka.patience = patience
+    resolved = msgspec.structs.replace(fired("a"), from_="firing", to="resolved")
+    changed = msgspec.structs.replace(state("b"), phase="inactive")
+    with suppress(FlushFailed):
+        await first.write(AlertStates(2, (changed, state("c"))), [resolved])
+    told = any(r.topic == NAMES.alerts for t in kafka.transactions for r in t)
+    _, found = await owner()
+    assert (state("a") in found.alerts) is not told
+    assert {s.labels for s in found.alerts} >= {s.labels for s in (changed, state("c"))}
+
+
 @pytest.mark.parametrize("key", [b"cx.survey", b'alert cx.survey ["Low",[["region","eu"]]]'])
 async def test_a_damaged_record_is_refused(kafka: FakeKafka, key: bytes) -> None:
     first, _ = await owner()
@@ -201,7 +221,7 @@ async def test_where_only_some_alerts_could_be_written_each_is_there_with_its_ch
     regions = ["a", "b", "c", "d", "e"]
     kafka.log = {b"cx.survey": msgspec.json.encode(AlertStates(1, (state("z"),)))}
     first, _ = await owner()
-    kafka.patience = 2
+    kafka.patience = 3  # One brings over what lies in the head.
     with pytest.raises(FlushFailed):
         await first.write(AlertStates(9, tuple(map(state, regions))), list(map(fired, regions)))
     told = [r.key for t in kafka.transactions for r in t if r.topic == NAMES.alerts]
