@@ -8,7 +8,7 @@ import click
 
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
-from stream.cli.written import failed
+from stream.cli.written import output_option, print_or_write
 from stream.core.catalogue import KPIS
 
 
@@ -19,11 +19,7 @@ def dashboard() -> None:
 
 @dashboard.command(short_help="Write the overview dashboard.")
 @config_option
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write into this file instead of printing.",
-)
+@output_option
 def export(config_path: Path | None, output: Path | None) -> None:
     """Write the overview dashboard for the dimensions of the configuration, as Grafana imports it.
 
@@ -31,13 +27,7 @@ def export(config_path: Path | None, output: Path | None) -> None:
     take in series of several rollups.
     """
     text = _overview(configuration(config_path, needs=()).dimensions)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(failed(output, error)) from error
+    print_or_write(text, output)
 
 
 def _overview(dimensions: tuple[str, ...]) -> str:

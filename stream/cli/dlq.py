@@ -168,7 +168,7 @@ def list_(
     newest, groups = Newest(limit), Counts()
     others = 0
 
-    def take(letter: Letter, redriven: bool) -> None:
+    def take(letter: Letter, redriven: bool | None) -> None:
         nonlocal others
         if not (all_groups or letter.is_of(kafka.group)):
             others += 1
@@ -304,7 +304,7 @@ async def _look(
     kafka: KafkaConfig,
     topics: tuple[str, ...],
     wanted: Filter,
-    take: Callable[[Letter, bool], None],
+    take: Callable[[Letter, bool | None], None],
     *,
     pending: bool,
 ) -> bool:
@@ -319,7 +319,7 @@ async def _look(
                 for letter in letters:
                     if wanted.wants(letter):
                         redriven = _sent(reader, ledger, letter)
-                        if not (pending and redriven):
+                        if not pending or redriven is False:
                             take(letter, redriven)
                 advance(passed, "")
     return True
@@ -333,13 +333,16 @@ async def _ledger(reader: LetterReader) -> Ledger:
     return ledger
 
 
-def _sent(reader: LetterReader, ledger: Ledger, letter: Letter) -> bool:
+def _sent(reader: LetterReader, ledger: Ledger, letter: Letter) -> bool | None:
+    """Whether a letter was sent again; None of another group's, whose ledger is not read."""
     if not letter.is_of(reader.names.group):
-        return False  # What its own group's ledger says of it is not read.
+        return None
     return ledger.has(reader.names.dead_letters(letter.topic), letter.partition, letter.offset)
 
 
-async def _find(kafka: KafkaConfig, topic: str, partition: int, offset: int) -> tuple[Letter, bool]:
+async def _find(
+    kafka: KafkaConfig, topic: str, partition: int, offset: int
+) -> tuple[Letter, bool | None]:
     """The letter at a place, and whether it was sent again."""
     from stream.kafka.letters import LetterReader, LettersUnusable
 

@@ -98,7 +98,7 @@ def _cells(listed: Listed, group: str) -> tuple[str, ...]:
     )
 
 
-def _redriven(letter: Letter, sent: bool) -> str:
+def _redriven(letter: Letter, sent: bool | None) -> str:
     parts = [f"{letter.rounds}x"] if letter.rounds else []
     return ",".join([*parts, *(["sent"] if sent else [])])
 
@@ -173,7 +173,7 @@ def _fitted(cell: str, columns: int) -> str:
     return cell + " " * (columns - width(cell))
 
 
-def tell_letter(letter: Letter, group: str, *, redriven: bool) -> None:
+def tell_letter(letter: Letter, group: str, *, redriven: bool | None) -> None:
     """A letter: why it was refused, the rule, and the record with the field marked.
 
     Of one of another group than ``group`` that is said.
@@ -215,7 +215,7 @@ def _key(letter: Letter) -> str:
     return "none" if letter.key is None else escaped(letter.key)
 
 
-def _history(letter: Letter, redriven: bool) -> str:
+def _history(letter: Letter, redriven: bool | None) -> str:
     parts = [f"{counted(letter.rounds, 'time')} before it came here"] if letter.rounds else []
     return ", ".join([*parts, *(["this letter was sent again"] if redriven else [])])
 

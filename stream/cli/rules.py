@@ -9,9 +9,8 @@ from typing import get_args
 import click
 
 from stream.cli.configured import config_option, configuration
-from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
-from stream.cli.written import failed
+from stream.cli.written import output_option, print_or_write
 from stream.rules import Document, Options, exported
 from stream.rules.export import KpiRules
 
@@ -25,11 +24,7 @@ def rules() -> None:
 
 @rules.command(short_help="Write Prometheus alerting rules.")
 @config_option
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write into this file instead of printing.",
-)
+@output_option
 @click.option(
     "--kpi-rules",
     type=click.Choice(get_args(KpiRules)),
@@ -88,10 +83,4 @@ def export(
 
 def _write(document: Document, output: Path | None, as_json: bool) -> None:
     text = json.dumps(document.plain(), indent=2) + "\n" if as_json else document.yaml()
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(failed(output, error)) from error
+    print_or_write(text, output)

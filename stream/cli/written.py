@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Final, cast
 
+import click
 import zstandard
 
 from stream.cli.failure import CommandFailed
@@ -46,6 +47,29 @@ def compressed(file: BinaryIO, name: str) -> Iterator[IO[bytes]]:
                 yield zipped
         else:
             yield file
+
+
+#: For commands whose output people keep.
+output_option: Final = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write into this file instead of printing.",
+)
+
+
+def print_or_write(text: str, output: Path | None) -> None:
+    """Print a text, or write it into a file.
+
+    Raises:
+        CommandFailed: the file can't be written.
+    """
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(failed(output, error)) from error
 
 
 def failed(path: Path | str, error: OSError) -> str:

@@ -89,8 +89,10 @@ class Letter:
         """The headers to send it again with: its own, and how often it has been sent again then."""
         return [*self.own_headers(), (REDRIVEN, b"%d" % (self.rounds + 1))]
 
-    def row(self, *, redriven: bool) -> dict[str, Any]:
-        """The letter in short, for JSON; ``redriven``: whether this letter was sent again."""
+    def row(self, *, redriven: bool | None) -> dict[str, Any]:
+        """The letter in short, for JSON; ``redriven``: whether this letter was sent again,
+        None where that is not known.
+        """
         return {
             "topic": self.topic,
             "partition": self.partition,
@@ -108,7 +110,7 @@ class Letter:
             **as_json("key", self.key),
         }
 
-    def full_row(self, *, redriven: bool, rule: str) -> dict[str, Any]:
+    def full_row(self, *, redriven: bool | None, rule: str) -> dict[str, Any]:
         """All of the letter, for JSON."""
         return {
             **self.row(redriven=redriven),

@@ -26,7 +26,8 @@ class Listed(NamedTuple):
     """A letter without its record, and whether it was sent again."""
 
     letter: Letter
-    redriven: bool
+    #: Whether it was sent again; None of another group's, which is not known.
+    redriven: bool | None
 
 
 class Newest:
@@ -38,7 +39,7 @@ class Newest:
         #: How many letters there were in all.
         self.seen = 0
 
-    def add(self, letter: Letter, *, redriven: bool) -> None:
+    def add(self, letter: Letter, *, redriven: bool | None) -> None:
         """Take in a letter."""
         self.seen += 1
         order = (letter.at, letter.topic, letter.partition, letter.offset)

@@ -79,11 +79,11 @@ class Judge:
         ]
 
     def _without_a_look(self, letter: Letter) -> Verdict:
-        if letter.left_out:
-            # What would be sent is an empty record; one that was is not what was asked for.
-            return "left out"
         if self._was_sent(letter):
             return "sent before"
+        if letter.left_out:
+            # What would be sent is an empty record.
+            return "left out"
         if letter.target >= self._target.partitions:
             return "no partition"
         if letter.rounds >= self._most_rounds:

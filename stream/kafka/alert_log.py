@@ -129,7 +129,7 @@ class AlertLog:
         await self._write_together(of_alerts, former.at)
         self._kept, self._former = kept, None
 
-    async def _write_together(self, of_alerts: Sequence[list[Outgoing]], at: int) -> None:
+    async def _write_together(self, of_alerts: Sequence[list[Outgoing]], at: int | None) -> None:
         """Write what is to be written of each alert, and with the last the time that it is of."""
         *earlier, last = _together(of_alerts)
         for records in earlier:

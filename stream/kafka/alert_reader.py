@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -37,6 +38,8 @@ _SIGN_OF_LIFE: Final = 3600.0
 _LAST_WORDS_SECONDS: Final = 3.0
 #: So many changes may pass one that can't be delivered; all are kept in mind until it is.
 _MOST_PASSED: Final = 10_000
+#: How often the changes of other groups that were passed over are committed, in seconds.
+_COMMIT_SECONDS: Final = 1.0
 
 #: A sink that is new is told of so long ago, in ms.
 NEWS_MS: Final = HOUR
@@ -62,6 +65,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._working: asyncio.Future[None] | None = None
         self._acknowledged: dict[TopicPartition, Acknowledged] = {}
         self._moved_on = asyncio.Event()
+        #: When what was passed over is committed next, by the monotonic clock.
+        self._commit_at = 0.0
         self._consumer: Any = None
         self._producer: Any = None
 
@@ -151,7 +156,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             if not is_of(record.headers, self._kafka.group):
                 # Its own group's sinks are told of it.
-                await self._acknowledge(acknowledged, tp, record.offset)
+                await self._pass_over(acknowledged, tp, record.offset)
             else:
                 yield Delivery(
                     record.value or b"",
@@ -187,6 +192,17 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self, acknowledged: Acknowledged, tp: TopicPartition, offset: int
     ) -> None:
         acknowledged.end(offset)
+        await self._commit(acknowledged, tp)
+
+    async def _pass_over(self, acknowledged: Acknowledged, tp: TopicPartition, offset: int) -> None:
+        """Acknowledge what is for others: together with what comes soon, as there may be much."""
+        acknowledged.end(offset)
+        now = time.monotonic()
+        if now >= self._commit_at or acknowledged.ahead >= _MOST_PASSED:
+            self._commit_at = now + _COMMIT_SECONDS
+            await self._commit(acknowledged, tp)
+
+    async def _commit(self, acknowledged: Acknowledged, tp: TopicPartition) -> None:
         async with self._committing:
             # Others who waited for their turn have committed for us, perhaps; or the partition went
             # to another worker, which delivers this once more.

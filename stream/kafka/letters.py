@@ -23,6 +23,7 @@ from stream.kafka.ending import say_goodbye
 from stream.kafka.log import LogUnread, read_log
 from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
+from stream.kafka.retention import unkept
 from stream.kafka.topics import Names
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
@@ -246,9 +247,13 @@ class LetterReader:
         """Create the ledger's topic, where it is missing.
 
         Raises:
-            LettersUnusable: it can't be created.
+            LettersUnusable: it can't be created, or would lose what was sent.
         """
         if self.ledger_topic in self._there:
+            own = [self.ledger_topic]
+            asked = unkept(self._admin, self._kafka.bootstrap, own, USUAL_LIMIT)
+            if reason := await self._ask(asked):
+                raise LettersUnusable(reason)
             return
         wanted = {self.ledger_topic: 1}
         try:

@@ -16,6 +16,10 @@ from aiokafka.errors import for_code
 
 _POLICY: Final = "cleanup.policy"
 _LIMIT: Final = "max.message.bytes"
+_HARM: Final = {
+    _POLICY: "what is old would be deleted there",
+    _LIMIT: "what is written might not fit",
+}
 #: How often to look before settings are called wrong, a tenth of a second apart.
 _LOOKS: Final = 10
 #: Topics that were said not to be described: a worker that waits for a broker asks time and again.
@@ -36,7 +40,7 @@ async def unkept(
         KafkaError: the broker does not answer.
     """
     wanted = list(topics)
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for _ in range(_LOOKS):
         # The settings of a topic that another worker has just made may take a moment to be known.
         settings = await _settings(admin, wanted) if wanted else {}
@@ -44,23 +48,28 @@ async def unkept(
         if not found:
             return None
         await asyncio.sleep(0.1)
-    named = "; ".join(f"topic {topic} has {', '.join(wrong)}" for topic, wrong in found.items())
+    named = "; ".join(
+        f"topic {topic} has {', '.join(wrong.values())}" for topic, wrong in found.items()
+    )
+    keys = {key for wrong in found.values() for key in wrong}
     topic = next(iter(found)) if len(found) == 1 else "TOPIC"
+    wanted_settings = {_POLICY: "compact", _LIMIT: str(limit)}
+    mended = ",".join(f"{key}={value}" for key, value in wanted_settings.items() if key in keys)
     return (
-        f"{named}: state would be lost there; for each `kafka-configs --bootstrap-server"
-        f" {bootstrap} --alter --topic {topic} --add-config {_POLICY}=compact,{_LIMIT}={limit}`,"
-        " or where the group has not counted yet delete it: the worker makes it as it has to be"
+        f"{named}: {' and '.join(_HARM[key] for key in wanted_settings if key in keys)}; for each"
+        f" `kafka-configs --bootstrap-server {bootstrap} --alter --topic {topic} --add-config"
+        f" {mended}`, or where the group has not counted yet delete it: it is made as it has to be"
     )
 
 
-def _wrong(settings: Mapping[str, str], limit: int) -> list[str]:
-    """What is wrong with the settings of a topic, with what is wanted instead."""
+def _wrong(settings: Mapping[str, str], limit: int) -> dict[str, str]:
+    """What is wrong with the settings of a topic by key, with what is wanted instead."""
     policy, least = settings.get(_POLICY), settings.get(_LIMIT)
-    wrong = []
+    wrong = {}
     if policy is not None and {part.strip() for part in policy.split(",")} != {"compact"}:
-        wrong.append(f"{_POLICY}={policy} (wanted: compact)")
+        wrong[_POLICY] = f"{_POLICY}={policy} (wanted: compact)"
     if least is not None and int(least) < limit:
-        wrong.append(f"{_LIMIT}={least} (wanted: {limit} or more)")
+        wrong[_LIMIT] = f"{_LIMIT}={least} (wanted: {limit} or more)"
     return wrong
 
 

@@ -212,7 +212,7 @@ LEFT_OUT = refused(7, key=None, left_out="3000000 bytes, more than the topic tak
         (judged(refused(value=visit(note="x" * 9_000))), "send", None),
         (judged(LEFT_OUT), "left out", None),
         (judged(LEFT_OUT, even_if_refused=True), "left out", None),
-        (judged(LEFT_OUT, sent=True), "left out", None),
+        (judged(LEFT_OUT, sent=True), "sent before", None),
     ],
 )
 def test_what_is_to_become_of_a_letter(one: Judged, verdict: str, said: str | None) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
@@ -202,6 +202,41 @@ def test_a_sink_is_told_of_its_own_groups_changes_and_of_those_of_old(broker: Br
     # What a change says is the same, whoever wrote it: the group stands beside it.
     written = {r.reasons.get(GROUP) for r in records(kafka.bootstrap, [names.alerts])}
     assert written == {kafka.group, other.group, None}
+
+
+def test_many_changes_of_another_group_cost_a_sink_few_commits(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    commits: list[object] = []
+    commit = AIOKafkaConsumer.commit
+
+    async def counted(self: AIOKafkaConsumer, offsets: object) -> None:
+        commits.append(offsets)
+        await commit(self, offsets)
+
+    async def appended() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+            for n in range(2_000):
+                await producer.send(names.alerts, b"%d" % n, headers=[(GROUP, b"other")])
+            await producer.flush()
+            await producer.send_and_wait(names.alerts, b"own")
+
+    async def told() -> tuple[list[bytes], float]:
+        taker, began = Taker(), time.monotonic()
+        task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(taker.work))
+        await taker.until(1)
+        took = time.monotonic() - began
+        task.cancel()
+        await asyncio.wait({task})
+        return taker.taken, took
+
+    asyncio.run(appended())
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", counted)
+    taken, took = asyncio.run(told())
+    assert taken == [b"own"]
+    assert len(commits) < took / alert_reader._COMMIT_SECONDS + 5
 
 
 async def _has_read_all(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> bool:

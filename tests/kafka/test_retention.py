@@ -39,7 +39,9 @@ def test_a_topic_that_would_lose_state_is_refused_and_told_beforehand(
     told_beforehand(site, f"topic {topic} has {said}")
     line = refused(site.worker())
     assert f"topic {topic} has {said}" in line
-    assert f"--topic {topic} --add-config cleanup.policy=compact,max.message.bytes=" in line
+    mended = {"cleanup.policy": "compact", "max.message.bytes": str(STATE_LIMIT)}
+    wrong = ",".join(f"{key}={value}" for key, value in mended.items() if f"{key}=" in said)
+    assert f"--topic {topic} --add-config {wrong}`" in line
     assert not site.sources()
 
 
@@ -94,7 +96,8 @@ async def test_all_topics_that_would_lose_state_are_named_at_once(
     assert reason is not None
     assert reason.startswith(
         "topic a has cleanup.policy=delete (wanted: compact);"
-        f" topic c has max.message.bytes=5 (wanted: {STATE_LIMIT} or more): state would be lost"
+        f" topic c has max.message.bytes=5 (wanted: {STATE_LIMIT} or more):"
+        " what is old would be deleted there and what is written might not fit; "
     )
     assert "--topic TOPIC " in reason
     assert "\n" not in reason
