@@ -353,7 +353,7 @@ progress = self.shard.progress
     Mutation(
         "change-apart-from-state",
         "a change of an alert is written before the state that it leads to",
-        "stream.kafka.alert_log:AlertLog.write",
+        "stream.kafka.alert_log:AlertLog._write_together",
         "        for records in earlier:\n",
         """\
         told = [r for r in last if r.topic == self._names.alerts]
