@@ -21,27 +21,21 @@ from tests.kafka.topics import administer
 SOUND = {"cleanup.policy": "compact", "max.message.bytes": str(STATE_LIMIT)}
 
 
-@pytest.mark.parametrize(
-    ("suffix", "settings", "said"),
-    [
-        ("state", {}, "cleanup.policy=delete (wanted: compact), max.message.bytes="),
-        ("alerts", SOUND | {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact,delete"),
-        ("values", {"cleanup.policy": "compact"}, "max.message.bytes="),
-        ("share", SOUND | {"max.message.bytes": "1000000"}, "max.message.bytes=1000000"),
-    ],
-)
-def test_a_topic_that_would_lose_state_is_refused_and_told_beforehand(
-    site: Site, suffix: str, settings: Mapping[str, str], said: str
-) -> None:
-    topic = f"{site.group}-{suffix}"
-    # Without the state's topic there would be another reason.
-    create(site, {f"{site.group}-state": SOUND} | {topic: settings})
-    told_beforehand(site, f"topic {topic} has {said}")
+WRONG: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "state": ({}, "cleanup.policy=delete (wanted: compact), max.message.bytes="),
+    "alerts": (SOUND | {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact,delete"),
+    "values": ({"cleanup.policy": "compact"}, "max.message.bytes="),
+    "share": (SOUND | {"max.message.bytes": "1000000"}, "max.message.bytes=1000000"),
+}
+
+
+def test_topics_that_would_lose_state_are_refused_and_told_beforehand(site: Site) -> None:
+    create(site, {f"{site.group}-{suffix}": settings for suffix, (settings, _) in WRONG.items()})
+    told = [f"topic {site.group}-{suffix} has {said}" for suffix, (_, said) in WRONG.items()]
+    told_beforehand(site, told[0])
     line = refused(site.worker())
-    assert f"topic {topic} has {said}" in line
-    mended = {"cleanup.policy": "compact", "max.message.bytes": str(STATE_LIMIT)}
-    wrong = ",".join(f"{key}={value}" for key, value in mended.items() if f"{key}=" in said)
-    assert f"--topic {topic} --add-config {wrong}`" in line
+    assert [one for one in told if one not in line] == []
+    assert "--add-config cleanup.policy=compact,max.message.bytes=" in line
     assert not site.sources()
 
 
@@ -101,6 +95,20 @@ async def test_all_topics_that_would_lose_state_are_named_at_once(
     )
     assert "--topic TOPIC " in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "added"),
+    [
+        (SOUND | {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact"),
+        (SOUND | {"max.message.bytes": "1000000"}, f"max.message.bytes={STATE_LIMIT}"),
+    ],
+)
+async def test_only_what_is_wrong_with_a_topic_is_to_be_altered(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], added: str
+) -> None:
+    monkeypatch.setattr(retention, "_LOOKS", 1)
+    assert f"--topic a --add-config {added}`" in (await asked({"a": settings}) or "")
 
 
 async def test_a_topic_whose_settings_are_not_told_is_warned_of_once_and_taken(
