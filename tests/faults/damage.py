@@ -130,9 +130,9 @@ DAMAGES: Final = (
 )
 
 
-def fate(damage: Callable[[Log], None]) -> str:
-    """What becomes of a log that is damaged so: it should be refused."""
-    log = written()
+def fate(damage: Callable[[Log], None], whole: Log) -> str:
+    """What becomes of a copy of a log that is damaged so: it should be refused."""
+    log = dict(whole)
     damage(log)
     try:
         StateLog(Shard(settings(), Values(settings()))).recover(log)
@@ -145,5 +145,6 @@ def fate(damage: Callable[[Log], None]) -> str:
 
 def findings() -> list[str]:
     """The damages that are not refused."""
-    fates = [(damage.__name__.replace("_", " "), fate(damage)) for damage in DAMAGES]
+    whole = written()
+    fates = [(damage.__name__.replace("_", " "), fate(damage, whole)) for damage in DAMAGES]
     return [f"a log {name} {what}" for name, what in fates if what != "is refused"]

@@ -26,13 +26,14 @@ def test_a_log_that_falls_apart_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
         raise IndexError(len(log))
 
     monkeypatch.setattr(StateLog, "recover", falling)
-    assert len(findings()) == len(DAMAGES)
-    assert all("falls apart: IndexError" in finding for finding in findings())
+    found = findings()
+    assert len(found) == len(DAMAGES)
+    assert all("falls apart: IndexError" in finding for finding in found)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
 def test_a_damaged_log_is_refused(damage: Callable[[Log], None]) -> None:
-    assert fate(damage) == "is refused"
+    assert fate(damage, written()) == "is refused"
 
 
 @pytest.mark.parametrize(
