@@ -9,7 +9,7 @@ from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.label_set import Base, LabelSet, active_at, coarser, home
 from stream.core.labels import Labels
 from stream.core.settings import DAY, MINUTE, Settings, Window
-from stream.core.values import OTHER, Segment, Values
+from stream.core.values import OTHER, Segment, Values, text_bytes
 
 #: How many entries of label sets that are due are gone through at a look, about, so that a look
 #: after a restart, when all of them are due, takes no longer than others.
@@ -20,8 +20,7 @@ _SETS_AT_ONCE: Final = 5_000
 #: A part of the changes has no more bytes of sets of labels and of what was counted of them than
 #: this, or those of one set, so that any number of sets with labels of any text fits into records.
 MOST_LABEL_BYTES: Final = 4 * 1024 * 1024
-#: Bytes of a character in UTF-8, and of a time and a number, at most.
-_LONGEST_CHARACTER: Final = 4
+#: Bytes of a time and a number, at most.
 _LONGEST_COUNT: Final = 32
 #: How often all label sets are looked at, in ms; those that may have grown are at each time.
 _LOOK_MS: Final = 10 * MINUTE
@@ -188,7 +187,7 @@ class ActiveStore:
         room = 0
         for key, (counts, bases) in pending.items():
             found = self.sets[key]
-            text = len(key) + _LONGEST_CHARACTER * sum(map(len, filter(None, found.segment)))
+            text = len(key) + text_bytes(found.segment)
             size = text + _LONGEST_COUNT * (len(counts) + len(bases))
             if not parts or size > room:
                 parts.append([])

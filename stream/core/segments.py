@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.ends_of_time import AFTER_ALL
-from stream.core.integers import NO_INTS, Ints, Mask, distinct
+from stream.core.integers import NO_INTS, Ints, Mask, among, distinct
 from stream.core.labels import LabelColumn, Labels
 from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
 from stream.core.table import grown
-from stream.core.values import OTHER, Segment, Sighting, Values
+from stream.core.values import OTHER, Segment, Sighting, Values, text_bytes
 
 #: So many segments beyond their limit may hold ``other`` in a currency, so that the sums of each
 #: stay whole; about 180 are in use in the world. Amounts in further ones are in no sum.
@@ -33,7 +33,6 @@ BLOCK_ROWS: Final = 2_048
 FORMER_BLOCK: Final = "all"
 #: A part of the changes has the text of so many bytes, and 20 bytes for each row that was accepted.
 PART_BYTES: Final = 4 * 1024 * 1024
-_LONGEST_CHARACTER: Final = 4
 #: Labels, with the currency where there is one.
 _Key = Labels | tuple[Labels, str]
 
@@ -297,7 +296,7 @@ class Segments:
         """The rows, in order, before which another part begins, as one has enough text."""
         room = PART_BYTES
         for row in new:
-            text = _LONGEST_CHARACTER * sum(map(len, filter(None, self.rows[row] or ())))
+            text = text_bytes(self.rows[row] or ())
             if text > room:
                 yield row
                 room = PART_BYTES
@@ -377,8 +376,7 @@ def _are_newer(is_newer: Callable[[str], bool], rows: Ints) -> Mask:
     """Which rows are in blocks that are older than what is said of them."""
     blocks = rows // BLOCK_ROWS
     newer = [block for block in distinct(blocks).tolist() if is_newer(str(block))]
-    found: Mask = np.isin(blocks, newer)
-    return found
+    return among(blocks, np.array(newer, dtype=np.int64))
 
 
 def _written(rows: Ints, seen: Ints, named: Ints, segments: Sequence[Segment | None]) -> Any:

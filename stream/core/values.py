@@ -18,6 +18,8 @@ OTHER: Final = "other"
 
 #: Values in the order of the dimensions (None: no such label), then the currency.
 Segment = tuple[str | None, ...]
+#: Bytes of a character in UTF-8.
+_LONGEST_CHARACTER: Final = 4
 #: (segment, time when it was last accepted)
 Sighting = tuple[Segment, int]
 #: For each dimension its values, each with the time (ms) when it was last accepted.
@@ -51,6 +53,11 @@ def agreed(
                 kept[value] = max(at, kept.get(value, at))
         after.append(kept)
     return after
+
+
+def text_bytes(segment: Segment) -> int:
+    """How many bytes the values of a segment take as UTF-8, at most."""
+    return _LONGEST_CHARACTER * sum(map(len, filter(None, segment)))
 
 
 class Values:
