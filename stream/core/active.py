@@ -103,15 +103,28 @@ class ActiveStore:
         self._counted: set[bytes] = set()
         self._look_at = 0
 
-    def may_move(self, labels: Labels, row: int, until: int) -> bool:
+    def may_move(self, labels: Labels, row: int, until: int, *, alone: bool) -> bool:
         """Whether an event of a row by ``until`` (ms) may change where its label set counts.
 
-        Then its events must be counted in their order. ``row`` is −1 where it is not known yet.
+        Then its events must be counted in their order. ``row`` is −1 where it is not known yet;
+        ``alone``: it is the only one, and there is room for its label set.
         """
         found = self.sets.get(labels.key)
-        if found is None or row < 0 or until >= found.since + self._told_again_ms:
+        if row < 0:
+            return True
+        if found is None:
+            return not alone or self._place(labels, row) is None
+        if until >= found.since + self._told_again_ms:
             return True
         return self._place(labels, row) != found.segment
+
+    def has_room(self, more: int) -> bool:
+        """Whether so many label sets can come and each be counted as itself."""
+        return len(self.sets) + more <= self._settings.max_segments
+
+    def knows(self, labels: Labels) -> bool:
+        """Whether events of these labels have been counted."""
+        return labels.key in self.sets
 
     def _place(self, labels: Labels, row: int | None) -> Segment | None:
         return None if row is None or self._placed is None else self._placed(labels, row)
@@ -140,7 +153,8 @@ class ActiveStore:
     def count(self, labels: Labels, occurred: int, n: int, at: int, row: int | None = None) -> None:
         """Count n starts (−n: cancellations) at ``occurred``; ``at`` is the time of arrival.
 
-        ``row`` is that of the event; it may be left out where it can't move its label set.
+        ``row`` is that of the event; it may be left out where the label set is known and can't
+        move.
         """
         key, found = self._set(labels, at, row)
         self.renewed.add(key)

@@ -6,7 +6,7 @@ in the processor's own cache: thousands at once cost more, the more the busier t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from stream.core.event import Event, Invalid, Outcome
 from stream.core.integers import NO_INTS, Ints, Mask
 from stream.core.labels import LabelColumn
 from stream.core.table import digests
-from stream.core.topic import ColumnHandler, Keeper, Nothing, RowHandler, Topic
+from stream.core.topic import ColumnHandler, Keeper, Nothing, Reference, RowHandler, Topic
 
 #: So many records are read at once.
 PIECE: Final = 1000
@@ -43,7 +43,8 @@ class Kind(NamedTuple):
     struct: type[Event]
     handle: RowHandler
     columns: ColumnHandler[Any] | None
-    is_orphan: Callable[[int, int], bool] | None
+    #: Of types that may be orphans.
+    reference: Reference | None
     never_late: bool
     by_currency: bool
 
@@ -227,7 +228,7 @@ def _piece(
 def kinds_of(topics: Sequence[tuple[Topic, Keeper]], *, columns: bool = True) -> Iterator[Kind]:
     """How to treat each event type of these topics."""
     for topic, keeper in topics:
-        handlers, orphans = keeper.handlers(), keeper.orphans()
+        handlers, references = keeper.handlers(), keeper.references()
         in_columns = keeper.columns() if columns else {}
         for kind in topic.types:
             struct = kind.struct
@@ -237,7 +238,7 @@ def kinds_of(topics: Sequence[tuple[Topic, Keeper]], *, columns: bool = True) ->
                 struct,
                 handlers[struct],
                 in_columns.get(struct),
-                orphans.get(struct),
+                references.get(struct),
                 kind.never_late,
                 kind.by_currency,
             )

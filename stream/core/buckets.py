@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
 
 from stream.core.ends_of_time import AFTER_ALL
-from stream.core.integers import Ints, Mask, distinct, order_of, with_counts
+from stream.core.integers import Ints, Mask, among, distinct, order_of, with_counts
 from stream.core.settings import MINUTE
 from stream.core.table import NO_KEY, KeyTable, Slots
 
@@ -155,12 +156,37 @@ class Buckets:
         bucket.slots.frombytes(slots.astype(np.int32).tobytes())
         self._table.fields[BUCKET][slots] = bucket.number
 
-    def slots_of(self, bucket: Bucket) -> Slots:
-        """The slots of the records that are still in a bucket."""
-        slots = distinct(bucket.all_slots())
-        inside: Mask = self._table.fields[BUCKET][slots] == bucket.number
+    def slots_of(self, *buckets: Bucket) -> Slots:
+        """The slots of the records that are still in these buckets, one at least."""
+        slots = distinct(np.concatenate([bucket.all_slots() for bucket in buckets]))
+        numbers = self._table.fields[BUCKET][slots]
+        if len(buckets) == 1:
+            inside: Mask = numbers == buckets[0].number
+        else:
+            inside = among(numbers, np.array(sorted(bucket.number for bucket in buckets)))
         found: Slots = slots[inside & (self._table.keys[slots] != NO_KEY)]
         return found
+
+    def is_forgotten(self, name: int) -> bool:
+        """Whether a bucket went before its time."""
+        timed, untimed = self.horizons
+        return name <= timed or FOREVER <= name <= untimed
+
+    def ended(self, limit: int) -> Iterator[list[int]]:
+        """The names of the buckets that are over at ``limit`` (ms), some at a time.
+
+        Those that come together have so many slots that going through each alone would take longer.
+        """
+        names: list[int] = []
+        slots = 0
+        for name in [name for name in self.named if end_of(name) <= limit]:
+            names.append(name)
+            slots += len(self.named[name].slots)
+            if slots >= BUCKET_RECORDS:
+                yield names
+                names, slots = [], 0
+        if names:
+            yield names
 
     def take_touched(self) -> set[int]:
         """The names of the buckets that have changed since the last call."""
@@ -173,9 +199,9 @@ class Buckets:
         self._open.pop(name, None)
         return self.named.pop(name)
 
-    def free(self, bucket: Bucket) -> None:
-        """Let others take the number of a bucket that was taken out."""
-        self._free_numbers.append(bucket.number)
+    def free(self, buckets: Iterable[Bucket]) -> None:
+        """Let others take the numbers of buckets that were taken out."""
+        self._free_numbers += [bucket.number for bucket in buckets]
 
 
 def end_of(name: int) -> int:

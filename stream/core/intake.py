@@ -18,12 +18,12 @@ from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Event, Outcome
-from stream.core.integers import Ints, Mask, among, come_again, ranks
+from stream.core.integers import Ints, Mask, among, come_again, distinct, ranks, starts_of_runs
 from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
 from stream.core.table import digest
-from stream.core.topic import Arrivals, ColumnHandler, Keeper, Topic
+from stream.core.topic import Arrivals, ColumnHandler, Keeper, Reference, Topic
 
 #: Events further ahead of the clock than this are refused.
 FUTURE_MS: Final = MINUTE
@@ -116,21 +116,45 @@ class Intake:
                 batch.in_doubt[places] |= occurred[places] < late_before
             if kind.columns is None:
                 batch.one_by_one[places] = True
-            elif kind.is_orphan is not None:
-                keys = batch.keys[places]
-                remembered = kind.keeper.are_remembered(kind.struct, keys, occurred[places])
-                own = by_topic[kind.topic]
-                again = among(keys, come_again(batch.keys[own]))
-                batch.one_by_one[places] |= again | ~remembered
         for topic, places in by_topic.items():
             batch.arrived[places] = self._seen[topic].arrivals(batch.ids[places])
             batch.in_doubt[places] |= _repeated(batch.ids[places])
+            batch.in_doubt[places] |= batch.arrived[places] != NEVER
+            self._find_strays(batch, topic, places)
             # Whatever else comes of an entity must keep its place among them.
             alone = batch.one_by_one[places]
             if alone.any() and not alone.all():
                 keys = batch.keys[places]
                 batch.one_by_one[places] |= among(keys, np.sort(keys[alone])) & (keys != 0)
-        batch.in_doubt |= batch.one_by_one | (batch.arrived != NEVER)
+        batch.in_doubt |= batch.one_by_one
+
+    def _find_strays(self, batch: Batch, topic: str, own: Ints) -> None:
+        """Note which of a topic's entities have events that may be orphans when their turn comes.
+
+        None is where all events of the entity, and what is remembered of it, are within the reach
+        of one another, the first leaves something to refer to, and all are sure to be accepted.
+        """
+        may_be = np.zeros(len(batch), dtype=bool)
+        reference: Reference | None = None
+        for kind, places, _ in batch.groups:
+            if kind.topic == topic and kind.reference is not None:
+                reference = kind.reference
+                may_be[places] = True
+        if reference is None:
+            return
+        own = own[among(batch.keys[own], distinct(batch.keys[may_be]))]
+        own = own[np.argsort(batch.keys[own], kind="stable")]
+        keys, occurred = batch.keys[own], batch.occurred[own]
+        known, times = reference.times(keys)
+        starts = np.flatnonzero(starts_of_runs(keys))
+        counts = np.diff(starts, append=keys.size)
+        times = np.where(known, times, occurred)
+        earliest = np.minimum.reduceat(np.minimum(occurred, times), starts)
+        latest = np.maximum.reduceat(np.maximum(occurred, times), starts)
+        certain = (counts == 1) | ~np.logical_or.reduceat(batch.in_doubt[own], starts)
+        founded = known[starts] | ~may_be[own[starts]]
+        safe = founded & certain & (latest - earliest <= reference.reach_ms)
+        batch.one_by_one[own] |= np.repeat(~safe, counts)
 
     def _find_ordered(self, batch: Batch, until: int) -> None:
         """Note who must come in order for the sake of labels."""
@@ -198,7 +222,7 @@ class Intake:
             return refusal
         if not kind.never_late and occurred < self._late_before(now):
             return "late", "occurred_at", _TOO_LATE
-        if kind.is_orphan is not None and kind.is_orphan(key, occurred):
+        if kind.reference is not None and kind.reference.is_lacking(key, occurred):
             return "orphan", "type", "what this event refers to is not remembered"
         return None
 

@@ -94,6 +94,11 @@ class Memory:
         slot = self._table.find_one(key)
         return None if slot == ABSENT else self._record(slot)
 
+    def value(self, key: int, name: str) -> Any:
+        """A field of what ``put`` remembered, or None."""
+        slot = self._table.find_one(key)
+        return None if slot == ABSENT else self._table.fields[name].item(slot)
+
     def _record(self, slot: int) -> Record:
         fields = self._table.fields
         return (*(fields[n].item(slot) for n in self._names), self._extras.get(slot))
@@ -307,31 +312,33 @@ class Memory:
         """
         limit = at - self._keep_ms
         if self._buckets.next_end <= limit:
-            timed, untimed = self._buckets.horizons
+            # A log that was cut off before a forgotten block's end may hold it still.
+            lost = [name for name in self._buckets.named if self._buckets.is_forgotten(name)]
+            if lost:
+                self._drop(lost, BEFORE_ANY, everything=True)
+                yield from map(str, lost)
             moved = 0
-            for name in list(self._buckets.named):
-                if name <= timed or FOREVER <= name <= untimed:
-                    # A log that was cut off before the block's end may hold it still.
-                    self._drop(name, BEFORE_ANY, everything=True)
-                    yield str(name)
-                elif end_of(name) <= limit and moved < MOST_MOVED:
-                    moved += self._drop(name, limit)[1]
-                    yield str(name)
+            for names in self._buckets.ended(limit):
+                if moved < MOST_MOVED:
+                    moved += self._drop(names, limit)[1]
+                    yield from map(str, names)
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)
-            self.forgotten += self._drop(name, BEFORE_ANY, everything=True)[0]
+            self.forgotten += self._drop([name], BEFORE_ANY, everything=True)[0]
             self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)
 
-    def _drop(self, name: int, limit: int, *, everything: bool = False) -> tuple[int, int]:
-        """Let go of a bucket, and of its records that were not used since.
+    def _drop(
+        self, names: Sequence[int], limit: int, *, everything: bool = False
+    ) -> tuple[int, int]:
+        """Let go of buckets, and of their records that were not used since.
 
         Returns how many went, and how many moved to others.
         """
-        bucket = self._buckets.pop(name)
-        slots = self._buckets.slots_of(bucket)
+        buckets = [self._buckets.pop(name) for name in names]
+        slots = self._buckets.slots_of(*buckets)
         last = self._table.fields[LAST_TIME][slots]
         used = np.zeros(slots.size, dtype=bool) if everything else last >= limit
         gone = slots[~used]
@@ -346,7 +353,7 @@ class Memory:
             self._buckets.enter(slots[used], last[used])
             self._changed.append(slots[used])
             self._buckets.touch_all(slots[used])
-        self._buckets.free(bucket)
+        self._buckets.free(buckets)
         return int(gone.size), int(slots.size - gone.size)
 
 

@@ -18,7 +18,7 @@ from stream.core.layout import Layout
 from stream.core.memory import Memory
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
-from stream.core.table import digests
+from stream.core.table import ABSENT, digests
 from stream.core.tally import Tally
 
 #: How many contributions of equal events a keeper remembers, so as not to work them out again.
@@ -93,6 +93,27 @@ RowHandler = Callable[[Any, int, int, int, int, Labels], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What an event refers to: an entity that is remembered with a time near its own."""
+
+    memory: Memory
+    #: The field with the time, in ms: that of an event of the entity.
+    field: str
+    #: How far from it the event may be, before or after, in ms.
+    reach_ms: int
+
+    def is_lacking(self, key: int, occurred: int) -> bool:
+        """Whether the event of an entity at a time (ms) refers to nothing that is remembered."""
+        known = self.memory.value(key, self.field)
+        return known is None or abs(occurred - known) > self.reach_ms
+
+    def times(self, keys: Ints) -> tuple[Mask, Ints]:
+        """Which entities are remembered, and with which times; any time where one is not."""
+        slots = self.memory.find(keys)
+        return slots != ABSENT, self.memory.field(self.field)[slots]
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnHandler(Generic[Said]):
     """Handles many events at once; those that are not the usual are left to the row handler."""
 
@@ -108,6 +129,11 @@ class ColumnHandler(Generic[Said]):
         if judged is None or self.read_judged is None:
             return self.read(events)
         return self.read_judged(events, judged)
+
+
+def nothing(events: Sequence[Any]) -> Nothing:
+    """What events say that only say that they were, and when."""
+    return Nothing()
 
 
 def flags(values: Sequence[bool | None]) -> Ints:
@@ -146,13 +172,12 @@ class Keeper:
         """What to do with many, for types where there is a way."""
         return {}
 
-    def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
-        """Types that may be orphans, and whether an event (its key, its time) is one."""
-        return {}
+    def references(self) -> Mapping[type[Event], Reference]:
+        """Types that may be orphans, and what they refer to; the same for all of a topic.
 
-    def are_remembered(self, struct: type[Event], keys: Ints, occurred: Ints) -> Mask:
-        """Which events of a type that may be orphans are none, as columns can tell."""
-        return np.zeros(keys.size, dtype=bool)
+        All other types of the topic that have the entity leave one that can be referred to.
+        """
+        return {}
 
     def keys(
         self, struct: type[Event], events: Sequence[Any], said: tuple[Any, ...] | None = None

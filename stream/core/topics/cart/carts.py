@@ -21,6 +21,7 @@ from stream.core.topic import (
     Nothing,
     RowHandler,
     Store,
+    nothing,
 )
 from stream.core.topics.cart.events import CartEvent, CartOpened, CartPurchased, CartUpdated
 from stream.core.topics.cart.lives import (
@@ -105,8 +106,8 @@ class Carts(Keeper):
         return {CartOpened: self._used, CartUpdated: self._used, CartPurchased: self._bought}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
-        used = ColumnHandler(_nothing, self._many_used)
-        bought = ColumnHandler(_nothing, self._many_bought)
+        used = ColumnHandler(nothing, self._many_used)
+        bought = ColumnHandler(nothing, self._many_bought)
         return {CartOpened: used, CartUpdated: used, CartPurchased: bought}
 
     def stores(self) -> Sequence[Store]:
@@ -209,11 +210,9 @@ class Carts(Keeper):
     def _many_bought(self, carts: Arrivals[Nothing]) -> Mask:
         slots, occurred = self._carts.find(carts.keys), carts.occurred
         new: Mask = slots == ABSENT
-        going_on = self._in_use(slots, occurred)
+        going_on, after_all = self._in_use(slots, occurred), self._given_up(slots, occurred)
         bought: Mask = new | going_on
-        at, rows = occurred[bought], carts.rows[bought]
-        counts = [("carts_purchased", np.ones(at.size, dtype=np.int64))]
-        self.tally.add_columns(at, rows, self.layout.parts(counts))
+        self._count_many("carts_purchased", occurred[bought], carts.rows[bought])
         if new.any():
             self._carts.put_new(
                 carts.keys[new],
@@ -234,28 +233,64 @@ class Carts(Keeper):
                 bought_row=carts.rows[going_on],
                 counted=PURCHASED,
             )
-        return ~bought
+        if after_all.any():
+            self._recover(slots[after_all], occurred[after_all], carts.rows[after_all])
+        return ~bought & ~after_all
+
+    def _recover(self, slots: Slots, occurred: Ints, rows: Ints) -> None:
+        """Count carts that are bought after their time-out, some of them not yet abandoned."""
+        deadlines = self._carts.field("end")[slots] + self._timeout_ms
+        due = self._carts.field("abandoned_at")[slots] == NEVER
+        left_in = self._carts.field("row")[slots].astype(np.int64)
+        self._count_many("carts_abandoned", deadlines[due], left_in[due])
+        self._count_many("carts_recovered", occurred, rows)
+        self._carts.update(
+            slots,
+            occurred,
+            bought_at=occurred,
+            bought_row=rows,
+            abandoned_at=deadlines,
+            counted=RECOVERED,
+        )
+
+    def _count_many(self, name: str, at: Ints, rows: Ints) -> None:
+        counts = [(name, np.ones(at.size, dtype=np.int64))]
+        self.tally.add_columns(at, rows, self.layout.parts(counts))
 
     def _in_use(self, slots: Slots, occurred: Ints) -> Mask:
         """Which carts are open and go on being used, within the time-out of their last event."""
+        found = self._goes_on(slots, occurred)
+        some = slots[found]
+        within = occurred[found] <= self._carts.field("end")[some] + self._timeout_ms
+        found[found] = self._is_open(some) & within
+        return found
+
+    def _given_up(self, slots: Slots, occurred: Ints) -> Mask:
+        """Which carts were not bought within the time-out of their last event."""
+        found = self._goes_on(slots, occurred)
+        found[found] = occurred[found] > self._carts.field("end")[slots[found]] + self._timeout_ms
+        return found
+
+    def _goes_on(self, slots: Slots, occurred: Ints) -> Mask:
+        """Which carts have a single run of activity that an event comes after, in the same life."""
         known = np.flatnonzero(slots != ABSENT)
         found = np.zeros(slots.size, dtype=bool)
         some, at = slots[known], occurred[known]
         end = self._carts.field("end")[some]
-        within = (end <= at) & (at <= end + self._timeout_ms) & (at - end <= self._memory_ms)
-        found[known] = self._is_open(some) & (self._carts.field("last")[some] == end) & within
+        within = (end <= at) & (at - end <= self._memory_ms)
+        found[known] = self._is_run(some) & (self._carts.field("last")[some] == end) & within
         return found
 
     def _is_open(self, slots: Slots) -> Mask:
         """Which carts have a single run of activity, and nothing else."""
-        carts = self._carts
-        is_open: Mask = (
-            (carts.field("row")[slots] >= 0)
-            & (carts.field("bought_row")[slots] < 0)
-            & (carts.field("abandoned_at")[slots] == NEVER)
-            & carts.without_extra(slots)
-        )
+        is_open: Mask = self._is_run(slots) & (self._carts.field("abandoned_at")[slots] == NEVER)
         return is_open
+
+    def _is_run(self, slots: Slots) -> Mask:
+        """Which carts have a single run of activity, and were not bought."""
+        carts = self._carts
+        is_run: Mask = (carts.field("row")[slots] >= 0) & (carts.field("bought_row")[slots] < 0)
+        return is_run & carts.without_extra(slots)
 
     def advance(self, at: int) -> None:
         """Abandon the carts whose deadline has come."""
@@ -270,9 +305,8 @@ class Carts(Keeper):
         self._deadlines.put(slots[~due], deadlines[~due])
         slots, deadlines = slots[due], deadlines[due]
         if slots.size:
-            counts = [("carts_abandoned", np.ones(slots.size, dtype=np.int64))]
             rows = self._carts.field("row")[slots].astype(np.int64)
-            self.tally.add_columns(deadlines, rows, self.layout.parts(counts))
+            self._count_many("carts_abandoned", deadlines, rows)
             self._carts.update(slots, self._carts.field("last")[slots], abandoned_at=deadlines)
         for slot in others[~self._carts.without_extra(others)].tolist():
             self._abandon(slot, at)
@@ -299,11 +333,6 @@ class Carts(Keeper):
         self._deadlines.put(usual, self._carts.field("end")[usual] + self._timeout_ms)
         for slot in slots[~self._carts.without_extra(slots)].tolist():
             self._queue(slot, [Life(*life) for life in self._carts.extra_of(slot)])
-
-
-def _nothing(events: Sequence[CartEvent]) -> Nothing:
-    """A cart's event says nothing but that it was, and when."""
-    return Nothing()
 
 
 def _lives_of(record: Record) -> list[Life]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
-from stream.core.integers import NO_INTS, Ints, Mask, distinct
+from stream.core.integers import NO_INTS, Ints, Mask, with_counts
 from stream.core.kpi import Column
 from stream.core.labels import LabelColumn, Labels
 from stream.core.memory import FOREVER, Memory
@@ -117,15 +118,21 @@ class Subscriptions(Keeper):
         )
         sets, numbers = labels.sets, labels.numbers[asked]
         # Together in one number, since few of the pairs differ.
-        pairs = distinct(numbers << _ROW_BITS | rows[asked] + 1).tolist()
+        packed, times = with_counts(numbers << _ROW_BITS | rows[asked] + 1)
+        pairs = [(p >> _ROW_BITS, (p & _ROW_MASK) - 1) for p in packed.tolist()]
+        keys = [sets[number].key for number, _ in pairs]
+        events: Counter[bytes] = Counter()
+        for key, n in zip(keys, times.tolist(), strict=True):
+            events[key] += n
+        has_room = self.active.has_room(len(events))
         moving = {
-            sets[pair >> _ROW_BITS].key
-            for pair in pairs
-            if self.active.may_move(sets[pair >> _ROW_BITS], (pair & _ROW_MASK) - 1, until)
+            key
+            for key, (number, row) in zip(keys, pairs, strict=True)
+            if self.active.may_move(sets[number], row, until, alone=has_room and events[key] == 1)
         }
         if not moving:
             return NO_INTS
-        of_moving = {n for pair in pairs if sets[n := pair >> _ROW_BITS].key in moving}
+        of_moving = {number for key, (number, _) in zip(keys, pairs, strict=True) if key in moving}
         found: Ints = asked[np.isin(numbers, list(of_moving))]
         return found
 
@@ -238,10 +245,7 @@ class Subscriptions(Keeper):
         usual &= (slots == ABSENT) | self._are_active(slots)
         new = np.flatnonzero(usual & (slots == ABSENT))
         occurred = events.occurred[new]
-        for i, time, at in zip(
-            new.tolist(), occurred.tolist(), events.at[new].tolist(), strict=True
-        ):
-            self.active.count(events.labels[i], time, 1, at)
+        self._count_active(events, new, 1)
         self._subscriptions.put_new(
             events.keys[new],
             np.full(new.size, FOREVER),
@@ -251,6 +255,13 @@ class Subscriptions(Keeper):
         )
         self._count_many(events, usual)
         return ~usual
+
+    def _count_active(self, events: Arrivals[Any], chosen: Ints, n: int) -> None:
+        """Count n for each of some events, whose label sets can't move."""
+        columns = (column[chosen].tolist() for column in (events.occurred, events.at, events.rows))
+        for i, occurred, at, row in zip(chosen.tolist(), *columns, strict=True):
+            labels = events.labels[i]
+            self.active.count(labels, occurred, n, at, None if self.active.knows(labels) else row)
 
     def _many_paid(self, events: Arrivals[_Paid]) -> Mask:
         slots = self._subscriptions.find(events.keys)
@@ -285,8 +296,7 @@ class Subscriptions(Keeper):
         chosen = np.flatnonzero(usual)
         new, slots, started = new[chosen], slots[chosen], started[chosen]
         occurred, at, rows = events.occurred[chosen], events.at[chosen], events.rows[chosen]
-        for i, time, now in zip(chosen.tolist(), occurred.tolist(), at.tolist(), strict=True):
-            self.active.count(events.labels[i], time, -1, now)
+        self._count_active(events, chosen, -1)
         known = started != UNKNOWN
         with_start = known.astype(np.int64)
         since = self.layout.parts([("cancelled_since", with_start)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from stream.core.topic import (
     ColumnHandler,
     Context,
     Keeper,
+    Reference,
     RowHandler,
     Store,
     numbers,
@@ -80,8 +81,8 @@ class Answers(Keeper):
         answered = ColumnHandler(self._said, self._many_answered, self._said_judged)
         return {SurveyResponded: answered, SurveyUpdated: answered}
 
-    def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
-        return {SurveyUpdated: lambda key, at: self._recall(key, at) is None}
+    def references(self) -> Mapping[type[Event], Reference]:
+        return {SurveyUpdated: Reference(self._answers, "last", self._memory_ms)}
 
     def stores(self) -> Sequence[Store]:
         return (self._answers,)
@@ -110,9 +111,6 @@ class Answers(Keeper):
         if emotions is not None:
             return emotions
         return self.layout.contribution(count_opinion(opinion))
-
-    def are_remembered(self, struct: type[Event], keys: Ints, occurred: Ints) -> Mask:
-        return self._are_known(self._answers.find(keys), occurred)
 
     def _are_known(self, slots: Slots, occurred: Ints) -> Mask:
         """Which answers are remembered, without emotions."""

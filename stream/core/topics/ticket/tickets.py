@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,15 +15,18 @@ from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.memory import Memory
 from stream.core.settings import DAY
-from stream.core.table import ABSENT
+from stream.core.table import ABSENT, Slots
 from stream.core.topic import (
     Arrivals,
     ColumnHandler,
     Context,
     Keeper,
+    Nothing,
+    Reference,
     RowHandler,
     Store,
     flags,
+    nothing,
     numbers,
 )
 from stream.core.topics.ticket.closes import (
@@ -120,17 +123,16 @@ class Tickets(Keeper):
         return {TicketClosed: self._closed, TicketReopened: self._reopened}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
-        return {TicketClosed: ColumnHandler(_Said.by, self._many_closed, _Said.judged)}
+        return {
+            TicketClosed: ColumnHandler(_Said.by, self._many_closed, _Said.judged),
+            TicketReopened: ColumnHandler(nothing, self._many_reopened),
+        }
 
-    def orphans(self) -> Mapping[type[Event], Callable[[int, int], bool]]:
-        return {TicketReopened: lambda key, at: not self._remembers(key, at)}
+    def references(self) -> Mapping[type[Event], Reference]:
+        return {TicketReopened: Reference(self._tickets, "closed_at", CLOSE_MEMORY_MS)}
 
     def stores(self) -> Sequence[Store]:
         return (self._tickets,)
-
-    def _remembers(self, key: int, occurred: int) -> bool:
-        known = self._recall(key)
-        return known is not None and abs(occurred - known.closed_at) <= CLOSE_MEMORY_MS
 
     def _recall(self, key: int) -> _Ticket | None:
         known = self._tickets.get(key)
@@ -182,25 +184,66 @@ class Tickets(Keeper):
     def _many_closed(self, closes: Arrivals[_Said]) -> Mask:
         said, occurred = closes.said, closes.occurred
         lasted, excluded = occurred - said.opened_at, said.excluded_seconds
-        usual: Mask = self._tickets.find(closes.keys) == ABSENT
-        usual &= (lasted < _MOST_MS) & (excluded < _MOST_SECONDS)
+        slots = self._tickets.find(closes.keys)
+        usual: Mask = (lasted < _MOST_MS) & (excluded < _MOST_SECONDS)
+        usual &= self._tickets.without_extra(slots)
         chosen = np.flatnonzero(usual)
         if chosen.size:
-            rows, occurred = closes.rows[chosen], occurred[chosen]
+            rows, occurred, slots = closes.rows[chosen], occurred[chosen], slots[chosen]
+            reopened_at = self._closed_anew(slots, occurred)
             time = np.maximum(0, lasted[chosen] * PER_MS - fixed_columns(excluded[chosen]))
-            bits = self._bits(_Said._make(column[chosen] for column in said), time)
-            sentiments = fixed_columns(np.nan_to_num(said.sentiment[chosen]))
+            said = _Said._make(column[chosen] for column in said)
+            said.first_contact[reopened_at != _NEVER] = 0
+            bits = self._bits(said, time)
+            sentiments = fixed_columns(np.nan_to_num(said.sentiment))
             time[bits & RESOLVED == 0] = 0
             self._count(occurred, rows, bits, sentiments, time)
-            self._tickets.put_new(
-                closes.keys[chosen],
-                occurred,
-                row=rows,
-                said=bits,
-                sentiment=sentiments,
-                time=time,
-                closed_at=occurred,
-                reopened_at=_swapped(_NEVER),
+            fields = {
+                "row": rows,
+                "said": bits,
+                "sentiment": sentiments,
+                "time": time,
+                "closed_at": occurred,
+                "reopened_at": _all_swapped(reopened_at),
+            }
+            new = slots == ABSENT
+            fresh = {name: values[new] for name, values in fields.items()}
+            self._tickets.put_new(closes.keys[chosen][new], occurred[new], **fresh)
+            if not new.all():
+                changed = {name: values[~new] for name, values in fields.items()}
+                self._tickets.update(slots[~new], occurred[~new], **changed)
+        return ~usual
+
+    def _closed_anew(self, slots: Slots, occurred: Ints) -> Ints:
+        """Take back the former closes of tickets; when each had been reopened, or ``_NEVER``."""
+        known = slots != ABSENT
+        closed_at = self._tickets.field("closed_at")[slots]
+        near = known & (np.abs(occurred - closed_at) <= CLOSE_MEMORY_MS)
+        self._take_back_many(slots[near])
+        reopened_at = _all_swapped(self._tickets.field("reopened_at")[slots])
+        near |= known & (np.abs(occurred - reopened_at) <= CLOSE_MEMORY_MS)
+        return np.where(near, reopened_at, _NEVER)
+
+    def _take_back_many(self, slots: Slots) -> None:
+        if slots.size:
+            names = "closed_at", "row", "said", "sentiment", "time"
+            at, *former = (self._tickets.field(n)[slots].astype(np.int64) for n in names)
+            self._count(at, *former, sign=-1)
+
+    def _many_reopened(self, tickets: Arrivals[Nothing]) -> Mask:
+        memory, occurred = self._tickets, tickets.occurred
+        slots = memory.find(tickets.keys)
+        usual: Mask = (slots != ABSENT) & (memory.field("closed_at")[slots] <= occurred)
+        usual[usual] = memory.without_extra(slots[usual])
+        slots, occurred = slots[usual], occurred[usual]
+        if slots.size:
+            self._take_back_many(slots)
+            reopened_at = np.maximum(occurred, _all_swapped(memory.field("reopened_at")[slots]))
+            memory.update(
+                slots,
+                np.maximum(memory.field("last")[slots], occurred),
+                **NOTHING._asdict(),
+                reopened_at=_all_swapped(reopened_at),
             )
         return ~usual
 
@@ -215,8 +258,10 @@ class Tickets(Keeper):
         resolved += said.automated * AUTOMATED
         return bits | resolved * said.resolved
 
-    def _count(self, at: Ints, rows: Ints, said: Ints, sentiment: Ints, time: Ints) -> None:
-        """Add what ``count_close`` says, for many."""
+    def _count(
+        self, at: Ints, rows: Ints, said: Ints, sentiment: Ints, time: Ints, *, sign: int = 1
+    ) -> None:
+        """Add, or take back, what ``count_close`` says, for many."""
 
         def how_many(bit: int) -> Ints:
             return (said & bit) // bit
@@ -232,10 +277,15 @@ class Tickets(Keeper):
             ("resolved_rapid", how_many(RAPIDLY)),
             ("resolved_automated", how_many(AUTOMATED)),
         ]
-        self.tally.add_columns(at, rows, self.layout.parts(counts))
+        self._add(at, rows, counts, sign)
         resolved = np.flatnonzero(said & RESOLVED)
-        times = self.layout.parts([("resolution_times", time[resolved] // PER_MS)])
-        self.tally.add_columns(at[resolved], rows[resolved], times)
+        times = time[resolved] // PER_MS
+        self._add(at[resolved], rows[resolved], [("resolution_times", times)], sign)
+
+    def _add(self, at: Ints, rows: Ints, counts: Iterable[tuple[str, Ints]], sign: int) -> None:
+        # The parts are what is negative: those of a negative number are not those of its opposite.
+        parts = [(where, n * sign) for where, n in self.layout.parts(counts)]
+        self.tally.add_columns(at, rows, parts)
 
 
 def _swapped(reopened_at: int) -> int:
@@ -245,3 +295,9 @@ def _swapped(reopened_at: int) -> int:
     happened at 0 stands as what would say so here.
     """
     return {0: _NEVER, _NEVER: 0}.get(reopened_at, reopened_at)
+
+
+def _all_swapped(reopened_at: Ints) -> Ints:
+    """``_swapped`` of many."""
+    never = np.where(reopened_at == _NEVER, 0, reopened_at)
+    return np.where(reopened_at == 0, _NEVER, never)

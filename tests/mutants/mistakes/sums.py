@@ -1,0 +1,130 @@
+"""Mistakes about error bounds, labels, sums and the state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mistakes.mistake import Mistake
+
+BOUNDS: Final = (
+    Mistake(
+        "rounded-z",
+        "bounds.py",
+        "Z = 1.959964",
+        "Z = 1.96",
+        "bounds are of another confidence than is said",
+    ),
+    Mistake(
+        "wilson-without-correction",
+        "bounds.py",
+        "middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)",
+        "middle = p / (1 + Z**2 / n)",
+        "bounds are not about the middle of the interval",
+    ),
+    Mistake(
+        "no-bounds-of-one",
+        "bounds.py",
+        "valid = (n > 0) & (numerator >= 0)",
+        "valid = (n > 1) & (numerator >= 0)",
+        "a single contribution looks as sure as none",
+    ),
+    Mistake(
+        "four-answers-more",
+        "bounds.py",
+        "n = answers + 3",
+        "n = answers + 4",
+        "the bounds of a promoter score are too narrow",
+    ),
+)
+
+
+LABELS: Final = (
+    Mistake(
+        "null-label-is-a-value",
+        "labels.py",
+        "return intern({k: v for k, v in values.items() if v is not None}) if",
+        'return intern({k: v or "null" for k, v in values.items()}) if',
+        "events without a label have one",
+    ),
+    Mistake(
+        "not-folded",
+        "values.py",
+        "self._admits(i, value, at) else OTHER",
+        "self._admits(i, value, at) else value",
+        "as many series as there are values",
+    ),
+    Mistake(
+        "one-value-too-many",
+        "values.py",
+        "return len(kept) >= self._limit or",
+        "return len(kept) > self._limit or",
+        "one value more than the limit has a place",
+    ),
+    Mistake(
+        "places-never-free",
+        "values.py",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > memory]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > (1 << 62)]",
+        "values of long ago keep new ones out",
+    ),
+    Mistake(
+        "places-free-early",
+        "values.py",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) > memory]",
+        "stale = [v for v in kept if at - last.get(v, BEFORE_ALL) >= memory]",
+        "a value loses its place at the last moment of its time",
+    ),
+    Mistake(
+        "absent-label-is-other",
+        "groups.py",
+        "            if value is None:\n                return -1\n",
+        '            if value is None:\n                value = "other"\n',
+        "events without a label of a rollup are in it",
+    ),
+)
+
+
+SUMS: Final = (
+    Mistake(
+        "take-back-adds",
+        "tally.py",
+        "facts.append((units, low, -values))",
+        "facts.append((units, low, values))",
+        "what is taken back counts twice",
+    ),
+    Mistake(
+        "a-shard-is-dropped",
+        "merge.py",
+        "shares.append(voice.current.share())",
+        "shares[:] = [voice.current.share()]",
+        "the total is that of one shard",
+    ),
+    Mistake(
+        "aged-panes-stay-in-the-sum",
+        "merge.py",
+        "*(-v for _, v in gone)",
+        "*(0 * v for _, v in gone)",
+        "merged windows never age",
+    ),
+    Mistake(
+        "another-shard-s-rows",
+        "evaluate.py",
+        "for share, numbers in zip(self.shares, self.maps, strict=True):\n            k, v",
+        "for share, numbers in zip(self.shares, self.maps[::-1], strict=True):\n            k, v",
+        "shards' numbers go to each other's series",
+    ),
+    Mistake(
+        "log-forgets-tickets",
+        "state.py",
+        "if (parts := store.changes())\n",
+        'if (parts := store.changes()) and name != "tickets"\n',
+        "after a restart a reopening finds no ticket",
+    ),
+    Mistake(
+        "nothing-made-anew-after-a-recovery",
+        "state.py",
+        "        self._shard.recovered()\n",
+        "",
+        "after a restart no cart is abandoned and no customer is healthy",
+    ),
+)
