@@ -1,0 +1,141 @@
+"""What usually comes of an entity is counted in columns, also where all of it comes at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from stream.core.batch import Batch
+from stream.core.event import Event
+from stream.core.settings import DAY, MINUTE, SECOND, Settings
+from tests.core.running import new_shard, outcomes
+from tests.reference.streams import NOON, text
+
+#: So many entities have the same history, one event after the other.
+_ENTITIES: Final = 40
+#: (type, how long after the first event, what else is said)
+_Told = tuple[str, int, dict[str, Any]]
+
+_ANSWER: Final[dict[str, Any]] = {"survey": "nps", "score": 3}
+_CLOSE: Final[dict[str, Any]] = {"opened_at": text(NOON - DAY), "contacts": 1}
+_VISIT: Final[dict[str, Any]] = {"pages": 1, "duration_seconds": 1}
+_ENTITY: Final = {
+    "survey": "response_id",
+    "ticket": "ticket_id",
+    "cart": "cart_id",
+    "visit": "visit_id",
+}
+
+#: By what happens to an entity.
+USUAL: Final[dict[str, list[_Told]]] = {
+    "an answer and its update": [
+        ("survey.responded", 0, _ANSWER),
+        ("survey.updated", SECOND, {**_ANSWER, "score": 9}),
+    ],
+    "an answer and two updates": [
+        ("survey.responded", 0, _ANSWER),
+        ("survey.updated", SECOND, {**_ANSWER, "score": 9}),
+        ("survey.updated", MINUTE, {**_ANSWER, "score": 5}),
+    ],
+    "an answer and an update as late as may be": [
+        ("survey.responded", 0, _ANSWER),
+        ("survey.updated", 7 * DAY, {**_ANSWER, "score": 9}),
+    ],
+    "a close that is taken back": [
+        ("ticket.closed", 0, _CLOSE),
+        ("ticket.reopened", MINUTE, {}),
+    ],
+    "a close that is taken back, and another": [
+        ("ticket.closed", 0, _CLOSE),
+        ("ticket.reopened", MINUTE, {}),
+        ("ticket.closed", DAY, _CLOSE),
+    ],
+    "a cart that is used and bought": [
+        ("cart.opened", 0, {}),
+        ("cart.updated", SECOND, {}),
+        ("cart.purchased", MINUTE, {}),
+    ],
+    "a cart that is bought after its time-out": [
+        ("cart.opened", 0, {}),
+        ("cart.purchased", DAY, {}),
+    ],
+}
+#: What is refused, or may be, is looked at one by one.
+DOUBTFUL: Final[dict[str, list[_Told]]] = {
+    "an update that nothing came before": [("survey.updated", 0, _ANSWER)],
+    "an update before its answer": [
+        ("survey.updated", 0, _ANSWER),
+        ("survey.responded", SECOND, _ANSWER),
+    ],
+    "an update after more than the memory": [
+        ("survey.responded", 0, _ANSWER),
+        ("survey.updated", 7 * DAY + 1, _ANSWER),
+    ],
+    "a reopening that no close came before": [("ticket.reopened", 0, {})],
+    "a reopening after more than seven days": [
+        ("ticket.closed", 0, _CLOSE),
+        ("ticket.reopened", 7 * DAY + 1, {}),
+    ],
+}
+
+
+def _records(history: Sequence[_Told]) -> list[bytes]:
+    return [
+        json.dumps(
+            {
+                "event_id": f"{step}-{i}",
+                "type": kind,
+                "occurred_at": text(NOON + after),
+                _ENTITY[kind.split(".")[0]]: f"entity {i}",
+                "labels": {"channel": "web", "region": "eu"},
+                **said,
+            }
+        ).encode()
+        for step, (kind, after, said) in enumerate(history)
+        for i in range(_ENTITIES)
+    ]
+
+
+@pytest.fixture
+def read_anew(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The places of the events that were handled one by one: each is read once more for it."""
+    places: list[int] = []
+    event = Batch.event
+
+    def noted(batch: Batch, place: int) -> Event:
+        places.append(place)
+        return event(batch, place)
+
+    monkeypatch.setattr(Batch, "event", noted)
+    return places
+
+
+@pytest.mark.parametrize("history", USUAL.values(), ids=USUAL)
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "one batch after the other"])
+def test_what_usually_comes_of_an_entity_is_not_handled_one_by_one(
+    history: list[_Told], apart: bool, read_anew: list[int]
+) -> None:
+    shard = new_shard(Settings(rollups=((),)))
+    # The first event of a segment finds its row, and is read for that alone.
+    assert not shard.ingest(None, _records([("visit.ended", 0, _VISIT)]), 0)
+    read_anew.clear()
+    records = _records(history)
+    step = _ENTITIES if apart else len(records)
+    for first in range(0, len(records), step):
+        assert not shard.ingest(None, records[first : first + step], 0)
+    assert read_anew == []
+
+
+@pytest.mark.parametrize("history", DOUBTFUL.values(), ids=DOUBTFUL)
+def test_what_may_be_an_orphan_is_told_one_by_one(history: list[_Told]) -> None:
+    shard = new_shard(Settings())
+    records = _records(history)
+    found = outcomes(records, shard.ingest(None, records, 0))
+    orphans = 0 if history[0][0].endswith(("updated", "reopened")) else len(history) - 1
+    assert [i // _ENTITIES for i, outcome in enumerate(found) if outcome == "orphan"] == [
+        orphans
+    ] * _ENTITIES
+    assert found.count("accepted") == len(records) - _ENTITIES
