@@ -18,6 +18,10 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+#: One more than there are cores.
+PROCESSES = os.sysconf("SC_NPROCESSORS_ONLN") + 1
+
+
 def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *arguments],
@@ -72,8 +76,8 @@ def test_setup_installs_again_when_this_changed(clone: Path, changed: str) -> No
     [
         (["demo"], "cxkpi demo"),
         (["demo", "FOR=90s"], "cxkpi demo --for 90s"),
-        (["test"], "-m pytest --dist worksteal --maxprocesses 4 --numprocesses auto"),
-        (["test", "ARGS=-k nps"], "--numprocesses auto -k nps"),
+        (["test"], f"-m pytest --dist worksteal --maxprocesses 4 --numprocesses {PROCESSES}"),
+        (["test", "ARGS=-k nps"], f"--numprocesses {PROCESSES} -k nps"),
         (["test", "JOBS=0", "ARGS=--pdb"], "--numprocesses 0 --pdb"),
     ],
 )
