@@ -175,7 +175,7 @@ class Buckets:
     def ended(self, limit: int) -> Iterator[list[int]]:
         """The names of the buckets that are over at ``limit`` (ms), some at a time.
 
-        Those that come together have so many slots that going through each alone would take longer.
+        As many come together as have slots for a full one: small ones take longer one by one.
         """
         names: list[int] = []
         slots = 0

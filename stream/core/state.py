@@ -72,9 +72,9 @@ BLOCK_BUDGET: Final = 128 * 1024
 #: Writing a block takes as long as so many bytes more would, so each counts for these too: where
 #: many small ones change again and again, as those of sparse events do, they are written rarely.
 BLOCK_COST: Final = 1024
-#: After a delta of more bytes than this, as many bytes of blocks are written as it has, so that the
-#: deltas that no block covers yet come to what all blocks count for at most, at any rate.
-_LARGE_DELTA: Final = BLOCK_BUDGET
+#: After a delta of more bytes than this, half as many bytes of blocks are written as it has, so the
+#: deltas that no block covers yet come to twice what all blocks count for at most, at any rate.
+_LARGE_DELTA: Final = 2 * BLOCK_BUDGET
 
 #: How often what is too old is looked for, in ms.
 EXPIRE_MS: Final = 10 * SECOND
