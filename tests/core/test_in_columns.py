@@ -11,7 +11,10 @@ import pytest
 from stream.core.batch import Batch
 from stream.core.event import Event
 from stream.core.settings import DAY, MINUTE, SECOND, Settings
+from stream.core.shard import Shard
+from stream.core.values import Values
 from tests.core.running import new_shard, outcomes
+from tests.core.test_columns import contents
 from tests.reference.streams import NOON, text
 
 #: So many entities have the same history, one event after the other.
@@ -53,6 +56,11 @@ USUAL: Final[dict[str, list[_Told]]] = {
         ("ticket.reopened", MINUTE, {}),
         ("ticket.closed", DAY, _CLOSE),
     ],
+    "two reopenings, the later one first": [
+        ("ticket.closed", 0, _CLOSE),
+        ("ticket.reopened", 2 * MINUTE, {}),
+        ("ticket.reopened", MINUTE, {}),
+    ],
     "a cart that is used and bought": [
         ("cart.opened", 0, {}),
         ("cart.updated", SECOND, {}),
@@ -61,6 +69,14 @@ USUAL: Final[dict[str, list[_Told]]] = {
     "a cart that is bought after its time-out": [
         ("cart.opened", 0, {}),
         ("cart.purchased", DAY, {}),
+    ],
+}
+#: What may be an orphan by what a batch alone tells, and is none.
+FAR_APART: Final[dict[str, list[_Told]]] = {
+    "another close near the reopening alone": [
+        ("ticket.closed", 0, _CLOSE),
+        ("ticket.reopened", 7 * DAY, {}),
+        ("ticket.closed", 14 * DAY, _CLOSE),
     ],
 }
 #: What is refused, or may be, is looked at one by one.
@@ -80,6 +96,8 @@ DOUBTFUL: Final[dict[str, list[_Told]]] = {
         ("ticket.reopened", 7 * DAY + 1, {}),
     ],
 }
+
+ALL: Final = {**USUAL, **FAR_APART, **DOUBTFUL}
 
 
 def _records(history: Sequence[_Told]) -> list[bytes]:
@@ -127,6 +145,21 @@ def test_what_usually_comes_of_an_entity_is_not_handled_one_by_one(
     for first in range(0, len(records), step):
         assert not shard.ingest(None, records[first : first + step], 0)
     assert read_anew == []
+
+
+@pytest.mark.parametrize("history", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("step", [1, _ENTITIES, 10 * _ENTITIES])
+def test_what_columns_remember_is_what_rows_do(history: list[_Told], step: int) -> None:
+    records = _records(history)
+    known = []
+    for columns in (True, False):
+        core = Settings()
+        shard = Shard(core, Values(core), event_time=True, columns=columns)
+        for first in range(0, len(records), step):
+            shard.ingest(None, records[first : first + step], 0)
+        shard.fold(shard.progress.now)
+        known.append(contents(shard))
+    assert known[0] == known[1]
 
 
 @pytest.mark.parametrize("history", DOUBTFUL.values(), ids=DOUBTFUL)
