@@ -36,7 +36,7 @@ POINTS: Final = (
     "chunk",  # Records are about to be counted.
     "alerts.begin",  # States and changes of alerts are about to be written.
     "alerts.commit",  # They were acknowledged, nothing is committed.
-    "alerts.committed",  # The broker has committed them, which nobody was told yet.
+    "alerts.committed",  # The broker has committed changes, which nobody was told yet.
 )
 #: ``refuse``: the client raises. ``drop`` and ``repeat`` are for chunks. ``linger``, at "begin" and
 #: "alerts.begin": the group hears no more of the process, which waits for an order at "lingering",
@@ -228,9 +228,10 @@ def _around_letters(control: Control) -> None:
 def _around_alerts(control: Control) -> None:
     from aiokafka import AIOKafkaProducer
 
-    begin, commit = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.commit_transaction
-
+    begin, send = AIOKafkaProducer.begin_transaction, AIOKafkaProducer.send
+    commit = AIOKafkaProducer.commit_transaction
     lingering: list[Any] = []
+    with_changes: set[int] = set()
 
     async def beginning(producer: Any) -> None:
         if _of_alerts(producer) and control.passing("alerts.begin") == "linger":
@@ -241,16 +242,23 @@ def _around_alerts(control: Control) -> None:
             await asyncio.sleep(3600)
         await begin(producer)
 
+    async def sending(producer: Any, topic: str, *args: Any, **kwargs: Any) -> Any:
+        if topic.endswith("cx.alert"):
+            with_changes.add(id(producer))
+        return await send(producer, topic, *args, **kwargs)
+
     async def committing(producer: Any) -> None:
         if _of_alerts(producer):
             control.passing("alerts.commit")
         await commit(producer)
         if producer in lingering:
             os.kill(os.getpid(), signal.SIGKILL)
-        if _of_alerts(producer):
+        if id(producer) in with_changes:
+            with_changes.discard(id(producer))
             control.passing("alerts.committed")
 
     AIOKafkaProducer.begin_transaction = beginning
+    AIOKafkaProducer.send = sending
     AIOKafkaProducer.commit_transaction = committing
 
 
