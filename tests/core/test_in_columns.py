@@ -124,6 +124,15 @@ RARE: Final[dict[str, list[_Told]]] = {
         ("cart.purchased", DAY, {}),
         ("cart.purchased", 2 * DAY, {}),
     ],
+    "a cart that is bought when it is opened, and again": [
+        ("cart.opened", 0, {}),
+        ("cart.purchased", 0, {}),
+        ("cart.purchased", DAY, {}),
+    ],
+    "a cart that is bought elsewhere after its time-out": [
+        ("cart.opened", 0, {}),
+        ("cart.purchased", DAY, {"labels": {"channel": "app", "region": "eu"}}),
+    ],
     "a cart that is used after its time-out and bought": [
         ("cart.opened", 0, {}),
         ("cart.updated", DAY, {}),
