@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stream.core import batch as batches
 from stream.core import intake
+from stream.core.cells import COUNTER_BITS, COUNTER_MASK, Cells
 from stream.core.dedupe import SeenIds
 from stream.core.memory import Memory
 from stream.core.progress import Progress
@@ -62,8 +63,7 @@ def contents(shard: Shard) -> dict[str, Any]:
             found[store.name] = sorted(ids_of(store))
         elif isinstance(store, WindowStore):
             found[store.name] = {
-                label: (cells.between(-(1 << 40), 1 << 40)[1].tolist(), len(cells))
-                for label, cells in store.cells.items()
+                label: dict(counted(shard, cells)) for label, cells in store.cells.items()
             }
         elif isinstance(store, Segments):
             found[store.name] = list(store.sightings())
@@ -74,6 +74,14 @@ def contents(shard: Shard) -> dict[str, Any]:
         for key, part in shard.active.sets.items()
     }
     return found
+
+
+def counted(shard: Shard, cells: Cells) -> Iterator[tuple[Any, int]]:
+    """What is counted in a window, by pane, segment and counter: rows are numbers of a shard."""
+    for pane in cells.slots():
+        for low, value in zip(*(part.tolist() for part in cells.slot(pane)), strict=True):
+            segment = shard.segments.rows[low >> COUNTER_BITS]
+            yield (pane, segment, low & COUNTER_MASK), value
 
 
 def ids_of(seen: SeenIds) -> Iterator[tuple[int, int]]:
