@@ -7,7 +7,8 @@ expiry drops whole ones, and a sum over panes or shards is sort-and-add.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -31,6 +32,8 @@ _BEYOND = "a counter's sum is beyond ±2^62"
 #: moved a few times in all, however large its slot has become; or when it has become so many
 #: pieces, since each takes some room of its own.
 _MOST_PIECES = 64
+#: Beyond so many sorted runs they are sorted as if they were not.
+_FEW_RUNS: Final = 3
 
 
 class CounterOverflow(ArithmeticError):
@@ -50,13 +53,25 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     Raises:
         CounterOverflow: a sum is beyond ±2⁶².
     """
-    if not keys.size:
-        return NO_INTS, NO_INTS
-    order = order_of(keys)
+    return _equal_added_up(order_of(keys), keys, values)
+
+
+def _runs_joined(runs: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """``summed`` of keys and values that are each in order already."""
+    keys, values = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    # A stable sort finds the runs and merges them, which is quickest as long as they are few.
+    few = len(runs) <= _FEW_RUNS
+    return _equal_added_up(np.argsort(keys, kind="stable") if few else order_of(keys), keys, values)
+
+
+def _equal_added_up(order: Ints, keys: Ints, values: Ints) -> tuple[Ints, Ints]:
+    """Keys in this order, each once, and the sums of their values other than zero."""
     keys, values = keys[order], values[order]
     starts, totals = _added_up(starts_of_runs(keys), values)
-    kept = totals != 0
-    return keys[starts][kept], totals[kept]
+    if not totals.all():
+        kept = totals != 0
+        starts, totals = starts[kept], totals[kept]
+    return (keys if starts.size == keys.size else keys[starts]), totals
 
 
 def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
@@ -93,14 +108,13 @@ def _runs_added_up(times: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, In
 def _added_up(is_start: Mask, values: Ints) -> tuple[Ints, Ints]:
     """Where runs start, and the sums of the runs."""
     starts = np.flatnonzero(is_start)
+    totals = values if starts.size == values.size else np.add.reduceat(values, starts)
     if _largest(values) * values.size >= SUM_LIMIT:
-        # Floats are too coarse for the sums but good enough to see one leave the range.
-        sizes = np.add.reduceat(np.abs(values.astype(np.float64)), starts)
-        if sizes.max() >= SUM_LIMIT:
+        # Floats are too coarse for the sums but tell those that have left 64 bits.
+        about = np.add.reduceat(values.astype(np.float64), starts)
+        if _largest(totals) >= SUM_LIMIT or np.abs(about - totals).max() >= SUM_LIMIT:
             raise CounterOverflow(_BEYOND)
-    if starts.size == values.size:
-        return starts, values
-    return starts, np.add.reduceat(values, starts)
+    return starts, totals
 
 
 def _largest(values: Ints) -> int:
@@ -141,7 +155,7 @@ class _Slot:
         self._most += _largest(values)
         if self._most >= SUM_LIMIT:
             # Alone, as pieces whose values cancel each other out must not be taken for too large.
-            self._low, self._values = _merged(*self.cells(), low, values)
+            self._low, self._values = _runs_joined((self.cells(), (low, values)))
             self._most = _largest(self._values)
             return
         self._lately.append((low, values))
@@ -152,9 +166,8 @@ class _Slot:
     def cells(self) -> tuple[Ints, Ints]:
         """All cells, in order; those that are zero are left out."""
         if self._lately:
-            more = [np.concatenate(parts) for parts in zip(*self._lately, strict=True)]
-            low, values = summed(*more) if len(self._lately) > 1 else more
-            self._low, self._values = _merged(self._low, self._values, low, values)
+            held = (self._low, self._values)
+            self._low, self._values = _runs_joined((held, *self._lately))
             self._lately.clear()
         return self._low, self._values
 
@@ -241,38 +254,4 @@ class Cells:
 
     def replace_slot(self, slot: int, low: Ints, values: Ints) -> None:
         """Put these cells, sorted by ``low``, in the place of all that the slot holds."""
-        self._slots[slot] = _Slot(low, values.copy())
-
-
-def _merged(low: Ints, values: Ints, more_low: Ints, more: Ints) -> tuple[Ints, Ints]:
-    """Sorted cells with more sorted cells added; ``values`` may be changed in place."""
-    if not low.size:
-        return more_low, more
-    places = np.searchsorted(low, more_low)
-    known = low.take(places, mode="clip") == more_low
-    # Both parts are within ±2⁶², so the sum can't wrap before it is looked at.
-    sums = values[places[known]] + more[known]
-    if _largest(sums) >= SUM_LIMIT:
-        raise CounterOverflow(_BEYOND)
-    values[places[known]] = sums
-    new = ~known
-    if new.any():
-        # Where the new ones go when all are there.
-        at = places[new]
-        at += np.arange(at.size)
-        is_old = np.ones(low.size + at.size, dtype=bool)
-        is_old[at] = False
-        stay = np.flatnonzero(is_old)
-        low = _interleaved(stay, low, at, more_low[new])
-        values = _interleaved(stay, values, at, more[new])
-    if not sums.all():
-        kept = values != 0
-        low, values = low[kept], values[kept]
-    return low, values
-
-
-def _interleaved(stay: Ints, old: Ints, at: Ints, new: Ints) -> Ints:
-    both = np.empty(stay.size + at.size, dtype=np.int64)
-    both[stay] = old
-    both[at] = new
-    return both
+        self._slots[slot] = _Slot(low, values)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.cells import COUNTER_BITS, Cells, summed_over_time
-from stream.core.integers import NO_INTS, Ints, distinct
+from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
 from stream.core.settings import MINUTE, Window
@@ -133,6 +133,17 @@ def _by_window(facts: Facts) -> dict[int, Facts]:
     return found
 
 
+def _by_moment(facts: Facts) -> tuple[Ints, Ints | slice, Ints, Ints]:
+    """Units of time among which the facts' are, and which of them each fact has.
+
+    What depends on time alone is the same for all facts of a moment, and these are mostly fewer.
+    """
+    units, low, values = facts
+    if not units.size or (span := int(units.max() - (first := units.min())) + 1) > units.size:
+        return units, slice(None), low, values
+    return np.arange(first, first + span), units - first, low, values
+
+
 class _Gathered:
     """Facts as three parallel lists, which cost less than a list of tuples."""
 
@@ -192,24 +203,39 @@ class WindowStore:
     def _add(self, facts: Facts, at: int, is_newer: Callable[[str], bool] | None) -> None:
         """Add facts, those of one window alone and the others each as ``drain`` has sorted them."""
         self.version += 1
-        parts = _by_window(facts)
+        parts = {place: _by_moment(some) for place, some in _by_window(facts).items()}
         for place, window in enumerate(self.windows, start=1):
             changed: set[int] = set()
-            for units, low, values in (parts[which] for which in (0, place) if which in parts):
-                times = units * self._tally.unit_ms
+            for moments, which, low, values in (parts[p] for p in (0, place) if p in parts):
+                times = moments * self._tally.unit_ms
                 panes = times // window.pane_ms
-                kept = panes >= window.first_pane(at - GRACE_MS)
-                if window.label in self.starts:
-                    kept &= times >= self.starts[window.label]
-                if is_newer is not None:
-                    for pane in distinct(panes[kept]).tolist():
-                        if not is_newer(f"{window.label}/{pane}"):
-                            kept &= panes != pane
-                cells = self.cells[window.label]
-                changed.update(cells.add(panes[kept], low[kept], values[kept]))
+                kept = self._kept(window, times, panes, at, is_newer)
+                slots = panes[which]
+                if not kept.all():
+                    some = kept[which]
+                    slots, low, values = slots[some], low[some], values[some]
+                changed.update(self.cells[window.label].add(slots, low, values))
             blocks = {f"{window.label}/{pane}" for pane in changed}
             self._touched.update(blocks)
             self.renewed.update(blocks)
+
+    def _kept(
+        self,
+        window: Window,
+        times: Ints,
+        panes: Ints,
+        at: int,
+        is_newer: Callable[[str], bool] | None,
+    ) -> Mask:
+        """At which times facts count in the window that happened then, in these panes."""
+        kept: Mask = panes >= window.first_pane(at - GRACE_MS)
+        if window.label in self.starts:
+            kept &= times >= self.starts[window.label]
+        if is_newer is not None:
+            for pane in distinct(panes[kept]).tolist():
+                if not is_newer(f"{window.label}/{pane}"):
+                    kept &= panes != pane
+        return kept
 
     def changes(self) -> list[Any]:
         """Everything folded since the last call: units of time, keys and values."""

@@ -130,6 +130,23 @@ def test_sums_within_the_range_never_raise_however_much_was_added_and_taken_back
     assert held(cells) == [1] * 16
 
 
+def test_what_leaves_the_range_on_the_way_to_a_sum_that_does_not_is_added_up_exactly() -> None:
+    most = SUM_LIMIT - 1
+    keys, values = summed(ints(*[1] * 7, 2), ints(*[most] * 4, *[-most] * 3, 5))
+    assert (keys.tolist(), values.tolist()) == ([1, 2], [most, 5])
+
+
+@pytest.mark.parametrize("times", [2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_any_size_beyond_the_range_raise(times: int, sign: int) -> None:
+    with pytest.raises(CounterOverflow):
+        summed(ints(1), ints(sign * SUM_LIMIT))
+    with pytest.raises(CounterOverflow):
+        summed(ints(*[1] * times), ints(*[sign * (SUM_LIMIT - 1)] * times))
+    with pytest.raises(CounterOverflow):
+        summed(ints(*[1] * times), ints(*[sign * SUM_LIMIT] * times))
+
+
 def test_values_add_up_at_places_named_repeatedly() -> None:
     sums = ints(0, 0, 0)
     add_at(sums, ints(2, 0, 2), ints(3, -1, 4))

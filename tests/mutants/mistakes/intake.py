@@ -45,8 +45,8 @@ TIME: Final = (
     Mistake(
         "too-old-for-one-is-too-old-for-all",
         "tally.py",
-        "kept = panes >= window.first_pane(at - GRACE_MS)",
-        "kept = panes >= window.first_pane(at) + 1",
+        "kept: Mask = panes >= window.first_pane(at - GRACE_MS)",
+        "kept: Mask = panes >= window.first_pane(at) + 1",
         "events that arrive late add nothing to the oldest pane",
     ),
     Mistake(
