@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import struct
 import sys
+import threading
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 import cramjam
@@ -37,6 +40,20 @@ class TooLarge(CorruptRecordException):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__(f"a batch unpacks to more than {MOST_UNPACKED >> 20} MiB")
+
+
+class _Mine(threading.local):
+    """What this thread has unpacked so far, in bytes."""
+
+    unpacked = 0
+
+
+_mine = _Mine()
+
+
+def unpacked_bytes() -> int:
+    """How many bytes the client has unpacked in this thread so far: a number that only grows."""
+    return _mine.unpacked
 
 
 def ungzip(packed: Packed) -> memoryview:
@@ -101,11 +118,21 @@ def _room(size: int) -> memoryview:
     return np.empty(size, np.uint8).data
 
 
+def _noted(unpack: Callable[[Packed], memoryview]) -> Callable[[Packed], memoryview]:
+    @wraps(unpack)
+    def unpack_and_note(packed: Packed) -> memoryview:
+        unpacked = unpack(packed)
+        _mine.unpacked += len(unpacked)
+        return unpacked
+
+    return unpack_and_note
+
+
 def bound_client() -> None:
     """Let the client unpack by what is here, for whoever reads in this process."""
     for batch in (DefaultRecordBatch, LegacyRecordBatch):
         module: Any = sys.modules[batch.__module__]
-        module.gzip_decode = ungzip
-        module.snappy_decode = unsnappy
-        module.lz4_decode = unlz4
-        module.zstd_decode = unzstd
+        module.gzip_decode = _noted(ungzip)
+        module.snappy_decode = _noted(unsnappy)
+        module.lz4_decode = _noted(unlz4)
+        module.zstd_decode = _noted(unzstd)

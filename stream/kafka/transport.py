@@ -26,6 +26,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 from stream.kafka.assignor import ShardAssignor
+from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp, Completeness
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.transient import is_transient
@@ -205,26 +206,31 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         """Take and label records; nothing may be awaited in between.
 
         What was fetched for a former position or assignment is given up: Faust delivers such
-        records after a rebalance (faust#221).
+        records after a rebalance (faust#221). While what was unpacked of some partitions is much,
+        others wait with theirs, so that memory is bounded however many there are.
         """
+        fetched = fetcher._records  # noqa: SLF001
+        mine = [tp for tp in fetched if tp in live and self._epochs.get(tp) == live[tp]]
+        held = {tp: _unpacked(fetched[tp]) for tp in mine}
+        total = sum(held.values())
         chunks = []
-        for tp in [tp for tp in fetcher._records if tp in live]:  # noqa: SLF001
-            epoch = live[tp]
-            if self._epochs.get(tp) != epoch:
-                continue
-            result = fetcher._records[tp]  # noqa: SLF001
+        for tp in mine:
+            result = fetched[tp]
             if isinstance(result, FetchError):
                 self._forget(fetcher, tp)
                 self.log.warning("Fetching %s: %r", tp, result._error)  # noqa: SLF001
                 continue
-            chunk = self._chunk(fetcher, tp, result, epoch)
+            others = total - held[tp]
+            chunk = self._chunk(fetcher, result, live[tp], may_unpack=others < MOST_UNPACKED)
+            total = others + _unpacked(result)
             if chunk is not None:
                 chunks.append(chunk)
         return chunks
 
     def _chunk(
-        self, fetcher: Any, tp: TopicPartition, result: FetchResult, epoch: int
+        self, fetcher: Any, result: FetchResult, epoch: int, *, may_unpack: bool
     ) -> Chunk | None:
+        tp = result._topic_partition  # noqa: SLF001
         if not result.has_more() or not result.check_assignment(tp):
             # It is of another position or assignment: what lies at ours is fetched anew.
             self._forget(fetcher, tp)
@@ -234,7 +240,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             fetched = result._partition_records = Unpacking(fetched)  # noqa: SLF001
         start = fetched.next_fetch_offset
         try:
-            records, more = fetched.take(CHUNK_RECORDS, CHUNK_BYTES)
+            records, more = fetched.take(CHUNK_RECORDS, CHUNK_BYTES, may_unpack=may_unpack)
         except BaseException:
             self._forget(fetcher, tp)
             raise
@@ -293,6 +299,12 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             if not is_transient(error):
                 raise
             self.log.info("Committing positions for tools: %r", error)
+
+
+def _unpacked(result: FetchResult | FetchError) -> int:
+    """What is held of a fetched batch that was unpacked and not taken whole yet, in bytes."""
+    fetched = getattr(result, "_partition_records", None)
+    return fetched.unpacked if isinstance(fetched, Unpacking) else 0
 
 
 class ChunkConsumer(stock.Consumer):

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 
-from stream.kafka.codecs import TooLarge, bound_client
+from stream.kafka.codecs import TooLarge, bound_client, unpacked_bytes
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
@@ -50,15 +50,20 @@ class Unpacking:
         self._batch: Any = None
         self._compressed = False
         self._records: Iterator[Any] = iter(())
+        #: What the batch that is being taken was unpacked to, in bytes; 0 where it was not.
+        self.unpacked = 0
         #: Where to go on; the client's name for it.
         self.next_fetch_offset: int = fetched.next_fetch_offset
 
-    def take(self, most: int, most_bytes: int) -> tuple[list[Any], bool]:
+    def take(
+        self, most: int, most_bytes: int, *, may_unpack: bool = True
+    ) -> tuple[list[Any], bool]:
         """Take the next records, and say whether there may be more.
 
         At most ``most``, which must be positive; none after those that bring the values to
         ``most_bytes``, of which a last few may go beyond. Values that are not compressed count only
-        where more than that was fetched.
+        where more than that was fetched. What has to be unpacked first waits for a take that
+        ``may_unpack``.
 
         Raises:
             CorruptRecordException: a batch is damaged; what was fetched is of no more use.
@@ -69,17 +74,23 @@ class Unpacking:
         while len(records) < most and size < most_bytes:
             if self._batch is None and not self._open_next():
                 return records, False
+            if self._compressed and not self.unpacked and not may_unpack:
+                return records, True
             # What is not compressed is no larger than what was fetched.
             measured = self._compressed or self._bytes > most_bytes
             room = most - len(records)
+            before = unpacked_bytes()
             try:
                 piece = list(islice(self._records, min(_PIECE, room) if measured else room))
             except TooLarge:
                 self._records = self._unread()
                 continue
+            self.unpacked += unpacked_bytes() - before
             if not piece:
                 self.next_fetch_offset = self._batch.next_offset
                 self._batch = None
+                self._records = iter(())
+                self.unpacked = 0
                 continue
             if piece[0].offset < self.next_fetch_offset:
                 # The batch begins before the position that was asked for.

@@ -6,11 +6,13 @@ import logging
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchError
 from aiokafka.errors import CorruptRecordException, TopicAuthorizationFailedError
 
+from stream.kafka import codecs, transport
 from stream.kafka.transport import CHUNK_RECORDS
-from tests.kafka.batches import TP, Batch, log_of
+from tests.kafka.batches import CODECS, TP, Batch, log_of
 from tests.kafka.clients import Reading, consumer_of, new_app
 
 TEN = log_of([Batch(0, 10, tuple(range(10)))])
@@ -120,3 +122,38 @@ async def test_after_a_damaged_batch_it_reads_on_where_it_stood(reading: Reading
         reading.take(1)
     assert reading.wants_more
     assert reading.assignment.state_value(TP).position == 0
+
+
+@pytest.mark.parametrize("codec", [name for name in CODECS if name != "none"])
+async def test_what_is_held_unpacked_of_all_partitions_is_bounded_and_each_gets_its_turn(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = 50_000
+    for module in (codecs, transport):
+        monkeypatch.setattr(module, "MOST_UNPACKED", bound)
+    monkeypatch.setattr(transport, "CHUNK_BYTES", 2_000)
+    parts = [TopicPartition("cx.visit", number) for number in range(6)]
+    reading = Reading(consumer_of(new_app(tmp_path)).thread, parts)
+    number, kept = CODECS[codec], tuple(range(130))
+    small = Batch(0, 130, kept, codec=number)
+    large = [
+        Batch(base, 130, kept, codec=number, value=b"x" * 300) for base in range(130, 600, 130)
+    ]
+    for tp in parts:
+        await reading.enter(0, 1, tp)
+        reading.bring(log_of([small, *large]), 0, tp)
+    reached = dict.fromkeys(parts, 0)
+    most = 0
+    fetched = reading.fetcher._records
+    while fetched:
+        chunks = reading.thread._drain(reading.fetcher, dict.fromkeys(parts, 1))
+        assert chunks, "somebody must go on"
+        for chunk in chunks:
+            tp = TopicPartition(chunk.topic, chunk.partition)
+            assert (chunk.start, chunk.end) == (reached[tp], chunk.start + len(chunk.records))
+            reached[tp] = chunk.end
+        held = [result._partition_records.unpacked for result in fetched.values()]
+        assert max(held, default=0) < bound
+        most = max(most, sum(held))
+    assert set(reached.values()) == {650}
+    assert bound < most < 2 * bound
