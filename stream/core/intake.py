@@ -30,6 +30,8 @@ FUTURE_MS: Final = MINUTE
 #: Why they are, and why events that no window has room for are.
 _TOO_EARLY: Final = f"is more than {FUTURE_MS // SECOND} s ahead of the clock"
 _TOO_LATE: Final = f"is older than every window and than {SHORTEST_MEMORY // DAY} days"
+#: So many of a topic's first records are taken in before those that come with them.
+_HEAD: Final = 256
 #: Fewer events of repeated entities than this are not worth another round of columns.
 _FEW: Final = 32
 
@@ -61,6 +63,8 @@ class Intake:
         self._columns = columns
         self._kinds = {kind.struct: kind for kind in kinds_of(topics, columns=columns)}
         self._late = BEFORE_ALL, BEFORE_ALL
+        #: How many records of each topic were taken in, up to ``_HEAD``.
+        self._begun: dict[str | None, int] = {}
 
     # A batch ------------------------------------------------------------------------------------
 
@@ -68,6 +72,21 @@ class Intake:
         self, topic: str | None, decoder: Decoder, values: Sequence[bytes | None]
     ) -> list[Refusal]:
         """Take in a batch of records; those that were not accepted, in order."""
+        begun = self._begun.get(topic, 0)
+        if begun >= _HEAD:
+            return self._take(topic, decoder, values)
+        # Labels that nothing is known of yet are looked up one by one, so those that all have come
+        # with few records first.
+        head = _HEAD - begun
+        self._begun[topic] = begun + len(values)
+        refused = self._take(topic, decoder, values[:head])
+        for refusal in self._take(topic, decoder, values[head:]):
+            refused.append(refusal._replace(place=refusal.place + head))
+        return refused
+
+    def _take(
+        self, topic: str | None, decoder: Decoder, values: Sequence[bytes | None]
+    ) -> list[Refusal]:
         batch = Batch(decoder, values, self._kinds, self._until)
         if batch.invalid:
             self._progress.count(topic or "", "invalid", len(batch.invalid))

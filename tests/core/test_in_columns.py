@@ -207,6 +207,43 @@ def test_what_usually_comes_of_an_entity_is_not_handled_one_by_one(
     assert read_anew == []
 
 
+@pytest.mark.parametrize("kind", ["subscription.started", "subscription.cancelled"])
+def test_of_a_first_batch_only_what_comes_first_is_handled_one_by_one(
+    kind: str, read_anew: list[int]
+) -> None:
+    records = [
+        json.dumps(
+            {
+                "event_id": f"event {i}",
+                "type": kind,
+                "occurred_at": text(NOON + i),
+                "subscription_id": f"subscription {i}",
+                "labels": {"channel": "web", "region": f"region {i % 12}"},
+            }
+        ).encode()
+        for i in range(3_000)
+    ]
+    assert not new_shard(Settings()).ingest("cx.subscription", records, NOON)
+    assert 0 < len(read_anew) <= 256
+
+
+@pytest.mark.parametrize("before", [0, 100, 256])
+def test_what_is_refused_of_a_first_batch_is_named_by_its_place_in_it(before: int) -> None:
+    records = _records([("visit.ended", step, _VISIT) for step in range(20)])
+    bad, again = range(0, 800, 7), range(401, 800, 9)
+    for place in again:
+        records[place] = records[place - 400]
+    for place in bad:
+        records[place] = b"{"
+    shard = new_shard(Settings())
+    shard.ingest(None, _records([("cart.opened", 0, {})] * 10)[:before], 0)
+    found = outcomes(records, shard.ingest(None, records, 0))
+    assert [place for place, outcome in enumerate(found) if outcome == "invalid"] == list(bad)
+    assert [place for place, outcome in enumerate(found) if outcome == "duplicate"] == [
+        place for place in again if place not in bad and place - 400 not in bad
+    ]
+
+
 @pytest.mark.parametrize("history", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("step", [1, _ENTITIES, 10 * _ENTITIES])
 def test_what_columns_remember_is_what_rows_do(history: list[_Told], step: int) -> None:
