@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import numpy as np
+
+from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import (
     Amount,
     Count,
@@ -13,12 +16,16 @@ from stream.core.event import (
     EventType,
     FieldRule,
     Id,
+    Refused,
     Timestamp,
     having,
     says,
 )
 from stream.core.integers import Ints
-from stream.core.timestamps import parse
+from stream.core.timestamps import parse, parse_all
+
+#: No time: the start of a subscription that was not seen.
+UNKNOWN: Final = AFTER_ALL
 
 SubscriptionId = Annotated[Id, says("The subscription.")]
 
@@ -91,6 +98,26 @@ def _check_started_at(event: Any, at: int) -> str | None:
     return None
 
 
+def started_at(cancels: Sequence[SubscriptionCancelled]) -> Ints:
+    """When subscriptions began, in ms; ``UNKNOWN`` where that is not said.
+
+    Raises:
+        Refused: one of the times can't be read.
+    """
+    said = [cancel.started_at is not None for cancel in cancels]
+    started = np.full(len(said), UNKNOWN)
+    started[said] = parse_all([c.started_at for c in cancels if c.started_at is not None])
+    return started
+
+
+def _began_before(cancels: Sequence[Any], at: Ints) -> Ints | bool:
+    try:
+        started = started_at(cancels)
+    except Refused:
+        return False
+    return started if ((started <= at) | (started == UNKNOWN)).all() else False
+
+
 _PAYMENT_RULES = (
     FieldRule(
         "currency",
@@ -140,5 +167,6 @@ TYPES = (
         key="subscription_id",
         rules=(FieldRule("started_at", "is not later than occurred_at", _check_started_at),),
         never_late=True,
+        hold=_began_before,
     ),
 )

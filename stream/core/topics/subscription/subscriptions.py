@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from stream.core.ends_of_time import AFTER_ALL
 from stream.core.event import Event
 from stream.core.formulas import fixed, fixed_columns
 from stream.core.integers import NO_INTS, Ints, Mask, with_counts
@@ -27,6 +26,7 @@ from stream.core.topic import (
     numbers,
 )
 from stream.core.topics.subscription.events import (
+    UNKNOWN,
     Payment,
     SubscriptionBase,
     SubscriptionCancelled,
@@ -34,10 +34,9 @@ from stream.core.topics.subscription.events import (
     SubscriptionRenewed,
     SubscriptionStarted,
     SubscriptionUpgraded,
+    started_at,
 )
 
-#: No time: the start of a subscription that was not seen.
-UNKNOWN: Final = AFTER_ALL
 #: The greatest amount whose fixed point is sure to fit into 64 bits.
 _MOST: Final = float(1 << 32)
 #: The types that say how many are active.
@@ -66,8 +65,7 @@ class _Cancelled(NamedTuple):
 
     @classmethod
     def by(cls, events: Sequence[SubscriptionCancelled]) -> _Cancelled:
-        said = [UNKNOWN if e.started_at is None else parse(e.started_at) for e in events]
-        return cls(np.array(said, dtype=np.int64))
+        return cls(started_at(events))
 
 
 class Subscriptions(Keeper):
@@ -106,7 +104,9 @@ class Subscriptions(Keeper):
             SubscriptionRenewed: paid,
             SubscriptionUpgraded: paid,
             SubscriptionDowngraded: paid,
-            SubscriptionCancelled: ColumnHandler(_Cancelled.by, self._many_cancelled),
+            SubscriptionCancelled: ColumnHandler(
+                _Cancelled.by, self._many_cancelled, lambda _, started: _Cancelled(started)
+            ),
         }
 
     def need_order(
