@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 import orjson
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from stream.core.escape import escaped
 from stream.core.series import Sample
+
+#: Spaces between two columns.
+_GAP: Final = 2
 
 
 def print_samples(samples: list[Sample], as_json: bool) -> None:
@@ -71,24 +73,55 @@ def print_table(
     Where there is no room, ``labels`` are broken at their commas, then the columns of ``spare`` are
     left out, the first one first. No name and no number is cut.
     """
-    names = list(rows[0])
-    widths = {n: max(cell_len(n), *(cell_len(row[n]) for row in rows)) for n in names}
-    whole = sum(widths[n] + 2 for n in names) - 2 <= screen.width
-    if not whole and "labels" in names:
+    widths = {n: max(cell_len(n), *(cell_len(row[n]) for row in rows)) for n in rows[0]}
+    whole = widths.get("labels", 0)
+    if _across(widths) > screen.width and whole:
         parts = (part for row in rows for part in row["labels"].split(","))
         widths["labels"] = max(len("labels"), *(cell_len(part) + 1 for part in parts))
     for name in spare:
-        if sum(widths[n] + 2 for n in names) - 2 > screen.width:
-            names.remove(name)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in names:
-        aligned: JustifyMethod = "right" if name in right else "left"
-        foldable = name == "labels" and not whole
-        table.add_column(name, justify=aligned, no_wrap=not foldable, overflow="fold")
-    for row in rows:
-        cells = (row[n] if whole or n != "labels" else row[n].replace(",", ", ") for n in names)
-        table.add_row(*map(Text, cells))
-    screen.print(table)
+        if _across(widths) > screen.width:
+            del widths[name]
+    if whole:
+        room = max(0, screen.width - _across(widths))
+        widths["labels"] = min(whole, widths["labels"] + room)
+    (names,) = _lines({name: name for name in widths}, widths, right)
+    screen.print(Text(names, "table.header"), soft_wrap=True)
+    # There may be a million rows, of which each would take a table half a millisecond.
+    screen.file.writelines(f"{line}\n" for row in rows for line in _lines(row, widths, right))
+
+
+def _across(widths: Mapping[str, int]) -> int:
+    return sum(width + _GAP for width in widths.values()) - _GAP
+
+
+def _lines(
+    row: Mapping[str, str], widths: Mapping[str, int], right: Collection[str]
+) -> Iterator[str]:
+    """A row; labels for which there is no room go on in the next line."""
+    cells = {name: row[name] for name in widths}
+    first, *more = _broken(row["labels"], widths["labels"]) if "labels" in widths else [""]
+    for labels in (first, *more):
+        if "labels" in widths:
+            cells["labels"] = labels
+        padded = []
+        for name, width in widths.items():
+            space = " " * (width - cell_len(cells[name]))
+            padded.append(space + cells[name] if name in right else cells[name] + space)
+        yield (" " * _GAP).join(padded).rstrip(" ")
+        cells = dict.fromkeys(cells, "")
+
+
+def _broken(labels: str, width: int) -> list[str]:
+    """Labels in lines that are no wider, broken at commas."""
+    if cell_len(labels) <= width:
+        return [labels]
+    lines = [""]
+    for part in labels.replace(",", ",\n").split("\n"):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append(part)
+        else:
+            lines[-1] += part
+    return lines
 
 
 def console() -> Console:
