@@ -69,7 +69,7 @@ class ActiveStore:
 
     ``values`` folds values of dimensions; all shards of a process share it. ``placed`` says of
     labels and a row where their events count: there a label set goes, as values get and lose
-    places.
+    places. ``room`` says how many more segments there may be.
     """
 
     name = "active"
@@ -80,11 +80,13 @@ class ActiveStore:
         unit_ms: int,
         values: Values,
         placed: Placed | None = None,
+        room: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
         self._values = values
         self._placed = placed
+        self._room = room
         # A place that a label set lost or got in between has taken longer than this to change.
         self._told_again_ms = settings.memory_ms
         self._generation = values.generation
@@ -117,6 +119,10 @@ class ActiveStore:
         if until >= found.since + self._told_again_ms:
             return True
         return self._place(labels, row) != found.segment
+
+    def may_fill(self, segments: int) -> bool:
+        """Whether so many new segments may take the last room, on which ``placed`` depends."""
+        return self._room is not None and 0 < self._room() <= segments
 
     def has_room(self, more: int) -> bool:
         """Whether so many label sets can come and each be counted as itself."""

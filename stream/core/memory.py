@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import BEFORE_ANY, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
-from stream.core.integers import Ints, Mask, distinct
+from stream.core.integers import Ints, Mask, among, distinct
 from stream.core.table import ABSENT, NO_KEY, KeyTable, Slots
 
 __all__ = ["FOREVER", "LAST", "NO_LIMIT", "Memory", "Record"]
@@ -71,6 +71,8 @@ class Memory:
         self._buckets = Buckets(self._table)
         self._changed: list[Slots] = []
         self._changed_rows: list[int] = []
+        #: Those that changed and went before ``changes`` could tell of them, as it would have.
+        self._gone: list[Any] = []
         self._early_is_new = False
         self._early_is_touched = False
 
@@ -191,19 +193,22 @@ class Memory:
         changed, self._changed = self._changed, []
         rows, self._changed_rows = self._changed_rows, []
         early, self._early_is_new = self._early_is_new, False
+        gone, self._gone = self._gone, []
         if rows:
             changed.append(np.array(rows, dtype=np.int64))
-        found: list[Any] = []
-        if early:
-            found.append([self._early(), None])
+        found: list[Any] = [[self._early(), None]] if early else []
+        found += gone
         if changed:
             slots = distinct(np.concatenate(changed))
-            slots = slots[self._table.keys[slots] != NO_KEY]
-            names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)
-            for part in self._parts(slots):
-                numbers = self._table.fields[BUCKET][part]
-                found.append([None, [names[numbers].tobytes(), *self._dumped(part)]])
+            found += self._told(slots[self._table.keys[slots] != NO_KEY])
         return found
+
+    def _told(self, slots: Slots) -> Iterator[Any]:
+        """Parts of the changes that say all of these records."""
+        names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)
+        for part in self._parts(slots):
+            numbers = self._table.fields[BUCKET][part]
+            yield [None, [names[numbers].tobytes(), *self._dumped(part)]]
 
     def _parts(self, slots: Slots) -> list[Slots]:
         """Slots cut so that the records of each part have a bounded size."""
@@ -228,7 +233,10 @@ class Memory:
         return [columns, extras]
 
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
-        """Take in a part that ``changes`` gave, save for buckets whose block already holds it."""
+        """Take in a part that ``changes`` gave, save for buckets whose block already holds it.
+
+        What went into a bucket that is gone by now is gone too, though an older block may hold it.
+        """
         early, records = change
         if early is not None and is_newer(_EARLY):
             self._set_early(early)
@@ -237,11 +245,25 @@ class Memory:
             return
         names = np.frombuffer(records[0], dtype=np.int64)
         columns, extras = records[1:]
-        held = self._held_later(np.frombuffer(columns[_KEY], dtype=np.int64), is_newer)
+        keys = np.frombuffer(columns[_KEY], dtype=np.int64)
+        held = self._held_later(keys, is_newer)
         for name in distinct(names).tolist():
+            inside = (names == name) & ~held
             if is_newer(str(name)):
-                self._place(name, (names == name) & ~held, columns, extras)
+                self._place(name, inside, columns, extras)
                 self._buckets.touched.add(name)
+            else:
+                self._take_out(keys[inside])
+
+    def _take_out(self, keys: Ints) -> None:
+        """Forget entities, as far as they are known."""
+        slots = self._table.find(keys)
+        slots = slots[slots != ABSENT]
+        if slots.size:
+            self._buckets.touch_all(slots)
+            self._table.remove(slots)
+            for slot in slots.tolist():
+                self._extras.pop(slot, None)
 
     def _held_later(self, keys: Ints, is_newer: Callable[[str], bool]) -> Mask:
         """Which entities have moved since, into a bucket whose block already holds them."""
@@ -268,8 +290,12 @@ class Memory:
         slots = table.find(keys)
         new = slots == ABSENT
         slots[new] = table.insert(keys[new])
-        table.fields[BUCKET][slots[new]] = -1
-        self._buckets.fill(bucket, slots[table.fields[BUCKET][slots] != bucket.number])
+        table.fields[BUCKET][slots[new]] = bucket.number
+        moved = slots[table.fields[BUCKET][slots] != bucket.number]
+        if moved.size:
+            # The blocks that they have left hold them until they are written anew.
+            self._buckets.touch_all(moved)
+        self._buckets.fill(bucket, np.concatenate((slots[new], moved)))
         for field in self._names:
             values = np.frombuffer(columns[field], dtype=table.fields[field].dtype)
             table.fields[field][slots] = values[places]
@@ -343,6 +369,11 @@ class Memory:
         used = np.zeros(slots.size, dtype=bool) if everything else last >= limit
         gone = slots[~used]
         if gone.size:
+            if self._changed or self._changed_rows:
+                # Else nothing says that they have left the bucket in which an older block has them.
+                rows = np.array(self._changed_rows, dtype=np.int64)
+                changed = distinct(np.concatenate((*self._changed, rows)))
+                self._gone += self._told(gone[among(gone, changed)])
             if self._on_drop is not None:
                 self._on_drop(gone)
             self._table.remove(gone)

@@ -90,6 +90,10 @@ class Segments:
         """How many segments have a row; rows that were freed and not taken again don't count."""
         return len(self.rows) - len(self._free)
 
+    def room(self) -> int:
+        """How many more segments can have a row of their own."""
+        return max(0, self._limit - len(self))
+
     def sightings(self) -> Iterator[Sighting]:
         """The segments and when they were last accepted."""
         seen = self._seen[: len(self.rows)].tolist()

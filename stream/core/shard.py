@@ -50,7 +50,9 @@ class Shard:
         self.tally = Tally(settings.windows)
         self.windows = WindowStore(settings.windows, self.tally)
         self.segments = Segments(settings, values)
-        self.active = ActiveStore(settings, self.tally.unit_ms, values, self.segments.placed)
+        self.active = ActiveStore(
+            settings, self.tally.unit_ms, values, self.segments.placed, self.segments.room
+        )
         self.signals = SignalTable(settings.health_weights)
         self._event_time = event_time
         self._seen = {name: SeenIds(name, settings.dedupe_ms) for name in TOPICS}

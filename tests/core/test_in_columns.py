@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
 from stream.core.batch import Batch
 from stream.core.event import Event
-from stream.core.settings import DAY, MINUTE, SECOND, Settings
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
 from stream.core.values import Values
 from tests.core.running import new_shard, outcomes
-from tests.core.test_columns import contents
+from tests.core.test_columns import Pair, contents
 from tests.reference.streams import NOON, text
 
 #: So many entities have the same history, one event after the other.
@@ -33,6 +34,7 @@ _ENTITY: Final = {
     "ticket": "ticket_id",
     "cart": "cart_id",
     "visit": "visit_id",
+    "subscription": "subscription_id",
 }
 
 #: By what happens to an entity.
@@ -259,6 +261,51 @@ def test_what_columns_remember_is_what_rows_do(history: list[_Told], step: int) 
         shard.fold(shard.progress.now)
         known.append(contents(shard))
     assert known[0] == known[1]
+
+
+_WEB: Final = {"channel": "web"}
+_SHOP: Final[_Told] = ("visit.ended", 2, {**_VISIT, "labels": {"channel": "shop"}})
+
+
+def _single(told: Sequence[_Told]) -> list[bytes]:
+    """Records of a single entity of each kind."""
+    return _records(told)[::_ENTITIES]
+
+
+@pytest.mark.parametrize("timeout", [10 * MINUTE, 90 * MINUTE])
+@pytest.mark.parametrize(
+    "later", [[], [("cart.purchased", 5 * MINUTE, {})], [("cart.updated", 20 * MINUTE, {})]]
+)
+def test_a_cart_that_was_abandoned_under_another_time_out_is_bought_alike(
+    timeout: int, later: list[_Told]
+) -> None:
+    told: list[_Told] = [
+        ("cart.opened", 0, {}),
+        ("cart.purchased", 2 * HOUR, {}),
+        *later,
+    ]
+    opened, *rest = _single(told)
+    pair = Pair(Settings(), event_time=False)
+    pair.ingest("cx.cart", [opened], NOON)
+    pair.flush(NOON + HOUR)
+    pair.core = replace(pair.core, cart_timeout_ms=timeout)
+    pair.start_over()
+    for record in rest:
+        pair.ingest("cx.cart", [record], NOON + 2 * HOUR)
+        pair.check()
+
+
+@pytest.mark.parametrize("known", ["subscription.renewed", "subscription.started"])
+@pytest.mark.parametrize("last", [0, 1])
+def test_the_last_room_for_segments_goes_to_whoever_comes_first(known: str, last: int) -> None:
+    paid = {"amount": 1, "currency": "EUR", "labels": _WEB}
+    pair = Pair(replace(Settings(), max_segments=3), event_time=True)
+    before = _single([(known, 0, paid), ("visit.ended", 0, {**_VISIT, "labels": {}})])
+    first, second = _single([_SHOP, ("subscription.started", 1, {**paid, "subscription_id": "s"})])
+    batch = [first, second] if last else [second, first]
+    for records in (before, [r.replace(b'"0-', b'"x-').replace(b'"1-', b'"y-') for r in batch]):
+        pair.ingest(None, records, NOON)
+        pair.check()
 
 
 @pytest.mark.parametrize("history", DOUBTFUL.values(), ids=DOUBTFUL)

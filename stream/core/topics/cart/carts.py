@@ -266,9 +266,16 @@ class Carts(Keeper):
         return found
 
     def _given_up(self, slots: Slots, occurred: Ints) -> Mask:
-        """Which carts were not bought within the time-out of their last event."""
+        """Which carts were not bought within the time-out of their last event.
+
+        Those that were abandoned under another time-out are not among them.
+        """
         found = self._goes_on(slots, occurred)
-        found[found] = occurred[found] > self._carts.field("end")[slots[found]] + self._timeout_ms
+        some = slots[found]
+        deadlines = self._carts.field("end")[some] + self._timeout_ms
+        abandoned = self._carts.field("abandoned_at")[some]
+        as_now = (abandoned == NEVER) | (abandoned == deadlines)
+        found[found] = as_now & (occurred[found] > deadlines)
         return found
 
     def _goes_on(self, slots: Slots, occurred: Ints) -> Mask:
