@@ -1,9 +1,10 @@
 """From decoded records to their outcomes and to the keepers, many records at a time.
 
 What depends on the records before it is the exception: an id that may have come before, a time
-that may be late, an answer or close that must be remembered. Such records are looked at one by one,
-in their order; all others as columns. The clock, which every record can move, is worked out from
-those whose outcome is certain. Of an entity that comes twice the first events come first.
+that may be late, an entity of which it is not certain that it is remembered. Such records are
+looked at one by one, in their order; all others as columns. The clock, which every record can move,
+is worked out from those whose outcome is certain. Of an entity that comes twice the first events
+come first.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ class Intake:
         """Note which of a topic's entities have events that may be orphans when their turn comes.
 
         None is where all events of the entity, and what is remembered of it, are within the reach
-        of one another, the first leaves something to refer to, and all are sure to be accepted.
+        of one another, the first leaves something to refer to, and all are sure to be accepted;
+        that may be in doubt of an event that comes alone.
         """
         may_be = np.zeros(len(batch), dtype=bool)
         reference: Reference | None = None

@@ -345,9 +345,10 @@ class Memory:
                 yield from map(str, lost)
             moved = 0
             for names in self._buckets.ended(limit):
-                if moved < MOST_MOVED:
-                    moved += self._drop(names, limit)[1]
-                    yield from map(str, names)
+                if moved >= MOST_MOVED:
+                    break
+                moved += self._drop(names, limit)[1]
+                yield from map(str, names)
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)

@@ -158,12 +158,13 @@ def test_many_are_read_as_each_on_every_day_that_there_is_and_is_not(year: int) 
     "clock", ["24:00:00", "29:59:59", "12:60:00", "12:34:60", "23:59:60", "23:59:59"]
 )
 def test_many_are_read_as_each_at_the_ends_of_a_day(clock: str) -> None:
-    text = f"2026-12-31T{clock}.999Z"
-    if read(text) is None:
-        with pytest.raises(Refused):
-            together([text])
-    else:
-        assert together([text]) == [parse(text)]
+    text, other = f"2026-12-31T{clock}.999Z", "2026-12-31T12:00:00.000Z"
+    for texts in ([text], [text, other], [other, text]):
+        if read(text) is None:
+            with pytest.raises(Refused):
+                together(texts)
+        else:
+            assert together(texts) == list(map(parse, texts))
 
 
 @given(

@@ -96,8 +96,7 @@ class _Said(NamedTuple):
 class Tickets(Keeper):
     """Remembers what a close contributed, so that a reopening can take it back.
 
-    A resolution time that does not fit into 64 bits is the
-    ``extra``, in two parts.
+    A resolution time that does not fit into 64 bits is the ``extra``, in two parts.
     """
 
     entity = "ticket_id"
@@ -248,7 +247,7 @@ class Tickets(Keeper):
         return ~usual
 
     def _bits(self, said: _Said, time: Ints) -> Ints:
-        """The bits of closes of new tickets."""
+        """The bits of closes, some with a resolution time."""
         bits = np.where(np.isnan(said.response_ms), 0, RESPONDED)
         is_rapid = said.response_ms <= self.settings.rapid_response_ms
         bits |= np.where(is_rapid, RESPONDED_RAPIDLY, 0)
