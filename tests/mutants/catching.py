@@ -33,6 +33,8 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
         "tests/core/test_quantiles.py",
         "tests/core/test_values.py",
         "tests/core/test_deltas.py",
+        "tests/core/test_moved_records.py",
+        "tests/core/test_in_columns.py",
         "tests/core/test_found_by_the_reference.py",
     ),
     (
