@@ -71,7 +71,7 @@ class Memory:
         self._buckets = Buckets(self._table)
         self._changed: list[Slots] = []
         self._changed_rows: list[int] = []
-        #: Those that changed and went before ``changes`` could tell of them, as it would have.
+        #: Those that changed and went before ``changes`` could tell of them: parts of the changes.
         self._gone: list[Any] = []
         self._early_is_new = False
         self._early_is_touched = False
@@ -207,8 +207,10 @@ class Memory:
         """Parts of the changes that say all of these records."""
         names = np.array([bucket.name for bucket in self._buckets.numbered], dtype=np.int64)
         for part in self._parts(slots):
-            numbers = self._table.fields[BUCKET][part]
-            yield [None, [names[numbers].tobytes(), *self._dumped(part)]]
+            yield self._part(part, names[self._table.fields[BUCKET][part]])
+
+    def _part(self, slots: Slots, names: Ints) -> Any:
+        return [None, [names.tobytes(), *self._dumped(slots)]]
 
     def _parts(self, slots: Slots) -> list[Slots]:
         """Slots cut so that the records of each part have a bounded size."""
@@ -235,7 +237,8 @@ class Memory:
     def apply(self, change: Any, at: int, is_newer: Callable[[str], bool]) -> None:
         """Take in a part that ``changes`` gave, save for buckets whose block already holds it.
 
-        What went into a bucket that is gone by now is gone too, though an older block may hold it.
+        What went into a bucket that is gone by now, or went before it was told of, is gone too,
+        though an older block may hold it.
         """
         early, records = change
         if early is not None and is_newer(_EARLY):
@@ -249,7 +252,7 @@ class Memory:
         held = self._held_later(keys, is_newer)
         for name in distinct(names).tolist():
             inside = (names == name) & ~held
-            if is_newer(str(name)):
+            if name != BEFORE_ANY and is_newer(str(name)):
                 self._place(name, inside, columns, extras)
                 self._buckets.touched.add(name)
             else:
@@ -374,7 +377,8 @@ class Memory:
                 # Else nothing says that they have left the bucket in which an older block has them.
                 rows = np.array(self._changed_rows, dtype=np.int64)
                 changed = distinct(np.concatenate((*self._changed, rows)))
-                self._gone += self._told(gone[among(gone, changed)])
+                for part in self._parts(gone[among(gone, changed)]):
+                    self._gone.append(self._part(part, np.full(part.size, BEFORE_ANY)))
             if self._on_drop is not None:
                 self._on_drop(gone)
             self._table.remove(gone)
