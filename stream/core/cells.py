@@ -154,7 +154,7 @@ class _Slot:
         """Add values to cells; each cell is named once, in order."""
         self._most += _largest(values)
         if self._most >= SUM_LIMIT:
-            # Alone, as pieces whose values cancel each other out must not be taken for too large.
+            # At once, so that whoever adds to a sum is told that it leaves the range.
             self._low, self._values = _runs_joined((self.cells(), (low, values)))
             self._most = _largest(self._values)
             return

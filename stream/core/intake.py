@@ -64,7 +64,7 @@ class Intake:
         self._columns = columns
         self._kinds = {kind.struct: kind for kind in kinds_of(topics, columns=columns)}
         self._late = BEFORE_ALL, BEFORE_ALL
-        #: How many records of each topic were taken in, up to ``_HEAD``.
+        #: How many records of each topic were taken in, as long as those are fewer than ``_HEAD``.
         self._begun: dict[str | None, int] = {}
 
     # A batch ------------------------------------------------------------------------------------

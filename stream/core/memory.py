@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.buckets import BEFORE_ANY, BUCKET, FOREVER, LAST_TIME, Buckets, end_of
-from stream.core.integers import Ints, Mask, among, distinct
+from stream.core.integers import Ints, Mask, distinct
 from stream.core.table import ABSENT, NO_KEY, KeyTable, Slots
 
 __all__ = ["FOREVER", "LAST", "NO_LIMIT", "Memory", "Record"]
@@ -340,32 +340,44 @@ class Memory:
         ``next_end`` says that there are some. Beyond the limit the oldest buckets go too.
         """
         limit = at - self._keep_ms
+        if self._buckets.next_end > limit and len(self._table) <= self._limit:
+            return
+        changed = self._changed_mask()
         if self._buckets.next_end <= limit:
             # A log that was cut off before a forgotten block's end may hold it still.
             lost = [name for name in self._buckets.named if self._buckets.is_forgotten(name)]
             if lost:
-                self._drop(lost, BEFORE_ANY, everything=True)
+                self._drop(lost, BEFORE_ANY, changed, everything=True)
                 yield from map(str, lost)
             moved = 0
             for names in self._buckets.ended(limit):
                 if moved >= MOST_MOVED:
                     break
-                moved += self._drop(names, limit)[1]
+                moved += self._drop(names, limit, changed)[1]
                 yield from map(str, names)
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)
-            self.forgotten += self._drop([name], BEFORE_ANY, everything=True)[0]
+            self.forgotten += self._drop([name], BEFORE_ANY, changed, everything=True)[0]
             self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)
 
+    def _changed_mask(self) -> Mask:
+        """Which slots' records changed since the last ``changes``."""
+        found = np.zeros(self._table.keys.size, dtype=bool)
+        rows = np.array(self._changed_rows, dtype=np.int64)
+        for slots in (*self._changed, rows):
+            found[slots] = True
+        return found
+
     def _drop(
-        self, names: Sequence[int], limit: int, *, everything: bool = False
+        self, names: Sequence[int], limit: int, changed: Mask, *, everything: bool = False
     ) -> tuple[int, int]:
         """Let go of buckets, and of their records that were not used since.
 
-        Returns how many went, and how many moved to others.
+        ``changed`` is ``_changed_mask`` and is kept up. Returns how many went, and how many moved
+        to others.
         """
         buckets = [self._buckets.pop(name) for name in names]
         slots = self._buckets.slots_of(*buckets)
@@ -373,12 +385,10 @@ class Memory:
         used = np.zeros(slots.size, dtype=bool) if everything else last >= limit
         gone = slots[~used]
         if gone.size:
-            if self._changed or self._changed_rows:
-                # Else nothing says that they have left the bucket in which an older block has them.
-                rows = np.array(self._changed_rows, dtype=np.int64)
-                changed = distinct(np.concatenate((*self._changed, rows)))
-                for part in self._parts(gone[among(gone, changed)]):
-                    self._gone.append(self._part(part, np.full(part.size, BEFORE_ANY)))
+            # Else nothing says that they have left the bucket in which an older block has them. As
+            # records of a bucket that is over, so that earlier versions let go of them too.
+            for part in self._parts(gone[changed[gone]]):
+                self._gone.append(self._part(part, np.full(part.size, BEFORE_ANY)))
             if self._on_drop is not None:
                 self._on_drop(gone)
             self._table.remove(gone)
@@ -388,6 +398,7 @@ class Memory:
         if used.any():
             self._buckets.enter(slots[used], last[used])
             self._changed.append(slots[used])
+            changed[slots[used]] = True
             self._buckets.touch_all(slots[used])
         self._buckets.free(buckets)
         return int(gone.size), int(slots.size - gone.size)

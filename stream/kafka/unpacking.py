@@ -62,7 +62,7 @@ class Unpacking:
 
         At most ``most``, which must be positive; none after those that bring the values to
         ``most_bytes``, of which a last few may go beyond. Values that are not compressed count only
-        where more than that was fetched. What has to be unpacked first waits for a take that
+        where more than that was fetched. What may have to be unpacked first waits for a take that
         ``may_unpack``.
 
         Raises:

@@ -144,8 +144,8 @@ SUMS: Final = (
     Mistake(
         "what-came-and-went-comes-back",
         "memory.py",
-        "                for part in self._parts(gone[among(gone, changed)]):\n",
-        "                for part in self._parts(gone[:0]):\n",
+        "            for part in self._parts(gone[changed[gone]]):\n",
+        "            for part in self._parts(gone[:0]):\n",
         "at the limit cancelled subscriptions are active after a restart",
     ),
     Mistake(
