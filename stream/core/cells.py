@@ -68,9 +68,6 @@ def _equal_added_up(order: Ints, keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     """Keys in this order, each once, and the sums of their values other than zero."""
     keys, values = keys[order], values[order]
     starts, totals = _added_up(starts_of_runs(keys), values)
-    if not totals.all():
-        kept = totals != 0
-        starts, totals = starts[kept], totals[kept]
     return (keys if starts.size == keys.size else keys[starts]), totals
 
 
@@ -97,16 +94,13 @@ def summed_over_time(units: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, 
 def _runs_added_up(times: Ints, low: Ints, values: Ints) -> tuple[Ints, Ints, Ints]:
     """What is equal and stands together added up, and left out where it comes to zero."""
     starts, totals = _added_up(starts_of_runs(times) | starts_of_runs(low), values)
-    if not totals.all():
-        kept = totals != 0
-        starts, totals = starts[kept], totals[kept]
     if starts.size == values.size:
         return times, low, totals
     return times[starts], low[starts], totals
 
 
 def _added_up(is_start: Mask, values: Ints) -> tuple[Ints, Ints]:
-    """Where runs start, and the sums of the runs."""
+    """Where runs start, and the sums of the runs; those that come to zero are left out."""
     starts = np.flatnonzero(is_start)
     totals = values if starts.size == values.size else np.add.reduceat(values, starts)
     if _largest(values) * values.size >= SUM_LIMIT:
@@ -114,6 +108,9 @@ def _added_up(is_start: Mask, values: Ints) -> tuple[Ints, Ints]:
         about = np.add.reduceat(values.astype(np.float64), starts)
         if _largest(totals) >= SUM_LIMIT or np.abs(about - totals).max() >= SUM_LIMIT:
             raise CounterOverflow(_BEYOND)
+    if not totals.all():
+        kept = totals != 0
+        starts, totals = starts[kept], totals[kept]
     return starts, totals
 
 

@@ -265,6 +265,10 @@ class Memory:
         if slots.size:
             self._buckets.touch_all(slots)
             self._table.remove(slots)
+            self._drop_extras(slots)
+
+    def _drop_extras(self, slots: Slots) -> None:
+        if self._extras:
             for slot in slots.tolist():
                 self._extras.pop(slot, None)
 
@@ -302,9 +306,7 @@ class Memory:
         for field in self._names:
             values = np.frombuffer(columns[field], dtype=table.fields[field].dtype)
             table.fields[field][slots] = values[places]
-        if self._extras:
-            for slot in slots.tolist():
-                self._extras.pop(slot, None)
+        self._drop_extras(slots)
         if extras:
             slot_at = dict(zip(places.tolist(), slots.tolist(), strict=True))
             for place, extra in extras:
@@ -392,9 +394,7 @@ class Memory:
             if self._on_drop is not None:
                 self._on_drop(gone)
             self._table.remove(gone)
-            if self._extras:
-                for slot in gone.tolist():
-                    self._extras.pop(slot, None)
+            self._drop_extras(gone)
         if used.any():
             self._buckets.enter(slots[used], last[used])
             self._changed.append(slots[used])
