@@ -74,7 +74,7 @@ class _Commands(Lazy):
             if isinstance(end.__context__, BrokenPipeError):
                 sys.exit(0)
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             if ctx.meta[_CALLED] in _UNTIL_STOPPED:
                 sys.exit(0)
             click.echo("Interrupted", err=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: A partition or an offset.
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 #: Those of alerts are shown where they are asked for.
 _WITH_LETTERS = (*TOPICS, ALERT_TOPIC)
 #: A list holds its rows in memory.
@@ -373,7 +376,7 @@ def _address(where: tuple[str, ...], prefix: str) -> tuple[str, int, int]:
         click.UsageError: the words name no place.
     """
     words = where[0].split("/") if len(where) == 1 else list(where)
-    if len(words) != 3 or not all(w.isascii() and w.isdigit() for w in words[1:]):
+    if len(words) != 3 or not all(_NUMBER.fullmatch(w) for w in words[1:]):
         raise click.UsageError("a dead letter is named TOPIC/PARTITION/OFFSET, as cx.visit/2/17")
     topic = (
         words[0]

@@ -120,7 +120,7 @@ def _confirm(group: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise CommandFailed("there is no terminal to ask on: say --yes")
     if click.prompt(f"Type the group's name to go on ({group})", err=True) != group:
         raise CommandFailed("that is another name: nothing was done")

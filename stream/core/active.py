@@ -293,9 +293,10 @@ class ActiveStore:
         """Make those coarser that are due, or at the next time where these are many."""
         # What was settled when the day began: the same whenever that is noticed.
         settled = min(at // DAY * DAY, self._latest) - LATE_BASE_MS
+        over = min(w.start(at) for w in self._settings.windows) - LATE_BASE_MS
         entries = 0
         for key, found in self.sets.items():
-            if found.is_due(at):
+            if found.is_due(at, over // self._unit_ms):
                 if entries >= _ENTRIES_AT_ONCE:
                     self._look_at = at
                     return

@@ -99,13 +99,20 @@ class LabelSet:
         n = len(self)
         return n > _FEW and n > self._coarse + self._coarse // 8
 
-    def is_due(self, at: int) -> bool:
+    def is_due(self, at: int, over: int) -> bool:
         """Whether it is to be made coarser at ``at`` (ms) even if it has not grown: once a day.
+
+        ``over`` is the unit of time before which no window asks for anything.
 
         Not on its first day, so that what is read of a long time at once may be in any order; nor
         on the day after ``since`` has changed, which is rare.
         """
-        return at >= self.since + DAY and at // DAY > self._coarse_day and len(self) > _HANDFUL
+        if at < self.since + DAY or at // DAY <= self._coarse_day or len(self) <= _HANDFUL:
+            return False
+        # Without a base here there may be one in another shard, and what came before it and after
+        # must be told apart. That of those to which nothing happens any more is not worth it.
+        latest = None if self.bases or len(self) > _FEW else self.net.latest
+        return latest is None or latest < over
 
     def coarsen(self, needed: Needed, unit_ms: int, at: int = 0) -> bool:
         """Join units that no window tells apart any more, at ``at`` (ms); whether any were."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import zstandard
 
-from stream.core.cells import summed
+from stream.core.cells import COUNTER_BITS, summed
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
@@ -98,6 +98,13 @@ class Part:
         self._slots: dict[tuple[str, str, int], int] = {}
         self._labels: dict[str, bytes] = {}
         self._unit_ms = Tally(settings.windows).unit_ms
+        #: The highest row that a pane has told something of.
+        self._row = -1
+
+    @property
+    def lacks_rows(self) -> bool:
+        """Whether something is counted in rows that were not told."""
+        return self._row >= len(self.rows)
 
     def share(self) -> Share:
         """What it contributes to the totals."""
@@ -149,6 +156,8 @@ class Part:
         if data is not None:
             pane, keys, values = data
             panes[pane, part] = keys, values
+            # Keys are in order of their rows.
+            self._row = max(self._row, int(keys[-1]) >> COUNTER_BITS if keys.size else -1)
             self._slots[label, slot, part] = pane
 
     def _take_health(self, label: str, slot: str, part: int, data: Any) -> None:
@@ -207,6 +216,8 @@ class _Voice:
         self.beat: tuple[Part, Beat] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
+        #: Keys whose latest record could not be read, and which life had spoken last before it.
+        self.unread: dict[bytes, Part | None] = {}
         #: From when to when others than our like have told it since, if any have.
         self.strange: tuple[int, int] | None = None
 
@@ -220,22 +231,36 @@ class Family:
         self._voices = [_Voice() for _ in range(shards)]
         #: Grows with every share that said more than how far its shard has come.
         self.version = 0
-        #: Keys whose latest record could not be read.
-        self.damaged: set[bytes | None] = set()
+        #: Keys that say of no shard's part what they are of.
+        self._unknown: set[bytes | None] = set()
+
+    @property
+    def damaged(self) -> set[bytes | None]:
+        """Keys whose latest record could not be read."""
+        return self._unknown.union(*(voice.unread for voice in self._voices))
 
     def take(self, key: bytes | None, value: bytes | None, now: int = AFTER_ALL) -> None:
         """Take in a record of the family's log; ``now`` is the reader's clock.
 
         A worker whose clock is ahead is not taken to have spoken later than it was heard.
         """
-        self.damaged.discard(key)
+        self._unknown.discard(key)
         try:
             kind, number, *place = (key or b"").decode().split("/")
-            if 0 <= int(number) < len(self._voices):
-                self._take(self._voices[int(number)], kind, place, value, now)
+            shard = int(number)
+        except ValueError:
+            if value is not None:
+                self._unknown.add(key)
+            return
+        if not 0 <= shard < len(self._voices):
+            return
+        voice = self._voices[shard]
+        voice.unread.pop(key or b"", None)
+        try:
+            self._take(voice, kind, place, value, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
             if value is not None:
-                self.damaged.add(key)
+                voice.unread[key or b""] = voice.latest
 
     def _take(
         self, voice: _Voice, kind: str, place: Sequence[str], value: bytes | None, now: int
@@ -247,6 +272,8 @@ class Family:
                 # A worker of another version or configuration. After a silence a new spell begins.
                 first, last = voice.strange or (now, now)
                 voice.strange = (first if now - last <= SILENCE_MS else now), now
+                # What it deletes does not say whose it is, and is not ours, as what it adds.
+                voice.latest = None
                 return
             voice.strange = None
             part = voice.latest = self._part(voice, life)
@@ -284,6 +311,8 @@ class Family:
         voice.beat, voice.heard = None, now
         if part is voice.coming and part.beat.whole:
             voice.current, voice.coming = part, None
+            # What was told before this life counts no more, and it has told everything.
+            voice.unread = {key: life for key, life in voice.unread.items() if life is part}
             self.version += 1
 
     def stranger(self, now: int) -> int | None:
@@ -306,6 +335,10 @@ class Family:
         for number, voice in enumerate(self._voices):
             if voice.current is None or voice.current.beat is None:
                 return f"shard {number} has not told its part yet"
+            if voice.unread:
+                return f"{len(voice.unread)} records of shard {number} can't be read"
+            if voice.current.lacks_rows:
+                return f"shard {number} has not told all labels"
             silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"

@@ -44,9 +44,10 @@ CELLS: Final = 400_000
 SERIES: Final = 2_048
 #: The health of a window's next pane is told so long before it begins, in ms.
 AHEAD_MS: Final = 2 * SECOND
-#: So many panes' health is there at once: the present one, one before, and those that begin within
-#: the time above, which are two where a pane lasts a second.
-HEALTH_SLOTS: Final = 4
+#: A new life tells the health of panes that ended so long before it at most, in ms: what rules that
+#: are late are evaluated at, and some. Those are no more than so many, as a pane lasts a second.
+BEHIND_MS: Final = 6 * SECOND
+_MOST_BEHIND: Final = BEHIND_MS // SECOND
 #: How many rows stand in one record.
 ROWS: Final = 256
 #: Panes go so long after their time at the latest, in ms, and some.
@@ -127,6 +128,19 @@ def unpack(value: bytes) -> tuple[str, Any]:
 def ring(window: Window) -> int:
     """How many panes of a window can be there at once; a pane's key is its number modulo this."""
     return window.panes + (GRACE_MS + FUTURE_MS + _LINGER_MS) // window.pane_ms + 2
+
+
+def health_slots(window: Window) -> int:
+    """Of how many of a window's panes health is there at once.
+
+    The present one, those that ended within ``BEHIND_MS``, and those that begin within
+    ``AHEAD_MS``, which are two where a pane lasts a second.
+    """
+    return 3 + _behind(window)
+
+
+def _behind(window: Window) -> int:
+    return min(-(-BEHIND_MS // window.pane_ms), _MOST_BEHIND)
 
 
 class Sharing:
@@ -290,8 +304,12 @@ class Sharing:
         accepted = shard.progress.outcomes.get(signal.NAME, {}).get("accepted", 0)
         version = (accepted, shard.segments.version)
         told: dict[tuple[str, int], tuple[int, int]] = {}
+        # What the life before has told of panes before this one counts no more.
+        is_new = not self._told_health
         for window in shard.settings.windows:
-            for pane in {at // window.pane_ms, (at + AHEAD_MS) // window.pane_ms}:
+            present = at // window.pane_ms
+            first = present - _behind(window) if is_new else present
+            for pane in {*range(first, present + 1), (at + AHEAD_MS) // window.pane_ms}:
                 told[window.label, pane] = version
                 if self._told_health.get((window.label, pane)) != version:
                     yield from self._health_in(window, pane)
@@ -299,7 +317,7 @@ class Sharing:
 
     def _health_in(self, window: Window, pane: int) -> Iterator[ShareRecord]:
         """Records of health in a pane."""
-        slot = pane % HEALTH_SLOTS
+        slot = pane % health_slots(window)
         parts = _parted(self._health_of(window, pane))
         for number, part in enumerate(parts):
             yield self._key("health", window.label, slot, number), pack(self._life, [pane, part])

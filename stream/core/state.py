@@ -49,6 +49,7 @@ from stream.core.state_records import (
     unpacked_delta,
     unpacked_header,
 )
+from stream.core.tally import Tally
 from stream.core.text import printable
 from stream.core.topic import Store
 from stream.core.values import Values
@@ -56,10 +57,11 @@ from stream.core.values import Values
 __all__ = ["FORMAT", "REMEDY", "Header", "LogRecord", "StateLog", "StateRefused", "part_of"]
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 8
+FORMAT: Final = 9
 #: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters, 6 had
-#: nothing to tell damage by, 7 all segments in one block.
-READABLE: Final = (4, 5, 6, 7, FORMAT)
+#: nothing to tell damage by, 7 all segments in one block, 8 starts of windows within units of time.
+READABLE: Final = (4, 5, 6, 7, 8, FORMAT)
+_EXACT_STARTS: Final = 9
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"
 _LABEL_SET: Final = block_key(_SETS, "")
@@ -127,6 +129,10 @@ class Header(NamedTuple):
                 f"the state is of version {version}, which counts {misplaced} otherwise than this"
                 f" one; go back to that version, or {REMEDY}"
             )
+        if number < _EXACT_STARTS:
+            # What began within a unit of time has counted from the next one on.
+            unit = Tally(shape.settings().windows).unit_ms
+            starts = {label: -(-start // unit) * unit for label, start in starts.items()}
         return cls(version, shape, since, starts, number)
 
     def record(self) -> LogRecord:
@@ -272,9 +278,9 @@ class StateLog:
         stores = dict(self._stores)
         if migrates:
             former = Shard(written, Values(written))
-            former.windows.starts = dict(header.starts)
+            former.windows.start_at(header.starts)
             stores |= {store.name: store for store in former.stores() if store.name in SHAPED}
-        self._shard.windows.starts = dict(header.starts)
+        self._shard.windows.start_at(header.starts)
         in_log = self._fold(blocks, deltas, stores, header.since)
         if _FORMER in in_log:
             self._replace_former(stores[_SEGMENTS], in_log)
@@ -364,7 +370,8 @@ class StateLog:
         # What happened up to now may be taken back, which a window that begins now must not see.
         begin = max([now, *self._shard.progress.clocks.values()]) + 1
         windows = self._shard.windows
-        windows.starts = migration.starts(windows.starts, begin)
+        starts = migration.starts(windows.starts, self._shard.tally.next_start(begin))
+        windows.start_at(starts)
         self._shard.active.placed_anew()
         self._is_migrated = True
 

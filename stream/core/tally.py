@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
 from typing import Any, Final
@@ -14,10 +14,13 @@ from stream.core.cells import COUNTER_BITS, Cells, summed_over_time
 from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
-from stream.core.settings import MINUTE, Window
+from stream.core.settings import MINUTE, SECOND, Window
 
 #: Panes are kept this much longer than the window needs, for evaluations that lag behind.
 GRACE_MS = MINUTE
+
+#: Windows that start empty do so at multiples of this (ms), or at finer ones where panes are.
+_START_STEP: Final = 5 * SECOND
 
 #: Facts of one window alone have its place, from 1, above so many bits of the unit of time.
 _UNIT_BITS: Final = 48
@@ -36,13 +39,27 @@ class Tally:
 
     def __init__(self, windows: Sequence[Window]) -> None:
         #: The longest time of which all panes are multiples, in ms.
-        self.unit_ms = reduce(math.gcd, (w.pane_ms for w in windows))
+        self._whole_ms = reduce(math.gcd, (w.pane_ms for w in windows))
+        #: The same, also of the moments that are told apart.
+        self.unit_ms = self._whole_ms
         self._places = {w.label: place for place, w in enumerate(windows, start=1)}
         self._added = _Gathered()
         self._taken = _Gathered()
         self._columns: list[Facts] = []
         #: Those of one window alone.
         self._of_windows: list[Facts] = []
+
+    def tell_apart(self, moments: Iterable[int]) -> None:
+        """Tell what happened before each of these moments (ms) from what came later, too.
+
+        Nothing may have been counted since the last ``drain``.
+        """
+        self.unit_ms = math.gcd(self._whole_ms, *moments)
+
+    def next_start(self, moment: int) -> int:
+        """When a window can start that knows nothing of what was before ``moment`` (ms)."""
+        step = math.gcd(self._whole_ms, _START_STEP)
+        return -(-moment // step) * step
 
     def add_columns(self, times: Ints, rows: Ints, parts: Parts) -> None:
         """Count facts that happened at ``times`` (ms) in segments' rows.
@@ -184,6 +201,15 @@ class WindowStore:
         self.renewed: set[str] = set()
         self._touched: set[str] = set()
         self._pending: list[Facts] = []
+
+    def start_at(self, starts: Mapping[str, int]) -> None:
+        """Let windows hold what happened from a time (ms) on only, by label.
+
+        Whatever the other windows are or become, the same events are before that time: it is told
+        apart from what is around it.
+        """
+        self.starts = dict(starts)
+        self._tally.tell_apart(starts.values())
 
     def between(self, window: str, first: int, last: int) -> tuple[Ints, Ints]:
         """(row, counter) keys and values of a window's panes ``first`` to ``last``, unsummed."""

@@ -226,7 +226,7 @@ PIPELINE: Final = (
         "5m",
         "What shards tell of their counters can't be read.",
         "{{ $value | humanize }} records that shards wrote for the KPIs of {{ $labels.topic }}"
-        " can't be read; these KPIs may lack what they held.",
+        " can't be read; these KPIs are not shown meanwhile.",
         lambda facts: f"max by (topic) ({facts.of('cx_worker_damaged_shares')}) > 0",
     ),
     PipelineAlert(

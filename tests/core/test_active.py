@@ -12,8 +12,10 @@ from stream.core.active import ActiveStore
 from stream.core.label_set import LabelSet, Needed, active_at, coarser
 from stream.core.labels import NO_LABELS, intern
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
+from stream.core.shard import Shard
 from stream.core.values import Values
 
+NOON = 1_772_452_800_000
 PANE = 60
 UNIT = 10
 
@@ -253,3 +255,27 @@ def test_a_label_set_of_which_nothing_is_left_is_forgotten_where_room_is_short(
     assert list(store.expire(15 * DAY)) == []
     assert list(store.expire(40 * DAY)) == [NO_LABELS.key.hex()]
     assert not store.sets
+
+
+def test_a_shard_without_the_base_tells_apart_what_came_before_it_and_after() -> None:
+    """As long as it has few moments, however old the base of another shard is."""
+    core = Settings()
+    with_base, other = (Shard(core, Values(core)) for _ in range(2))
+    labels = intern({"plan": "pro"})
+    base = NOON + 25 * MINUTE + 30 * SECOND
+    with_base.active.set_base(labels, base, 1000, base)
+    starts = [base + n * MINUTE for n in range(-20, 20)]
+    for at in starts:
+        other.active.count(labels, at, 1, at)
+    for at in range(base, base + 20 * DAY, 6 * HOUR):
+        other.active.count(labels, at + HOUR, 1, at + HOUR)
+        starts.append(at + HOUR)
+        for shard in (with_base, other):
+            list(shard.active.expire(at + HOUR))
+        parts = [shard.active.sets[labels.key] for shard in (with_base, other)]
+        for window in core.windows:
+            start = window.start(at + 2 * HOUR)
+            pane = base // window.pane_ms * window.pane_ms
+            if pane <= start:
+                wanted = 1000 + sum(pane <= s < start for s in starts)
+                assert active_at(start, window.pane_ms, 5 * SECOND, parts) == wanted

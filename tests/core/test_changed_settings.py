@@ -120,9 +120,10 @@ def test_windows_that_are_kept_hold_everything_and_those_that_start_empty_nothin
         return
     begin = max(shard.progress.now, *shard.progress.clocks.values()) + 1
     truth = new_shard(after)
-    truth.windows.starts = {
-        label: begin for label, source in sources(former, later).items() if source is None
-    }
+    starts = truth.tally.next_start(begin)
+    truth.windows.start_at(
+        {label: starts for label, source in sources(former, later).items() if source is None}
+    )
     write(truth, StateLog(truth), {}, first, step)
     shard, log = reread(durable, after)
     is_exact = None not in sources(former, later).values()
@@ -268,6 +269,61 @@ def test_a_reopening_of_what_a_new_window_never_counted_takes_nothing_from_it() 
     shard.ingest(None, [json.dumps(event).encode()])
     resolved = {s.window: s.denominator for s in samples(shard.settings, [shard], NOON + MINUTE)}
     assert resolved == {}
+
+
+HOURS = Window("24h", DAY, HOUR)
+
+
+def ticket(kind: str, at: int) -> bytes:
+    event = {"type": f"ticket.{kind}", "event_id": str(at), "ticket_id": "t"}
+    opened = {"opened_at": text(at - 1)} if kind == "closed" else {}
+    return json.dumps({**event, **opened, "occurred_at": text(at)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("former", "second", "third"),
+    [
+        pytest.param(
+            (HOURS,),
+            (HOURS, Window("2d", 2 * DAY, HOUR)),
+            (Window("5m", 5 * MINUTE, 5 * SECOND), HOURS, Window("2d", 2 * DAY, HOUR)),
+            id="finer",
+        ),
+        pytest.param((WEEK,), (WEEK, Window("24h", DAY, MINUTE)), (WEEK, HOURS), id="coarser"),
+    ],
+)
+def test_what_a_window_counts_from_its_start_on_does_not_depend_on_the_others_panes(
+    former: tuple[Window, ...], second: tuple[Window, ...], third: tuple[Window, ...]
+) -> None:
+    durable: Log = {}
+    shard = new_shard(Settings(windows=former))
+    write(shard, StateLog(shard), durable, [ticket("closed", NOON + MINUTE + 1)], 1)
+    new = second[-1].label
+    shard, log = reread(durable, Settings(windows=second))
+    close = NOON + 20 * MINUTE
+    write(shard, log, durable, [ticket("closed", close)], 1)
+    counted = {s.window: s.denominator for s in samples(shard.settings, [shard], close)}
+    assert counted[new] == 1
+    shard, log = reread(durable, Settings(windows=third))
+    for again in range(2):
+        at = NOON + (40 + again) * MINUTE
+        write(shard, log, durable, [ticket("reopened", at)] if not again else [], 1)
+        assert not [s for s in samples(shard.settings, [shard], at) if s.window == new]
+        shard, log = read(durable, shard.settings)
+
+
+def test_a_window_that_began_within_a_unit_of_time_goes_on_as_earlier_versions_counted_it() -> None:
+    after = Settings(windows=(WEEK, Window("14d", 14 * DAY, HOUR)))
+    shard = new_shard(after)
+    shard.windows.start_at({"14d": NOON + HOUR})
+    durable: Log = {}
+    write(shard, StateLog(shard), durable, [ticket("closed", NOON + 2 * HOUR)], 1)
+    number, version, since, _, *rest = unpack(b"header", durable[b"header"])
+    durable[b"header"] = pack([8, version, since, {"14d": NOON + 1}, *rest])
+    shard, _ = read(durable, after)
+    assert number > 8
+    assert shard.windows.starts == {"14d": NOON + HOUR}
+    assert shard.tally.unit_ms == HOUR
 
 
 def test_a_state_of_a_window_that_is_no_more_leaves_no_block_of_it_in_the_log() -> None:

@@ -290,6 +290,23 @@ def test_health_is_known_a_little_after_its_pane_is_over(pane: int, behind: int)
         assert known or now - behind < NOON
 
 
+@pytest.mark.parametrize("pane", [1, 2, 5, 60])
+def test_a_new_life_tells_the_health_that_late_rules_ask_for(pane: int) -> None:
+    window = Window("w", 60 * pane * SECOND, pane * SECOND)
+    core = Settings(windows=(window,), rollups=((),))
+    shard = Shard(core, Values(core))
+    assert shard.ingest("cx.signal", [signal("c", NOON - 10 * SECOND)], NOON) == []
+    shard.fold(NOON)
+    family = Family(core, 1)
+    for key, value in Sharing(shard, 0, "life").collect(NOON, NOON)["cx.signal"]:
+        family.take(key, value)
+    wanted = {"w": Wanted(frozenset({"health"}))}
+    for behind in range(0, 5 * SECOND + 1, 500):
+        shares = family.shares(NOON)
+        found = Evaluator(core).evaluate(shares, NOON - behind, wanted).samples
+        assert [s.denominator for s in found if s.kpi == "health"] == [1]
+
+
 def test_what_is_missing_is_named() -> None:
     core = Settings()
     site = Site(core, 2)
@@ -419,23 +436,73 @@ def test_a_damaged_record_is_known_until_its_key_is_deleted(
 def test_a_damaged_record_is_forgotten_once_its_key_is_written_anew() -> None:
     site = Site(Settings(), 1)
     family = Family(Settings(), 1)
+    site.share(NOON)
+    told(family, site, 0)
     for key in (b"beat/0", b"pane/0/1h/3"):
         family.take(key, b"garbage")
+    read = len(site.logs["cx.visit"])
     site.share(NOON)
-    for record in site.logs["cx.visit"]:
-        family.take(*record)
+    told(family, site, read)
     assert family.damaged == {b"pane/0/1h/3"}
+    assert family.missing(NOON) == "1 records of shard 0 can't be read"
+    # Whoever takes the shard over tells everything.
+    site.take_over(0)
+    read = len(site.logs["cx.visit"])
+    site.share(NOON)
+    told(family, site, read)
+    assert (family.damaged, family.missing(NOON)) == (set(), None)
+
+
+def told(family: Family, site: Site, first: int) -> None:
+    for record in site.logs["cx.visit"][first:]:
+        family.take(*record, now=NOON)
+
+
+def test_a_sum_in_rows_that_were_not_told_is_not_shown() -> None:
+    site = Site(Settings(), 1)
+    site.share(NOON)
+    family = Family(Settings(), 1)
+    told(family, site, 0)
+    read = len(site.logs["cx.visit"])
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    records = [r for r in site.logs["cx.visit"][read:] if not r[0].startswith(b"rows/")]
+    # As if the log's beginning were gone: so many records follow as the beat says.
+    for key, value in (*records, (b"piece/0/ab/1", None)):
+        family.take(key, value, NOON)
+    assert family.missing(NOON) == "shard 0 has not told all labels"
+
+
+def test_what_others_delete_is_not_gone_from_what_we_have_told() -> None:
+    like_us, others = Settings(), Settings(rapid_response_ms=SECOND)
+    site, theirs = Site(like_us, 1), Site(others, 1)
+    family = Family(like_us, 1)
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    told(family, site, 0)
+    wanted = visits({"cx.visit": family}, like_us, NOON)
+    assert wanted == 1
+    theirs.share(NOON)
+    told(family, theirs, 0)
+    for key, _ in site.logs["cx.visit"]:
+        if key.startswith(b"pane/"):
+            family.take(key, None, NOON)
+    theirs.share(NOON)
+    told(family, theirs, 0)
+    assert visits({"cx.visit": family}, like_us, NOON) == wanted
 
 
 def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone() -> None:
     site = Site(Settings(), 1)
     family = Family(Settings(), 1)
+    site.ingest(visit(1), NOON)
     site.share(NOON)
     beat, *others = site.logs["cx.visit"]
     for record in (beat, (b"piece/0/ab/1", _packed([0, 0, [1], [1, 2]])), *others):
         family.take(*record, now=NOON)
     assert family.damaged == {b"piece/0/ab/1"}
-    assert family.missing(NOON) is None
+    assert family.beats()
+    assert family.missing(NOON) == "1 records of shard 0 can't be read"
 
 
 @pytest.mark.parametrize("number", ["-1", "1"])

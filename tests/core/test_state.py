@@ -81,7 +81,7 @@ def test_a_header_that_lacks_a_setting_is_refused() -> None:
 
 
 def test_an_older_format_is_refused() -> None:
-    assert f"format 1, this version reads 4, 5, 6, 7 and {FORMAT}" in refusal(with_header(1, {}))
+    assert f"format 1, this version reads 4, 5, 6, 7, 8 and {FORMAT}" in refusal(with_header(1, {}))
 
 
 def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
