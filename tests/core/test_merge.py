@@ -495,7 +495,6 @@ def test_what_others_delete_is_not_gone_from_what_we_have_told() -> None:
 def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone() -> None:
     site = Site(Settings(), 1)
     family = Family(Settings(), 1)
-    site.ingest(visit(1), NOON)
     site.share(NOON)
     beat, *others = site.logs["cx.visit"]
     for record in (beat, (b"piece/0/ab/1", _packed([0, 0, [1], [1, 2]])), *others):
