@@ -272,10 +272,13 @@ class ActiveStore:
         self._touched.add(key)
         self.renewed.add(key)
 
+    def _oldest(self, at: int) -> int:
+        """Where the longest window starts."""
+        return min(window.start(at) for window in self._settings.windows)
+
     def _forget_before_bases(self, at: int) -> None:
         """Drop what came before the bases that windows start from."""
-        windows = self._settings.windows
-        oldest = min(w.start(at) for w in windows)
+        oldest = self._oldest(at)
         renewed = 0
         for key, found in self.sets.items():
             if renewed >= _SETS_AT_ONCE:
@@ -284,7 +287,7 @@ class ActiveStore:
             if (
                 found.bases
                 and len(found) > 1
-                and found.forget_before(oldest, self._unit_ms, windows)
+                and found.forget_before(oldest, self._unit_ms, self._settings.windows)
             ):
                 self._renewed(key)
                 renewed += 1
@@ -293,10 +296,10 @@ class ActiveStore:
         """Make those coarser that are due, or at the next time where these are many."""
         # What was settled when the day began: the same whenever that is noticed.
         settled = min(at // DAY * DAY, self._latest) - LATE_BASE_MS
-        over = min(w.start(at) for w in self._settings.windows) - LATE_BASE_MS
+        over = (self._oldest(at) - LATE_BASE_MS) // self._unit_ms
         entries = 0
         for key, found in self.sets.items():
-            if found.is_due(at, over // self._unit_ms):
+            if found.is_due(at, over):
                 if entries >= _ENTRIES_AT_ONCE:
                     self._look_at = at
                     return

@@ -109,9 +109,11 @@ class LabelSet:
         """
         if at < self.since + DAY or at // DAY <= self._coarse_day or len(self) <= _HANDFUL:
             return False
-        # Without a base here there may be one in another shard, and what came before it and after
-        # must be told apart. That of those to which nothing happens any more is not worth it.
-        latest = None if self.bases or len(self) > _FEW else self.net.latest
+        if self.bases or len(self) > _FEW:
+            return True
+        # There may be a base in another shard, and what came before it and after must be told
+        # apart. That of those to which nothing happens any more is not worth it.
+        latest = self.net.latest
         return latest is None or latest < over
 
     def coarsen(self, needed: Needed, unit_ms: int, at: int = 0) -> bool:

@@ -156,8 +156,8 @@ class Part:
         if data is not None:
             pane, keys, values = data
             panes[pane, part] = keys, values
-            # Keys are in order of their rows.
-            self._row = max(self._row, int(keys[-1]) >> COUNTER_BITS if keys.size else -1)
+            if keys.size:
+                self._row = max(self._row, int(keys.max()) >> COUNTER_BITS)
             self._slots[label, slot, part] = pane
 
     def _take_health(self, label: str, slot: str, part: int, data: Any) -> None:
@@ -217,7 +217,7 @@ class _Voice:
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
         #: Keys whose latest record could not be read, and which life had spoken last before it.
-        self.unread: dict[bytes, Part | None] = {}
+        self.unread: dict[bytes | None, Part | None] = {}
         #: From when to when others than our like have told it since, if any have.
         self.strange: tuple[int, int] | None = None
 
@@ -255,12 +255,12 @@ class Family:
         if not 0 <= shard < len(self._voices):
             return
         voice = self._voices[shard]
-        voice.unread.pop(key or b"", None)
+        voice.unread.pop(key, None)
         try:
             self._take(voice, kind, place, value, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
             if value is not None:
-                voice.unread[key or b""] = voice.latest
+                voice.unread[key] = voice.latest
 
     def _take(
         self, voice: _Voice, kind: str, place: Sequence[str], value: bytes | None, now: int

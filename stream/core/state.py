@@ -61,6 +61,7 @@ FORMAT: Final = 9
 #: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters, 6 had
 #: nothing to tell damage by, 7 all segments in one block, 8 starts of windows within units of time.
 READABLE: Final = (4, 5, 6, 7, 8, FORMAT)
+#: The first format in which windows start at moments that are told apart.
 _EXACT_STARTS: Final = 9
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"

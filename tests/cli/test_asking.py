@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from stream.cli import cli
+from stream.cli import INTERRUPTED, cli
 from stream.config import KafkaConfig
 from stream.kafka import renewal, survey
 from stream.kafka.connection import BrokerUnreachable
@@ -34,3 +35,18 @@ def test_what_the_client_logs_does_not_stand_before_the_one_line(
     result = CliRunner().invoke(cli, command.split())
     assert (result.exit_code, result.stderr) == (2, "Error: no Kafka broker answers\n")
     assert CLEAR not in caplog.text
+
+
+def test_ctrl_c_at_a_question_ends_as_it_does_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> object:
+        raise click.Abort
+
+    monkeypatch.setattr(renewal, "administration", asked)
+    result = CliRunner().invoke(cli, ["state", "reset"])
+    assert (result.exit_code, result.stderr) == (INTERRUPTED, "Interrupted\n")
+
+
+def test_a_number_without_end_is_no_offset() -> None:
+    result = CliRunner().invoke(cli, ["dlq", "show", f"cx.visit/0/{'9' * 5000}"])
+    assert result.exit_code == 2
+    assert "a dead letter is named TOPIC/PARTITION/OFFSET" in result.stderr

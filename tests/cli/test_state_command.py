@@ -36,6 +36,12 @@ def test_without_a_terminal_only_yes_will_do(monkeypatch: pytest.MonkeyPatch) ->
     _confirm("cxkpi", yes=True)
 
 
+def test_without_standard_input_there_is_nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(CommandFailed, match="no terminal to ask on: say --yes"):
+        _confirm("cxkpi", yes=False)
+
+
 @pytest.mark.parametrize(
     ("doomed", "others", "said"),
     [
