@@ -19,7 +19,8 @@ class Claim(NamedTuple):
 def share_out(shards: int, claims: Mapping[str, Claim]) -> dict[str, list[int]]:
     """The shards of each member: nobody has two more than another, and as few move as possible.
 
-    What several claim has gone to the one that was told last: the others were away meanwhile.
+    What several claim has gone to the one that was told last: the others were away meanwhile. So
+    where one may have more than another, who was away comes last: it has lost what it claims.
     """
     kept: dict[str, list[int]] = {name: [] for name in sorted(claims)}
     free = []
@@ -30,7 +31,9 @@ def share_out(shards: int, claims: Mapping[str, Claim]) -> dict[str, list[int]]:
         else:
             free.append(shard)
     least, larger = divmod(shards, len(kept))
-    for place, name in enumerate(sorted(kept, key=lambda name: -len(kept[name]))):
+    for place, name in enumerate(
+        sorted(kept, key=lambda name: (-claims[name].round, -len(kept[name])))
+    ):
         most = least + (place < larger)
         free += kept[name][most:]
         del kept[name][most:]
