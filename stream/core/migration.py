@@ -49,9 +49,13 @@ def has_unbounded_keys(keys: Iterable[bytes]) -> bool:
 class Migration:
     """From the settings that a state was written with to today's."""
 
-    def __init__(self, written: Settings, now: Settings, fold: Fold) -> None:
-        self._written = written
+    def __init__(
+        self, written: Settings, now: Settings, starts: Mapping[str, int], fold: Fold
+    ) -> None:
+        """``starts``: from when on windows that were new to the state hold what happened."""
         self._now = now
+        self._starts = starts
+        self._sources = sources(written.windows, now.windows, starts)
         self._fold = fold
         self._places = [
             written.dimensions.index(d) if d in written.dimensions else None for d in now.dimensions
@@ -64,11 +68,11 @@ class Migration:
             blocks
         )
 
-    def starts(self, former: Mapping[str, int], begin: int) -> dict[str, int]:
+    def starts(self, begin: int) -> dict[str, int]:
         """From when on windows hold what happened; those that start empty do so at ``begin``."""
         found = {}
-        for label, source in sources(self._written.windows, self._now.windows).items():
-            start = begin if source is None else former.get(source.label)
+        for label, source in self._sources.items():
+            start = begin if source is None else self._starts.get(source.label)
             if start is not None:
                 found[label] = start
         return found
@@ -91,7 +95,7 @@ class Migration:
             found.setdefault(label, {})[int(pane)] = dumped
         migrated: Blocks = {}
         for window in self._now.windows:
-            source = sources(self._written.windows, [window])[window.label]
+            source = self._sources[window.label]
             if source is None:
                 continue
             ratio = window.pane_ms // source.pane_ms
@@ -104,7 +108,9 @@ class Migration:
 
     def _active(self, blocks: Mapping[str, Any]) -> Blocks:
         migrated: Blocks = {}
-        for key, segment, since, net, bases in blocks.values():
+        # Where values of a new dimension are more than have places, those in use have them.
+        latest_first = sorted(blocks.values(), key=lambda told: (-told[2], told[0]))
+        for key, segment, since, net, bases in latest_first:
             home = self._home(key, tuple(segment))
             # A set of labels that found no room stands for its segment and is named after it.
             name = repr(home).encode() if _is_segment(key) else bounded(key)

@@ -13,6 +13,8 @@ import msgspec
 
 from stream.core.catalogue import LAYOUT
 from stream.core.durations import label
+from stream.core.ends_of_time import BEFORE_ALL
+from stream.core.memory import NO_LIMIT
 from stream.core.settings import Settings, Window
 from stream.core.text import printable
 
@@ -49,6 +51,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     positive_emotions: tuple[str, ...]
     negative_emotions: tuple[str, ...]
     health_weights: dict[str, float]
+    #: None where the state is of a version that did not tell it.
+    max_remembered: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Shape:
@@ -67,6 +71,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
             positive_emotions=tuple(sorted(settings.positive_emotions)),
             negative_emotions=tuple(sorted(settings.negative_emotions)),
             health_weights=dict(settings.health_weights),
+            max_remembered=settings.max_remembered,
         )
 
     def settings(self) -> Settings:
@@ -84,6 +89,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
             positive_emotions=frozenset(self.positive_emotions),
             negative_emotions=frozenset(self.negative_emotions),
             health_weights=dict(self.health_weights),
+            max_remembered=NO_LIMIT if self.max_remembered is None else self.max_remembered,
         )
 
     def misplaced(self) -> str | None:
@@ -91,11 +97,14 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         return next((n for n, place in self.places.items() if LAYOUT.places.get(n) != place), None)
 
 
-def sources(written: Iterable[Window], windows: Iterable[Window]) -> dict[str, Window | None]:
+def sources(
+    written: Iterable[Window], windows: Iterable[Window], starts: Mapping[str, int]
+) -> dict[str, Window | None]:
     """For each window the written one that holds all that it needs, by label; None: there is none.
 
     A written window's panes add up to longer ones that are a multiple of them, and a window that is
-    at least as long holds everything. Its own is preferred, then the shortest.
+    at least as long holds everything, save for what happened before the moment (ms) that ``starts``
+    has of its label. Its own is preferred, then the one that starts first, then the shortest.
     """
     found: dict[str, Window | None] = {}
     for window in windows:
@@ -103,15 +112,22 @@ def sources(written: Iterable[Window], windows: Iterable[Window]) -> dict[str, W
             w for w in written if w.size_ms >= window.size_ms and window.pane_ms % w.pane_ms == 0
         ]
         own = [w for w in fit if w.label == window.label]
-        found[window.label] = min(own or fit, key=lambda w: (w.size_ms, w.pane_ms), default=None)
+        found[window.label] = min(
+            own or fit,
+            key=lambda w: (starts.get(w.label, BEFORE_ALL), w.size_ms, w.pane_ms),
+            default=None,
+        )
     return found
 
 
-def facts(written: Shape, settings: Settings) -> tuple[Fact, ...]:
-    """What becomes of a state under other settings; nothing where they mean the same."""
+def facts(written: Shape, settings: Settings, starts: Mapping[str, int]) -> tuple[Fact, ...]:
+    """What becomes of a state under other settings; nothing where they mean the same.
+
+    ``starts`` says from when on (ms) windows that were new to the state hold what happened.
+    """
     now = Shape.of(settings)
     found = (
-        *_of_windows(written.settings().windows, settings.windows),
+        *_of_windows(written.settings().windows, settings.windows, starts),
         *_of_dimensions(written.dimensions, now.dimensions),
         *_of_rollups(written, now),
         *_of_limits(written, now),
@@ -120,10 +136,13 @@ def facts(written: Shape, settings: Settings) -> tuple[Fact, ...]:
     return tuple(Fact(printable(f.what), f.becomes, printable(f.text)) for f in found)
 
 
-def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterator[Fact]:
+def _of_windows(
+    written: Sequence[Window], windows: Sequence[Window], starts: Mapping[str, int]
+) -> Iterator[Fact]:
     former = {w.label: w for w in written}
+    found = sources(written, windows, starts)
     for window in windows:
-        what, source = f"window {window.label}", sources(written, [window])[window.label]
+        what, source = f"window {window.label}", found[window.label]
         own = former.get(window.label)
         pane = label(window.pane_ms)
         if own == window:
@@ -137,7 +156,8 @@ def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterato
             text = f"its panes of {label(own.pane_ms)} are added up to panes of {pane}"
             yield Fact(what, "kept", text)
         else:
-            yield Fact(what, "kept", f"it is filled from the panes of window {source.label}")
+            text = f"it is filled from the panes of window {source.label}, as far back as they go"
+            yield Fact(what, "kept", text)
     configured = {w.label for w in windows}
     for name in former:
         if name not in configured:
@@ -148,7 +168,7 @@ def _of_windows(written: Sequence[Window], windows: Sequence[Window]) -> Iterato
             f" {label(_memory(windows))} instead of {label(_memory(written))} from now on"
         )
         yield Fact("memory", "kept", text)
-    if None in sources(written, windows).values():
+    if None in found.values():
         text = "how many were active earlier is known as exactly as the former windows needed it"
         yield Fact("active subscriptions", "kept", text)
 
@@ -197,6 +217,10 @@ def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
         if former != limit:
             text = f"{limit} instead of {former}; what has a place of its own keeps it while used"
             yield Fact(name, "kept", text)
+    most = written.max_remembered
+    if most is not None and most != now.max_remembered:
+        text = f"{now.max_remembered} instead of {most} of a kind in a shard; what is beyond it is"
+        yield Fact("max_remembered", "kept", f"{text} forgotten with the next flush, oldest first")
 
 
 def _of_counting(written: Shape, now: Shape) -> Iterator[Fact]:

@@ -354,12 +354,13 @@ class StateLog:
         now: int,
     ) -> None:
         """Bring what was folded under the settings it was written with to today's."""
-        segments = self._shard.segments
-        migration = Migration(written, self._shard.settings, lambda s: segments.folded(s, now))
+        segments, windows = self._shard.segments, self._shard.windows
+        settings, starts = self._shard.settings, windows.starts
+        migration = Migration(written, settings, starts, lambda s: segments.folded(s, now))
         for name in SHAPED:
             changed = {key for key in self._dirty if key[0] == name}
             known = changed | {key for key in in_log if key[0] == name}
-            former = {block: stores[name].dump(block) for _, block in known}
+            former = {block: stores[name].dump(block) for _, block in sorted(known)}
             blocks = migration.migrated(name, former)
             for key in changed:
                 del self._dirty[key]
@@ -370,15 +371,13 @@ class StateLog:
             self._stale |= {key for key in known & in_log if key[1] not in blocks}
         # What happened up to now may be taken back, which a window that begins now must not see.
         begin = max([now, *self._shard.progress.clocks.values()]) + 1
-        windows = self._shard.windows
-        starts = migration.starts(windows.starts, self._shard.tally.next_start(begin))
-        windows.start_at(starts)
+        windows.start_at(migration.starts(self._shard.tally.next_start(begin)))
         self._shard.active.placed_anew()
         self._is_migrated = True
 
     def _take_header(self, header: Header) -> None:
         """Go on from what was written; a header that says otherwise is due."""
-        self.facts = facts(header.shape, self._shard.settings)
+        self.facts = facts(header.shape, self._shard.settings, header.starts)
         starts = self._shard.windows.starts
         self._header = self._header._replace(since=header.since, starts=starts)
         self._header_is_due = self._is_migrated or self._header != header

@@ -59,7 +59,8 @@ class Survey(NamedTuple):
 
     def facts(self, settings: Settings) -> tuple[Fact, ...]:
         """What becomes of the state under ``settings``."""
-        told = (facts(s.header.shape, settings) for s in self.shards if s.header)
+        headers = (s.header for s in self.shards if s.header)
+        told = (facts(h.shape, settings, h.starts) for h in headers)
         return tuple(dict.fromkeys(fact for some in told for fact in some))
 
 

@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from stream.core.shape import Shape, facts, sources
 from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.state_records import pack, unpack
+from stream.core.values import Values
 from tests.core.running import new_shard, samples
 from tests.core.test_against_the_reference import FUZZ as STREAMS
 from tests.reference.comparing import are_close, by_key
@@ -122,11 +124,11 @@ def test_windows_that_are_kept_hold_everything_and_those_that_start_empty_nothin
     truth = new_shard(after)
     starts = truth.tally.next_start(begin)
     truth.windows.start_at(
-        {label: starts for label, source in sources(former, later).items() if source is None}
+        {label: starts for label, source in sources(former, later, {}).items() if source is None}
     )
     write(truth, StateLog(truth), {}, first, step)
     shard, log = reread(durable, after)
-    is_exact = None not in sources(former, later).values()
+    is_exact = None not in sources(former, later, {}).values()
 
     def wanted(sample: Sample) -> bool:
         return is_exact or sample.kpi not in ACTIVE
@@ -251,6 +253,15 @@ def test_a_cart_that_was_counted_stays_so_until_an_event_says_otherwise() -> Non
     assert carts(shard, NOON + HOUR) == (1, 1)
 
 
+def test_a_pause_that_a_longer_time_out_bears_ends_no_cart() -> None:
+    used = [cart("opened", NOON), cart("updated", NOON + HOUR)]
+    for timeout_ms, abandoned in ((2 * HOUR, 0), (30 * MINUTE, 1)):
+        shard = with_timeouts(used, NOON + HOUR, timeout_ms)
+        assert carts(shard, NOON + HOUR) == (1, 1)
+        shard.ingest(None, [cart("purchased", NOON + 150 * MINUTE)])
+        assert carts(shard, NOON + 150 * MINUTE) == (abandoned, 1)
+
+
 def test_a_reopening_of_what_a_new_window_never_counted_takes_nothing_from_it() -> None:
     closed = {
         "type": "ticket.closed",
@@ -326,6 +337,20 @@ def test_a_window_that_began_within_a_unit_of_time_goes_on_as_earlier_versions_c
     assert shard.tally.unit_ms == HOUR
 
 
+def test_a_window_is_filled_from_the_one_that_goes_furthest_back() -> None:
+    day, younger = Window("24h", DAY, 10 * MINUTE), Window("12h", 12 * HOUR, 5 * MINUTE)
+    durable: Log = {}
+    shard = new_shard(Settings(windows=(day, WEEK)))
+    write(shard, StateLog(shard), durable, [cart("purchased", NOON, "a")], 1)
+    shard, log = reread(durable, Settings(windows=(younger, day, WEEK)))
+    write(shard, log, durable, [cart("purchased", NOON + HOUR, "b")], 1)
+    six = Window("6h", 6 * HOUR, 10 * MINUTE)
+    shard, log = reread(durable, Settings(windows=(six, younger, day, WEEK)))
+    counted = {s.window: s.denominator for s in samples(shard.settings, [shard], NOON + HOUR)}
+    assert counted == {"6h": 2, "12h": 1, "24h": 2, "7d": 2}
+    assert shard.windows.starts.keys() == {"12h"}
+
+
 def test_a_state_of_a_window_that_is_no_more_leaves_no_block_of_it_in_the_log() -> None:
     durable: Log = {}
     shard = new_shard(Settings())
@@ -356,12 +381,13 @@ def test_the_settings_of_a_state_come_back_from_its_header() -> None:
         windows=(WEEK,),
         dedupe_ms=1,
         max_segments=5,
+        max_remembered=6,
         cart_timeout_ms=7,
         positive_emotions=frozenset({"b", "a"}),
         health_weights={"usage": 2.0},
     )
     assert Shape.of(own).settings() == own
-    assert facts(Shape.of(own), own) == ()
+    assert facts(Shape.of(own), own, {}) == ()
 
 
 def unmarked(durable: Log) -> Log:
@@ -395,7 +421,7 @@ def test_windows_in_another_order_hold_the_same_whatever_was_not_in_a_block_yet(
         }
 
     assert counted(shard) == counted(read(durable, before)[0]) == {"1h": [3], "24h": [5]}
-    assert facts(Shape.of(before), after) == ()
+    assert facts(Shape.of(before), after, {}) == ()
     assert counted(read(durable, after)[0]) == {"1h": [3], "24h": [5]}
     assert counted(reread(durable, after)[0]) == {"1h": [3], "24h": [5]}
 
@@ -403,7 +429,7 @@ def test_windows_in_another_order_hold_the_same_whatever_was_not_in_a_block_yet(
 def test_what_is_dropped_is_told_in_the_order_in_which_it_was_configured() -> None:
     sizes = (HOUR, DAY, 2 * DAY, 3 * DAY, 4 * DAY, 5 * DAY, 6 * DAY)
     former = Settings(windows=tuple(Window(f"w{ms}", ms, HOUR) for ms in sizes))
-    told = facts(Shape.of(former), replace(former, windows=(WEEK,)))
+    told = facts(Shape.of(former), replace(former, windows=(WEEK,)), {})
     dropped = [fact.what for fact in told if fact.becomes == "dropped"]
     assert dropped == [f"window w{ms}" for ms in sizes]
 
@@ -411,7 +437,7 @@ def test_what_is_dropped_is_told_in_the_order_in_which_it_was_configured() -> No
 def test_sets_of_labels_that_found_no_room_are_joined_where_they_mean_the_same_now() -> None:
     before = Settings(dimensions=("channel", "region"), windows=(WEEK,))
     after = replace(before, dimensions=("channel",), rollups=((),))
-    migration = Migration(before, after, lambda s: s)
+    migration = Migration(before, after, {}, lambda s: s)
     eu, us = ("web", "eu", None), ("web", "us", None)
     blocks = {
         repr(eu).encode().hex(): [repr(eu).encode(), eu, 7, [(1, 2)], []],
@@ -421,6 +447,19 @@ def test_sets_of_labels_that_found_no_room_are_joined_where_they_mean_the_same_n
     home = ("web", None)
     assert migrated[:3] == [repr(home).encode(), home, 7]
     assert sorted(migrated[3]) == [(1, 2), (1, 3), (2, 1)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_too_many_values_of_a_new_dimension_those_used_last_have_places(order: int) -> None:
+    before = Settings(dimensions=(), rollups=((),), windows=(WEEK,))
+    after = replace(before, dimensions=("plan",), max_values_per_dimension=2)
+    keys = {plan: json.dumps({"plan": plan}).encode() for plan in ("gold", "pro", "free", "trial")}
+    told = [[key, (None,), since, [], []] for since, key in enumerate(keys.values())]
+    blocks = {block[0].hex(): block for block in told[::order]}
+    migration = Migration(before, after, {}, partial(Values(after).fold, at=10))
+    migrated = migration.migrated("active", blocks)
+    homes = {plan: migrated[key.hex()][1][0] for plan, key in keys.items()}
+    assert (homes["trial"], homes["free"]) == ("trial", "free")
 
 
 LONG = "n" * 5_000

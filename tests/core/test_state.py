@@ -95,7 +95,7 @@ def test_no_words_of_a_state_steer_the_terminal_that_is_told_of_it() -> None:
         refusal(with_header(FORMAT + 1, forged, "anything")),
         refusal({**written(), f"block/{forged}".encode(): b""}),
         Header.read(header).version,
-        *(f"{f.what} {f.text}" for f in facts(Header.read(header).shape, OWN)),
+        *(f"{f.what} {f.text}" for f in facts(Header.read(header).shape, OWN, {})),
     ]
     assert len(said) > 3
     assert not [text for text in said if not text.isprintable()]
@@ -162,7 +162,7 @@ def test_a_state_of_another_version_gets_a_new_header() -> None:
 
 
 def said(settings: Settings, former: Settings = OWN) -> list[str]:
-    return [f"{f.what}: {f.becomes}" for f in facts(Shape.of(former), settings)]
+    return [f"{f.what}: {f.becomes}" for f in facts(Shape.of(former), settings, {})]
 
 
 def windows(*some: tuple[str, int, int]) -> Settings:
@@ -199,6 +199,7 @@ CASES: list[tuple[Settings, Settings, Iterable[str]]] = [
     (OWN, replace(OWN, negative_emotions=frozenset()), ["emotion.negative: kept"]),
     (OWN, replace(OWN, health_weights={"usage": 2.0}), ["health.weights: kept"]),
     (OWN, replace(OWN, max_segments=5), ["max_segments: kept"]),
+    (OWN, replace(OWN, max_remembered=5), ["max_remembered: kept"]),
     (OWN, replace(OWN, max_values_per_dimension=5), ["max_values_per_dimension: kept"]),
 ]  # fmt: skip
 
@@ -210,8 +211,17 @@ def test_each_change_is_told_with_what_becomes_of_it(
     assert said(later, former) == expected
 
 
+def test_a_state_that_does_not_tell_how_much_it_may_remember_forgets_nothing_when_it_is_shown() -> (
+    None
+):
+    former = Shape.of(OWN)
+    former = msgspec.structs.replace(former, max_remembered=None)
+    assert facts(former, replace(OWN, max_remembered=5), {}) == ()
+    assert former.settings().max_remembered > 100_000_000
+
+
 def test_a_fact_is_one_sentence() -> None:
-    (fact,) = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)))
+    (fact,) = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)), {})
     assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"
 
 

@@ -119,7 +119,7 @@ class Carts(Keeper):
         self, cart: CartEvent, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
         before, near, after = self._lives(key, occurred, at)
-        life = joined(near, occurred)
+        life = joined(near, occurred, self._timeout_ms)
         if life.purchase == NOTHING or occurred <= life.purchase[0]:
             runs = with_activity(life.runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
             life = Life(life.last, runs, life.purchase)
@@ -129,7 +129,7 @@ class Carts(Keeper):
         self, cart: CartEvent, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
         before, near, after = self._lives(key, occurred, at)
-        life = joined(near, occurred)
+        life = joined(near, occurred, self._timeout_ms)
         if life.purchase == NOTHING or occurred < life.purchase[0]:
             purchase = (occurred, row)
             life = Life(life.last, up_to_purchase(life.runs, purchase), purchase)

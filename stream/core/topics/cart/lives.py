@@ -60,6 +60,16 @@ def with_activity(runs: Sequence[Run], moment: Moment, timeout_ms: int) -> tuple
     return (*before, (first, *end), *after)
 
 
+def rejoined(runs: Sequence[Run], timeout_ms: int) -> tuple[Run, ...]:
+    """The runs as this time-out has them: a shorter one may have told apart what goes on now."""
+    found: list[Run] = []
+    for first, end, row in runs:
+        if found and first <= found[-1][1] + timeout_ms:
+            first = found.pop()[0]
+        found.append((first, end, row))
+    return tuple(found)
+
+
 def up_to_purchase(runs: Sequence[Run], purchase: Moment) -> tuple[Run, ...]:
     """The runs without what came after a purchase, which can't matter any more.
 
@@ -93,12 +103,10 @@ class Life(NamedTuple):
         return fate(self.runs, self.purchase, timeout_ms, NEVER).deadline
 
 
-def joined(lives: Sequence[Life], occurred: int) -> Life:
+def joined(lives: Sequence[Life], occurred: int, timeout_ms: int) -> Life:
     """The one life that lives in order turn out to be, with an event at ``occurred``."""
     if not lives:
         return Life(occurred)
-    if len(lives) == 1:
-        return Life(max(occurred, lives[0].last), lives[0].runs, lives[0].purchase)
     runs: tuple[Run, ...] = ()
     purchase = NOTHING
     for life in lives:
@@ -106,4 +114,4 @@ def joined(lives: Sequence[Life], occurred: int) -> Life:
         purchase = life.purchase
         if purchase != NOTHING:
             break
-    return Life(max(occurred, lives[-1].last), runs, purchase)
+    return Life(max(occurred, lives[-1].last), rejoined(runs, timeout_ms), purchase)
