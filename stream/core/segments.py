@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from stream.core.cells import MAX_ROWS
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.integers import NO_INTS, Ints, Mask, among, distinct
-from stream.core.labels import LabelColumn, Labels
+from stream.core.labels import MAX_ENTRIES, LabelColumn, Labels
 from stream.core.packed import packed_steps, unpacked_steps
 from stream.core.settings import DAY, Settings
 from stream.core.table import grown
@@ -26,6 +27,11 @@ from stream.core.values import OTHER, Segment, Sighting, Values, text_bytes
 #: So many segments beyond their limit may hold ``other`` in a currency, so that the sums of each
 #: stay whole; about 180 are in use in the world. Amounts in further ones are in no sum.
 CURRENCY_ROOM: Final = 256
+#: Rows that have come to mean the same, as where a dimension was removed, are one segment; so that
+#: they are bounded too, there may be so many times as many rows as ``max_segments``.
+ROWS_PER_SEGMENT: Final = 2
+#: More rows than these have no number; those of ``other`` come beyond.
+_MOST_ROWS: Final = MAX_ROWS - CURRENCY_ROOM - 2**MAX_ENTRIES
 _LEAST: Final = 64
 #: So many rows stand in a block: with labels of any text it fits into a record.
 BLOCK_ROWS: Final = 2_048
@@ -44,7 +50,8 @@ def _key(labels: Labels, currency: str | None) -> _Key:
 class Segments:
     """A shard's rows: segments by number, with the time when each was last accepted.
 
-    Two rows may have the same segment, where a value was turned down after it had counted.
+    Two rows may have the same segment, where a value was turned down after it had counted, or where
+    what told them apart is no dimension any more.
     """
 
     name = "segments"
@@ -52,6 +59,7 @@ class Segments:
     def __init__(self, settings: Settings, values: Values) -> None:
         self._dimensions = settings.dimensions
         self._limit = settings.max_segments
+        self._most_rows = min(ROWS_PER_SEGMENT * self._limit, _MOST_ROWS)
         # A row may go once nothing that it counted can still be in a window.
         self._keep_ms = settings.memory_ms + settings.cart_timeout_ms + DAY
         # Values may have lost their places after so long.
@@ -87,12 +95,17 @@ class Segments:
         values.watch(self.sightings)
 
     def __len__(self) -> int:
-        """How many segments have a row; rows that were freed and not taken again don't count."""
-        return len(self.rows) - len(self._free)
+        """How many segments have a row, or several."""
+        return len(self._index)
 
     def room(self) -> int:
         """How many more segments can have a row of their own."""
-        return max(0, self._limit - len(self))
+        return max(0, self._room())
+
+    def _room(self) -> int:
+        """The same; it is negative where currencies have taken more."""
+        rows = len(self.rows) - len(self._free)
+        return min(self._limit - len(self), self._most_rows - rows)
 
     def sightings(self) -> Iterator[Sighting]:
         """The segments and when they were last accepted."""
@@ -200,7 +213,7 @@ class Segments:
         given = (*self._given(labels), currency)
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
-        if row is None and len(self) >= self._limit:
+        if row is None and self._room() <= 0:
             self.is_full = True
             segment = self._without_room(segment)
             row = self._index.get(segment)
@@ -227,7 +240,7 @@ class Segments:
             return segment
         # With the currency it may have found another place, or none.
         plain = self._values.refolded((*self._given(labels), None))
-        if plain in self._index or len(self) < self._limit:
+        if plain in self._index or self._room() > 0:
             return plain
         return self._without_room(plain)
 
@@ -235,7 +248,7 @@ class Segments:
         """What a segment beyond the limit counts as."""
         values = tuple(None if v is None else OTHER for v in segment[:-1])
         folded = (*values, segment[-1])
-        if folded in self._index or len(self) < self._limit + CURRENCY_ROOM:
+        if folded in self._index or self._room() > -CURRENCY_ROOM:
             return folded
         return (*values, None)
 
@@ -356,11 +369,15 @@ class Segments:
         """The rows were loaded: values that had lost their places by ``at`` get none back."""
         # Of two rows with one segment, of which the older was free when the other got it, the older
         # may have stood in the index, and taken the segment along when it was freed again.
+        self._index_anew()
+        self._values.free_unused(at)
+
+    def _index_anew(self) -> None:
+        """Find each segment in the row that was used last of those that have it."""
         self._index.clear()
         for row in np.argsort(-self._seen[: len(self.rows)], kind="stable").tolist():
             if (segment := self.rows[row]) is not None:
                 self._index.setdefault(segment, row)
-        self._values.free_unused(at)
 
     def expire(self, at: int) -> Iterator[str]:
         """Free rows that nothing needs any more. The blocks stay."""
@@ -373,6 +390,8 @@ class Segments:
             self._free += gone
             self._touched.update(row // BLOCK_ROWS for row in gone)
             self._forget_cached()
+            # One that has gone may have stood for others in the index.
+            self._index_anew()
         return iter(())
 
 

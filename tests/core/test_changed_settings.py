@@ -454,7 +454,7 @@ def test_of_too_many_values_of_a_new_dimension_those_used_last_have_places(order
     before = Settings(dimensions=(), rollups=((),), windows=(WEEK,))
     after = replace(before, dimensions=("plan",), max_values_per_dimension=2)
     keys = {plan: json.dumps({"plan": plan}).encode() for plan in ("gold", "pro", "free", "trial")}
-    told = [[key, (None,), since, [], []] for since, key in enumerate(keys.values())]
+    told: list[Any] = [[key, (None,), n, [], []] for n, key in enumerate(keys.values())]
     blocks = {block[0].hex(): block for block in told[::order]}
     migration = Migration(before, after, {}, partial(Values(after).fold, at=10))
     migrated = migration.migrated("active", blocks)

@@ -12,6 +12,7 @@ import pytest
 from stream.core import segments as segmenting
 from stream.core.decode import Decoder
 from stream.core.labels import LabelColumn, Labels
+from stream.core.migration import Migration
 from stream.core.packed import unpacked_steps
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, Settings
@@ -139,6 +140,45 @@ def test_rows_that_were_freed_are_no_segments_any_more() -> None:
     assert len(recovered) == 1
     channels(segments, "e", "f", at=later)
     assert len(segments) == 3
+
+
+def of_one_dimension_less(limit: int) -> Segments:
+    """The rows of ten agents in two channels, read where agents are no dimension any more."""
+    both = replace(TWO, dimensions=("channel", "agent"), max_values_per_dimension=99)
+    before = Segments(both, Values(both))
+    for agent in range(10):
+        before.row(labels(channel="ab"[agent % 2], agent=f"a{agent}"), None, NOON + agent)
+    less = replace(both, dimensions=("channel",), max_segments=limit)
+    dumped = {"0": before.dump("0")}
+    migrated = Migration(both, less, {}, lambda s: s).migrated("segments", dumped)
+    after = Segments(less, Values(less))
+    after.load("0", migrated["0"])
+    after.recovered(NOON + 10)
+    return after
+
+
+def test_rows_that_have_become_one_segment_take_the_room_of_one() -> None:
+    segments = of_one_dimension_less(12)
+    assert (len(segments), segments.room()) == (2, 10)
+    assert channels(segments, *"abcde") == [*"abcde"]
+    # The latest of them stands for all.
+    assert segments.row(labels(channel="b"), None, NOON) == 9
+    assert (len(segments), segments.room()) == (5, 7)
+
+
+def test_rows_that_mean_the_same_are_bounded_too() -> None:
+    segments = of_one_dimension_less(6)
+    assert (len(segments), segments.room()) == (2, 2)
+    assert channels(segments, *"abcdef") == ["a", "b", "c", "d", OTHER, OTHER]
+
+
+def test_rows_that_go_leave_the_segment_to_those_that_stay() -> None:
+    segments = of_one_dimension_less(12)
+    segments.saw(np.array([1]), np.array([NOON + 2 * DAY]))
+    later = NOON + 9 * DAY
+    list(segments.expire(later))
+    assert (len(segments), segments.room()) == (1, 11)
+    assert segments.row(labels(channel="b"), None, later) == 1
 
 
 @pytest.mark.parametrize("limit", [9, 3])
