@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.mistakes.changes import CHANGES, MERGED
 from tests.mutants.mistakes.conversations import SURVEYS, TICKETS
 from tests.mutants.mistakes.customers import CARTS, HEALTH, SUBSCRIPTIONS
 from tests.mutants.mistakes.intake import OUTCOMES, STRAYS, TIME
@@ -24,4 +25,6 @@ MISTAKES: Final = (
     *BOUNDS,
     *LABELS,
     *SUMS,
+    *CHANGES,
+    *MERGED,
 )

@@ -126,8 +126,8 @@ OUTCOMES: Final = (
     Mistake(
         "a-segment-lost-by-a-recovery",
         "segments.py",
-        "self._index.setdefault(segment, row)\n        self._values.free_unused(at)",
-        "self._index.setdefault(segment, 0)\n        self._values.free_unused(at)",
+        "                self._index.setdefault(segment, row)\n",
+        "                self._index.setdefault(segment, 0)\n",
         "a segment gets a second row after a recovery",
     ),
     Mistake(
