@@ -24,6 +24,8 @@ from tests.fixtures.prometheus import PrometheusTools
 from tests.packaging.project import ROOT
 
 DEPLOY = ROOT / "deploy"
+#: What takes long is evaluated less often than it is in operation.
+RULES_TESTS = ("rules_test.yml", "slow_rules_test.yml")
 COMPOSE = ROOT / "docker-compose.yml"
 
 
@@ -227,10 +229,13 @@ def test_every_runbook_of_the_rules_exists() -> None:
     assert [url for url in urls if not (ROOT / url).is_file()] == []
 
 
-def test_the_rules_do_what_they_say(prometheus_tools: PrometheusTools, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", RULES_TESTS)
+def test_the_rules_do_what_they_say(
+    prometheus_tools: PrometheusTools, tmp_path: Path, file: str
+) -> None:
     shutil.copy(DEPLOY / "rules.yml", tmp_path)
-    shutil.copy(ROOT / "tests" / "packaging" / "rules_test.yml", tmp_path)
-    run(prometheus_tools.promtool, "test", "rules", "rules_test.yml", cwd=tmp_path)
+    shutil.copy(Path(__file__).with_name(file), tmp_path)
+    run(prometheus_tools.promtool, "test", "rules", file, cwd=tmp_path)
 
 
 def test_the_rules_ask_for_metrics_that_a_worker_has() -> None:
@@ -242,7 +247,7 @@ def test_every_rule_is_tested() -> None:
     rules = {
         rule["alert"] for group in yaml(DEPLOY / "rules.yml")["groups"] for rule in group["rules"]
     }
-    tests = yaml(ROOT / "tests" / "packaging" / "rules_test.yml")["tests"]
+    tests = [test for file in RULES_TESTS for test in yaml(Path(__file__).with_name(file))["tests"]]
     tested = {one["alertname"] for test in tests for one in test["alert_rule_test"]}
     assert tested == rules
 
