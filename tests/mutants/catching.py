@@ -123,7 +123,8 @@ def _glance(copy: Path, topic: str, seconds: float) -> str:
 def _failing(tests: Sequence[str], copy: Path, seconds: float) -> str:
     """The first test that fails, "" if none does."""
     options = ("-x", "-q", "-n0", "--no-header", "--tb=no", "--noconftest")
-    done = _run(["pytest", *options, "-p", "no:cacheprovider", *tests], copy, seconds)
+    plugins = ("-p", "no:cacheprovider", "-p", "tests.fixtures.patience")
+    done = _run(["pytest", *options, *plugins, *tests], copy, seconds)
     if done is None:
         return f"more than {seconds:.0f} s"
     if done.returncode == 0:
