@@ -53,10 +53,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# One process more than there are cores, since many tests wait for a broker or a worker; but each may
+# Two processes more than there are cores, since many tests wait for a broker or a worker; but each may
 # start a broker of its own. Each takes tests in their order and from the end of what another has
 # left, so that a file of long ones is no tail.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PARALLEL := --dist worksteal --maxprocesses 4
 
 test: check
