@@ -6,6 +6,7 @@ becomes of everything: one place for what ``cxkpi check`` tells and what a worke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -171,6 +172,9 @@ def _of_windows(
     if None in found.values():
         text = "how many were active earlier is known as exactly as the former windows needed it"
         yield Fact("active subscriptions", "kept", text)
+    if _unit(written) != _unit(windows):
+        text = "what came around them stays before or after them as the former panes told it apart"
+        yield Fact("bases", "kept", text)
 
 
 def _of_dimensions(written: Sequence[str], dimensions: Sequence[str]) -> Iterator[Fact]:
@@ -246,6 +250,10 @@ _THRESHOLDS: Mapping[str, str] = {
     "emotion.positive": "positive_emotions",
     "emotion.negative": "negative_emotions",
 }
+
+
+def _unit(windows: Iterable[Window]) -> int:
+    return math.gcd(*(w.pane_ms for w in windows))
 
 
 def _memory(windows: Sequence[Window]) -> int:

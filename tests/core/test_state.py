@@ -173,11 +173,11 @@ HOURLY, WEEKLY = ("1h", HOUR, MINUTE), ("7d", 7 * DAY, HOUR)
 CASES: list[tuple[Settings, Settings, Iterable[str]]] = [
     (OWN, OWN, []),
     (windows(WEEKLY), windows(WEEKLY, HOURLY),
-     ["window 1h: starts empty", "active subscriptions: kept"]),
-    (windows(WEEKLY, HOURLY), windows(WEEKLY), ["window 1h: dropped"]),
-    (windows(HOURLY), windows(("1h", HOUR, 5 * MINUTE)), ["window 1h: kept"]),
+     ["window 1h: starts empty", "active subscriptions: kept", "bases: kept"]),
+    (windows(WEEKLY, HOURLY), windows(WEEKLY), ["window 1h: dropped", "bases: kept"]),
+    (windows(HOURLY), windows(("1h", HOUR, 5 * MINUTE)), ["window 1h: kept", "bases: kept"]),
     (windows(HOURLY), windows(("1h", HOUR, 90 * SECOND)),
-     ["window 1h: dropped", "active subscriptions: kept"]),
+     ["window 1h: dropped", "active subscriptions: kept", "bases: kept"]),
     (windows(HOURLY, WEEKLY), windows(HOURLY, WEEKLY, ("5m", 5 * MINUTE, MINUTE)),
      ["window 5m: kept"]),
     (windows(WEEKLY), windows(WEEKLY, ("14d", 14 * DAY, HOUR)),
@@ -221,7 +221,7 @@ def test_a_state_that_does_not_tell_how_much_it_may_remember_forgets_nothing_whe
 
 
 def test_a_fact_is_one_sentence() -> None:
-    (fact,) = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)), {})
+    fact, _ = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)), {})
     assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"
 
 
