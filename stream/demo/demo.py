@@ -29,7 +29,7 @@ _POLL_SECONDS: Final = 0.2
 #: Loopback is never behind a proxy, whatever the surroundings say.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
-_CONFIG: Final = """\
+CONFIG: Final = """\
 # What the demonstration runs with; see docs/configuration.md for all keys.
 [kafka]
 bootstrap = "{bootstrap}"
@@ -43,7 +43,7 @@ kpi = "churn"
 window = "5m"
 by = ["region"]
 baseline = "1h"
-factor = 1.5
+factor = 2
 severity = "critical"
 summary = "More subscriptions are cancelled than usual."
 
@@ -112,7 +112,7 @@ class Demo:
         self._stack.callback(broker.kill)
         broker.start()
         config = self.folder / "cxkpi.toml"
-        config.write_text(_CONFIG.format(bootstrap=broker.bootstrap, port=self.port))
+        config.write_text(CONFIG.format(bootstrap=broker.bootstrap, port=self.port))
         self._tell("Starting the worker")
         self._run("worker", ["worker", "--config", str(config)])
         self._await_ready()
