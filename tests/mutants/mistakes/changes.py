@@ -15,13 +15,6 @@ CHANGES: Final = (
         "a window that began lately takes back what it never counted, or counts too little",
     ),
     Mistake(
-        "starts-anywhere",
-        "tally.py",
-        "        return -(-moment // step) * step\n",
-        "        return moment\n",
-        "after a change of windows each event is told apart to the millisecond",
-    ),
-    Mistake(
         "filled-from-the-shortest",
         "shape.py",
         "            key=lambda w: (starts.get(w.label, BEFORE_ALL), w.size_ms, w.pane_ms),\n",
