@@ -390,8 +390,9 @@ class Segments:
             self._free += gone
             self._touched.update(row // BLOCK_ROWS for row in gone)
             self._forget_cached()
-            # One that has gone may have stood for others in the index.
-            self._index_anew()
+            if len(self.rows) - len(self._free) > len(self._index):
+                # One that has gone may have stood for others in the index.
+                self._index_anew()
         return iter(())
 
 
