@@ -12,9 +12,12 @@ from stream.config import KafkaConfig
 from stream.core.alerts import (
     AlertStates,
     Closer,
+    Details,
+    Look,
     RuleSet,
     evaluate,
     of_family,
+    rfc3339,
     wanted,
     with_input,
 )
@@ -23,6 +26,7 @@ from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
+from stream.core.state import StateRefused
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
@@ -68,6 +72,8 @@ class Desk:
         self._evaluated_state: tuple[int, ...] = ()
         self._alert_log: AlertLog | None = None
         self._next_rules = 0
+        #: Whether there is nothing to end where there are no rules.
+        self._is_at_rest = False
         self._has_stranger = False
 
     @property
@@ -125,18 +131,67 @@ class Desk:
 
     async def run_rules(self, now: int) -> None:
         """Evaluate the rules at every time that is due and for which all records are there."""
-        if not self._rules.rules:
+        if not self._rules.rules and not await self._has_left_some():
             return
         if self._alert_log is None:
             self._alert_log = await self._take_over(now)
-        alert_log = self._alert_log
-        while alert_log is not None and self._next_rules <= now:
+        if self._alert_log is None:
+            return
+        if not self._rules.rules:
+            await self._end_all(now, self._alert_log)
+            return
+        self._leave_out(now)
+        while self._next_rules <= now:
             at = self._next_rules
-            if now - at > PATIENCE_MS:
-                self.skipped += 1
-            elif not self._has_all_up_to(at, now) or not await self._run_rules_at(at, alert_log):
+            if not self._has_all_up_to(at, now) or not await self._run_rules_at(
+                at, self._alert_log
+            ):
                 return
             self._next_rules = at + self._every
+
+    def _leave_out(self, now: int) -> None:
+        """Pass over the evaluations that can't be made, and count them."""
+        late = max(0, -(-(now - PATIENCE_MS - self._next_rules) // self._every))
+        self._next_rules += late * self._every
+        due = max(0, (now - self._next_rules) // self._every + 1) if self._is_ahead(now) else 0
+        self._next_rules += due * self._every
+        self.skipped += late + due
+
+    def _is_ahead(self, now: int) -> bool:
+        """Whether rules were evaluated at times that are far from having come at ``now`` (ms).
+
+        No change may be earlier than the latest one, so nothing can be evaluated before.
+        """
+        return self.states.at is not None and self.states.at - now > PATIENCE_MS
+
+    async def _has_left_some(self) -> bool:
+        """Whether rules that are no more have left alerts, which somebody was told of."""
+        if self._is_at_rest:
+            return False
+        try:
+            left = await AlertLog(self._kafka, self._names, self.topic).read()
+        except StateRefused as error:
+            log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
+            self._is_at_rest = True
+            return False
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            log.warning("the alerts' state can't be read yet: %r", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+            return False
+        self._is_at_rest = not left.alerts
+        return not self._is_at_rest
+
+    async def _end_all(self, now: int, alert_log: AlertLog) -> None:
+        """End what is left, and then leave nothing of it."""
+        while self.states.alerts:
+            known = [self.states.at, *(state.known_until for state in self.states.alerts)]
+            at = max(now, *(1 + time for time in known if time is not None))
+            if not await self._take_step(Evaluation(at, ()), at, alert_log, _nothing_closer):
+                return
+        await self.let_go_of_alerts()
+        self._is_at_rest = True
 
     def _has_all_up_to(self, at: int, now: int) -> bool:
         return self.family.missing(now) is None and self.family.complete_to() >= at
@@ -148,7 +203,12 @@ class Desk:
         latest = self.family.latest()
         events = {} if latest is None else {self.topic: latest}
         evaluation = with_input(evaluation, self._own_rules, events, self.family.first())
-        look = self._closer.at(shares, at)
+        return await self._take_step(evaluation, at, alert_log, self._closer.at(shares, at))
+
+    async def _take_step(
+        self, evaluation: Evaluation, at: int, alert_log: AlertLog, look: Look
+    ) -> bool:
+        """Take the alerts a step further; False where the outcome could not be written."""
         states, changes = evaluate(self._rules, self.states, evaluation, at, look)
         if changes or states.alerts != self.states.alerts:
             try:
@@ -170,6 +230,13 @@ class Desk:
             log.warning("the alerts' state can't be taken over yet: %r", error)
             await asyncio.sleep(_RETRY_SECONDS)
             return None
+        if self._is_ahead(now):
+            log.warning(
+                "alerts of %s stay as they are until %s: rules were evaluated up to then by a"
+                " worker whose clock was ahead",
+                self.topic,
+                rfc3339(self.states.at or 0),
+            )
         following = -(-now // self._every) * self._every
         if self._next_rules:
             # Those that came due since the one whose outcome was not written.
@@ -188,6 +255,12 @@ class Desk:
 
     async def let_go_of_alerts(self) -> None:
         """Leave the alerts' state to whoever takes it over."""
+        self._is_at_rest = False
         if self._alert_log is not None:
             alert_log, self._alert_log = self._alert_log, None
             await alert_log.close()
+
+
+def _nothing_closer(*_: object) -> Details:
+    """What a closer look finds where nothing fires."""
+    return Details({})

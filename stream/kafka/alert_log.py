@@ -94,6 +94,16 @@ class AlertLog:
         self._noted = frozenset(k for k in log if _parted(k)[:2] == (_FIRING, self._family))
         return states
 
+    async def read(self) -> AlertStates:
+        """The states as they were written last; their owner goes on writing.
+
+        Raises:
+            KafkaError, LogUnread: not now; try again.
+            StateRefused: the states can't be read.
+        """
+        log = await read_log(self._kafka, self._names.alert_state, 0)
+        return states_in(log, self._names.alert_state, self._family)
+
     async def write(self, states: AlertStates, changes: Sequence[Change]) -> None:
         """Write the states that are others than those written before, and the changes.
 

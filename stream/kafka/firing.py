@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertState, Change, rfc3339
+from stream.core.alerts import AlertState, Change, is_watched, rfc3339
 from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
@@ -73,7 +73,7 @@ class FiringAlerts:
         self._known = [
             change or _told_by(state, self._rules[state.rule])
             for state, change in firing_in(self._log)
-            if state.rule in self._rules
+            if is_watched(state, self._rules.get(state.rule))
         ]
         self._known_until = time.monotonic() + self._blind_seconds
         return self._known

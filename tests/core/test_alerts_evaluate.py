@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from stream.core.alerts import AlertStates, Change, RuleSet, needed, rfc3339
+from stream.core.alerts.machine import Watched
 from stream.core.series import Evaluation, Labels, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core.alerting import evaluate
@@ -178,11 +179,81 @@ def test_an_evaluation_that_changed_nothing_is_not_made_again_either() -> None:
     assert evaluate(rules, states, Evaluation(now, (csat(EU, 40),)), now) == (states, ())
 
 
-def test_states_of_rules_that_are_gone_or_have_another_rollup_are_dropped() -> None:
-    states, _ = play(rule_set(LOW, replace(LOW, name="Gone")), [[csat(EU, 40)]])
-    assert len(states.alerts) == 2
-    states, changes = play(rule_set(replace(LOW, by=())), [[csat((), 60)]], states)
-    assert (states.alerts, changes) == ((), [])
+SPIKE = replace(LOW, below=None, baseline="1h", factor=2.0)
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        ((), "is not configured any more"),
+        ((replace(LOW, name="Another"),), "is not configured any more"),
+        ((replace(LOW, by=()),), "watches something else now"),
+        ((replace(LOW, kpi="css"),), "watches something else now"),
+        ((replace(LOW, window="1h"),), "watches something else now"),
+        ((replace(LOW, severity="critical"),), "watches something else now"),
+        ((replace(LOW, below=None, above=20),), "watches something else now"),
+        ((SPIKE,), "watches something else now"),
+    ],
+)
+def test_alerts_of_a_rule_that_is_gone_or_watches_something_else_are_over_at_once(
+    later: tuple[Rule, ...], why: str
+) -> None:
+    states, _ = play(rule_set(LOW), [[csat(EU, 40)]])
+    samples = [csat(EU, 40), csat((), 60)]
+    states, changes = play(rule_set(*later), [samples], states)
+    (change,) = (c for c in changes if c.rule == LOW.name)
+    told = (change.from_, change.to, change.kpi, change.window, change.severity, change.labels)
+    assert told == ("firing", "resolved", "csat", "5m", "warning", {"region": "eu"})
+    assert change.value is None
+    assert change.explanation == f"The alert is over, since rule CsatLow {why}."
+    states, changes = play(rule_set(*later), [[csat(EU, 60)]], states)
+    assert LOW.name not in {*(s.rule for s in states.alerts), *(c.rule for c in changes)}
+
+
+def test_what_is_still_beyond_fires_anew_as_what_it_is_now() -> None:
+    states, _ = play(rule_set(LOW), [[csat(EU, 40)]])
+    critical = rule_set(replace(LOW, severity="critical"))
+    _, changes = play(critical, [[csat(EU, 40)]] * 3, states)
+    assert [(c.to, c.severity) for c in changes] == [
+        ("resolved", "warning"),
+        ("firing", "critical"),
+    ]
+    assert changes[0].changed_at < changes[1].changed_at
+
+
+@pytest.mark.parametrize(
+    "later", [replace(LOW, below=45), replace(LOW, for_ms=60_000), replace(LOW, summary="Other")]
+)
+def test_an_alert_goes_on_under_another_threshold_time_or_summary(later: Rule) -> None:
+    states, _ = play(rule_set(LOW), [[csat(EU, 40)]])
+    states, changes = play(rule_set(later), [[csat(EU, 40)]], states)
+    assert changes == []
+    assert [state.phase for state in states.alerts] == ["firing"]
+
+
+@pytest.mark.parametrize("later", [LOW, replace(LOW, by=()), replace(LOW, name="Another")])
+def test_of_what_an_earlier_version_left_is_known_what_it_watches_by_the_rule(later: Rule) -> None:
+    states, _ = play(rule_set(LOW), [[csat(EU, 40)]])
+    former = [msgspec.structs.replace(state, watched=None) for state in states.alerts]
+    states, changes = play(rule_set(later), [[csat(EU, 40)]], AlertStates(states.at, tuple(former)))
+    assert [c for c in changes if c.rule == LOW.name] == []
+    kept = [state.watched for state in states.alerts if state.rule == LOW.name]
+    assert kept == ([Watched.of(LOW)] if later is LOW else [])
+
+
+def test_the_alert_on_the_number_of_series_is_over_before_one_on_a_total_begins() -> None:
+    """Both are of one key, so they must not change at once."""
+    few = replace(LOW, max_series=1)
+    regions = [csat((("region", r),), 40) for r in ("eu", "us")]
+    states, changes = play(rule_set(few), [regions])
+    assert [(c.kpi, c.to) for c in changes] == [("series", "firing"), ("csat", "firing")]
+    _, changes = play(rule_set(replace(few, by=())), [[csat((), 40)]] * 2, states)
+    assert [(c.kpi, c.labels, c.to) for c in changes] == [
+        ("series", {}, "resolved"),
+        ("csat", {"region": "eu"}, "resolved"),
+        ("csat", {}, "firing"),
+    ]
+    assert changes[0].changed_at < changes[-1].changed_at
 
 
 def test_inactive_alerts_leave_no_state_behind() -> None:

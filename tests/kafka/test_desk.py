@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaConnectionError, ProducerFenced
 
 from stream import desk
 from stream.config import KafkaConfig
-from stream.core.alerts import AlertStates, Change
-from stream.core.series import Evaluation
-from stream.core.settings import MINUTE, SECOND, Rule, Settings, Window
+from stream.core.alerts import AlertStates, Change, RuleSet
+from stream.core.series import Evaluation, Sample
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
 from stream.core.state import StateRefused
@@ -28,6 +28,7 @@ from stream.kafka.log import FlushFailed, LogUnread, RecordBeyondLimit
 from stream.kafka.topics import Names
 from stream.replay.files import Batch
 from stream.replay.run import Replay
+from tests.core.alerting import evaluate
 from tests.kafka.test_outages import answers
 
 
@@ -73,6 +74,90 @@ async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
     assert FailsOnce.tries >= 2
     assert watched.skipped == 1, "what was not written was not evaluated, as far as anybody knows"
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
+
+
+class Left(FailsOnce):
+    """The same, where no write fails; it can be read without being taken over."""
+
+    reads: ClassVar[int] = 0
+
+    async def read(self) -> AlertStates:
+        Left.reads += 1
+        return FailsOnce.states
+
+
+def fired(rule: Rule, at: int) -> AlertStates:
+    """That an alert of a rule has fired."""
+    low = Evaluation(at, (Sample("csat", "5m", (), 0.1, None, None, 10, 100),))
+    return evaluate(RuleSet.of(Settings(rules=(rule,))), AlertStates(), low, at).states
+
+
+def without_rules(monkeypatch: pytest.MonkeyPatch, states: AlertStates) -> desk.Desk:
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries, Left.reads = states, [], 1, 0
+    monkeypatch.setattr(desk, "AlertLog", Left)
+    return desk.Desk("cx.survey", Settings(), 1, KafkaConfig(), Names("", "g"))
+
+
+@pytest.mark.parametrize("ahead_ms", [0, MINUTE])
+async def test_what_rules_have_left_is_ended_where_a_family_has_none_any_more(
+    monkeypatch: pytest.MonkeyPatch, ahead_ms: int
+) -> None:
+    """Also where a clock was ahead: each change is later than the one before."""
+    now = time.time_ns() // 10**6
+    rule = Rule("Low", "csat", "5m", below=0.5)
+    watched = without_rules(monkeypatch, fired(rule, now - SECOND + ahead_ms))
+    for tick in range(3):
+        await watched.run_rules(now + tick)
+    assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "resolved")]
+    assert parse(FailsOnce.changes[0].changed_at) > now - SECOND + ahead_ms
+    assert FailsOnce.states.alerts == ()
+    assert Left.reads == 1, "then there is nothing to do"
+
+
+async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def read(_: object) -> AlertStates:
+        raise StateRefused("topic g-alerts is damaged")
+
+    watched = without_rules(monkeypatch, AlertStates())
+    monkeypatch.setattr(Left, "read", read)
+    for now in range(3):
+        await watched.run_rules(now)
+    assert [record.getMessage() for record in caplog.records] == [
+        "what fired of cx.survey is not known and not ended: topic g-alerts is damaged"
+    ]
+
+
+async def test_evaluations_up_to_a_time_that_a_clock_was_ahead_by_are_told_and_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = Rule("Low", "csat", "5m", below=0.5)
+    now = parse("2026-03-02T12:00:00Z")
+    watched = without_rules(monkeypatch, fired(rule, now + HOUR))
+    settings = Settings(rules=(rule,))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    for tick in range(60):
+        await watched.run_rules(now + tick * SECOND)
+    assert watched.skipped == 12
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == (
+        "alerts of cx.survey stay as they are until 2026-03-02T13:00:00Z: rules were evaluated up"
+        " to then by a worker whose clock was ahead"
+    )
+
+
+async def test_a_clock_that_leaps_leaves_out_all_that_it_leaps_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = without_rules(monkeypatch, AlertStates())
+    settings = Settings(rules=(Rule("Low", "csat", "5m", below=0.5),))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    now = parse("2026-03-02T12:00:00Z")
+    for leap in (0, 4 * SECOND, 366 * DAY):
+        await watched.run_rules(now + leap)
+    # The one that is five seconds old may be made yet, as soon as all is there.
+    assert watched.skipped == 366 * DAY // (5 * SECOND) - 1
 
 
 async def test_a_change_too_large_to_be_written_stops_the_worker(

@@ -8,7 +8,7 @@ from stream.core.alerts.change import Change, Contributor, Phase, Rest, Target, 
 from stream.core.alerts.details import Closer, Details, Look
 from stream.core.alerts.evaluate import evaluate
 from stream.core.alerts.inputs import with_input
-from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
+from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, is_watched, step
 from stream.core.alerts.measures import measure
 from stream.core.alerts.rules import PreparedRule, RuleSet, described, needed, of_family, wanted
 
@@ -29,6 +29,7 @@ __all__ = [
     "Trend",
     "described",
     "evaluate",
+    "is_watched",
     "measure",
     "needed",
     "of_family",

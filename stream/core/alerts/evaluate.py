@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from stream.core.alerts.change import Change
 from stream.core.alerts.details import Look, indexed, look_closer
+from stream.core.alerts.ended import sorted_out
 from stream.core.alerts.explain import explained, explained_overflow
-from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, step
+from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, Watched, step
 from stream.core.alerts.overflow import step_overflow
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
-from stream.core.series import Evaluation, Labels, Sample, rollup_of
+from stream.core.series import Evaluation, Labels, Sample
 
 NOTHING: Mapping[Labels, Sample] = {}
 _Known = Mapping[Labels, AlertState]
@@ -42,9 +43,9 @@ def evaluate(
 ) -> Evaluated:
     """Take every alert through the evaluation at ``now`` (ms).
 
-    A series that is in no sample any more has no data. States of rules that are no longer
-    configured, or have another rollup now, are dropped. An evaluation that isn't later than
-    ``states.at`` is passed over: no change is made twice, or out of order.
+    A series that is in no sample any more has no data. Alerts of rules that are no longer
+    configured, or watch something else now, end. An evaluation that isn't later than ``states.at``
+    is passed over: no change is made twice, or out of order.
 
     ``look`` is asked once for what changes say beyond their own sample (finer rollups, the usual
     value, the newest part), and only where there is a change.
@@ -54,21 +55,25 @@ def evaluate(
     index = _index(rules, evaluation)
     known: dict[str, dict[Labels, AlertState]] = {}
     overflows: dict[str, AlertState] = {}
-    for state in states.alerts:
+    going_on, after, ended = sorted_out(rules, states, now)
+    for state in going_on:
         if state.overflow:
             overflows[state.rule] = state
         else:
             known.setdefault(state.rule, {})[state.labels] = state
-    after: list[AlertState] = []
+    over: dict[str, set[Labels]] = {}
+    for state in after:
+        over.setdefault(state.rule, set()).add(state.labels)
     made: list[_Made] = []
     for prepared in rules.rules:
         name = prepared.rule.name
         covered = _covered(prepared, evaluation)
         turn = _Turn(prepared, known.get(name, {}), index, now, covered)
-        turn.take(overflows.get(name))
+        turn.take(overflows.get(name), over.get(name, set()))
         after += turn.after
         made += turn.made
-    return Evaluated(AlertStates(now, tuple(after)), tuple(_told(rules, made, look)))
+    changes = sorted([*ended, *_told(rules, made, look)], key=lambda change: change.rule)
+    return Evaluated(AlertStates(now, tuple(after)), tuple(changes))
 
 
 def _told(rules: RuleSet, made: list[_Made], look: Look) -> Iterable[Change]:
@@ -99,6 +104,7 @@ class _Turn:
         self.after: list[AlertState] = []
         self.made: list[_Made] = []
         self._prepared = prepared
+        self._watched = Watched.of(rule)
         self._known = known
         self._now = now
         self._covered = covered
@@ -110,17 +116,21 @@ class _Turn:
         self._present = present
         self._usual = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
 
-    def take(self, overflow: AlertState | None) -> None:
-        """Take all series of the rule a step further, and the alert on their number."""
-        kept = (labels for labels in self._known if rollup_of(labels) == self._prepared.by)
-        series = sorted({*self._present, *kept})
+    def take(self, overflow: AlertState | None, over: set[Labels]) -> None:
+        """Take all series of the rule a step further, and the alert on their number.
+
+        Those whose alert is just ``over`` wait for the next evaluation: they have had their change.
+        """
+        series = sorted({*self._present, *self._known} - over)
         if overflow is None and len(series) <= self._prepared.rule.max_series:
             for labels in series:
                 self._keep(*self._step(labels))
             return
-        self._take_limited(series, overflow)
+        self._take_limited(series, overflow, is_over=() in over)
 
-    def _take_limited(self, series: list[Labels], overflow: AlertState | None) -> None:
+    def _take_limited(
+        self, series: list[Labels], overflow: AlertState | None, *, is_over: bool
+    ) -> None:
         """Those that are active first; what they leave goes to the others in order."""
         taken = {labels: self._step(labels) for labels in series if self._is_active(labels)}
         active = sum(state.phase != "inactive" for state, _ in taken.values())
@@ -135,9 +145,10 @@ class _Turn:
                     continue
                 active += 1
             taken[labels] = state, made
-        if self._prepared.overflow is not None:
+        if self._prepared.overflow is not None and not is_over:
             rule = self._prepared.overflow
-            state, change = step_overflow(rule, overflow, active, left_out, self._now)
+            before = overflow or AlertState(rule.name, overflow=True, watched=self._watched)
+            state, change = step_overflow(rule, before, active, left_out, self._now)
             made = None if change is None else _Made(self._prepared, change, None, overflow=True)
             self._keep(state, made)
         for labels in sorted(taken):
@@ -149,7 +160,8 @@ class _Turn:
 
     def _step(self, labels: Labels) -> tuple[AlertState, _Made | None]:
         rule = self._prepared.rule
-        previous = self._known.get(labels) or AlertState(rule.name, labels)
+        before = AlertState(rule.name, labels, watched=self._watched)
+        previous = self._known.get(labels) or before
         found = self._present.get(labels), self._usual.get(labels)
         sample = _rule_sample(self._prepared, *found, self._covered)
         state, change = step(rule, previous, sample, self._now)

@@ -28,13 +28,36 @@ class RuleSample(msgspec.Struct, frozen=True, gc=False):
     covered: float = 1.0
 
 
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """What a rule watches: an alert of a rule that comes to watch something else is over.
+
+    Another threshold, time or number of samples is none of it: the alert goes on under those.
+    """
+
+    kpi: str
+    window: str
+    by: tuple[str, ...]
+    severity: str
+    #: Whether values that are too high are looked for, and against which window's.
+    rises: bool
+    baseline: str | None = None
+    topic: str = ""
+
+    @classmethod
+    def of(cls, rule: Rule) -> Watched:
+        """What a rule watches."""
+        by = tuple(sorted(rule.by))
+        return cls(rule.kpi, rule.window, by, rule.severity, rises(rule), rule.baseline, rule.topic)
+
+
 class AlertState(msgspec.Struct, frozen=True, gc=False):
     """The state of one alert: a rule and the labels of a series. Times are ms since the epoch.
 
     ``started_at`` is the first evaluation beyond the threshold, None while inactive; ``changed_at``
     that of the latest change; ``clearing_since`` the first of the present unbroken row of
     evaluations that would clear a firing alert. ``overflow`` marks the one alert of a rule that
-    says that more series are beyond than it may have alerts for; it has no labels.
+    says that more series are beyond than it may have alerts for; it has no labels. ``watched`` is
+    what the rule watched; None where an earlier version did not note it.
     """
 
     rule: str
@@ -44,11 +67,17 @@ class AlertState(msgspec.Struct, frozen=True, gc=False):
     changed_at: int | None = None
     clearing_since: int | None = None
     overflow: bool = False
+    watched: Watched | None = None
 
     @property
     def known_until(self) -> int | None:
         """The latest evaluation that left a trace in this state."""
         return self.changed_at if self.clearing_since is None else self.clearing_since
+
+
+def is_watched(state: AlertState, rule: Rule | None) -> bool:
+    """Whether an alert is one of the rule, if there is one, as that is now."""
+    return rule is not None and state.watched in (None, Watched.of(rule))
 
 
 class AlertStates(msgspec.Struct, frozen=True):
@@ -124,7 +153,7 @@ def step(
     if sample is None or not has_data(rule, sample):
         if rule.on_no_data == "keep" or previous.phase == "inactive":
             return previous, None
-        return _end(rule, previous, sample, now)
+        return end(rule, previous, sample, now)
     match previous.phase:
         case "inactive":
             return _from_inactive(rule, previous, sample, now)
@@ -148,7 +177,7 @@ def _from_pending(
     rule: Rule, previous: AlertState, sample: RuleSample, now: int
 ) -> tuple[AlertState, Change | None]:
     if not _beyond(rule, sample):
-        return _end(rule, previous, sample, now)
+        return end(rule, previous, sample, now)
     started = now if previous.started_at is None else previous.started_at
     if now - started < rule.for_ms:
         return previous, None
@@ -166,10 +195,10 @@ def _from_firing(
     since = now if previous.clearing_since is None else previous.clearing_since
     if now - since < rule.keep_firing_for_ms:
         return msgspec.structs.replace(previous, clearing_since=since), None
-    return _end(rule, previous, sample, now)
+    return end(rule, previous, sample, now)
 
 
-def _end(
+def end(
     rule: Rule, previous: AlertState, sample: RuleSample | None, now: int
 ) -> tuple[AlertState, Change]:
     """Back to inactive: a firing alert is resolved, a pending one never was one."""

@@ -52,16 +52,15 @@ def longest_wait_ms(rule: Rule) -> int:
 
 
 def step_overflow(
-    rule: Rule, previous: AlertState | None, active: int, left_out: Sequence[Labels], now: int
+    rule: Rule, previous: AlertState, active: int, left_out: Sequence[Labels], now: int
 ) -> tuple[AlertState, Change | None]:
     """Take the alert on the number of series through the evaluation at ``now`` (ms).
 
     ``rule`` is an ``overflow_rule``, ``active`` the number of its series' alerts that are pending
     or firing, ``left_out`` the series that would be too, in order.
     """
-    state = previous or AlertState(rule.name, overflow=True)
     needed = active + len(left_out)
-    state, change = step(rule, state, RuleSample(float(needed)), now)
+    state, change = step(rule, previous, RuleSample(float(needed)), now)
     if change is None or not left_out:
         return state, change
     named = tuple(Contributor(dict(labels), 1.0) for labels in left_out[:MOST_NAMED])
