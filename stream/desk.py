@@ -27,7 +27,7 @@ from stream.core.merge import Family
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 from stream.core.state import StateRefused
-from stream.kafka.alert_log import AlertLog
+from stream.kafka.alert_log import AlertLog, read_states
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
@@ -169,7 +169,7 @@ class Desk:
         if self._is_at_rest:
             return False
         try:
-            left = await AlertLog(self._kafka, self._names, self.topic).read()
+            left = await read_states(self._kafka, self._names, self.topic)
         except StateRefused as error:
             log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
             self._is_at_rest = True

@@ -56,6 +56,17 @@ def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertSta
     return AlertStates(head.at, tuple(found.values()))
 
 
+async def read_states(kafka: KafkaConfig, names: Names, family: str) -> AlertStates:
+    """The states of a family's alerts as they were written last, whoever owns them.
+
+    Raises:
+        KafkaError, LogUnread: not now; try again.
+        StateRefused: the states can't be read.
+    """
+    log = await read_log(kafka, names.alert_state, 0)
+    return states_in(log, names.alert_state, family.encode())
+
+
 class AlertLog:
     """Keeps the states of a KPI family's alerts; only one worker at a time can write them.
 
@@ -93,16 +104,6 @@ class AlertLog:
         self._former = states if len(self._kept) < len(by_key) else None
         self._noted = frozenset(k for k in log if _parted(k)[:2] == (_FIRING, self._family))
         return states
-
-    async def read(self) -> AlertStates:
-        """The states as they were written last; their owner goes on writing.
-
-        Raises:
-            KafkaError, LogUnread: not now; try again.
-            StateRefused: the states can't be read.
-        """
-        log = await read_log(self._kafka, self._names.alert_state, 0)
-        return states_in(log, self._names.alert_state, self._family)
 
     async def write(self, states: AlertStates, changes: Sequence[Change]) -> None:
         """Write the states that are others than those written before, and the changes.

@@ -27,7 +27,7 @@ from faust.types import TP, ConsumerMessage
 
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.codecs import MOST_UNPACKED
-from stream.kafka.completeness import CaughtUp, Completeness
+from stream.kafka.completeness import CaughtUp, Completeness, standing
 from stream.kafka.connection import calm, let_fetches_end
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
@@ -117,6 +117,8 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._epochs: dict[TopicPartition, int] = {}
+        #: Up to where records were taken since.
+        self._taken_up_to: dict[TopicPartition, int] = {}
         self._completeness = Completeness()
         #: When the group last accepted a heartbeat (monotonic seconds).
         self.heartbeat_at = 0.0
@@ -186,8 +188,26 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
             await asyncio.wait([waiter], timeout=seconds)
             waiter.cancel()
             chunks = self._drain(fetcher, live)
+        chunks += self._leaps(fetcher, live)
         self._completeness.note(fetcher, live)
         return chunks
+
+    def _leaps(self, fetcher: Any, live: Mapping[TopicPartition, int]) -> list[Chunk]:
+        """An empty chunk where a partition goes on from elsewhere, without any record yet.
+
+        That is so where what lay at its position is gone, or where it ends before that now. Nothing
+        else would tell of it until the next record, which may be long in coming.
+        """
+        found = []
+        for tp, epoch in live.items():
+            state = standing(fetcher, tp)
+            if state is None or self._epochs.get(tp) != epoch:
+                continue
+            position = state.position
+            if position != self._taken_up_to[tp]:
+                self._taken_up_to[tp] = position
+                found.append(Chunk(tp.topic, tp.partition, epoch, position, position, []))
+        return found
 
     async def idle(self) -> None:
         """Stay a member of the group although there is nothing to take."""
@@ -247,7 +267,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         result._update_position()  # noqa: SLF001
         if not more:
             self._forget(fetcher, tp)
-        end = fetched.next_fetch_offset
+        end = self._taken_up_to[tp] = fetched.next_fetch_offset
         if end == start:
             return None
         return Chunk(tp.topic, tp.partition, epoch, start, end, records)
@@ -265,7 +285,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         for tp, position in positions.items():
             consumer.seek(tp, position)
-            self._epochs[tp] = epoch
+            self._epochs[tp], self._taken_up_to[tp] = epoch, position
             self._completeness.begin_anew(tp)
 
     async def bounds(

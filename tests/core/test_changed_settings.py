@@ -6,7 +6,6 @@ import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from stream.core.shape import Shape, facts, sources
 from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.state_records import pack, unpack
-from stream.core.values import Values
+from stream.core.values import OTHER, Segment
 from tests.core.running import new_shard, samples
 from tests.core.test_against_the_reference import FUZZ as STREAMS
 from tests.reference.comparing import are_close, by_key
@@ -456,10 +455,16 @@ def test_of_too_many_values_of_a_new_dimension_those_used_last_have_places(order
     keys = {plan: json.dumps({"plan": plan}).encode() for plan in ("gold", "pro", "free", "trial")}
     told: list[Any] = [[key, (None,), n, [], []] for n, key in enumerate(keys.values())]
     blocks = {block[0].hex(): block for block in told[::order]}
-    migration = Migration(before, after, {}, partial(Values(after).fold, at=10))
-    migrated = migration.migrated("active", blocks)
+    places: list[str | None] = []
+
+    def fold(segment: Segment) -> Segment:
+        if segment[0] not in places and len(places) < after.max_values_per_dimension:
+            places.append(segment[0])
+        return segment if segment[0] in places else (OTHER, None)
+
+    migrated = Migration(before, after, {}, fold).migrated("active", blocks)
     homes = {plan: migrated[key.hex()][1][0] for plan, key in keys.items()}
-    assert (homes["trial"], homes["free"]) == ("trial", "free")
+    assert homes == {"gold": OTHER, "pro": OTHER, "free": "free", "trial": "trial"}
 
 
 LONG = "n" * 5_000

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
+from unittest import mock
 
 import orjson
 import pytest
@@ -76,16 +77,6 @@ async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
 
 
-class Left(FailsOnce):
-    """The same, where no write fails; it can be read without being taken over."""
-
-    reads: ClassVar[int] = 0
-
-    async def read(self) -> AlertStates:
-        Left.reads += 1
-        return FailsOnce.states
-
-
 def fired(rule: Rule, at: int) -> AlertStates:
     """That an alert of a rule has fired."""
     low = Evaluation(at, (Sample("csat", "5m", (), 0.1, None, None, 10, 100),))
@@ -93,8 +84,9 @@ def fired(rule: Rule, at: int) -> AlertStates:
 
 
 def without_rules(monkeypatch: pytest.MonkeyPatch, states: AlertStates) -> desk.Desk:
-    FailsOnce.states, FailsOnce.changes, FailsOnce.tries, Left.reads = states, [], 1, 0
-    monkeypatch.setattr(desk, "AlertLog", Left)
+    """A family without rules, whose log of alerts has these states; no write fails."""
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = states, [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
     return desk.Desk("cx.survey", Settings(), 1, KafkaConfig(), Names("", "g"))
 
 
@@ -106,22 +98,22 @@ async def test_what_rules_have_left_is_ended_where_a_family_has_none_any_more(
     now = time.time_ns() // 10**6
     rule = Rule("Low", "csat", "5m", below=0.5)
     watched = without_rules(monkeypatch, fired(rule, now - SECOND + ahead_ms))
+    read = mock.AsyncMock(side_effect=lambda *_: FailsOnce.states)
+    monkeypatch.setattr(desk, "read_states", read)
     for tick in range(3):
         await watched.run_rules(now + tick)
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "resolved")]
     assert parse(FailsOnce.changes[0].changed_at) > now - SECOND + ahead_ms
     assert FailsOnce.states.alerts == ()
-    assert Left.reads == 1, "then there is nothing to do"
+    assert read.await_count == 1, "then there is nothing to do"
 
 
 async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read(_: object) -> AlertStates:
-        raise StateRefused("topic g-alerts is damaged")
-
     watched = without_rules(monkeypatch, AlertStates())
-    monkeypatch.setattr(Left, "read", read)
+    damaged = StateRefused("topic g-alerts is damaged")
+    monkeypatch.setattr(desk, "read_states", mock.AsyncMock(side_effect=damaged))
     for now in range(3):
         await watched.run_rules(now)
     assert [record.getMessage() for record in caplog.records] == [
