@@ -91,7 +91,8 @@ def with_threshold(rule: Rule, value: float) -> Rule:
     if rule.factor is not None:
         return replace(rule, factor=value)
     before = configured(rule)
-    clear = None if rule.clear is None or before is None else rule.clear + value - before
+    # In this order the rule's own threshold leaves ``clear`` as it is, to the last digit.
+    clear = None if rule.clear is None or before is None else rule.clear + (value - before)
     if rule.above is not None:
         return replace(rule, above=value, clear=clear)
     return replace(rule, below=value, clear=clear)

@@ -170,6 +170,22 @@ def test_another_threshold_keeps_the_distance_to_clear(
     assert replace(found, clear=None) == replace(expected, clear=None)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        # 0.04 + 0.05 − 0.05 is not 0.04 in floats.
+        Rule("R", "churn", "1h", above=0.05, clear=0.04),
+        replace(RULE, clear=0.6),
+        RULE,
+        Rule("R", "art", "5m", factor=2.0),
+    ],
+)
+def test_a_rule_with_its_own_threshold_is_the_rule(rule: Rule) -> None:
+    own = configured(rule)
+    assert own is not None
+    assert with_threshold(rule, own) == rule
+
+
 @pytest.mark.parametrize(("wanted", "low", "high"), [(0, 0.1, 0.2), (1, 0.2, 0.4), (2, 0.4, 0.6)])
 def test_the_most_sensitive_threshold_that_keeps_to_the_number_is_suggested(
     wanted: float, low: float, high: float
