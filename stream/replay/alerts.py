@@ -111,8 +111,8 @@ def _settled_after(settings: Settings) -> int:
     """How long after the latest event every alert has come to rest, in ms.
 
     Without events, a value moves only as carts time out, panes leave the longest window and topics
-    become silent for too long; from then on the longest ``for`` and ``keep_firing_for`` bring each
-    alert where it stays.
+    become silent for too long; from then on ``for`` and ``keep_firing_for`` of a rule and of its
+    alert on the number of series bring every alert where it stays.
     """
     moving = settings.cart_timeout_ms + max(w.size_ms + w.pane_ms for w in settings.windows)
     silent = max((round((r.above or 0) * SECOND) for r in settings.rules if r.topic), default=0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,21 @@ def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
     assert short.rows() == whole.rows()
     ends = afterwards is not None or on_no_data == "resolve"
     assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
+
+
+def test_a_long_gap_lets_the_alert_on_the_number_of_series_end_too() -> None:
+    rule = replace(LOW, by=("region",), for_ms=MINUTE, keep_firing_for_ms=2 * HOUR, max_series=1)
+    short, whole = (AlertReplay(replace(SETTINGS, rules=(rule,))) for _ in range(2))
+    start, end = 1_000_000 * EVERY, 1_010_000 * EVERY
+    due = short.evaluations_due(start, end)
+    for replay, moments in ((short, due), (whole, range(start, end, EVERY))):
+        for now in [*moments, end]:
+            one = sample(now, start, 0.9)
+            both = (msgspec.structs.replace(one, labels=(("region", x),)) for x in ("eu", "us"))
+            seen = Evaluation(now, tuple(both))
+            replay.take(seen, seen_in(seen))
+    assert short.rows() == whole.rows()
+    assert [row["kpi"] for row in whole.rows() if row["to"] == "resolved"] == ["csat", "series"]
 
 
 def test_every_change_of_the_incident_sums_up_to_its_difference_and_says_a_line() -> None:

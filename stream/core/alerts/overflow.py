@@ -47,8 +47,12 @@ def overflow_rule(rule: Rule) -> Rule:
 
 
 def longest_wait_ms(rule: Rule) -> int:
-    """How long an alert of a rule can take to come to rest once nothing moves any more."""
-    return rule.for_ms + overflow_rule(rule).keep_firing_for_ms
+    """How long an alert of a rule can take to come to rest once nothing moves any more.
+
+    The alert on the number of series begins to clear only when the last series has: their times
+    that they are kept follow each other, and a series that waited for a place is pending from then.
+    """
+    return rule.for_ms + rule.keep_firing_for_ms + overflow_rule(rule).keep_firing_for_ms
 
 
 def step_overflow(
