@@ -172,3 +172,24 @@ def test_a_rule_of_fewer_places_keeps_the_alerts_that_there_are() -> None:
     made = run.take(low("abcd"))
     assert told(made) == ["! firing"]
     assert run.firing() == "!abc"
+
+
+def test_a_rule_of_fewer_places_tells_of_no_series_where_each_has_an_alert() -> None:
+    run = Run()
+    run.take(low("abc"))
+    run.rules = rule_set(replace(LOW, max_series=1))
+    assert run.take(low("abc"), 2 * LEAST_HOLD_MS // EVERY) == []
+    assert run.firing() == "abc"
+
+
+def test_kept_alerts_beyond_a_lower_limit_are_told_as_such_once_no_series_waits() -> None:
+    run = Run(replace(LOW, for_ms=MINUTE))
+    run.take(low("abc"), 20)
+    run.rules = rule_set(replace(LOW, max_series=1, for_ms=MINUTE))
+    assert told(run.take(low("abcd"))) == ["! pending"]
+    (over,) = run.take(low("abc"))
+    assert (over.to, over.value, over.threshold) == ("inactive", 3, 1)
+    assert over.explanation == (
+        "CsatLow has alerts for all its series again: 3, kept from before the limit of 1, 5 s "
+        "after the alert began at 1970-01-01 00:01:40 UTC."
+    )

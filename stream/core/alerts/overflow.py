@@ -64,8 +64,13 @@ def step_overflow(
     or firing, ``left_out`` the series that would be too, in order.
     """
     needed = active + len(left_out)
-    state, change = step(rule, previous, RuleSample(float(needed)), now)
-    if change is None or not left_out:
+    # Alerts that are kept from before a lower limit are no series without one.
+    sample = RuleSample(float(needed if left_out else min(needed, rule.max_series)))
+    state, change = step(rule, previous, sample, now)
+    if change is None:
+        return state, change
+    change = msgspec.structs.replace(change, value=float(needed))
+    if not left_out:
         return state, change
     named = tuple(Contributor(dict(labels), 1.0) for labels in left_out[:MOST_NAMED])
     beyond = float(needed - rule.max_series)

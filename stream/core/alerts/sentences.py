@@ -43,9 +43,11 @@ def overflow_sentence(change: Change) -> str:
     needed, most = (f"{x or 0:,.0f}" for x in (change.value, change.threshold))
     rule = printable(change.rule)
     if change.to not in {"pending", "firing"}:
+        # Of more than there are places, some are from when there were more.
+        are_kept = (change.value or 0) > (change.threshold or 0)
+        places = f", kept from before the limit of {most}" if are_kept else f" of at most {most}"
         return _bounded(
-            f"{rule} has alerts for all its series again: {needed} of at most {most}, "
-            f"{_after(change)}."
+            f"{rule} has alerts for all its series again: {needed}{places}, {_after(change)}."
         )
     named = "; ".join(_list(part.labels) for part in change.contributors)
     unnamed = change.rest.series if change.rest is not None else 0
