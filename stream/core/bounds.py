@@ -75,6 +75,6 @@ def net_score(promoters: str, detractors: str) -> Interval:
         name="95% adjusted Wald interval, clipped to ±100",
         meaning=_NET_SCORE,
         ends=lambda columns, numerator, answers: adjusted_wald(
-            columns[promoters], columns[detractors], answers
+            columns[promoters].astype(np.float64), columns[detractors].astype(np.float64), answers
         ),
     )

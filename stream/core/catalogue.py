@@ -7,8 +7,10 @@ from itertools import chain
 import numpy as np
 
 from stream.core.event import EventType
-from stream.core.kpi import Kpi
+from stream.core.formulas import FIXED
+from stream.core.kpi import DERIVED, Kpi
 from stream.core.layout import Layout
+from stream.core.settings import DAY
 from stream.core.topic import Topic
 from stream.core.topics import cart, signal, subscription, survey, ticket, visit
 
@@ -35,6 +37,13 @@ KPIS: dict[str, Kpi] = {k.id: k for t in TOPICS.values() for k in t.kpis}
 LAYOUT = Layout(
     chain.from_iterable(t.counters for t in TOPICS.values()),
     chain.from_iterable(t.sketches for t in TOPICS.values()),
+)
+
+#: Of each column what is stored for one.
+UNITS: dict[str, int] = (
+    dict.fromkeys(DERIVED, 1)
+    | {"window_days": DAY, "health_sum": FIXED}
+    | {name: counter.scale for name, counter in LAYOUT.counters.items()}
 )
 
 #: The topics in the order of the catalogue. The counters of one topic make up a family: they are

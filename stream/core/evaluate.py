@@ -12,20 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.active import ActiveSums
-from stream.core.catalogue import KPIS, LAYOUT, TOPICS
+from stream.core.catalogue import KPIS, LAYOUT, TOPICS, UNITS
 from stream.core.cells import COUNTER_BITS, COUNTER_MASK, ROW_MASK, add_at
-from stream.core.formulas import divided
+from stream.core.formulas import ROOM, roomy, times
 from stream.core.groups import Groups, Rollup, SeriesColumn
 from stream.core.health import Health, HealthSums, health_columns
 from stream.core.integers import NO_INTS, Ints
-from stream.core.kpi import DERIVED, Column, Columns, Counter, Kpi
+from stream.core.kpi import Columns, Counter, Kpi, Whole
 from stream.core.label_set import LabelSet
 from stream.core.layout import WIDE
 from stream.core.series import Evaluation, Sample
-from stream.core.settings import DAY, Settings, Window
+from stream.core.settings import Settings, Window
 from stream.core.sketches import quantile_samples, sketched
 from stream.core.tally import Tally
 from stream.core.values import Segment
+from stream.core.worked import cells, evaluated
 
 
 class Panes(Protocol):
@@ -215,23 +216,23 @@ class _Totals:
         self._counters = _counters_of(kpis)
         #: (segment, counter) cells by window.
         self._cells = [picture.cells(window, at) for window in windows]
-        self._by_extra: dict[Rollup, tuple[SeriesColumn, dict[str, Column]]] = {}
-        self._health: tuple[SeriesColumn, dict[str, Column]] | None = None
+        self._by_extra: dict[Rollup, tuple[SeriesColumn, dict[str, Whole]]] = {}
+        self._health: tuple[SeriesColumn, dict[str, Whole]] | None = None
 
     def _series(self, extra: Rollup) -> SeriesColumn:
         found = [self._picture.groups(rollup, extra) for rollup in self._rollups]
         return SeriesColumn(self._windows, *zip(*found, strict=True))
 
-    def _sums(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Column]]:
+    def _sums(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Whole]]:
         """Series and columns of the rollups and ``extra``."""
         found = self._by_extra.get(extra)
         if found is None:
             found = self._by_extra[extra] = self._add_up(extra)
         return found
 
-    def _add_up(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Column]]:
+    def _add_up(self, extra: Rollup) -> tuple[SeriesColumn, dict[str, Whole]]:
         series = self._series(extra)
-        columns: dict[str, Column] = {}
+        columns: dict[str, Whole] = {}
         if not extra:
             columns["active"] = self._active_column(series)
         # Counters without the extra label are those of the rollup's own series.
@@ -239,17 +240,17 @@ class _Totals:
         plain = self._added_up(series)
         for counter in own:
             position = LAYOUT.positions[counter.name]
-            column = plain[position].astype(np.float64)
+            column = roomy(plain[position])
             if counter.wide:
-                column = column * WIDE + plain[position + 1]
-            columns[counter.name] = column / counter.scale if counter.scale != 1 else column
+                column = times(column, WIDE) + roomy(plain[position + 1])
+            columns[counter.name] = column
         if extra:
             parents, of_parents = self._sums(())
             places = self._places_of_parents(series, parents)
             columns = {name: column[places] for name, column in of_parents.items()} | columns
         else:
-            days = np.array([window.size_ms / DAY for window in self._windows])
-            columns["window_days"] = np.repeat(days, series.height)
+            lengths = np.array([window.size_ms for window in self._windows], dtype=np.int64)
+            columns["window_days"] = np.repeat(lengths, series.height)
         return series, columns
 
     def _added_up(self, series: SeriesColumn) -> NDArray[np.int64]:
@@ -265,11 +266,13 @@ class _Totals:
         # What belongs to no series stands behind the others.
         return sums[:, :, :-1].transpose(1, 0, 2).reshape(LAYOUT.width, -1)
 
-    def _active_column(self, series: SeriesColumn) -> Column:
-        column = np.zeros((len(self._windows), series.height + 1))
+    def _active_column(self, series: SeriesColumn) -> Whole:
+        most = max(sum(map(abs, active.values())) for active in self._active)
+        numbers = np.int64 if most < ROOM else object
+        column = np.zeros((len(self._windows), series.height + 1), dtype=numbers)
         for of_window, active in zip(column, self._active, strict=True):
             segments = np.array([self._picture.index[s] for s in active], dtype=np.int64)
-            amounts = np.array(list(active.values()), dtype=np.float64)
+            amounts = np.array(list(active.values()), dtype=numbers)
             for places in series.of_segments:
                 np.add.at(of_window, places[segments], amounts)
         return column[:, :-1].reshape(-1)
@@ -286,7 +289,7 @@ class _Totals:
         firsts = np.arange(len(self._windows)) * parents.height
         return (firsts[:, None] + np.array(places, dtype=np.int64)).reshape(-1)
 
-    def _of_customers(self) -> tuple[SeriesColumn, dict[str, Column]]:
+    def _of_customers(self) -> tuple[SeriesColumn, dict[str, Whole]]:
         """Series and columns of the health scores."""
         if self._health is None:
             found = list(self._health_sums())
@@ -310,7 +313,7 @@ class _Totals:
                     sums = health.sums(window, self._at, rollup, groups.find, numbers[rows])
                     yield number, place, sums
 
-    def _of(self, kpi: Kpi) -> tuple[SeriesColumn, dict[str, Column]]:
+    def _of(self, kpi: Kpi) -> tuple[SeriesColumn, dict[str, Whole]]:
         """Series and columns that a KPI is made of."""
         return self._of_customers() if kpi.is_per_customer else self._sums(kpi.labels)
 
@@ -341,7 +344,7 @@ class _Totals:
         """The series of a KPI, with the sums of the columns."""
         series, columns = self._of(kpi)
         return [
-            Inputs(sample, {name: float(column[number]) for name, column in columns.items()})
+            Inputs(sample, {name: float(c[number]) / UNITS[name] for name, c in columns.items()})
             for number, sample in enumerate(_samples(kpi, series, columns))
         ]
 
@@ -354,36 +357,7 @@ class _Totals:
         yield from quantile_samples(kpi, series, self._windows, sketches)
 
 
-def _samples(kpi: Kpi, series: SeriesColumn, columns: Mapping[str, Column]) -> list[Sample]:
+def _samples(kpi: Kpi, series: SeriesColumn, columns: Columns) -> list[Sample]:
     n = len(series)
-    parts = (_cells(column, n) for column in evaluated(kpi, columns))
+    parts = (cells(column, n) for column in evaluated(kpi, columns))
     return list(map(Sample, repeat(kpi.id), series.windows, series.labels, *parts))
-
-
-def worked(kpi: Kpi, columns: Mapping[str, float]) -> tuple[float | None, ...]:
-    """Value, lower and upper bound of one series with these numbers; columns left out are 0."""
-    names = {*DERIVED, *(c.name for c in TOPICS[kpi.topic].counters)}
-    full = {name: np.array([float(columns.get(name, 0.0))]) for name in names}
-    value, lower, upper, _, _ = evaluated(kpi, full)
-    return tuple(_cells(column, 1)[0] for column in (value, lower, upper))
-
-
-def evaluated(
-    kpi: Kpi, columns: Columns
-) -> tuple[Column, Column | None, Column | None, Column | None, Column | None]:
-    """Value, lower and upper bound, numerator and denominator; NaN or None where absent."""
-    if kpi.value is not None:
-        return kpi.value(columns), None, None, None, None
-    if kpi.numerator is None or kpi.denominator is None:
-        raise TypeError(f"{kpi.id} has neither a value nor a numerator and denominator")
-    numerator, denominator = kpi.numerator(columns), kpi.denominator(columns)
-    value = kpi.scale * divided(numerator, denominator)
-    lower = upper = None
-    if kpi.bounds is not None:
-        lower, upper = kpi.bounds.ends(columns, numerator, denominator)
-    return value, lower, upper, numerator, denominator
-
-
-def _cells(column: Column | None, n: int) -> list[float | None]:
-    """A column's n numbers, None for NaN or where there is no column."""
-    return [None] * n if column is None else [None if x != x else x for x in column.tolist()]

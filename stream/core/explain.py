@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from stream.core.evaluate import Evaluator, Inputs, Share, evaluated
+from stream.core.evaluate import Evaluator, Inputs, Share
 from stream.core.kpi import CONSTANT, OVERLAPPING, Kpi, Move
 from stream.core.series import Labels, rollup_of
 from stream.core.settings import Rule, Window
+from stream.core.worked import worked
 
 #: More of a kind than this is never, for all that anybody cares.
 _MOST: Final = 10**9
@@ -99,8 +100,7 @@ class Reached:
 
 def numbers_of(kpi: Kpi, columns: Mapping[str, float]) -> Numbers:
     """What sums of columns make of a KPI."""
-    found = evaluated(kpi, {name: np.array([x]) for name, x in columns.items()})
-    return Numbers(*(None if c is None or np.isnan(c[0]) else float(c[0]) for c in found))
+    return Numbers(*worked(kpi, columns))
 
 
 def parts(

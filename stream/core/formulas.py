@@ -1,18 +1,27 @@
-"""Formulas that KPIs share, over columns of summed counters."""
+"""Formulas that KPIs share, over columns of summed counters.
+
+Sums are whole numbers, and a value is one division of such numbers: it is rounded once, so that one
+that is exactly a threshold is not beyond it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
 from stream.core.integers import Ints
-from stream.core.kpi import Column, Columns
+from stream.core.kpi import Column, Columns, Whole
 
-Formula = Callable[[Columns], Column]
+Formula = Callable[[Columns], Whole]
 
 #: One in fixed point.
 FIXED = 10**9
+#: Whole numbers below this are floats without being rounded.
+EXACT: Final = 2**53
+#: A few whole numbers below this add up to less than 64 bits hold.
+ROOM: Final = 2**60
 
 
 def fixed(value: float) -> int:
@@ -33,7 +42,33 @@ def sum_of(*names: str) -> Formula:
     return lambda c: sum((c[name] for name in names[1:]), start=c[names[0]])
 
 
-def divided(numerator: Column, denominator: Column) -> Column:
-    """Numerator / denominator, NaN where the denominator is not above zero."""
+def greatest(column: Whole) -> int:
+    """The greatest of whole numbers, whatever their signs; 0 where there are none."""
+    return int(np.abs(column).max(initial=0))
+
+
+def roomy(column: Ints) -> Whole:
+    """Whole numbers that a few can be added of."""
+    return column if greatest(column) < ROOM else column.astype(object)
+
+
+def times(column: Whole, factor: Whole | int) -> Whole:
+    """The product of whole numbers."""
+    if isinstance(factor, int) and factor == 1:
+        return column
+    most = abs(factor) if isinstance(factor, int) else greatest(factor)
+    return (column if greatest(column) * most < ROOM else column.astype(object)) * factor
+
+
+def divided(numerator: Whole, denominator: Whole) -> Column:
+    """Numerator / denominator, rounded once; NaN where the denominator is not above zero."""
+    top, bottom = numerator.astype(np.float64), denominator.astype(np.float64)
+    is_there = bottom > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
+        found = np.where(is_there, top / bottom, np.nan)
+    # Python divides whole numbers of any size with a single rounding.
+    large = is_there & (np.maximum(np.abs(top), bottom) >= EXACT)
+    if large.any():
+        pairs = zip(numerator[large].tolist(), denominator[large].tolist(), strict=True)
+        found[large] = [a / b for a, b in pairs]
+    return found

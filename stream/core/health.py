@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from stream.core.cells import add_at
-from stream.core.formulas import FIXED
+from stream.core.formulas import FIXED, roomy
 from stream.core.groups import Key, Rollup
 from stream.core.integers import Ints
-from stream.core.kpi import Column
+from stream.core.kpi import Column, Whole
 from stream.core.settings import Window
 from stream.core.signals import AT_RISK_BELOW, LatestSignals, SignalTable
 
@@ -74,7 +74,7 @@ def summed_scores(series: Ints, scores: Column) -> HealthSums:
     return HealthSums(found, totals[found], customers[found], risks[found])
 
 
-def health_columns(parts: list[HealthSums], n: int) -> dict[str, Column]:
+def health_columns(parts: list[HealthSums], n: int) -> dict[str, Whole]:
     """Sum of scores, customers, and customers at risk, for each of ``n`` series.
 
     Raises:
@@ -86,8 +86,5 @@ def health_columns(parts: list[HealthSums], n: int) -> dict[str, Column]:
         series, *columns = map(np.concatenate, zip(*parts, strict=True))
         for column, values in zip(sums, columns, strict=True):
             add_at(column, series, values)
-    return {
-        "health_sum": total / FIXED,
-        "customers": customers.astype(np.float64),
-        "customers_at_risk": at_risk.astype(np.float64),
-    }
+    named = {"health_sum": total, "customers": customers, "customers_at_risk": at_risk}
+    return {name: roomy(column) for name, column in named.items()}

@@ -10,9 +10,12 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: Numbers, one entry per series.
 Column = NDArray[np.float64]
-#: Sums of counters by name; each is a column with one entry per series.
-Columns = Mapping[str, Column]
+#: Whole numbers, one entry per series: of 64 bits or, where these might not do, Python's own.
+Whole = NDArray[Any]
+#: Sums of counters by name, as they are stored.
+Columns = Mapping[str, Whole]
 Direction = Literal["up", "down", "neither"]
 Comparable = Literal["always", "same window", "never"]
 
@@ -46,9 +49,8 @@ class Interval:
 class Counter:
     """An integer that facts add to and may be taken back from.
 
-    ``scale``: stored integer per unit (10⁹ for fixed point); columns hold ``stored / scale``. A
-    ``wide`` counter is kept as two integers (high and low), so that no sum that can occur leaves 64
-    bits.
+    ``scale``: stored integer per unit (10⁹ for fixed point). A ``wide`` counter is kept as two
+    integers (high and low), so that no sum that can occur leaves 64 bits.
     """
 
     name: str
@@ -149,10 +151,13 @@ class Kpi:
     good: Direction
     meaning: Meaning
     #: Value = scale · numerator / denominator, unless ``value`` says otherwise.
-    numerator: Callable[[Columns], Column] | None = None
-    denominator: Callable[[Columns], Column] | None = None
+    numerator: Callable[[Columns], Whole] | None = None
+    denominator: Callable[[Columns], Whole] | None = None
     value: Callable[[Columns], Column] | None = None
-    scale: float = 1.0
+    scale: int = 1
+    #: What the numerator and the denominator count for one: the ``scale`` of their counters.
+    numerator_unit: int = 1
+    denominator_unit: int = 1
     #: How sure the value is; None where nothing is known of its spread.
     bounds: Interval | None = None
     #: Labels beyond those of the rollup, such as ``currency``.

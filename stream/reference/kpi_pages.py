@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from stream.core.catalogue import LAYOUT, TOPICS
-from stream.core.evaluate import Evaluator, Wanted, worked
+from stream.core.evaluate import Evaluator, Wanted
 from stream.core.kpi import DERIVED, STORY_DAY, Example, Kpi
 from stream.core.series import Sample
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.timestamps import parse
 from stream.core.values import Values
+from stream.core.worked import worked
 from stream.metrics.families import gauge_of, kpi_families
 
 NOTE: Final = "<!-- Made by `python -m stream.reference`; change the code, not this page. -->"
@@ -108,7 +109,7 @@ def _kpi(kpi: Kpi) -> Iterator[str]:
 
 
 def _example(kpi: Kpi, example: Example) -> str:
-    value, lower, upper = worked(kpi, example.columns)
+    value, lower, upper, *_ = worked(kpi, example.columns)
     text = kpi.formula_with(lambda term: f"{example.columns.get(term.column, 0):,.12g}")
     bounds = "" if lower is None or upper is None else f"{_shown(lower)} to {_shown(upper)}"
     return f"| {example.told} | {text} | {'' if value is None else _shown(value)} | {bounds} |"

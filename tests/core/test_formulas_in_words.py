@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.catalogue import KPIS, LAYOUT, TOPICS
-from stream.core.evaluate import evaluated
+from stream.core.catalogue import KPIS, LAYOUT, TOPICS, UNITS
+from stream.core.cells import SUM_LIMIT
+from stream.core.formulas import roomy
 from stream.core.kpi import DERIVED, Term
+from stream.core.worked import evaluated, worked
 
 
 @pytest.mark.parametrize("kpi", KPIS)
@@ -35,15 +38,29 @@ def test_a_term_is_a_counter_of_the_topic_or_a_derived_column(kpi: str) -> None:
 
 @pytest.mark.parametrize("kpi", KPIS)
 @settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_a_formula_with_its_numbers_put_in_is_the_value(kpi: str, data: st.DataObject) -> None:
-    numbers = {
-        name: float(data.draw(st.integers(1, 10**6), label=name)) for name in _columns_of(kpi)
-    }
-    columns = {name: np.array([number]) for name, number in numbers.items()}
+@given(st.data(), st.sampled_from([10**3, 10**9, 2**53, SUM_LIMIT]))
+def test_a_formula_with_its_numbers_put_in_is_the_value_but_for_one_rounding(
+    kpi: str, data: st.DataObject, most: int
+) -> None:
+    stored = {name: data.draw(st.integers(1, most), label=name) for name in _columns_of(kpi)}
+    numbers = {name: Fraction(n, UNITS[name]) for name, n in stored.items()}
     text = KPIS[kpi].formula_with(lambda term: repr(numbers[term.column]))
     said = eval(text.replace("−", "-").replace("·", "*"))
-    assert said == pytest.approx(evaluated(KPIS[kpi], columns)[0][0])
+    columns = {name: roomy(np.array([n])) for name, n in stored.items()}
+    assert evaluated(KPIS[kpi], columns)[0].tolist() == [float(said)]
+
+
+@pytest.mark.parametrize("kpi", KPIS)
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_numbers_in_units_give_what_the_sums_give_that_are_stored(
+    kpi: str, data: st.DataObject
+) -> None:
+    stored = {name: data.draw(st.integers(0, 10**15), label=name) for name in _columns_of(kpi)}
+    columns = {name: roomy(np.array([n])) for name, n in stored.items()}
+    from_sums = [None if c is None else c[0] for c in evaluated(KPIS[kpi], columns)]
+    from_units = worked(KPIS[kpi], {name: n / UNITS[name] for name, n in stored.items()})
+    assert list(from_units) == [None if n is None or np.isnan(n) else n for n in from_sums]
 
 
 def _columns_of(kpi: str) -> list[str]:

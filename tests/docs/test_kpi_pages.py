@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from stream.cli.replay import replay
 from stream.core.catalogue import EVENT_TYPES, KPIS
-from stream.core.evaluate import worked
 from stream.core.kpi import Example, Kpi
+from stream.core.worked import worked
 from stream.reference import PAGES
 from stream.reference.kpi_pages import kpi_page, story_lines, story_sample
 from tests.fixtures.prometheus import PrometheusTools
@@ -27,7 +27,7 @@ EXAMPLES = [(kpi, example) for kpi in KPIS.values() for example in kpi.meaning.e
     ("kpi", "example"), EXAMPLES, ids=lambda x: x.id if isinstance(x, Kpi) else x.told
 )
 def test_an_example_is_what_the_code_makes_of_its_numbers(kpi: Kpi, example: Example) -> None:
-    found = worked(kpi, example.columns)
+    found = worked(kpi, example.columns)[:3]
     for number, said in zip(found, (example.value, example.lower, example.upper), strict=True):
         if said is not None:
             digits = len(repr(said).partition(".")[2])

@@ -9,7 +9,7 @@ import numpy as np
 
 from stream.core.bounds import WILSON
 from stream.core.event import Event, EventType, Id, Name, Percent, says
-from stream.core.formulas import sum_of
+from stream.core.formulas import FIXED, sum_of
 from stream.core.integers import Ints, Mask
 from stream.core.kpi import Column, Kpi, Move, Term
 from stream.core.labels import Labels
@@ -172,6 +172,7 @@ TOPIC = Topic(
             good="up",
             meaning=meanings.HEALTH,
             numerator=sum_of("health_sum"),
+            numerator_unit=FIXED,
             denominator=sum_of("customers"),
             highest=100.0,
         ),

@@ -148,8 +148,8 @@ SUBSCRIPTIONS: Final = (
     Mistake(
         "retention-of-those-who-came-later",
         "topics/subscription/__init__.py",
-        'return c["active"] - (c["cancelled"] - c["cancelled_since"])',
-        'return c["active"] - c["cancelled"]',
+        'c["active"] - (c["cancelled"] - c["cancelled_since"])',
+        'c["active"] - c["cancelled"]',
         "who came in the window and left counts as lost of those before",
     ),
     Mistake(
@@ -183,22 +183,22 @@ SUBSCRIPTIONS: Final = (
     Mistake(
         "value-in-a-currency-of-long-ago",
         "topics/subscription/__init__.py",
-        'amount = np.where(c["payments"] > 0, c["amount"], np.nan)',
-        'amount = c["amount"]',
+        'has_payments = c["payments"] > 0',
+        'has_payments = c["payments"] >= 0',
         "a currency without payments in the window has a value of 0",
     ),
     Mistake(
         "lifetime-value-per-window",
         "topics/subscription/__init__.py",
-        'revenue = divided(amount, c["active"]) / c["window_days"]',
-        'revenue = divided(amount, c["active"])',
+        'times(c["active"], c["window_days"])',
+        'times(c["active"], DAY)',
         "revenue per window is multiplied by days",
     ),
     Mistake(
         "value-below-zero-active",
         "formulas.py",
-        "return np.where(denominator > 0,",
-        "return np.where(denominator != 0,",
+        "is_there = bottom > 0",
+        "is_there = bottom != 0",
         "fewer than none active give a churn",
     ),
 )

@@ -59,7 +59,9 @@ TOPIC = Topic(
             source='AppJetty, "Recovered Abandoned Carts" (docs.appjetty.com).',
             good="up",
             meaning=meanings.CART_RECOVERED,
-            value=lambda c: np.where(c["carts_recovered"] > 0, c["carts_recovered"], np.nan),
+            value=lambda c: np.where(
+                c["carts_recovered"] > 0, c["carts_recovered"].astype(np.float64), np.nan
+            ),
             grows_with_window=True,
             comparable="never",
             moves=(Move("recovered cart", "recovered carts", ("carts_recovered",)),),

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 
 from stream.core.bounds import WILSON
-from stream.core.formulas import FIXED, divided, sum_of
-from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term
+from stream.core.formulas import FIXED, divided, sum_of, times
+from stream.core.integers import Mask
+from stream.core.kpi import Column, Columns, Counter, Kpi, Move, Term, Whole
 from stream.core.meanings import subscription as meanings
 from stream.core.settings import DAY
 from stream.core.topic import Topic
@@ -18,15 +19,20 @@ from stream.core.topics.subscription.subscriptions import Subscriptions
 NAME: Final = "cx.subscription"
 
 
-def _retained(c: Columns) -> Column:
-    return c["active"] - (c["cancelled"] - c["cancelled_since"])
+def _retained(c: Columns) -> Whole:
+    retained: Whole = c["active"] - (c["cancelled"] - c["cancelled_since"])
+    return retained
 
 
 def _clv(c: Columns) -> Column:
+    # Days of lifetimes and of the window are stored alike, so only amounts have a unit here.
+    paid = times(c["amount"], c["lifetime"])
+    active_days = times(c["active"], c["window_days"])
+    value = divided(paid, times(times(active_days, c["lifetimes"]), FIXED))
     # A currency that was once paid in has no value in a window without payments.
-    amount = np.where(c["payments"] > 0, c["amount"], np.nan)
-    revenue = divided(amount, c["active"]) / c["window_days"]
-    return revenue * divided(c["lifetime"], c["lifetimes"])
+    has_payments = c["payments"] > 0
+    is_there: Mask = has_payments & (c["active"] > 0) & (c["lifetimes"] > 0)
+    return np.where(is_there, value, np.nan)
 
 
 TOPIC = Topic(
@@ -109,6 +115,8 @@ TOPIC = Topic(
             meaning=meanings.UPSELL,
             numerator=sum_of("upsell"),
             denominator=sum_of("amount"),
+            numerator_unit=FIXED,
+            denominator_unit=FIXED,
             labels=("currency",),
             highest=1.0,
         ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from stream.core.bounds import WILSON, net_score
-from stream.core.formulas import FIXED, divided, sum_of
+from stream.core.formulas import FIXED, divided, sum_of, times
 from stream.core.kpi import Column, Columns, Counter, Kpi, Meaning, Move, Term
 from stream.core.meanings import survey as meanings
 from stream.core.topic import Topic
@@ -52,8 +54,12 @@ def _satisfaction(
 
 
 def _nev(c: Columns) -> Column:
-    positive = divided(c["emotions_positive_sum"], c["emotions_positive"])
-    return positive - divided(c["emotions_negative_sum"], c["emotions_negative"])
+    positives, negatives = c["emotions_positive"], c["emotions_negative"]
+    # Over a denominator that both have, so that the difference is not of rounded means.
+    positive = times(c["emotions_positive_sum"], negatives)
+    negative = times(c["emotions_negative_sum"], positives)
+    both = np.where((positives > 0) & (negatives > 0), times(positives, negatives), 0)
+    return divided(positive - negative, times(both, FIXED))
 
 
 _TOP_TWO_BOX: Final = (
@@ -117,7 +123,7 @@ TOPIC = Topic(
             meaning=meanings.NPS,
             numerator=lambda c: c["nps_promoters"] - c["nps_detractors"],
             denominator=sum_of("nps_answers"),
-            scale=100.0,
+            scale=100,
             bounds=net_score("nps_promoters", "nps_detractors"),
             lowest=-100.0,
             highest=100.0,
@@ -156,6 +162,7 @@ TOPIC = Topic(
             good="up",
             meaning=meanings.CES_MEAN,
             numerator=sum_of("ces_sum"),
+            numerator_unit=FIXED,
             denominator=sum_of("ces_answers"),
             lowest=1.0,
             highest=7.0,
@@ -210,6 +217,7 @@ TOPIC = Topic(
             good="up",
             meaning=meanings.SENTIMENT,
             numerator=sum_of("sentiment_sum"),
+            numerator_unit=FIXED,
             denominator=sum_of("sentiments"),
             lowest=-1.0,
             highest=1.0,

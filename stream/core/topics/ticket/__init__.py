@@ -97,6 +97,7 @@ TOPIC = Topic(
             good="down",
             meaning=meanings.ART,
             numerator=sum_of("resolution_time"),
+            numerator_unit=FIXED,
             denominator=sum_of("resolved"),
             sketch="resolution_times",
             sketch_scale=1000,
