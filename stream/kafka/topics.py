@@ -145,20 +145,30 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
 
     Raises:
         BrokerUnreachable: no broker answers.
-        TopicsUnfit: one is gone or has another number of partitions.
+        TopicsUnfit: one is gone or has another number of partitions; of dead letters, fewer than
+            their source.
     """
     names = topics.names
-    wanted = {names.source(topic): n for topic, n in topics.partitions.items()}
-    wanted |= {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
-    wanted |= {names.state: topics.shards, names.shares: len(FAMILIES)}
-    described = await administrator.ask(lambda admin: admin.describe_topics(list(wanted)))
+    exact = {names.source(topic): n for topic, n in topics.partitions.items()}
+    exact |= {names.state: topics.shards, names.shares: len(FAMILIES)}
+    least = {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
+    wanted = [*exact, *least]
+    described = await administrator.ask(lambda admin: admin.describe_topics(wanted))
     for topic in described:
         name, found = topic["topic"], len(topic["partitions"])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             raise TopicsUnfit(f"topic {name} is gone; {_remedy(name)}")
-        if not topic["error_code"] and found != wanted[name]:
+        if topic["error_code"]:
+            continue
+        if found != exact.get(name, found):
             raise TopicsUnfit(
-                f"topic {name} has {found} partitions now, not {wanted[name]}; {REMEDY}"
+                f"topic {name} has {found} partitions now, not {exact[name]}; {REMEDY}"
+            )
+        # A letter lies in the partition of its source; further ones stay empty.
+        if found < least.get(name, found):
+            raise TopicsUnfit(
+                f"topic {name} has {found} partitions now, fewer than the {least[name]} of its"
+                f" source: give it {least[name]}, then start the worker again; the state is whole"
             )
 
 
@@ -238,14 +248,18 @@ def refuse_grown(names: Names, partitions: Mapping[str, int], found: Mapping[str
     the state and the dead letters.
 
     Raises:
-        TopicsUnfit: one has.
+        TopicsUnfit: one has, or its dead letters have fewer partitions for another reason.
     """
     for topic, n in partitions.items():
-        own = found[names.dead_letters(topic)]
+        full, dead = names.source(topic), names.dead_letters(topic)
+        own = found[dead]
         if own < n:
+            # Where the state has as many, others may have made no more of the dead letters.
+            had_fewer = found[names.state] < n
             raise TopicsUnfit(
-                f"topic {names.source(topic)} has {n} partitions and its dead letters have {own}:"
-                f" their number has changed; {REMEDY}"
+                f"topic {full} has {n} partitions and its dead letters have {own}: "
+                + ("their number has changed; " if had_fewer else _if_grown(full, dead, n))
+                + REMEDY
             )
     shards = max(partitions.values())
     own = found[names.state]
@@ -254,6 +268,13 @@ def refuse_grown(names: Names, partitions: Mapping[str, int], found: Mapping[str
             f"topic {names.state} has {own} partitions and the source topics have up to {shards}:"
             f" their number has changed; {REMEDY}"
         )
+
+
+def _if_grown(source: str, dead_letters: str, wanted: int) -> str:
+    return (
+        f"if {source} always had {wanted}, give {dead_letters} {wanted} and start the worker again;"
+        " if it has grown, "
+    )
 
 
 def refuse_made_anew(tp: TopicPartition, position: int, end: int | None) -> None:
