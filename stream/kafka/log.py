@@ -129,7 +129,7 @@ class TransactionalWriter:
         error = writing.exception()
         if error is None:
             return
-        if not is_transient(error):
+        if isinstance(error, FlushFailed) or not is_transient(error):
             raise error
         raise FlushFailed(repr(error)) from error
 
@@ -137,15 +137,21 @@ class TransactionalWriter:
         # Not the client's own context: on an error its exit waits for an abort, perhaps for ever.
         producer = self._producer
         await producer.begin_transaction()
-        sent = []
+        sent, written = [], []
         for record in records:
             sent.append(await self._send(record))
             # Where a later one is refused, nobody asks any more what became of this one.
             sent[-1].add_done_callback(_look_at)
-        for done in await asyncio.gather(*sent, return_exceptions=True):
+            written.append((record.topic, record.partition))
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        for (topic, partition), done in zip(written, outcomes, strict=True):
             if isinstance(done, Exception) and not isinstance(done, KafkaError):
                 # The client has made it, where no traceback says so.
                 raise KafkaError(repr(done)) from done
+            # A fence is of the whole transaction, whichever record hears of it.
+            if isinstance(done, KafkaError) and is_transient(done) and not isinstance(done, FENCED):
+                where = f"topic {topic}" + ("" if partition is None else f" partition {partition}")
+                raise FlushFailed(f"{done!r} for {where}") from done
             if isinstance(done, BaseException):
                 raise done
         await producer.commit_transaction()

@@ -69,7 +69,8 @@ class EventProducer:
         self._kafka = kafka
         self._topics: dict[str, _Topic] = {}
         self._underway: set[asyncio.Future[Any]] = set()
-        self._failure: BaseException | None = None
+        #: The first refusal, and the topic and partition that it is of.
+        self._failure: tuple[BaseException, str] | None = None
         self._producer: Any = None
         self._admin: Any = None
         #: Records that the broker has acknowledged, by topic without prefix.
@@ -187,7 +188,8 @@ class EventProducer:
             self._underway.discard(future)
             error = None if future.cancelled() else future.exception()
             if error is not None:
-                self._failure = self._failure or error
+                where = f" for topic {topic.name} partition {partition}"
+                self._failure = self._failure or (error, where)
             else:
                 self.delivered[topic.name.removeprefix(self._kafka.topic_prefix)] += count
 
@@ -211,10 +213,13 @@ class EventProducer:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise self._not_delivered(self._failure) from self._failure
+            error, where = self._failure
+            raise self._not_delivered(error, where) from error
 
-    def _not_delivered(self, error: BaseException) -> NotDelivered:
-        return NotDelivered(f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}")
+    def _not_delivered(self, error: BaseException, where: str = "") -> NotDelivered:
+        return NotDelivered(
+            f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}{where}"
+        )
 
     async def _stop(self) -> None:
         # What counts was raised before.

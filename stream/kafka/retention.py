@@ -1,6 +1,8 @@
-"""Whether the topics that hold state keep it: where others made them, they may delete what is old.
+"""Whether topics keep what is written to them, where others made them.
 
-What a broker deletes is the front of a log, which nobody misses until a worker next reads it.
+Topics that hold state may delete what is old: the front of a log, which nobody misses until a
+worker next reads it. Topics of dead letters may keep one letter of each key alone, and then refuse
+a letter without a key, with which the whole transaction fails, time and again.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,16 +18,70 @@ from aiokafka.errors import for_code
 
 _POLICY: Final = "cleanup.policy"
 _LIMIT: Final = "max.message.bytes"
-_HARM: Final = {
-    _POLICY: "what is old would be deleted there",
-    _LIMIT: "what is written might not fit",
-}
 #: How often to look before settings are called wrong, a tenth of a second apart.
 _LOOKS: Final = 10
 #: Topics that were said not to be described: a worker that waits for a broker asks time and again.
 _TOLD: Final[set[str]] = set()
 
 log = logging.getLogger(__name__)
+
+
+class _Demand(NamedTuple):
+    """What topics need, in words where it differs."""
+
+    #: The cleanup policy.
+    policy: str
+    #: What a record batch may have in bytes, where that matters.
+    limit: int | None
+    #: What would come of a wrong setting, by its key.
+    harm: Mapping[str, str]
+    #: What else helps than to alter the topic.
+    otherwise: str
+    #: What is not known where the settings aren't.
+    unknown: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings as they have to be."""
+        limit = {} if self.limit is None else {_LIMIT: str(self.limit)}
+        return {_POLICY: self.policy} | limit
+
+    def wrong(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """What is wrong with the settings of a topic by key, with what is wanted instead."""
+        policy, least = settings.get(_POLICY), settings.get(_LIMIT)
+        wrong = {}
+        if policy is not None and not self._takes({part.strip() for part in policy.split(",")}):
+            wrong[_POLICY] = f"{_POLICY}={policy} (wanted: {self.policy})"
+        if self.limit is not None and least is not None and int(least) < self.limit:
+            wrong[_LIMIT] = f"{_LIMIT}={least} (wanted: {self.limit} or more)"
+        return wrong
+
+    def _takes(self, policies: set[str]) -> bool:
+        if self.policy == "compact":
+            return policies == {"compact"}
+        return "compact" not in policies
+
+
+def _of_state(limit: int) -> _Demand:
+    return _Demand(
+        "compact",
+        limit,
+        {_POLICY: "what is old would be deleted there", _LIMIT: "what is written might not fit"},
+        ", or where the group has not counted yet delete it: it is made as it has to be",
+        "whether state is kept there",
+    )
+
+
+_OF_LETTERS: Final = _Demand(
+    "delete",
+    None,
+    {
+        _POLICY: "a letter without a key would be refused there and hold up its shard, and of those"
+        " with the same key only the last would be kept"
+    },
+    "",
+    "whether dead letters are kept there",
+)
 
 
 async def unkept(
@@ -39,12 +95,29 @@ async def unkept(
     Raises:
         KafkaError: the broker does not answer.
     """
-    wanted = list(topics)
+    return await _refused(admin, bootstrap, topics, _of_state(limit))
+
+
+async def compacted(
+    admin: AIOKafkaAdminClient, bootstrap: str, topics: Iterable[str]
+) -> str | None:
+    """As ``unkept``, of topics that are there and are to take dead letters.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    return await _refused(admin, bootstrap, topics, _OF_LETTERS)
+
+
+async def _refused(
+    admin: AIOKafkaAdminClient, bootstrap: str, topics: Iterable[str], demand: _Demand
+) -> str | None:
+    asked = list(topics)
     found: dict[str, dict[str, str]] = {}
     for _ in range(_LOOKS):
         # The settings of a topic that another worker has just made may take a moment to be known.
-        settings = await _settings(admin, wanted) if wanted else {}
-        found = {t: wrong for t, own in settings.items() if (wrong := _wrong(own, limit))}
+        settings = await _settings(admin, asked, demand) if asked else {}
+        found = {t: wrong for t, own in settings.items() if (wrong := demand.wrong(own))}
         if not found:
             return None
         await asyncio.sleep(0.1)
@@ -53,32 +126,21 @@ async def unkept(
     )
     keys = {key for wrong in found.values() for key in wrong}
     topic = next(iter(found)) if len(found) == 1 else "TOPIC"
-    wanted_settings = {_POLICY: "compact", _LIMIT: str(limit)}
-    mended = ",".join(f"{key}={value}" for key, value in wanted_settings.items() if key in keys)
+    wanted = {key: value for key, value in demand.settings.items() if key in keys}
+    mended = ",".join(f"{key}={value}" for key, value in wanted.items())
     return (
-        f"{named}: {' and '.join(_HARM[key] for key in wanted_settings if key in keys)}; for each"
+        f"{named}: {' and '.join(demand.harm[key] for key in wanted)}; for each"
         f" `kafka-configs --bootstrap-server {bootstrap} --alter --topic {topic} --add-config"
-        f" {mended}`, or where the group has not counted yet delete it: it is made as it has to be"
+        f" {mended}`{demand.otherwise}"
     )
 
 
-def _wrong(settings: Mapping[str, str], limit: int) -> dict[str, str]:
-    """What is wrong with the settings of a topic by key, with what is wanted instead."""
-    policy, least = settings.get(_POLICY), settings.get(_LIMIT)
-    wrong = {}
-    if policy is not None and {part.strip() for part in policy.split(",")} != {"compact"}:
-        wrong[_POLICY] = f"{_POLICY}={policy} (wanted: compact)"
-    if least is not None and int(least) < limit:
-        wrong[_LIMIT] = f"{_LIMIT}={least} (wanted: {limit} or more)"
-    return wrong
-
-
-async def _settings(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
+async def _settings(
+    admin: AIOKafkaAdminClient, topics: list[str], demand: _Demand
+) -> dict[str, dict[str, str]]:
     """The settings of those topics that the broker tells of."""
-    asked = [
-        ConfigResource(ConfigResourceType.TOPIC, t, configs={_POLICY: None, _LIMIT: None})
-        for t in topics
-    ]
+    keys = dict.fromkeys(demand.settings)
+    asked = [ConfigResource(ConfigResourceType.TOPIC, t, configs=dict(keys)) for t in topics]
     found: dict[str, dict[str, str]] = {}
     untold: dict[str, str] = {}
     for answer in await admin.describe_configs(asked):
@@ -87,18 +149,20 @@ async def _settings(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, 
                 untold[topic] = for_code(code).__name__
             else:
                 found[topic] = {key: value for key, value, *_ in entries if value is not None}
-    _tell(untold)
+    _tell(untold, demand)
     return found
 
 
-def _tell(untold: Mapping[str, str]) -> None:
+def _tell(untold: Mapping[str, str], demand: _Demand) -> None:
     new = [topic for topic in untold if topic not in _TOLD]
     _TOLD.update(new)
     if new:
         log.warning(
-            "the settings of %s are not told (%s), so whether state is kept there was not checked:"
-            " grant the right to describe configs, or see that %s=compact",
+            "the settings of %s are not told (%s), so %s was not checked:"
+            " grant the right to describe configs, or see that %s=%s",
             ", ".join(new),
             untold[new[0]],
+            demand.unknown,
             _POLICY,
+            demand.policy,
         )

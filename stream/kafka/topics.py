@@ -26,7 +26,7 @@ from stream.kafka.administration import (
     largest_batch,
 )
 from stream.kafka.group import committed, refuse_noted
-from stream.kafka.retention import unkept
+from stream.kafka.retention import compacted, unkept
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
@@ -45,7 +45,8 @@ _SHARED: Final = COMPACTED | {
     "segment.bytes": str(32 * 1024 * 1024),
     "segment.ms": str(10 * 60 * 1000),
 }
-
+#: Said to the broker, whose own default may be another.
+_LETTERS: Final = {"cleanup.policy": "delete"}
 
 #: A rebuild keeps the alerts' state and the registry of values.
 ONLY_REMEDY: Final = (
@@ -204,11 +205,12 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
         limit = await largest_batch(admin, full) + DEAD_LETTER_ROOM
         limits[topic] = limit
         dead = {names.dead_letters(topic): partitions[topic]}
-        await create(admin, kafka, dead, {"max.message.bytes": str(limit)})
+        await create(admin, kafka, dead, _LETTERS | {"max.message.bytes": str(limit)})
         await _check_limit(admin, names.dead_letters(topic), limit)
     await create(admin, kafka, {names.alerts: 1}, {})
     limit = await largest_batch(admin, names.alerts) + DEAD_LETTER_ROOM
-    await create(admin, kafka, {names.dead_alerts: 1}, {"max.message.bytes": str(limit)})
+    room = {"max.message.bytes": str(limit)}
+    await create(admin, kafka, {names.dead_alerts: 1}, _LETTERS | room)
     await create(admin, kafka, {names.state: shards}, COMPACTED)
     await create(admin, kafka, {names.alert_state: 1, names.values: 1}, COMPACTED)
     await create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)
@@ -229,9 +231,12 @@ def refuse_gone(names: Names, there: Collection[str]) -> None:
 async def refused_settings(
     admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names, there: Collection[str]
 ) -> str | None:
-    """Why those topics of the group's own that are ``there`` can't hold state, if they can't."""
+    """Why topics that are ``there`` can't hold the group's state or dead letters, if they can't."""
     own = [topic for topic in names.internal if topic in there]
-    return await unkept(admin, kafka.bootstrap, own, STATE_LIMIT)
+    dead = [names.dead_letters(topic) for topic in (*TOPICS, ALERT_TOPIC)]
+    return await unkept(admin, kafka.bootstrap, own, STATE_LIMIT) or await compacted(
+        admin, kafka.bootstrap, [topic for topic in dead if topic in there]
+    )
 
 
 async def _check_partitions(

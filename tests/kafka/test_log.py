@@ -17,9 +17,11 @@ from stream.kafka.log import (
     TransactionalWriter,
     read_log,
 )
+from stream.kafka.producer import EventProducer, NotDelivered
 from stream.kafka.topics import STATE_LIMIT, prepare
 from stream.kafka.transient import is_transient
 from tests.kafka.conftest import Site
+from tests.kafka.test_trouble import create
 from tests.kafka.topics import records
 
 
@@ -98,6 +100,40 @@ async def test_a_record_larger_than_any_may_be_stops_the_worker_with_its_name(
     assert str(refused.value) == (
         "record b'block/segments:' for topic g-state partition 3 has 16777231 bytes, more than the"
         " 16777216 that any may have"
+    )
+
+
+REFUSING = {
+    "UnknownError()": {"cleanup.policy": "compact"},
+    "MessageSizeTooLargeError()": {"max.message.bytes": "100"},
+}
+
+
+@pytest.mark.parametrize("error", REFUSING)
+async def test_a_flush_that_the_broker_refuses_says_of_which_topic_and_partition(
+    site: Site, error: str
+) -> None:
+    """A flush writes to several, and the broker's word alone may say nothing at all."""
+    good, bad = site.source("good"), site.source("bad")
+    await asyncio.to_thread(create, site, {good: {}, bad: REFUSING[error]})
+    writer = TransactionalWriter(site.config.kafka, f"{site.group}-one", STATE_LIMIT)
+    await writer.start()
+    fine, refused = Outgoing(good, 1, b"k", b"v"), Outgoing(bad, 2, None, bytes(200))
+    with pytest.raises(FlushFailed) as failed:
+        await writer.write([fine, refused, fine])
+    await writer.stop()
+    assert str(failed.value) == f"{error} for topic {bad} partition 2"
+    assert type(failed.value.__cause__).__name__ == error.removesuffix("()")
+
+
+async def test_events_that_the_broker_refuses_are_told_with_topic_and_partition(site: Site) -> None:
+    visit = site.source("cx.visit")
+    await asyncio.to_thread(create, site, {visit: {"cleanup.policy": "compact"}}, 1)
+    with pytest.raises(NotDelivered) as failed:
+        async with EventProducer(site.config.kafka) as producer:
+            await producer.write([("cx.visit", None, b"{}")])
+    assert str(failed.value).endswith(
+        f"did not take the events: UnknownError() for topic {visit} partition 0"
     )
 
 

@@ -1,7 +1,8 @@
-"""Topics that others made are refused before a worker takes them over, where they lose state."""
+"""Topics that others made are refused at a start, where they lose state or dead letters."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -10,14 +11,17 @@ from typing import Any
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from stream.core.catalogue import TOPICS
 from stream.kafka import retention
-from stream.kafka.retention import unkept
-from stream.kafka.topics import COMPACTED, STATE_LIMIT
+from stream.kafka.retention import compacted, unkept
+from stream.kafka.topics import COMPACTED, STATE_LIMIT, prepare
 from tests.kafka.conftest import Site
 from tests.kafka.test_state_commands import told_beforehand
 from tests.kafka.test_trouble import create, refused
 from tests.kafka.topics import administer
 
+#: How a broker says of a setting that it is no default.
+SET_FOR_THE_TOPIC = 1
 SOUND = {"cleanup.policy": "compact", "max.message.bytes": str(STATE_LIMIT)}
 
 
@@ -46,6 +50,45 @@ def test_a_topic_that_was_mended_as_the_line_says_is_taken(site: Site) -> None:
     mended = ConfigResource(ConfigResourceType.TOPIC, topic, configs=SOUND)
     administer(site.bootstrap, lambda admin: admin.alter_configs([mended]))
     site.worker().until_ready()
+
+
+@pytest.mark.parametrize("topic", ["cx.visit", "cx.alert"])
+def test_compacted_dead_letters_are_refused_told_beforehand_and_taken_once_mended(
+    site: Site, topic: str
+) -> None:
+    """One without a key would hold up its shard for ever."""
+    letters = site.source(topic) + ".dlq"
+    create(site, {letters: {"cleanup.policy": "compact", "max.message.bytes": "8000000"}})
+    told = f"topic {letters} has cleanup.policy=compact (wanted: delete): "
+    told_beforehand(site, told)
+    line = refused(site.worker())
+    assert told in line
+    assert line.endswith(
+        f"`kafka-configs --bootstrap-server {site.bootstrap} --alter --topic {letters} --add-config"
+        " cleanup.policy=delete`"
+    )
+    settings = {"cleanup.policy": "delete", "max.message.bytes": "8000000"}
+    mended = ConfigResource(ConfigResourceType.TOPIC, letters, configs=settings)
+    administer(site.bootstrap, lambda admin: admin.alter_configs([mended]))
+    asyncio.run(prepare(site.config.kafka))
+
+
+def test_dead_letters_are_not_compacted_whatever_the_brokers_default_is(site: Site) -> None:
+    asyncio.run(prepare(site.config.kafka))
+    topics = [site.source(topic) + ".dlq" for topic in (*TOPICS, "cx.alert")]
+    own: dict[str, str] = {}
+
+    async def look(admin: Any) -> None:
+        asked = [
+            ConfigResource(ConfigResourceType.TOPIC, t, configs={"cleanup.policy": None})
+            for t in topics
+        ]
+        for answer in await admin.describe_configs(asked):
+            for _, _, _, topic, entries in answer.resources:
+                own[topic] = next((e[1] for e in entries if e[3] == SET_FOR_THE_TOPIC), "")
+
+    administer(site.bootstrap, look)
+    assert own == dict.fromkeys(topics, "delete")
 
 
 class Admin:
@@ -121,3 +164,41 @@ async def test_a_topic_whose_settings_are_not_told_is_warned_of_once_and_taken(
     (record,) = caplog.records
     assert "the settings of a are not told (TopicAuthorizationFailedError)" in record.getMessage()
     assert "describe configs" in record.getMessage()
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete", "delete, compact"])
+async def test_dead_letters_are_refused_where_they_are_compacted_too(
+    monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr(retention, "_LOOKS", 1)
+    admin: Any = Admin({"a.dlq": {"cleanup.policy": policy}, "b.dlq": {"cleanup.policy": "delete"}})
+    assert await compacted(admin, "kafka:9092", ["a.dlq", "b.dlq"]) == (
+        f"topic a.dlq has cleanup.policy={policy} (wanted: delete): a letter without a key would be"
+        " refused there and hold up its shard, and of those with the same key only the last would"
+        " be kept; for each `kafka-configs --bootstrap-server kafka:9092 --alter --topic a.dlq"
+        " --add-config cleanup.policy=delete`"
+    )
+
+
+@pytest.mark.parametrize("settings", [{"cleanup.policy": "delete"}, {"cleanup.policy": ""}, {}])
+async def test_dead_letters_that_are_not_compacted_are_taken_as_they_are(
+    settings: Mapping[str, str],
+) -> None:
+    admin: Any = Admin({"a.dlq": {**settings, "max.message.bytes": "5"}})
+    assert await compacted(admin, "kafka:9092", ["a.dlq"]) is None
+    assert await compacted(admin, "kafka:9092", []) is None
+
+
+async def test_dead_letters_whose_settings_are_not_told_are_warned_of_and_taken(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_TOLD", set())
+    admin: Any = Admin({"a.dlq": 29})
+    with caplog.at_level(logging.WARNING):
+        assert await compacted(admin, "kafka:9092", ["a.dlq"]) is None
+    (message,) = caplog.messages
+    assert message == (
+        "the settings of a.dlq are not told (TopicAuthorizationFailedError), so whether dead"
+        " letters are kept there was not checked: grant the right to describe configs, or see that"
+        " cleanup.policy=delete"
+    )
