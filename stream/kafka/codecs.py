@@ -118,7 +118,9 @@ def _room(size: int) -> memoryview:
     return np.empty(size, np.uint8).data
 
 
-def _noted(unpack: Callable[[Packed], memoryview]) -> Callable[[Packed], memoryview]:
+def noted(unpack: Callable[[Packed], memoryview]) -> Callable[[Packed], memoryview]:
+    """The same function, such that ``unpacked_bytes`` counts what comes of it."""
+
     @wraps(unpack)
     def unpack_and_note(packed: Packed) -> memoryview:
         unpacked = unpack(packed)
@@ -132,7 +134,7 @@ def bound_client() -> None:
     """Let the client unpack by what is here, for whoever reads in this process."""
     for batch in (DefaultRecordBatch, LegacyRecordBatch):
         module: Any = sys.modules[batch.__module__]
-        module.gzip_decode = _noted(ungzip)
-        module.snappy_decode = _noted(unsnappy)
-        module.lz4_decode = _noted(unlz4)
-        module.zstd_decode = _noted(unzstd)
+        module.gzip_decode = noted(ungzip)
+        module.snappy_decode = noted(unsnappy)
+        module.lz4_decode = noted(unlz4)
+        module.zstd_decode = noted(unzstd)

@@ -14,6 +14,7 @@ from aiokafka.helpers import create_ssl_context
 
 from stream.config import KafkaConfig
 from stream.kafka.codecs import bound_client
+from stream.kafka.records import read_any_name
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF = 0.2
@@ -21,6 +22,7 @@ _BACKOFF = 0.2
 log = logging.getLogger(__name__)
 
 bound_client()
+read_any_name()
 
 
 class BrokerUnreachable(Exception):

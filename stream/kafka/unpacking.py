@@ -6,19 +6,21 @@ Which batches count is decided as the client does it: aborted transactions are l
 committed records are read, control batches always, and the position after a batch is the one that
 the batch names, whatever compaction has left of it.
 
-A batch that unpacks to more than is read at once passes by as records without key and value.
+A batch that unpacks to more than is read at once passes by as records without key and value, and
+one whose headers have names that the client can't read is read a second time, without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 
 from stream.kafka.codecs import TooLarge, bound_client, unpacked_bytes
+from stream.kafka.records import lenient, read_any_name
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
@@ -26,6 +28,7 @@ _PIECE: Final = 64
 _UNKNOWN: Final = -1
 
 bound_client()
+read_any_name()
 
 
 class Unread(NamedTuple):
@@ -40,14 +43,17 @@ class Unread(NamedTuple):
 class Unpacking:
     """Stands in for the client's ``PartitionRecords``, of which nothing may have been taken yet.
 
-    Records are the client's own, or ``Unread``: they have ``key``, ``value``, ``headers`` and
-    ``offset``.
+    Records are the client's own, ``LenientRecord`` or ``Unread``: they have ``key``, ``value``,
+    ``headers`` and ``offset``.
     """
 
     def __init__(self, fetched: Any) -> None:
         self._fetched = fetched
         self._bytes: int = fetched._records.size_in_bytes()  # noqa: SLF001
-        self._batch: Any = None
+        #: The first offset of the batch that is being taken, and the one after its last; batches of
+        #: old formats name the last only. The batch itself would hold what it was unpacked to.
+        self._first: int | None = None
+        self._after: int | None = None
         self._compressed = False
         self._records: Iterator[Any] = iter(())
         #: What the batch that is being taken was unpacked to, in bytes; 0 where it was not.
@@ -72,7 +78,7 @@ class Unpacking:
         records: list[Any] = []
         size = 0
         while len(records) < most and size < most_bytes:
-            if self._batch is None and not self._open_next():
+            if self._after is None and not self._open_next():
                 return records, False
             if self._compressed and not self.unpacked and not may_unpack:
                 return records, True
@@ -80,17 +86,21 @@ class Unpacking:
             measured = self._compressed or self._bytes > most_bytes
             room = most - len(records)
             before = unpacked_bytes()
+            piece: list[Any] = []
+            again: Iterator[Any] | None = None
             try:
-                piece = list(islice(self._records, min(_PIECE, room) if measured else room))
+                # What comes before a record that can't be read stays in the piece.
+                piece.extend(islice(self._records, min(_PIECE, room) if measured else room))
+                self.unpacked += unpacked_bytes() - before
+            except UnicodeDecodeError:
+                again = lenient(self._fetched._records.raw)  # noqa: SLF001
             except TooLarge:
-                self._records = self._unread()
-                continue
-            self.unpacked += unpacked_bytes() - before
+                again = self._unread()
+            if again is not None:
+                self._records, self.unpacked = again, 0
+            elif not piece:
+                self._close()
             if not piece:
-                self.next_fetch_offset = self._batch.next_offset
-                self._batch = None
-                self._records = iter(())
-                self.unpacked = 0
                 continue
             if piece[0].offset < self.next_fetch_offset:
                 # The batch begins before the position that was asked for.
@@ -107,7 +117,7 @@ class Unpacking:
         """Go to the next batch whose records count; False where there is none."""
         fetched = self._fetched
         while fetched._records.has_next():  # noqa: SLF001
-            batch = fetched._records.next_batch()  # noqa: SLF001
+            batch = fetched._records.compiled()  # noqa: SLF001
             if fetched._check_crcs and not batch.validate_crc():  # noqa: SLF001
                 raise CorruptRecordException(
                     f"{fetched._tp}: the batch at {self.next_fetch_offset} is damaged"  # noqa: SLF001
@@ -115,21 +125,30 @@ class Unpacking:
             if self._aborted(batch) or batch.is_control_batch:
                 self.next_fetch_offset = batch.next_offset
                 continue
-            self._batch = batch
+            self._first = getattr(batch, "base_offset", None)
+            self._after = batch.next_offset
             self._compressed = bool(getattr(batch, "compression_type", _UNKNOWN))
-            # A batch may be asked for its iterator once only; with the first record it is unpacked.
+            # A batch may be asked for its iterator once only, and it for no record after the last;
+            # with the first record it is unpacked.
             self._records = chain(batch)
             return True
         return False
+
+    def _close(self) -> None:
+        """Be done with the batch."""
+        self.next_fetch_offset = cast("int", self._after)
+        self._first = self._after = None
+        self._records = iter(())
+        self.unpacked = 0
 
     def _unread(self) -> Iterator[Unread]:
         """The records of the batch, which is too large to be read.
 
         Brokers accept none that leaves out an offset, so compaction alone makes this say too many.
         """
-        # Old formats name the last offset only.
-        first = getattr(self._batch, "base_offset", self.next_fetch_offset)
-        return map(Unread, range(max(first, self.next_fetch_offset), self._batch.next_offset))
+        # Begun with the first record, when the position is behind what was read of the batch.
+        first = max(self._first or 0, self.next_fetch_offset)
+        yield from map(Unread, range(first, cast("int", self._after)))
 
     def _aborted(self, batch: Any) -> bool:
         """Whether the batch is of an aborted transaction, as far as that matters."""

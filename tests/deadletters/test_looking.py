@@ -25,7 +25,9 @@ from stream.core.shard import Refusal
 from stream.core.timestamps import format_ms, parse
 from tests.deadletters.burying import Buried, arguments, bury, dlq, process, redriven
 from tests.deadletters.letters import visit
+from tests.kafka.batches import batch_of
 from tests.kafka.conftest import Site, Sites
+from tests.kafka.topics import append
 
 PAGES = Refusal(0, "invalid", "pages", "expected a number or null, got a text")
 LABEL = Refusal(0, "invalid", "labels.channel", "must have 1 to 64 characters")
@@ -209,6 +211,14 @@ def test_hostile_contents_reach_no_terminal(site: Site) -> None:
             assert result.exit_code in (0, 1), result.output
             assert all(line.isprintable() for line in result.output.splitlines()), command
             assert len(result.stdout.splitlines()) < 40
+
+
+def test_letters_are_listed_whatever_their_headers_are_called(site: Site) -> None:
+    bury(site, [(0, b"k", visit(1, pages="x"))], refusal=PAGES)
+    strange = batch_of([(b"k", b"of somebody else", [(b"n\xe4me", b"x")])])
+    append(site.bootstrap, site.source("cx.visit") + ".dlq", strange)
+    # The marker that the first was committed lies before or behind the second.
+    assert len(listed(site, "--all-groups")) == 2
 
 
 def on_a_terminal(site: Site, *more: object) -> str:

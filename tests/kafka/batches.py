@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, codec
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c
+from aiokafka.record.util import calc_crc32c, encode_varint
+
+from stream.kafka.records import FetchedRecords
 
 TP = TopicPartition("cx.visit", 0)
 
@@ -20,6 +21,13 @@ _CONTROL = 0x20
 #: What the client calls the codecs of batches.
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 GZIP = CODECS["gzip"]
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "gzip": codec.gzip_encode,
+    "snappy": codec.snappy_encode,
+    "lz4": codec.lz4_encode,
+    "zstd": codec.zstd_encode,
+}
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,47 @@ def log_of(batches: Sequence[Batch]) -> bytes:
     return b"".join(batch.encode() for batch in batches)
 
 
+#: Names may be any bytes.
+Headers = Sequence[tuple[bytes, bytes | None]]
+#: Key, value and headers.
+Sent = tuple[bytes | None, bytes | None, Headers]
+
+
+def batch_of(
+    records: Sequence[Sent], base: int = 0, number: int = 0, pack: Callable[[bytes], bytes] = bytes
+) -> bytes:
+    """A batch as another client than ours may write it."""
+    packed = pack(b"".join(_record(place, *record) for place, record in enumerate(records)))
+    now, last = 1_700_000_000_000, len(records) - 1
+    told = struct.pack(">hiqqqhii", number, last, now, now, -1, -1, -1, len(records)) + packed
+    rest = struct.pack(">ibI", -1, 2, calc_crc32c(told)) + told
+    return struct.pack(">qi", base, len(rest)) + rest
+
+
+def _record(place: int, key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
+    body = b"\0" + varint(0) + varint(place) + _sized(key) + _sized(value) + varint(len(headers))
+    body += b"".join(_sized(name) + _sized(said) for name, said in headers)
+    return varint(len(body)) + body
+
+
+def _sized(content: bytes | None) -> bytes:
+    return varint(-1) if content is None else varint(len(content)) + content
+
+
+def varint(number: int) -> bytes:
+    written = bytearray()
+    encode_varint(number, written.append)
+    return bytes(written)
+
+
 def fetched(
-    log: bytes, position: int = 0, aborted: Sequence[tuple[int, int]] = (), committed: bool = True
+    log: bytes,
+    position: int = 0,
+    aborted: Sequence[tuple[int, int]] = (),
+    committed: bool = True,
+    records: Callable[[bytes], Any] = FetchedRecords,
 ) -> PartitionRecords:
     """What the client makes of a fetch's answer."""
     return PartitionRecords(
-        TP, MemoryRecords(log), list(aborted), position, None, None, True, int(committed)
+        TP, records(log), list(aborted), position, None, None, True, int(committed)
     )

@@ -14,8 +14,9 @@ from aiokafka.admin import NewTopic
 
 from stream.core.timestamps import format_ms
 from stream.kafka.codecs import MOST_UNPACKED
+from tests.kafka.batches import Sent, batch_of
 from tests.kafka.conftest import Site
-from tests.kafka.topics import administer
+from tests.kafka.topics import administer, append
 from tests.kafka.truth import outcomes
 from tests.kafka.workers import resident_mb
 
@@ -134,6 +135,21 @@ def test_dead_letters_fit_into_a_topic_of_small_records_however_they_were_sent(s
     assert "more than the topic takes" in left_out.reasons["cxkpi.left_out"]
     assert left_out.reasons["cxkpi.reason"].startswith("is not JSON")
     assert left_out.reasons["__connect.errors.offset"]
+
+
+def test_what_a_header_is_called_changes_nothing_of_its_record(site: Site) -> None:
+    worker = site.worker()
+    worker.until_ready()
+    strange = [(b"n\xe4me", b"x"), (b"trace", b"\xe4")]
+    sent: list[Sent] = [(b"a", visit(501), strange), (b"b", b"no JSON", strange)]
+    append(site.bootstrap, site.source("cx.visit"), batch_of(sent))
+    site.send(("cx.visit", b"c", visit(502)))
+    expected = {("cx.visit", "accepted"): 2, ("cx.visit", "invalid"): 1}
+    worker.until(lambda: outcomes(worker.scrape()) == expected, "counted every record")
+    worker.until(lambda: len(site.dead_letters()) == 1, "written the dead letter")
+    (letter,) = site.dead_letters()
+    assert (letter.key, letter.value) == (b"b", b"no JSON")
+    assert letter.headers[:2] == (("n\\xe4me", b"x"), ("trace", b"\xe4"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.record.memory_records import MemoryRecords
 
+from stream.kafka.records import FetchedRecords
 from tests.kafka.batches import TP, Batch, fetched, log_of
 from tests.kafka.clients import Reading, consumer_of, new_app
 
@@ -100,8 +103,8 @@ async def objects(tmp_path: Path) -> dict[str, Any]:
         "position": reading.assignment.state_value(TP),
         "fetched": result,
         "failed": FetchError(error=ValueError(), backoff=0),
-        "records": fetched(log),
-        "batch": fetched(log)._records.next_batch(),
+        "records": fetched(log, records=MemoryRecords),
+        "batch": fetched(log, records=MemoryRecords)._records.next_batch(),
         "producer": AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", transactional_id="id"),
         "faust consumer": consumer_of(new_app(tmp_path)),
         "faust thread": reading.thread,
@@ -139,3 +142,8 @@ async def test_an_assignment_that_is_over_says_so() -> None:
     state.unsubscribe()
     await asyncio.sleep(0)
     assert not former.active
+
+
+def test_the_client_makes_what_it_has_fetched_of_a_class_that_its_module_names() -> None:
+    assert vars(fetcher)["MemoryRecords"] is FetchedRecords
+    assert "MemoryRecords" in Fetcher._proc_fetch_request.__code__.co_names

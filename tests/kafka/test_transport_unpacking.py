@@ -6,14 +6,30 @@ from typing import Any, Literal
 
 import pytest
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.kafka import codecs
+from stream.kafka.records import lenient
 from stream.kafka.unpacking import Unpacking, Unread
-from tests.kafka.batches import CODECS, GZIP, Batch, fetched, log_of, old_batch
+from tests.kafka.batches import (
+    CODECS,
+    GZIP,
+    PACK,
+    Batch,
+    Headers,
+    Sent,
+    batch_of,
+    fetched,
+    log_of,
+    old_batch,
+)
 
 MANY = 1_000_000
+#: Where the first record of a batch says its length.
+_LENGTH = 61
 
 
 def seen(record: Any) -> tuple[Any, ...]:
@@ -89,7 +105,7 @@ def test_what_is_taken_is_what_the_client_itself_would_yield(
     data = log_of(batches)
     # A broker cuts off the last batch where the limit of bytes is reached.
     data = data[: len(data) - cut] if len(batches) > 1 else data
-    client = fetched(data, position, aborted, committed)
+    client = fetched(data, position, aborted, committed, MemoryRecords)
     expected = [seen(r) for r in client]
     unpacking = Unpacking(fetched(data, position, aborted, committed))
     assert drained(unpacking, most, most_bytes) == expected
@@ -147,9 +163,66 @@ def test_batches_of_old_formats_are_taken_as_the_client_takes_them(
     begin = 5 if codec != "none" else position
     first = old_batch(begin, magic, CODECS[codec], values[begin - 5 :])
     log = first + old_batch(9, magic, 0, values[:1])
-    expected = [seen(r) for r in fetched(log, position)]
+    expected = [seen(r) for r in fetched(log, position, records=MemoryRecords)]
     assert [offset for offset, *_ in expected] == list(range(position, 10))
     assert drained(Unpacking(fetched(log, position)), MANY, MANY) == expected
+
+
+# Names of headers that are no UTF-8 -------------------------------------------------------------
+
+NAMES = [b"plain", b"n\xe4me", "n\u00e4me".encode(), b"\xff\xfe", b""]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("most", [1, 7, MANY])
+def test_records_are_read_whatever_their_headers_are_called(codec: str, most: int) -> None:
+    headers: list[Headers] = [
+        [],
+        [(name, b"x") for name in NAMES],
+        [(b"\xe4", None)],
+        [(b"b", b"\xe4")],
+    ]
+    sent: list[Sent] = [
+        (b"k%d" % n, b"v%d" % n, headers[n % 4] if n > 70 else ()) for n in range(150)
+    ]
+    sent[80], sent[90] = (None, b"", headers[1]), (b"", None, headers[2])
+    log = batch_of(sent, 5, CODECS[codec], PACK[codec]) + batch_of(sent[:71], 155)
+    read = [(5 + n, *sent[n % 150][:2], told(sent[n % 150][2])) for n in range(221)]
+    for position in (5, 60, 85, 154):
+        unpacking = Unpacking(fetched(log, position))
+        assert drained(unpacking, most, MANY) == read[position - 5 :]
+        assert unpacking.next_fetch_offset == 226
+        # So do those who read by the client's own means.
+        assert [seen(r) for r in fetched(log, position)] == read[position - 5 :]
+
+
+def told(headers: Headers) -> tuple[tuple[str, bytes | None], ...]:
+    return tuple((name.decode(errors="backslashreplace"), said) for name, said in headers)
+
+
+def test_what_is_read_a_second_time_has_the_times_that_the_client_tells() -> None:
+    for attributes, times in ((0, [1_700_000_000_000] * 2), (0x08, [1_700_000_009_000] * 2)):
+        found = []
+        for name in (b"name", b"n\xe4me"):
+            batch = bytearray(batch_of([(b"k", b"v", [(name, b"x")])]))
+            batch[22] |= attributes
+            batch[35:43] = (1_700_000_009_000).to_bytes(8, "big")
+            batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+            [record] = fetched(bytes(batch))
+            found.append((record.timestamp, record.timestamp_type))
+        assert found[0] == found[1]
+        assert [time for time, _ in found] == times
+
+
+def test_a_record_that_breaks_off_is_not_read_the_second_time_either() -> None:
+    whole = batch_of([(b"k", b"v", [(b"n\xe4me", b"x")]), (b"k", b"v", [(b"name", b"value")])])
+    for cut in (1, 4, 9, 12):
+        with pytest.raises(CorruptRecordException, match="a record can't be read"):
+            list(lenient(memoryview(whole)[:-cut]))
+    batch = bytearray(whole)
+    batch[_LENGTH] += 2
+    with pytest.raises(CorruptRecordException, match="it has 15 bytes, not 16"):
+        list(lenient(memoryview(batch)))
 
 
 # Batches that are too large to be unpacked -----------------------------------------------------

@@ -9,6 +9,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream.config import KafkaConfig
 from stream.kafka.producer import EventProducer, Message
@@ -88,6 +91,30 @@ def send(kafka: KafkaConfig, messages: Sequence[Message]) -> None:
             await producer.write(messages)
 
     asyncio.run(sending())
+
+
+def append(bootstrap: str, topic: str, batch: bytes, partition: int = 0) -> None:
+    """Write a batch to a topic as it is, which no client of ours would have made."""
+
+    async def appending() -> None:
+        client = AIOKafkaClient(bootstrap_servers=bootstrap)
+        await client.bootstrap()
+        try:
+            await client.set_topics([topic])
+            leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            request = ProduceRequest(
+                transactional_id=None,
+                required_acks=-1,
+                timeout=10_000,
+                topics=[(topic, [(partition, batch)])],
+            )
+            answer = await client.send(leader, request)
+            [(_, [(_, error, *_)])] = answer.topics
+            assert error == 0, for_code(error)
+        finally:
+            await client.close()
+
+    asyncio.run(appending())
 
 
 def delete(bootstrap: str, topic: str, key: bytes) -> None:
