@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 import threading
+import zlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -35,11 +36,20 @@ _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEAD: Final = 16
 
 
+#: What begins what is packed with gzip, and what tells zlib so.
+_GZIP: Final = b"\x1f\x8b\x08"
+_GZIP_HEAD: Final = 16
+#: So many bytes are unpacked at a time where it is not done in one go; they come to 4 MiB at most.
+_PART: Final = 4 * 1024
+
+
 class TooLarge(CorruptRecordException):  # type: ignore[misc]
     """A batch unpacks to more than is read at once."""
 
     def __init__(self) -> None:
         super().__init__(f"a batch unpacks to more than {MOST_UNPACKED >> 20} MiB")
+        #: Why none of its records can be taken.
+        self.reason = f"is in a batch that unpacks to more than {MOST_UNPACKED >> 20} MiB"
 
 
 class _Mine(threading.local):
@@ -57,8 +67,47 @@ def unpacked_bytes() -> int:
 
 
 def ungzip(packed: Packed) -> memoryview:
-    """The content of a batch."""
-    return _unpacked(cramjam.gzip, packed)
+    """The content of a batch; what follows it and is not packed is left out, as by Java's client.
+
+    Raises:
+        TooLarge, CorruptRecordException: it is none that can be unpacked.
+    """
+    try:
+        return _unpacked(cramjam.gzip, packed)
+    except TooLarge:
+        raise
+    except CorruptRecordException:
+        return _members(packed)
+
+
+def _members(packed: Packed) -> memoryview:
+    """The content of all that is packed in a row, up to what is not."""
+    packed = memoryview(packed)
+    unpacked = _room(MOST_UNPACKED)
+    at, end = _member(packed, 0, unpacked, 0)
+    while bytes(packed[at : at + len(_GZIP)]) == _GZIP:
+        at, end = _member(packed, at, unpacked, end)
+    return unpacked[:end]
+
+
+def _member(packed: memoryview, at: int, unpacked: memoryview, end: int) -> tuple[int, int]:
+    """Unpack what is packed at ``at`` to ``end``, and say where both go on."""
+    member = zlib.decompressobj(zlib.MAX_WBITS + _GZIP_HEAD)
+    while not member.eof:
+        # What is left of it is copied each time, so that it must be little.
+        part = packed[at : at + _PART]
+        try:
+            piece = member.decompress(part)
+        except zlib.error as error:
+            raise CorruptRecordException(f"a batch can't be unpacked: {error}") from error
+        if end + len(piece) > MOST_UNPACKED:
+            raise TooLarge
+        if not part and not piece and not member.eof:
+            raise CorruptRecordException("a batch can't be unpacked: it breaks off")
+        unpacked[end : end + len(piece)] = piece
+        end += len(piece)
+        at += len(part) - len(member.unused_data)
+    return at, end
 
 
 def unsnappy(packed: Packed) -> memoryview:
@@ -81,8 +130,12 @@ def unsnappy(packed: Packed) -> memoryview:
 def _snappy_blocks(packed: memoryview) -> list[memoryview]:
     if bytes(packed[: len(_XERIAL)]) != _XERIAL:
         return [packed]
-    blocks, at = [], _XERIAL_HEAD
+    blocks, at = [], 0
     while at < len(packed):
+        if bytes(packed[at : at + len(_XERIAL)]) == _XERIAL:
+            # No block has that length: the next of several that were put in a row begins.
+            at += _XERIAL_HEAD
+            continue
         (length,) = struct.unpack_from(">I", packed, at)
         blocks.append(packed[at + 4 : at + 4 + length])
         at += 4 + length

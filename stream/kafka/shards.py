@@ -38,7 +38,6 @@ from stream.deadletters.headers import (
 )
 from stream.kafka import ids
 from stream.kafka.belonging import is_noted, note_of, refuse_other_prefix
-from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp
 from stream.kafka.group import refuse_lost
 from stream.kafka.inbox import Inbox
@@ -58,8 +57,6 @@ MOST_RECORDS: Final = 50_000
 _BEHIND_MS: Final = 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
-#: Why a record is invalid that came in a batch which isn't read.
-NOT_READ: Final = f"is in a batch that unpacks to more than {MOST_UNPACKED >> 20} MiB"
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +227,7 @@ class OwnedShard:
             self._letter_bytes += _size(letter)
 
     def _letter(self, topic: str, chunk: Chunk, record: Any, refusal: Refusal) -> Outgoing:
-        left_out = NOT_READ if isinstance(record, Unread) else None
+        left_out = record.reason if isinstance(record, Unread) else None
         if left_out:
             refusal = refusal._replace(reason=left_out)
         target = self._topics.names.dead_letters(topic)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, Protocol, cast
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
@@ -47,6 +47,9 @@ FETCH_PARTITION_BYTES: Final = 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 FETCH_LEAST_BYTES: Final = 16 * 1024
 _IDLE_SECONDS: Final = 0.02
+#: How long to wait before what came damaged is fetched again, in seconds; meanwhile nothing is
+#: fetched from the same broker.
+_BACKOFF_SECONDS: Final = 0.1
 #: How long telling the group how far we are may take, in seconds.
 _COMMIT_SECONDS: Final = 3.0
 
@@ -237,6 +240,8 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         for tp in mine:
             result = fetched[tp]
             if isinstance(result, FetchError):
+                if result.calculate_backoff():
+                    continue
                 self._forget(fetcher, tp)
                 self.log.warning("Fetching %s: %r", tp, result._error)  # noqa: SLF001
                 continue
@@ -261,6 +266,10 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         start = fetched.next_fetch_offset
         try:
             records, more = fetched.take(CHUNK_RECORDS, CHUNK_BYTES, may_unpack=may_unpack)
+        except CorruptRecordException as error:
+            # The broker or the way from it has damaged the batch: another fetch may bring it whole.
+            fetcher._records[tp] = FetchError(error=error, backoff=_BACKOFF_SECONDS)  # noqa: SLF001
+            return None
         except BaseException:
             self._forget(fetcher, tp)
             raise

@@ -6,8 +6,9 @@ Which batches count is decided as the client does it: aborted transactions are l
 committed records are read, control batches always, and the position after a batch is the one that
 the batch names, whatever compaction has left of it.
 
-A batch that unpacks to more than is read at once passes by as records without key and value, and
-one whose headers have names that the client can't read is read a second time, without it.
+A batch that unpacks to more than is read at once, or can't be read although it is as it was sent,
+passes by as records without key and value: it stays where it is, and must not hold up the others.
+One whose headers have names that the client can't read is read a second time, without the client.
 """
 
 from __future__ import annotations
@@ -17,24 +18,29 @@ from itertools import chain, islice
 from typing import Any, Final, NamedTuple, cast
 
 from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
-from stream.kafka.codecs import TooLarge, bound_client, unpacked_bytes
+from stream.kafka.codecs import bound_client, unpacked_bytes
 from stream.kafka.records import lenient, read_any_name
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
 #: Stands for the compression of batches from before Kafka 0.11, which don't tell.
 _UNKNOWN: Final = -1
+#: Why records are not read whose batch is whole and yet none that can be read. Brokers look into
+#: batches too, but unpack some that we can't, and others may look less closely.
+UNREADABLE: Final = "is in a batch that can't be read"
 
 bound_client()
 read_any_name()
 
 
 class Unread(NamedTuple):
-    """A record of a batch that unpacks to more than is read at once."""
+    """A record of a batch that is not read, or not to its end."""
 
     offset: int
+    #: Why, as said of the record.
+    reason: str
     key: None = None
     value: None = None
     headers: tuple[()] = ()
@@ -55,6 +61,7 @@ class Unpacking:
         self._first: int | None = None
         self._after: int | None = None
         self._compressed = False
+        self._damage: CorruptRecordException | None = None
         self._records: Iterator[Any] = iter(())
         #: What the batch that is being taken was unpacked to, in bytes; 0 where it was not.
         self.unpacked = 0
@@ -72,56 +79,64 @@ class Unpacking:
         ``may_unpack``.
 
         Raises:
-            CorruptRecordException: a batch is damaged; what was fetched is of no more use.
-            UnsupportedCodecError: a batch is compressed in a way that can't be undone here.
+            CorruptRecordException: a batch has changed since it was sent, and what was before it is
+                taken; what was fetched is of no more use.
         """
         records: list[Any] = []
         size = 0
         while len(records) < most and size < most_bytes:
             if self._after is None and not self._open_next():
-                return records, False
+                if self._damage is None:
+                    return records, False
+                if not records:
+                    raise self._damage
+                return records, True
             if self._compressed and not self.unpacked and not may_unpack:
                 return records, True
             # What is not compressed is no larger than what was fetched.
             measured = self._compressed or self._bytes > most_bytes
             room = most - len(records)
-            before = unpacked_bytes()
-            piece: list[Any] = []
-            again: Iterator[Any] | None = None
-            try:
-                # What comes before a record that can't be read stays in the piece.
-                piece.extend(islice(self._records, min(_PIECE, room) if measured else room))
-                self.unpacked += unpacked_bytes() - before
-            except UnicodeDecodeError:
-                again = lenient(self._fetched._records.raw)  # noqa: SLF001
-            except TooLarge:
-                again = self._unread()
-            if again is not None:
-                self._records, self.unpacked = again, 0
-            elif not piece:
-                self._close()
+            piece = self._next(min(_PIECE, room) if measured else room)
             if not piece:
                 continue
-            if piece[0].offset < self.next_fetch_offset:
-                # The batch begins before the position that was asked for.
-                piece = [r for r in piece if r.offset >= self.next_fetch_offset]
-                if not piece:
-                    continue
             self.next_fetch_offset = piece[-1].offset + 1
             records += piece
             if measured:
                 size += sum([len(value) for r in piece if (value := r.value)])
         return records, True
 
+    def _next(self, most: int) -> list[Any]:
+        """The next records of the batch from the position on; none may be for many a reason."""
+        before = unpacked_bytes()
+        piece: list[Any] = []
+        again: Iterator[Any] | None = None
+        try:
+            # What comes before a record that can't be read stays in the piece.
+            piece.extend(islice(self._records, most))
+            self.unpacked += unpacked_bytes() - before
+        except UnicodeDecodeError:
+            again = lenient(self._fetched._records.raw)  # noqa: SLF001
+        except (CorruptRecordException, UnsupportedCodecError) as error:
+            again = self._unread(getattr(error, "reason", UNREADABLE))
+        if again is not None:
+            self._records, self.unpacked = again, 0
+        elif not piece:
+            self._close()
+        elif piece[0].offset >= self.next_fetch_offset:
+            return piece
+        # The batch begins before the position that was asked for.
+        return [r for r in piece if r.offset >= self.next_fetch_offset]
+
     def _open_next(self) -> bool:
-        """Go to the next batch whose records count; False where there is none."""
+        """Go to the next batch whose records count; False where there is none, or it is damaged."""
         fetched = self._fetched
-        while fetched._records.has_next():  # noqa: SLF001
+        while self._damage is None and fetched._records.has_next():  # noqa: SLF001
             batch = fetched._records.compiled()  # noqa: SLF001
             if fetched._check_crcs and not batch.validate_crc():  # noqa: SLF001
-                raise CorruptRecordException(
+                self._damage = CorruptRecordException(
                     f"{fetched._tp}: the batch at {self.next_fetch_offset} is damaged"  # noqa: SLF001
                 )
+                break
             if self._aborted(batch) or batch.is_control_batch:
                 self.next_fetch_offset = batch.next_offset
                 continue
@@ -141,14 +156,15 @@ class Unpacking:
         self._records = iter(())
         self.unpacked = 0
 
-    def _unread(self) -> Iterator[Unread]:
-        """The records of the batch, which is too large to be read.
+    def _unread(self, reason: str) -> Iterator[Unread]:
+        """The records of the batch from the position on, which can't be read.
 
         Brokers accept none that leaves out an offset, so compaction alone makes this say too many.
         """
         # Begun with the first record, when the position is behind what was read of the batch.
         first = max(self._first or 0, self.next_fetch_offset)
-        yield from map(Unread, range(first, cast("int", self._after)))
+        for offset in range(first, cast("int", self._after)):
+            yield Unread(offset, reason)
 
     def _aborted(self, batch: Any) -> bool:
         """Whether the batch is of an aborted transaction, as far as that matters."""

@@ -58,6 +58,36 @@ def test_only_what_is_beyond_the_bound_is_too_large(
             unpack(pack(b"x" * (most + beyond)))
 
 
+@pytest.mark.parametrize("behind", [b"\0" * 8, b"garbage", b"\x1f\x8b"], ids=repr)
+@pytest.mark.parametrize("members", [1, 2, 300])
+def test_what_is_behind_gzip_and_not_packed_is_left_out_as_javas_client_does(
+    behind: bytes, members: int
+) -> None:
+    for content in CONTENTS.values():
+        packed = client.gzip_encode(content) + client.gzip_encode(b"more") * (members - 1)
+        assert bytes(ungzip(packed + behind)) == content + b"more" * (members - 1)
+
+
+def test_what_is_behind_gzip_may_not_lead_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "MOST_UNPACKED", 100_000)
+    assert len(ungzip(client.gzip_encode(b"x" * 100_000) + b"\0")) == 100_000
+    for sizes in ([100_001], [60_000, 40_001]):
+        packed = b"".join(client.gzip_encode(b"x" * size) for size in sizes)
+        with pytest.raises(TooLarge):
+            ungzip(packed + b"\0")
+
+
+def test_gzip_that_breaks_off_in_a_later_member_is_damaged() -> None:
+    member = client.gzip_encode(CONTENTS["words"])
+    with pytest.raises(CorruptRecordException, match="it breaks off"):
+        ungzip(member + member[:-9])
+
+
+def test_snappy_of_several_writers_in_a_row_is_one_content() -> None:
+    packed = client.snappy_encode(b"abc") + client.snappy_encode(b"") + client.snappy_encode(b"def")
+    assert bytes(unsnappy(packed)) == b"abcdef"
+
+
 @each_codec
 def test_what_is_no_packed_content_is_damaged_and_not_too_large(pack: Pack, unpack: Unpack) -> None:
     packed = pack(CONTENTS["noise"])

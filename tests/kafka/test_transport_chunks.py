@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchError
-from aiokafka.errors import CorruptRecordException, TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream.kafka import codecs, transport
 from stream.kafka.transport import CHUNK_RECORDS
@@ -113,15 +113,28 @@ async def test_a_fetch_that_failed_is_told_and_tried_again(
     assert reading.wants_more
 
 
-async def test_after_a_damaged_batch_it_reads_on_where_it_stood(reading: Reading) -> None:
-    damaged = bytearray(log_of([Batch(0, 2, (0, 1)), Batch(2, 2, (0, 1))]))
+async def test_after_a_damaged_batch_it_reads_on_where_it_stood(
+    reading: Reading, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = log_of([Batch(0, 2, (0, 1)), Batch(2, 2, (0, 1))])
+    damaged = bytearray(whole)
     damaged[-3] ^= 1
     await reading.enter(0, epoch=1)
     reading.bring(bytes(damaged), 0)
-    with pytest.raises(CorruptRecordException, match="damaged"):
-        reading.take(1)
+    [before] = reading.take(1)
+    assert (before.start, before.end) == (0, 2)
+    assert reading.take(1) == []
+    # It is not fetched again at once, over and over: the next would be as damaged.
+    assert TP in reading.fetcher._records
+    assert "damaged" not in caplog.text
+    monkeypatch.setattr(FetchError, "calculate_backoff", lambda _: 0)
+    assert reading.take(1) == []
+    assert "the batch at 2 is damaged" in caplog.text
     assert reading.wants_more
-    assert reading.assignment.state_value(TP).position == 0
+    assert reading.assignment.state_value(TP).position == 2
+    reading.bring(whole, 2)
+    [after] = reading.take(1)
+    assert (after.start, after.end) == (2, 4)
 
 
 @pytest.mark.parametrize("codec", [name for name in CODECS if name != "none"])

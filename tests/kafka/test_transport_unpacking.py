@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream.kafka import codecs
 from stream.kafka.records import lenient
-from stream.kafka.unpacking import Unpacking, Unread
+from stream.kafka.unpacking import UNREADABLE, Unpacking, Unread
 from tests.kafka.batches import (
     CODECS,
     GZIP,
@@ -282,8 +282,61 @@ def test_a_large_batch_of_an_aborted_transaction_has_no_records(codec: str) -> N
     assert [offset for offset, *_ in drained(unpacking, MANY, MANY)] == [4]
 
 
-def test_a_damaged_batch_is_never_passed_off_as_records() -> None:
+# Batches that are as they were sent and yet can't be read -----------------------------------------
+
+
+def not_packed(content: bytes) -> bytes:
+    return b"not packed" + content
+
+
+def broken_off(content: bytes) -> bytes:
+    return content[:-3]
+
+
+@pytest.mark.parametrize("position", [5, 7, 8])
+@pytest.mark.parametrize("number", range(8))
+def test_of_a_batch_that_can_not_be_read_each_record_passes_by_unread(
+    number: int, position: int
+) -> None:
+    """Other clients may pack it otherwise, and brokers may not look."""
+    sent: list[Sent] = [(b"k", b"v%d" % n, ()) for n in range(3)]
+    bad = batch_of(sent, 6, number, not_packed)
+    log = batch_of(sent[:1], 5) * (position == 5) + bad + batch_of(sent[:2], 9)
+    unpacking = Unpacking(fetched(log, position))
+    taken, more = unpacking.take(MANY, MANY)
+    assert not more
+    assert unpacking.next_fetch_offset == 11
+    unread = [Unread(offset, UNREADABLE) for offset in range(max(6, position), 9)]
+    assert [r for r in taken if isinstance(r, Unread)] == unread
+    assert [r.offset for r in taken] == list(range(position, 11))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("most", [1, MANY])
+def test_what_comes_before_a_record_that_can_not_be_read_is_read(codec: str, most: int) -> None:
+    sent: list[Sent] = [(b"k", b"v%d" % n, ()) for n in range(150)]
+    for name in (b"n\xe4me", b"name"):
+        sent[99] = (b"k", b"v", [(name, b"x")])
+        log = batch_of(sent, 5, CODECS[codec], lambda content: PACK[codec](broken_off(content)))
+        unpacking = Unpacking(fetched(log, 5))
+        records = drained(unpacking, most, MANY)
+        assert [offset for offset, *_ in records] == list(range(5, 155))
+        assert [value for _, _, value, _ in records] == [*(v for _, v, _ in sent[:-1]), None]
+
+
+def test_what_comes_before_a_damaged_batch_is_taken_first() -> None:
     log = bytearray(log_of([Batch(0, 2, (0, 1)), Batch(2, 2, (0, 1))]))
     log[-3] ^= 1
-    with pytest.raises(CorruptRecordException, match="at 2 is damaged"):
+    unpacking = Unpacking(fetched(bytes(log)))
+    taken, more = unpacking.take(MANY, MANY)
+    assert ([r.offset for r in taken], more) == ([0, 1], True)
+    for _ in range(2):
+        with pytest.raises(CorruptRecordException, match="at 2 is damaged"):
+            unpacking.take(MANY, MANY)
+
+
+def test_a_damaged_batch_is_never_passed_off_as_records() -> None:
+    log = bytearray(log_of([Batch(0, 2, (0, 1))]))
+    log[-3] ^= 1
+    with pytest.raises(CorruptRecordException, match="at 0 is damaged"):
         Unpacking(fetched(bytes(log))).take(MANY, MANY)
