@@ -20,6 +20,8 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
+from stream.kafka.header_count import refuse_many_headers
+
 Packed = bytes | memoryview
 
 #: What a batch may unpack to. Producers bound batches before they are packed, mostly to a megabyte;
@@ -183,11 +185,24 @@ def noted(unpack: Callable[[Packed], memoryview]) -> Callable[[Packed], memoryvi
     return unpack_and_note
 
 
+def counted(unpack: Callable[[Packed], memoryview]) -> Callable[[Packed], memoryview]:
+    """The same function for batches whose records have headers: it refuses too many."""
+
+    @wraps(unpack)
+    def unpack_and_count(packed: Packed) -> memoryview:
+        unpacked = noting(packed)
+        refuse_many_headers(unpacked)
+        return unpacked
+
+    noting = noted(unpack)
+    return unpack_and_count
+
+
 def bound_client() -> None:
     """Let the client unpack by what is here, for whoever reads in this process."""
-    for batch in (DefaultRecordBatch, LegacyRecordBatch):
+    for batch, bounded in ((DefaultRecordBatch, counted), (LegacyRecordBatch, noted)):
         module: Any = sys.modules[batch.__module__]
-        module.gzip_decode = noted(ungzip)
-        module.snappy_decode = noted(unsnappy)
-        module.lz4_decode = noted(unlz4)
-        module.zstd_decode = noted(unzstd)
+        module.gzip_decode = bounded(ungzip)
+        module.snappy_decode = bounded(unsnappy)
+        module.lz4_decode = bounded(unlz4)
+        module.zstd_decode = bounded(unzstd)

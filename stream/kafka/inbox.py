@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from stream.kafka.header_count import HEADER_BYTES
 from stream.kafka.transport import Chunk
 
 #: So many records are worth a batch of their own: what a batch costs, however small it is, is about
@@ -48,6 +49,6 @@ class Inbox:
 
 
 def _size(record: Any) -> int:
-    """The bytes of what was sent."""
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    """The bytes of what was sent, and of what holds headers: they may be many and empty."""
+    headers = sum(len(name) + len(value or b"") + HEADER_BYTES for name, value in record.headers)
     return len(record.value or b"") + len(record.key or b"") + headers

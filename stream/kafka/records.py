@@ -30,10 +30,10 @@ _BEGINNING: Final = struct.Struct(">q4x4xx4xh4xqq8x2x4xi")
 _CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 _UNPACK: Final[dict[int, Callable[[codecs.Packed], memoryview]]] = {
-    1: codecs.noted(codecs.ungzip),
-    2: codecs.noted(codecs.unsnappy),
-    3: codecs.noted(codecs.unlz4),
-    4: codecs.noted(codecs.unzstd),
+    1: codecs.counted(codecs.ungzip),
+    2: codecs.counted(codecs.unsnappy),
+    3: codecs.counted(codecs.unlz4),
+    4: codecs.counted(codecs.unzstd),
 }
 
 
@@ -134,6 +134,11 @@ class FetchedRecords:
     def raw(self) -> memoryview:
         """The bytes of the batch that was asked for last."""
         return self._data[self._begin : self._end]
+
+    @property
+    def content(self) -> memoryview:
+        """Its records, where they are not compressed and may have headers."""
+        return self.raw[_BEGINNING.size :]
 
 
 class _Batch:

@@ -40,6 +40,7 @@ from stream.kafka import ids
 from stream.kafka.belonging import is_noted, note_of, refuse_other_prefix
 from stream.kafka.completeness import CaughtUp
 from stream.kafka.group import refuse_lost
+from stream.kafka.header_count import HEADER_BYTES
 from stream.kafka.inbox import Inbox
 from stream.kafka.log import LARGEST_BATCH, Outgoing, TransactionalWriter, read_log
 from stream.kafka.registry import ValueRegistry
@@ -224,7 +225,7 @@ class OwnedShard:
                 continue
             letter = self._letter(topic, chunk, record, refusal)
             self._letters.append(letter)
-            self._letter_bytes += _size(letter)
+            self._letter_bytes += _size(letter) + HEADER_BYTES * len(letter.headers)
 
     def _letter(self, topic: str, chunk: Chunk, record: Any, refusal: Refusal) -> Outgoing:
         left_out = record.reason if isinstance(record, Unread) else None

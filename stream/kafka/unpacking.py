@@ -21,6 +21,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 from stream.kafka.codecs import bound_client, unpacked_bytes
+from stream.kafka.header_count import COUNTED_BEYOND, HEADER_BYTES, refuse_many_headers
 from stream.kafka.records import lenient, read_any_name
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
@@ -73,9 +74,9 @@ class Unpacking:
     ) -> tuple[list[Any], bool]:
         """Take the next records, and say whether there may be more.
 
-        At most ``most``, which must be positive; none after those that bring the values to
-        ``most_bytes``, of which a last few may go beyond. Values that are not compressed count only
-        where more than that was fetched. What may have to be unpacked first waits for a take that
+        At most ``most``, which must be positive; none after those that bring values and headers to
+        ``most_bytes``, of which a last few may go beyond. What is not compressed counts only where
+        more than that was fetched. What may have to be unpacked first waits for a take that
         ``may_unpack``.
 
         Raises:
@@ -102,7 +103,7 @@ class Unpacking:
             self.next_fetch_offset = piece[-1].offset + 1
             records += piece
             if measured:
-                size += sum([len(value) for r in piece if (value := r.value)])
+                size += sum([len(r.value or b"") + HEADER_BYTES * len(r.headers) for r in piece])
         return records, True
 
     def _next(self, most: int) -> list[Any]:
@@ -146,8 +147,15 @@ class Unpacking:
             # A batch may be asked for its iterator once only, and it for no record after the last;
             # with the first record it is unpacked.
             self._records = chain(batch)
+            if not self._compressed and self._bytes > COUNTED_BEYOND:
+                self._records = self._counted(batch)
             return True
         return False
+
+    def _counted(self, batch: Any) -> Iterator[Any]:
+        """The records of a batch that is not compressed, with as few headers as of one that is."""
+        refuse_many_headers(self._fetched._records.content)  # noqa: SLF001
+        yield from batch
 
     def _close(self) -> None:
         """Be done with the batch."""

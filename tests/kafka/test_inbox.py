@@ -65,3 +65,9 @@ def test_every_record_is_given_back_once_in_its_order_and_little_waits(
 def test_a_chunk_that_is_large_enough_does_not_wait() -> None:
     large = chunk("cx.visit", 0, BATCH_RECORDS)
     assert Inbox().add("cx.visit", large) is large
+
+
+def test_records_with_many_empty_headers_do_not_wait() -> None:
+    new = chunk("cx.visit", 0, 1)
+    new.records[0].headers = (("", None),) * 5_000
+    assert Inbox().add("cx.visit", new) is new

@@ -181,6 +181,16 @@ async def test_a_record_that_was_not_read_is_invalid_and_its_letter_says_why_and
     assert [r.value for r in fed.written("cx.visit.dlq")] == [None, None]
 
 
+async def test_letters_with_many_empty_headers_make_a_flush_due_too(fed: Fed) -> None:
+    await fed.enter()
+    headers = (("", None),) * 60_000
+    found: list[Any] = [
+        SimpleNamespace(offset=n, key=b"", headers=headers, value=b"no JSON") for n in range(2)
+    ]
+    fed.shard.apply(VISITS, Chunk(VISITS, 0, fed.shard.epoch, 0, 2, found))
+    assert fed.shard.overfull
+
+
 async def test_records_that_wait_at_a_rebalance_count_once_wherever_it_goes_on(fed: Fed) -> None:
     await fed.enter()
     fed.send(0, 3)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.kafka import codecs
+from stream.kafka.header_count import COUNTED_BEYOND, MOST_HEADERS, TooManyHeaders
 from stream.kafka.records import lenient
 from stream.kafka.unpacking import UNREADABLE, Unpacking, Unread
 from tests.kafka.batches import (
@@ -280,6 +281,33 @@ def test_a_large_batch_of_an_aborted_transaction_has_no_records(codec: str) -> N
     log = log_of([large, Batch(3, 1, (), 7, "abort"), Batch(4, 1, (0,))])
     unpacking = Unpacking(fetched(log, 0, [(7, 0)]))
     assert [offset for offset, *_ in drained(unpacking, MANY, MANY)] == [4]
+
+
+# Headers without number ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_of_a_large_batch_with_a_record_of_too_many_headers_each_record_passes_by_unread(
+    codec: str,
+) -> None:
+    plain: Sent = (b"k", b"x" * COUNTED_BEYOND, ())
+    for count in (MOST_HEADERS, MOST_HEADERS + 1):
+        sent = [plain, (b"k", b"v", [(b"", None)] * count)]
+        for extra in ((), [(b"n\xe4me", b"x")]):
+            log = batch_of([*sent, (b"k", b"v", extra)], 5, CODECS[codec], PACK[codec])
+            taken, _ = Unpacking(fetched(log + batch_of(sent[:1], 8), 5)).take(MANY, MANY * MANY)
+            assert [r.offset for r in taken] == [5, 6, 7, 8]
+            unread = [r.reason for r in taken if isinstance(r, Unread)]
+            assert unread == [TooManyHeaders().reason] * 3 * (count > MOST_HEADERS)
+
+
+@pytest.mark.parametrize("codec", [name for name in CODECS if name != "none"])
+def test_a_take_ends_soon_after_headers_that_take_its_number_of_bytes(codec: str) -> None:
+    sent: Sent = (b"k", b"v", [(b"", None)] * 5_000)
+    log = b"".join(batch_of([sent], n, CODECS[codec], PACK[codec]) for n in range(100))
+    taken, more = Unpacking(fetched(log)).take(MANY, 2_000_000)
+    assert more
+    assert len(taken) == 5
 
 
 # Batches that are as they were sent and yet can't be read -----------------------------------------
