@@ -74,6 +74,7 @@ class Desk:
         self._next_rules = 0
         #: Whether there is nothing to end where there are no rules.
         self._is_at_rest = False
+        self._looking: asyncio.Task[AlertStates] | None = None
         self._has_stranger = False
 
     @property
@@ -165,22 +166,29 @@ class Desk:
         return self.states.at is not None and self.states.at - now > PATIENCE_MS
 
     async def _has_left_some(self) -> bool:
-        """Whether rules that are no more have left alerts, which somebody was told of."""
+        """Whether rules that are no more have left alerts, which somebody was told of.
+
+        Looking may wait for a transaction that was left open, and other families must not.
+        """
         if self._is_at_rest:
             return False
+        if self._looking is None:
+            self._looking = asyncio.create_task(
+                read_states(self._kafka, self._names, self.topic), name=f"alerts of {self.topic}"
+            )
+        if not self._looking.done():
+            return False
+        looking, self._looking = self._looking, None
         try:
-            left = await read_states(self._kafka, self._names, self.topic)
+            self._is_at_rest = not (await looking).alerts
         except StateRefused as error:
             log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
             self._is_at_rest = True
-            return False
         except Exception as error:
             if not is_transient(error):
                 raise
             log.warning("the alerts' state can't be read yet: %r", error)
-            await asyncio.sleep(_RETRY_SECONDS)
             return False
-        self._is_at_rest = not left.alerts
         return not self._is_at_rest
 
     async def _end_all(self, now: int, alert_log: AlertLog) -> None:
@@ -256,6 +264,9 @@ class Desk:
     async def let_go_of_alerts(self) -> None:
         """Leave the alerts' state to whoever takes it over."""
         self._is_at_rest = False
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._alert_log is not None:
             alert_log, self._alert_log = self._alert_log, None
             await alert_log.close()

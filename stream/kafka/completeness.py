@@ -1,26 +1,20 @@
 """Up to when a worker has read all that there was: what alerts may be decided by.
 
 A position at the end says little by itself: records may have been appended since the broker was
-asked. What a fetch's answer knows of is all that was there when the fetch was sent: up to the high
-watermark, for what stands behind a transaction that is still open is there too, and comes once that
-has ended. So what is remembered of each answer is up to where one has to read.
+asked. What a fetch's answer knows of is all that was there when the fetch was sent, up to the first
+transaction that is still open: what is in it, or behind it, may be read once it has ended. To wait
+for that would leave out every evaluation where a producer always has one open.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import TopicPartition
 
 from stream.clock import now_ms
-
-#: How far apart answers are that are remembered while one does not come to the end, in ms, and how
-#: many these are: half a minute's. Beyond that the oldest are what is waited for.
-_APART_MS: Final = 200
-_MOST_REMEMBERED: Final = 150
 
 
 @dataclass(slots=True)
@@ -49,8 +43,6 @@ class Completeness:
         self.ends: dict[TopicPartition, int] = {}
         #: When the fetch was sent whose answer was taken in last (ms).
         self._asked_at: dict[TopicPartition, int] = {}
-        #: What has to be reached, oldest first.
-        self._ahead: dict[TopicPartition, deque[CaughtUp]] = {}
 
     def watch(self, fetcher: Any) -> None:
         """Note when fetches are sent: their answers know all that was there then, not later."""
@@ -75,22 +67,13 @@ class Completeness:
             state = standing(fetcher, tp)
             if state is None or state.timestamp is None:
                 continue
-            end = self.ends[tp] = state.highwater
-            at = self._asked_at.get(tp)
-            if at is None:
-                continue
-            ahead = self._ahead.setdefault(tp, deque())
-            if not ahead or (at - ahead[-1].at >= _APART_MS and len(ahead) < _MOST_REMEMBERED):
-                ahead.append(CaughtUp(end, at))
-            if tp in fetcher._records:  # noqa: SLF001
-                continue
-            if state.position >= end:
-                ahead.clear()
-                self.caught_up[tp] = CaughtUp(state.position, at)
-            while ahead and ahead[0].position <= state.position:
-                self.caught_up[tp] = ahead.popleft()
+            self.ends[tp] = state.highwater
+            end = state.highwater if state.lso is None or state.lso < 0 else state.lso
+            if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
+                at = self._asked_at.get(tp)
+                if at is not None:
+                    self.caught_up[tp] = CaughtUp(state.position, at)
 
     def begin_anew(self, tp: TopicPartition) -> None:
         """Forget up to where a partition was read: it goes on elsewhere."""
         self.caught_up.pop(tp, None)
-        self._ahead.pop(tp, None)

@@ -5,6 +5,7 @@ A header of two bytes becomes an object of eighty, and 64 kB may unpack to thirt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka.errors import CorruptRecordException
@@ -28,6 +29,11 @@ class TooManyHeaders(CorruptRecordException):  # type: ignore[misc]
         super().__init__(f"a record has more than {MOST_HEADERS} headers")
         #: Why no record of the batch can be taken.
         self.reason = f"is in a large batch with a record of more than {MOST_HEADERS} headers"
+
+
+def headers_size(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """What a record's headers take in memory, in bytes, about."""
+    return sum([len(name) + len(value or b"") + HEADER_BYTES for name, value in headers])
 
 
 def refuse_many_headers(content: bytes | memoryview) -> None:

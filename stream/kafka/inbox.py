@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from stream.kafka.header_count import HEADER_BYTES
+from stream.kafka.header_count import headers_size
 from stream.kafka.transport import Chunk
 
 #: So many records are worth a batch of their own: what a batch costs, however small it is, is about
@@ -50,5 +50,4 @@ class Inbox:
 
 def _size(record: Any) -> int:
     """The bytes of what was sent, and of what holds headers: they may be many and empty."""
-    headers = sum(len(name) + len(value or b"") + HEADER_BYTES for name, value in record.headers)
-    return len(record.value or b"") + len(record.key or b"") + headers
+    return len(record.value or b"") + len(record.key or b"") + headers_size(record.headers)

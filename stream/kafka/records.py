@@ -19,8 +19,6 @@ from aiokafka.record.util import decode_varint
 
 from stream.kafka import codecs
 
-_Varint = Callable[[codecs.Packed, int], tuple[int, int]]
-
 #: What begins a batch: its offset and its length without these two.
 _OVERHEAD: Final = struct.Struct(">qi")
 #: What of a batch's beginning matters here: first offset, attributes, first and latest time, and
@@ -49,6 +47,11 @@ class LenientRecord(NamedTuple):
     checksum: None = None
 
 
+#: Stands for the record that a batch of markers has lost: compaction may leave the batch alone, and
+#: none of the transaction. It reads as the end of one that was committed, as by Java's client.
+NO_ABORT: Final = LenientRecord(0, 0, 0, b"\0\0\0\1", None, ())
+
+
 def lenient(batch: memoryview) -> Iterator[LenientRecord]:
     """The records of a batch.
 
@@ -74,14 +77,14 @@ def lenient(batch: memoryview) -> Iterator[LenientRecord]:
 _Parts = tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes | None]], int]
 
 
-def _record(content: codecs.Packed, at: int, varint: _Varint = decode_varint) -> _Parts:
+def _record(content: codecs.Packed, at: int) -> _Parts:
     """Time and offset after those of the batch, key, value, headers, and where the next begins."""
-    length, begin = varint(content, at)
-    delta, at = varint(content, begin + 1)
-    place, at = varint(content, at)
+    length, begin = _number(content, at)
+    delta, at = _number(content, begin + 1)
+    place, at = _number(content, at)
     key, at = _bytes(content, at)
     value, at = _bytes(content, at)
-    count, at = varint(content, at)
+    count, at = _number(content, at)
     if count < 0:
         raise ValueError(f"it has {count} headers")
     headers = []
@@ -94,10 +97,16 @@ def _record(content: codecs.Packed, at: int, varint: _Varint = decode_varint) ->
     return delta, place, key, value, headers, at
 
 
-def _bytes(
-    content: codecs.Packed, at: int, varint: _Varint = decode_varint
-) -> tuple[bytes | None, int]:
-    length, at = varint(content, at)
+def _number(content: codecs.Packed, at: int) -> tuple[int, int]:
+    """A number, and where what follows begins; the client's own reads on behind the end."""
+    number, end = decode_varint(content, at) if at < len(content) else (0, at + 1)
+    if end > len(content):
+        raise ValueError("it ends too soon")
+    return int(number), int(end)
+
+
+def _bytes(content: codecs.Packed, at: int) -> tuple[bytes | None, int]:
+    length, at = _number(content, at)
     if length < 0:
         return None, at
     end = at + length
@@ -152,7 +161,8 @@ class _Batch:
         return getattr(self._batch, name)
 
     def __next__(self) -> Any:
-        return next(self._batch)
+        """Its first record, by which the client tells how a transaction ended."""
+        return next(self._batch, NO_ABORT)
 
     def __iter__(self) -> Iterator[Any]:
         read = 0

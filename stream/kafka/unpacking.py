@@ -21,8 +21,8 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 from stream.kafka.codecs import bound_client, unpacked_bytes
-from stream.kafka.header_count import COUNTED_BEYOND, HEADER_BYTES, refuse_many_headers
-from stream.kafka.records import lenient, read_any_name
+from stream.kafka.header_count import COUNTED_BEYOND, headers_size, refuse_many_headers
+from stream.kafka.records import NO_ABORT, lenient, read_any_name
 
 #: So many records are unpacked before their sizes are looked at, where that is necessary.
 _PIECE: Final = 64
@@ -74,10 +74,10 @@ class Unpacking:
     ) -> tuple[list[Any], bool]:
         """Take the next records, and say whether there may be more.
 
-        At most ``most``, which must be positive; none after those that bring values and headers to
-        ``most_bytes``, of which a last few may go beyond. What is not compressed counts only where
-        more than that was fetched. What may have to be unpacked first waits for a take that
-        ``may_unpack``.
+        At most ``most``, which must be positive; none after those that bring keys, values and
+        headers to ``most_bytes``, of which a last few may go beyond. What is not compressed counts
+        only where more than that was fetched. What may have to be unpacked first waits for a take
+        that ``may_unpack``.
 
         Raises:
             CorruptRecordException: a batch has changed since it was sent, and what was before it is
@@ -103,7 +103,8 @@ class Unpacking:
             self.next_fetch_offset = piece[-1].offset + 1
             records += piece
             if measured:
-                size += sum([len(r.value or b"") + HEADER_BYTES * len(r.headers) for r in piece])
+                size += sum([len(r.value or b"") + len(r.key or b"") for r in piece])
+                size += sum([headers_size(r.headers) for r in piece if r.headers])
         return records, True
 
     def _next(self, most: int) -> list[Any]:
@@ -181,6 +182,9 @@ class Unpacking:
             return False
         fetched._consume_aborted_up_to(batch.base_offset)  # noqa: SLF001
         aborted: set[int] = fetched._aborted_producers  # noqa: SLF001
-        if batch.is_control_batch and fetched._contains_abort_marker(batch):  # noqa: SLF001
+        if not batch.is_control_batch:
+            return bool(batch.is_transactional) and batch.producer_id in aborted
+        marker = iter((next(batch, NO_ABORT),))
+        if fetched._contains_abort_marker(marker):  # noqa: SLF001
             aborted.discard(batch.producer_id)
         return bool(batch.is_transactional) and batch.producer_id in aborted

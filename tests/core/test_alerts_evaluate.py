@@ -241,6 +241,17 @@ def test_of_what_an_earlier_version_left_is_known_what_it_watches_by_the_rule(la
     assert kept == ([Watched.of(LOW)] if later is LOW else [])
 
 
+def test_a_rule_at_its_limit_keeps_the_same_series_when_it_begins_anew() -> None:
+    most = replace(LOW, max_series=2)
+    row = [csat((("region", region),), 40) for region in "abcd"]
+    states, _ = play(rule_set(most), [row])
+    _, changes = play(rule_set(replace(most, severity="critical")), [row] * 2, states)
+    assert [(c.labels["region"], c.to) for c in changes if c.kpi == "csat"] == [
+        *(("a", "resolved"), ("b", "resolved")),
+        *(("a", "firing"), ("b", "firing")),
+    ]
+
+
 def test_the_alert_on_the_number_of_series_is_over_before_one_on_a_total_begins() -> None:
     """Both are of one key, so they must not change at once."""
     few = replace(LOW, max_series=1)

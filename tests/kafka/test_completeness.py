@@ -70,37 +70,17 @@ async def test_what_lies_fetched_and_not_taken_is_not_read(fetching: Fetching) -
     assert fetching.note() == {TP: CaughtUp(7, at=10_000)}
 
 
-async def test_what_stands_behind_an_open_transaction_is_not_read(fetching: Fetching) -> None:
-    fetching.state.position, fetching.state.highwater, fetching.state.lso = 5, 9, 5
-    await fetching.fetch()
-    assert fetching.note() == {}
-    assert fetching.seen.ends == {TP: 9}
-    fetching.state.position = fetching.state.lso = 9
-    assert fetching.note() == {TP: CaughtUp(9, at=10_000)}
-    fetching.seen.begin_anew(TP)
-    assert fetching.seen.caught_up == {}
-
-
-async def test_where_there_is_always_an_open_transaction_it_is_read_up_to_where_it_was_asked_for(
+async def test_what_stands_behind_an_open_transaction_is_not_waited_for_and_yet_to_come(
     fetching: Fetching,
 ) -> None:
-    """Each answer knows of ten records more, of which five can't be read yet."""
-    for number in range(1, 4):
-        fetching.state.highwater = 10 * number
-        await fetching.fetch()
-        fetching.state.position = 10 * number - 5
-        fetching.note()
-    # At 12 s there were 30 records, at 11 s 20; 25 are read.
-    assert fetching.seen.caught_up == {TP: CaughtUp(20, at=11_000)}
-
-
-async def test_what_is_remembered_of_answers_is_bounded(fetching: Fetching) -> None:
-    for number in range(1, 1_000):
-        fetching.state.highwater = number
-        await fetching.fetch()
-        fetching.note()
-    fetching.state.position = 998
-    assert fetching.note() == {TP: CaughtUp(150, at=159_000)}
+    fetching.state.position, fetching.state.highwater, fetching.state.lso = 5, 9, 5
+    await fetching.fetch()
+    assert fetching.note() == {TP: CaughtUp(5, at=10_000)}
+    assert fetching.seen.ends == {TP: 9}
+    fetching.state.lso = -1
+    fetching.seen.begin_anew(TP)
+    assert fetching.note() == {}
+    assert fetching.seen.ends == {TP: 9}
 
 
 async def test_a_fetch_without_an_answer_says_nothing(fetching: Fetching) -> None:

@@ -100,8 +100,9 @@ async def test_what_rules_have_left_is_ended_where_a_family_has_none_any_more(
     watched = without_rules(monkeypatch, fired(rule, now - SECOND + ahead_ms))
     read = mock.AsyncMock(side_effect=lambda *_: FailsOnce.states)
     monkeypatch.setattr(desk, "read_states", read)
-    for tick in range(3):
+    for tick in range(4):
         await watched.run_rules(now + tick)
+        await asyncio.sleep(0)
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "resolved")]
     assert parse(FailsOnce.changes[0].changed_at) > now - SECOND + ahead_ms
     assert FailsOnce.states.alerts == ()
@@ -116,9 +117,32 @@ async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
     monkeypatch.setattr(desk, "read_states", mock.AsyncMock(side_effect=damaged))
     for now in range(3):
         await watched.run_rules(now)
+        await asyncio.sleep(0)
     assert [record.getMessage() for record in caplog.records] == [
         "what fired of cx.survey is not known and not ended: topic g-alerts is damaged"
     ]
+
+
+async def test_a_family_without_rules_keeps_no_other_waiting_nor_looks_on_when_it_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = without_rules(monkeypatch, AlertStates())
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def read(*_: object) -> AlertStates:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return AlertStates()
+
+    monkeypatch.setattr(desk, "read_states", read)
+    await asyncio.wait_for(watched.run_rules(0), 1)
+    await begun.wait()
+    await asyncio.wait_for(watched.run_rules(1), 1)
+    await watched.let_go_of_alerts()
+    await asyncio.wait_for(ended.wait(), 1)
 
 
 async def test_evaluations_up_to_a_time_that_a_clock_was_ahead_by_are_told_and_counted(

@@ -310,6 +310,40 @@ def test_a_take_ends_soon_after_headers_that_take_its_number_of_bytes(codec: str
     assert len(taken) == 5
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [(bytes(10_000), b"", []), (None, bytes(10_000), []), (None, b"", [(b"h", bytes(10_000))])],
+    ids=["key", "value", "header"],
+)
+def test_whatever_it_is_that_takes_many_bytes_bounds_a_take(sent: Sent) -> None:
+    log = b"".join(batch_of([sent], n, CODECS["zstd"], PACK["zstd"]) for n in range(100))
+    taken, more = Unpacking(fetched(log)).take(MANY, 200_000)
+    assert more
+    assert len(taken) in {20, 21}
+
+
+def test_a_batch_of_markers_that_compaction_has_left_none_of_ends_no_transaction() -> None:
+    """The broker may keep the empty batch, so that it knows how far its producer has come."""
+    marker = bytearray(Batch(1, 1, (0,), 7, "abort").encode()[:_LENGTH])
+    marker[8:12] = (_LENGTH - 12).to_bytes(4, "big")
+    marker[57:61] = bytes(4)
+    marker[17:21] = calc_crc32c(memoryview(bytes(marker))[21:]).to_bytes(4, "big")
+    log = Batch(0, 1, (0,)).encode() + bytes(marker) + Batch(2, 1, (0,)).encode()
+    taken, _ = Unpacking(fetched(log)).take(MANY, MANY)
+    assert [record.offset for record in taken] == [0, 2]
+    assert [record.offset for record in fetched(log)] == [0, 2]
+
+
+def test_nothing_behind_a_batch_is_read_as_a_record_of_it() -> None:
+    one = bytearray(batch_of([(b"k", b"v", [])], 0, 0, PACK["none"]))
+    one[57:61] = (2).to_bytes(4, "big")
+    behind = bytes(one) + bytes(100)
+    records = lenient(memoryview(behind)[: len(one)])
+    assert next(records).value == b"v"
+    with pytest.raises(CorruptRecordException, match="it ends too soon"):
+        next(records)
+
+
 # Batches that are as they were sent and yet can't be read -----------------------------------------
 
 

@@ -120,20 +120,22 @@ class _Turn:
         """Take all series of the rule a step further, and the alert on their number.
 
         Those whose alert is just ``over`` wait for the next evaluation: they have had their change.
+        Nobody else gets their places meanwhile.
         """
         series = sorted({*self._present, *self._known} - over)
-        if overflow is None and len(series) <= self._prepared.rule.max_series:
+        waiting = len(over - {()})
+        if overflow is None and len(series) + waiting <= self._prepared.rule.max_series:
             for labels in series:
                 self._keep(*self._step(labels))
             return
-        self._take_limited(series, overflow, is_over=() in over)
+        self._take_limited(series, overflow, waiting, is_over=() in over)
 
     def _take_limited(
-        self, series: list[Labels], overflow: AlertState | None, *, is_over: bool
+        self, series: list[Labels], overflow: AlertState | None, waiting: int, *, is_over: bool
     ) -> None:
         """Those that are active first; what they leave goes to the others in order."""
         taken = {labels: self._step(labels) for labels in series if self._is_active(labels)}
-        active = sum(state.phase != "inactive" for state, _ in taken.values())
+        active = waiting + sum(state.phase != "inactive" for state, _ in taken.values())
         left_out: list[Labels] = []
         for labels in series:
             if labels in taken:
