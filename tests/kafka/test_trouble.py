@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import pytest
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.broker import Broker
 from stream.config import KafkaConfig
@@ -21,9 +22,29 @@ NewBroker = Callable[..., Broker]
 
 
 def create(site: Site, configs: Mapping[str, Mapping[str, str]], partitions: int = 4) -> None:
-    """Create topics, each with settings of its own."""
+    """Create topics, each with settings of its own, and wait until these are known."""
     topics = [NewTopic(t, partitions, 1, topic_configs=dict(c)) for t, c in configs.items()]
-    administer(site.bootstrap, lambda admin: admin.create_topics(topics))
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, t, configs=dict.fromkeys(c))
+        for t, c in configs.items()
+        if c
+    ]
+
+    async def known(admin: AIOKafkaAdminClient) -> dict[str, dict[str, str]]:
+        answers = await admin.describe_configs(asked)
+        told = [resource for answer in answers for resource in answer.resources]
+        return {topic: {key: value for key, value, *_ in own} for *_, topic, own in told}
+
+    async def make(admin: AIOKafkaAdminClient) -> None:
+        await admin.create_topics(topics)
+        wanted = {topic: dict(c) for topic, c in configs.items() if c}
+        for _ in range(100):
+            if not asked or await known(admin) == wanted:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"the settings are not known: {wanted}")
+
+    administer(site.bootstrap, make)
 
 
 def refused(worker: WorkerProcess) -> str:

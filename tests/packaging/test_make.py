@@ -19,7 +19,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 #: One more than there are cores.
-PROCESSES = os.sysconf("SC_NPROCESSORS_ONLN") + 1
+PROCESSES = os.sysconf("SC_NPROCESSORS_ONLN") + 2
 
 
 def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
