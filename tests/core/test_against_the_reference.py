@@ -33,7 +33,7 @@ CASES = json.loads((Path(__file__).parents[1] / "data/cases.json").read_text())
 #: In each run the same streams, so that a failure is the change's; ``FUZZ_STREAMS=20000`` looks
 #: at so many others, as does ``make fuzz``, which is quicker.
 FUZZ = settings(
-    max_examples=int(os.environ.get("FUZZ_STREAMS", "200")),
+    max_examples=int(os.environ.get("FUZZ_STREAMS", "120")),
     derandomize="FUZZ_STREAMS" not in os.environ,
     print_blob=True,
     deadline=None,

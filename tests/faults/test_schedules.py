@@ -21,10 +21,8 @@ PLAIN = ("zombie-in-a-transaction", "take-over", "recovery")
 #: Mistakes that are made here; a case that finds its mistake is run through as well.
 MADE = (
     "read-before-fence",
-    "dirty-read",
     "sent-again",
     "letters-apart",
-    "hole-ignored",
 )
 #: How often a mistake is made before it counts as not found.
 TRIES = 3

@@ -145,6 +145,7 @@ def _run(
         "PYTHONPATH": str(copy),
         "PYTHONDONTWRITEBYTECODE": "1",
         "FUZZ_HASTY": "1",
+        "FUZZ_EXAMPLES": "100",
     }
     try:
         return subprocess.run(
