@@ -74,7 +74,7 @@ class Desk:
         self._next_rules = 0
         #: Whether there is nothing to end where there are no rules.
         self._is_at_rest = False
-        self._looking: asyncio.Task[AlertStates] | None = None
+        self._looking: asyncio.Task[bool] | None = None
         self._has_stranger = False
 
     @property
@@ -132,7 +132,7 @@ class Desk:
 
     async def run_rules(self, now: int) -> None:
         """Evaluate the rules at every time that is due and for which all records are there."""
-        if not self._rules.rules and not await self._has_left_some():
+        if not self._rules.rules and not self._has_left_some():
             return
         if self._alert_log is None:
             self._alert_log = await self._take_over(now)
@@ -165,7 +165,7 @@ class Desk:
         """
         return self.states.at is not None and self.states.at - now > PATIENCE_MS
 
-    async def _has_left_some(self) -> bool:
+    def _has_left_some(self) -> bool:
         """Whether rules that are no more have left alerts, which somebody was told of.
 
         Looking may wait for a transaction that was left open, and other families must not.
@@ -173,23 +173,28 @@ class Desk:
         if self._is_at_rest:
             return False
         if self._looking is None:
-            self._looking = asyncio.create_task(
-                read_states(self._kafka, self._names, self.topic), name=f"alerts of {self.topic}"
-            )
-        if not self._looking.done():
-            return False
-        looking, self._looking = self._looking, None
-        try:
-            self._is_at_rest = not (await looking).alerts
-        except StateRefused as error:
-            log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
-            self._is_at_rest = True
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            log.warning("the alerts' state can't be read yet: %r", error)
-            return False
-        return not self._is_at_rest
+            self._looking = asyncio.create_task(self._look(), name=f"alerts of {self.topic}")
+        if self._looking.done():
+            looking, self._looking = self._looking, None
+            self._is_at_rest = not looking.result()
+            return not self._is_at_rest
+        return False
+
+    async def _look(self) -> bool:
+        """Whether there are alerts that can be ended, asked for until that is known."""
+        while True:
+            try:
+                states = await read_states(self._kafka, self._names, self.topic)
+            except StateRefused as error:
+                log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
+                return False
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                log.warning("the alerts' state can't be read yet: %r", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return bool(states.alerts)
 
     async def _end_all(self, now: int, alert_log: AlertLog) -> None:
         """End what is left, and then leave nothing of it."""

@@ -123,6 +123,22 @@ async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
     ]
 
 
+async def test_what_rules_have_left_is_asked_for_again_after_a_pause_while_no_broker_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = without_rules(monkeypatch, AlertStates())
+    monkeypatch.setattr(desk, "_RETRY_SECONDS", 0.2)
+    read = mock.AsyncMock(side_effect=[KafkaConnectionError(), AlertStates()])
+    monkeypatch.setattr(desk, "read_states", read)
+    for now in range(10):
+        await watched.run_rules(now)
+        await asyncio.sleep(0)
+    assert (read.await_count, len(caplog.records)) == (1, 1)
+    await asyncio.sleep(0.4)
+    await watched.run_rules(10)
+    assert (read.await_count, len(caplog.records)) == (2, 1)
+
+
 async def test_a_family_without_rules_keeps_no_other_waiting_nor_looks_on_when_it_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
