@@ -6,7 +6,6 @@ becomes of everything: one place for what ``cxkpi check`` tells and what a worke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -17,6 +16,7 @@ from stream.core.durations import label
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.memory import NO_LIMIT
 from stream.core.settings import Settings, Window
+from stream.core.tally import Tally
 from stream.core.text import printable
 
 Becomes = Literal["kept", "starts empty", "dropped"]
@@ -172,7 +172,7 @@ def _of_windows(
     if None in found.values():
         text = "how many were active earlier is known as exactly as the former windows needed it"
         yield Fact("active subscriptions", "kept", text)
-    if _unit(written) != _unit(windows):
+    if Tally(written).unit_ms != Tally(windows).unit_ms:
         text = "what came around them stays before or after them as the former panes told it apart"
         yield Fact("bases", "kept", text)
 
@@ -250,10 +250,6 @@ _THRESHOLDS: Mapping[str, str] = {
     "emotion.positive": "positive_emotions",
     "emotion.negative": "negative_emotions",
 }
-
-
-def _unit(windows: Iterable[Window]) -> int:
-    return math.gcd(*(w.pane_ms for w in windows))
 
 
 def _memory(windows: Sequence[Window]) -> int:

@@ -182,9 +182,8 @@ class Unpacking:
             return False
         fetched._consume_aborted_up_to(batch.base_offset)  # noqa: SLF001
         aborted: set[int] = fetched._aborted_producers  # noqa: SLF001
-        if not batch.is_control_batch:
-            return bool(batch.is_transactional) and batch.producer_id in aborted
-        marker = iter((next(batch, NO_ABORT),))
-        if fetched._contains_abort_marker(marker):  # noqa: SLF001
-            aborted.discard(batch.producer_id)
+        if batch.is_control_batch:
+            marker = iter((next(batch, NO_ABORT),))
+            if fetched._contains_abort_marker(marker):  # noqa: SLF001
+                aborted.discard(batch.producer_id)
         return bool(batch.is_transactional) and batch.producer_id in aborted
