@@ -14,7 +14,7 @@ from stream.core.state import StateRefused
 from stream.deadletters.headers import GROUP
 from stream.kafka import ids
 from stream.kafka.log import Outgoing, TransactionalWriter, read_log
-from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
+from stream.kafka.topics import STATE_LIMIT, Names
 
 #: Keys of states begin so, and those of the changes that made alerts fire; then comes the family,
 #: then the alert. The key of the family's head is the family.
@@ -23,6 +23,12 @@ _FIRING: Final = b"firing"
 #: Alerts whose records are written together at most: with three records each that is a transaction
 #: which takes a second or two of the time that it has, however many alerts a configuration allows.
 _AT_ONCE: Final = 5_000
+
+#: The topic is made anew where it is gone, and holds nothing that is counted.
+_REMEDY: Final = (
+    "stop all workers of the group, delete that topic, and start them again: all counts are kept,"
+    " and alerts that fire are told a second time"
+)
 
 T = TypeVar("T")
 
@@ -52,7 +58,7 @@ def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertSta
             if kind == _STATE and owner == family:
                 found[place] = msgspec.json.decode(value, type=AlertState)
     except msgspec.MsgspecError as error:
-        raise StateRefused(f"topic {topic} is damaged: {error}; {ONLY_REMEDY}") from error
+        raise StateRefused(f"topic {topic} is damaged: {error}; {_REMEDY}") from error
     return AlertStates(head.at, tuple(found.values()))
 
 

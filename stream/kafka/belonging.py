@@ -1,29 +1,36 @@
-"""Whose topics a group reads: the prefix of their names, noted beside the state.
+"""Which topics a group reads: the prefix of their names and their partitions, beside the state.
 
 A state's positions stand under the topics' names without prefix. Where the prefix is another now
-they are positions of other topics, and what lies before them there would never be read.
+they are positions of other topics, and what lies before them there would never be read. Where a
+topic has another number of partitions, the events of an entity are no longer where it is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from stream.core.state import REMEDY, StateRefused
 from stream.core.state_records import damaged, pack, unpack
 
-#: The key of the note in each partition of the state. Whoever folds a state passes over it.
-_KEY: Final = b"topic_prefix"
+#: The keys of the notes in each partition of the state. Whoever folds a state passes over them.
+_PREFIX: Final = b"topic_prefix"
+_PARTITIONS: Final = b"source_partitions"
 
 
-def note_of(prefix: str) -> tuple[bytes, bytes]:
-    """Key and value of the record that says which prefix the state belongs to."""
-    return _KEY, pack(prefix)
+def notes_of(prefix: str, partitions: Mapping[str, int]) -> list[tuple[bytes, bytes]]:
+    """Keys and values of the records that say which topics the state belongs to.
+
+    ``partitions`` has their number by the topic's name without prefix.
+    """
+    return [(_PREFIX, pack(prefix)), (_PARTITIONS, pack(dict(sorted(partitions.items()))))]
 
 
-def is_noted(records: Mapping[bytes, bytes]) -> bool:
-    """Whether a state says which prefix it belongs to: earlier versions did not note that."""
-    return _KEY in records
+def lacking(
+    records: Mapping[bytes, bytes], notes: Iterable[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """The notes that a state lacks: earlier versions wrote one or none of them."""
+    return [(key, value) for key, value in notes if records.get(key) != value]
 
 
 def refuse_other_prefix(records: Mapping[bytes, bytes], prefix: str) -> None:
@@ -32,16 +39,39 @@ def refuse_other_prefix(records: Mapping[bytes, bytes], prefix: str) -> None:
     Raises:
         StateRefused: it is of others, or the note is damaged.
     """
-    if not is_noted(records):
+    if _PREFIX not in records:
         return
-    noted = unpack(_KEY, records[_KEY])
+    noted = unpack(_PREFIX, records[_PREFIX])
     if not isinstance(noted, str):
-        raise damaged(_KEY, "it is no prefix")
+        raise damaged(_PREFIX, "it is no prefix")
     if noted != prefix:
         raise StateRefused(
             f"the state was counted from topics with the prefix {noted!r}, but kafka.topic_prefix"
             f" is {prefix!r}: set another kafka.group for these topics, or {REMEDY}"
         )
+
+
+def refuse_other_partitions(
+    records: Mapping[bytes, bytes], prefix: str, partitions: Mapping[str, int]
+) -> None:
+    """See that the topics have as many partitions as when the state was written.
+
+    A topic that the state says nothing of, as one that is new to this version, may have any number.
+
+    Raises:
+        StateRefused: one has another number, or the note is damaged.
+    """
+    if _PARTITIONS not in records:
+        return
+    noted = unpack(_PARTITIONS, records[_PARTITIONS])
+    if not isinstance(noted, dict):
+        raise damaged(_PARTITIONS, "it has no numbers of partitions")
+    for topic, now in partitions.items():
+        if noted.get(topic, now) != now:
+            raise StateRefused(
+                f"topic {prefix}{topic} has {now} partitions and had {noted[topic]} when the state"
+                f" was written: their number has changed; {REMEDY}"
+            )
 
 
 def reads_other_topics(shared_out: Collection[str], own: Collection[str]) -> str | None:

@@ -28,7 +28,7 @@ from stream.core.state import StateLog
 from stream.core.values import Values
 from stream.kafka import ids
 from stream.kafka.administration import administration, counts, create
-from stream.kafka.belonging import note_of
+from stream.kafka.belonging import notes_of
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import How, Note, commit, committed, members
 from stream.kafka.log import FENCED, FlushFailed, Outgoing, TransactionalWriter
@@ -217,7 +217,8 @@ def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgo
             shard.progress.buried[topic] = planned.buried[tp]
             if planned.how == "reset":
                 shard.progress.positions[topic] = planned.begin[tp]
-    records = [*StateLog(shard).flush(now_ms()), note_of(planned.names.prefix)]
+    notes = notes_of(planned.names.prefix, planned.partitions)
+    records = [*StateLog(shard).flush(now_ms()), *notes]
     return [Outgoing(planned.names.state, number, key, value) for key, value in records]
 
 

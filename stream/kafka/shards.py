@@ -37,7 +37,12 @@ from stream.deadletters.headers import (
     refusal_headers,
 )
 from stream.kafka import ids
-from stream.kafka.belonging import is_noted, note_of, refuse_other_prefix
+from stream.kafka.belonging import (
+    lacking,
+    notes_of,
+    refuse_other_partitions,
+    refuse_other_prefix,
+)
 from stream.kafka.completeness import CaughtUp
 from stream.kafka.group import refuse_lost
 from stream.kafka.header_count import HEADER_BYTES
@@ -119,8 +124,8 @@ class OwnedShard:
         self._letters: list[Outgoing] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
-        #: Whether the state says which topics it is of.
-        self._is_noted = False
+        #: What the state does not say yet of the topics that it is of.
+        self._notes = notes_of(topics.names.prefix, topics.partitions)
         #: What this shard has forgotten early and counted, by kind.
         self._forgotten: Counter[str] = Counter()
         #: Held by whoever flushes.
@@ -153,16 +158,17 @@ class OwnedShard:
         """
         await self._registry.read()
         await self._writer.start()
-        state = self._topics.names.state
+        state, prefix = self._topics.names.state, self._topics.names.prefix
         records = await read_log(self._kafka, state, self.number)
         if not records:
             await refuse_lost(self._kafka, state, self.partitions())
         try:
-            refuse_other_prefix(records, self._topics.names.prefix)
+            refuse_other_prefix(records, prefix)
+            refuse_other_partitions(records, prefix, self._topics.partitions)
             self.log.recover(records)
         except StateRefused as error:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
-        self._is_noted = is_noted(records)
+        self._notes = lacking(records, self._notes)
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
     async def find_positions(
@@ -263,14 +269,13 @@ class OwnedShard:
             self.in_doubt = False
             return
         names = self._topics.names
-        if not self._is_noted:
-            state.append(note_of(names.prefix))
+        state += self._notes
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
         forgotten = Counter(self.shard.newly_forgotten())
         await self._writer.write([*letters, *records, *shares])
-        self.in_doubt, self._is_noted = False, True
+        self.in_doubt, self._notes = False, []
         counts.flush = counts.flush.plus(time.monotonic() - started)
         for letter in letters:
             topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")

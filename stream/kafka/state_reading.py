@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,7 +14,7 @@ from stream.core.inspection import Inspection, inspect
 from stream.core.state import StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
-from stream.kafka.belonging import refuse_other_prefix
+from stream.kafka.belonging import refuse_other_partitions, refuse_other_prefix
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
 from stream.kafka.log import read_log
@@ -28,8 +29,13 @@ _READINGS: Final = 3
 _READ_SECONDS: Final = 60.0
 
 
-async def read_state(kafka: KafkaConfig) -> list[Inspection]:
+async def read_state(
+    kafka: KafkaConfig, sources: Mapping[str, int] | None = None
+) -> list[Inspection]:
     """What each partition of the state holds; nothing where there is no state.
+
+    It is refused where it was written while the source topics had other numbers of partitions than
+    ``sources`` says, by name without prefix; None: they do not matter.
 
     Raises:
         BrokerUnreachable, LogUnread: it can't be read.
@@ -37,11 +43,14 @@ async def read_state(kafka: KafkaConfig) -> list[Inspection]:
     name = Names(kafka.topic_prefix, kafka.group).state
     # One after the other, and folded apart: a state may be large.
     return [
-        await _inspected(kafka, name, number) for number in range(await _partitions(kafka, name))
+        await _inspected(kafka, name, number, sources or {})
+        for number in range(await _partitions(kafka, name))
     ]
 
 
-async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
+async def _inspected(
+    kafka: KafkaConfig, name: str, number: int, sources: Mapping[str, int]
+) -> Inspection:
     """A partition of the state.
 
     While it is read a worker may write on, and what is older be compacted away in between: what
@@ -50,7 +59,7 @@ async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
 
     async def read() -> Inspection:
         records = await read_log(kafka, name, number, beside_writer=True)
-        return await asyncio.to_thread(_inspect, records, kafka.topic_prefix)
+        return await asyncio.to_thread(_inspect, records, kafka.topic_prefix, sources)
 
     inspection = await read()
     for _ in range(_READINGS - 1):
@@ -60,13 +69,17 @@ async def _inspected(kafka: KafkaConfig, name: str, number: int) -> Inspection:
     return inspection
 
 
-def _inspect(records: Mapping[bytes, bytes], prefix: str) -> Inspection:
+def _inspect(records: Mapping[bytes, bytes], prefix: str, sources: Mapping[str, int]) -> Inspection:
     """As ``inspect``; of a state of other topics no more than sizes: its positions are theirs."""
     found = inspect(records)
     try:
         refuse_other_prefix(records, prefix)
     except StateRefused as error:
         return Inspection(found.total, found.deltas, found.blocks, refusal=str(error))
+    try:
+        refuse_other_partitions(records, prefix, sources)
+    except StateRefused as error:
+        return dataclasses.replace(found, refusal=found.refusal or str(error))
     return found
 
 

@@ -103,7 +103,7 @@ async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
         said = await committed(admin, kafka.group)
         live = await members(admin, kafka.group)
         topics = await _topics(admin, kafka, names)
-        shards = await read_state(kafka)
+        shards = await read_state(kafka, topics.partitions)
         sources = [tp for n in range(topics.shards) for tp in topics.sources(n)]
         _, ends = await bounds(kafka, [tp for tp in sources if tp.topic in topics.there])
         shards = [_judged(topics, kafka.group, said, ends, n, s) for n, s in enumerate(shards)]

@@ -1,11 +1,14 @@
 """A group reads the topics of one prefix: its state is never taken for that of others.
 
 Positions stand under the topics' names without prefix, so what lies before them in other topics
-would be passed over in silence.
+would be passed over in silence. Nor is it taken for that of the same topics once they have grown:
+the events of an entity go elsewhere then.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -16,9 +19,16 @@ from stream.core.catalogue import TOPICS
 from stream.core.inspection import inspect
 from stream.core.settings import Settings
 from stream.core.state import StateRefused
+from stream.core.state_records import pack
 from stream.core.values import Values
 from stream.kafka import shards, state_reading
-from stream.kafka.belonging import is_noted, note_of, reads_other_topics, refuse_other_prefix
+from stream.kafka.belonging import (
+    lacking,
+    notes_of,
+    reads_other_topics,
+    refuse_other_partitions,
+    refuse_other_prefix,
+)
 from stream.kafka.shards import OwnedShard, ShardCounts
 from stream.kafka.topics import Names, TopicMap
 from tests.kafka.conftest import Site, Sites
@@ -68,10 +78,20 @@ def log(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
     return held
 
 
-async def flushed(log: dict[bytes, bytes], prefix: str, times: int = 1) -> list[list[bytes]]:
+ONE = dict.fromkeys(TOPICS, 1)
+
+
+def keys_of(prefix: str = "") -> list[bytes]:
+    """The keys of the notes."""
+    return [key for key, _ in notes_of(prefix, ONE)]
+
+
+async def flushed(
+    log: dict[bytes, bytes], prefix: str, times: int = 1, partitions: Mapping[str, int] = ONE
+) -> list[list[bytes]]:
     """The keys that each flush of a new owner of the shard writes to the log."""
     settings, names = Settings(), Names(prefix, "g")
-    topics = TopicMap(names, dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000))
+    topics = TopicMap(names, partitions, dict.fromkeys(TOPICS, 1_000_000))
     registry = cast("Any", Read())
     shard = OwnedShard(0, settings, Values(settings), registry, KafkaConfig(), topics)
     await shard.recover()
@@ -89,24 +109,47 @@ async def flushed(log: dict[bytes, bytes], prefix: str, times: int = 1) -> list[
     return keys
 
 
-async def test_the_prefix_is_written_once_with_the_first_flush_of_a_state(
+async def test_the_topics_are_noted_once_with_the_first_flush_of_a_state(
     log: dict[bytes, bytes],
 ) -> None:
-    (key, value) = note_of("p.")
-    assert [key in keys for keys in await flushed(log, "p.", 3)] == [True, False, False]
-    assert log[key] == value
-    assert not any(key in keys for keys in await flushed(log, "p.", 2))
+    noted = [[k for k in keys if k in keys_of()] for keys in await flushed(log, "p.", 3)]
+    assert noted == [keys_of(), [], []]
+    assert lacking(log, notes_of("p.", ONE)) == []
+    assert not any(k in keys for keys in await flushed(log, "p.", 2) for k in keys_of())
 
 
-async def test_a_state_of_before_counts_as_of_the_present_prefix_and_gets_it(
-    log: dict[bytes, bytes],
+@pytest.mark.parametrize("gone", [keys_of(), keys_of()[:1], keys_of()[1:]])
+async def test_a_state_of_before_counts_as_of_the_present_topics_and_gets_what_it_lacks(
+    log: dict[bytes, bytes], gone: list[bytes]
 ) -> None:
+    prefix = "p." if keys_of()[0] in gone else ""
     await flushed(log, "")
-    del log[note_of("")[0]]
-    assert not is_noted(log)
-    assert any(note_of("p.")[0] in keys for keys in await flushed(log, "p."))
-    refuse_other_prefix(log, "p.")
-    assert inspect(log).refusal is None, "whoever does not know the note passes over it"
+    for key in gone:
+        del log[key]
+    written = [k for keys in await flushed(log, prefix) for k in keys if k in keys_of()]
+    assert sorted(written) == sorted(gone)
+    assert lacking(log, notes_of(prefix, ONE)) == []
+    assert inspect(log).refusal is None, "whoever does not know the notes passes over them"
+
+
+async def test_a_topic_that_is_new_to_a_state_is_noted_and_any_other_number_is_refused(
+    log: dict[bytes, bytes],
+) -> None:
+    first, *others = TOPICS
+    await flushed(log, "", partitions=dict.fromkeys(others, 1))
+    await flushed(log, "", partitions=dict.fromkeys(others, 1) | {first: 2})
+    grown = dict.fromkeys(others, 1) | {first: 3}
+    with pytest.raises(StateRefused) as raised:
+        await flushed(log, "", partitions=grown)
+    said = str(raised.value)
+    assert f"topic {first} has 3 partitions and had 2 when the state was written" in said
+    assert "`cxkpi state rebuild`" in said
+    found = await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, grown)
+    assert found.refusal == said.removeprefix("topic g-state partition 0: ")
+    assert found.header is not None, "what was read is of use to a rebuild"
+    assert (await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, {})) == (
+        dataclasses.replace(found, refusal=None)
+    )
 
 
 @pytest.mark.parametrize(("written", "now"), [("", "p."), ("p.", ""), ("p.", "q."), ("p.", "p.p.")])
@@ -122,16 +165,19 @@ async def test_a_state_of_another_prefix_is_refused_and_shown_without_its_positi
     assert "`cxkpi state rebuild`" in said
     assert "\n" not in said
     kafka = KafkaConfig(topic_prefix=now, group="g")
-    found = await state_reading._inspected(kafka, "g-state", 0)
+    found = await state_reading._inspected(kafka, "g-state", 0, ONE)
     assert found.refusal == said.removeprefix("topic g-state partition 0: ")
     assert (found.header, found.positions, found.buried) == (None, {}, {})
     assert found.total.records == len(log)
 
 
-@pytest.mark.parametrize("value", [b"", b"p.", note_of(cast("Any", 7))[1]])
+@pytest.mark.parametrize("value", [b"", b"p.", pack(7)])
 def test_a_note_that_is_damaged_is_refused(value: bytes) -> None:
+    prefix, partitions = keys_of()
     with pytest.raises(StateRefused, match="damaged"):
-        refuse_other_prefix({note_of("")[0]: value}, "")
+        refuse_other_prefix({prefix: value}, "")
+    with pytest.raises(StateRefused, match="damaged"):
+        refuse_other_partitions({partitions: value}, "", ONE)
 
 
 @pytest.mark.parametrize(
