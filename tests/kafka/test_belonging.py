@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
+from aiokafka.admin import NewPartitions
 
 from stream.broker import Broker
 from stream.config import KafkaConfig
@@ -42,7 +43,8 @@ from tests.kafka.test_state_commands import (
     read,
     told_beforehand,
 )
-from tests.kafka.test_trouble import counted, refused
+from tests.kafka.test_trouble import counted, create, refused
+from tests.kafka.topics import administer
 from tests.kafka.workers import PATIENCE
 
 OWN = frozenset(TOPICS)
@@ -246,3 +248,22 @@ def test_of_two_that_read_other_topics_in_one_group_one_says_that_it_gets_nothin
     assert f"prefix {site.prefix!r}, but kafka.topic_prefix is {other.prefix!r}" in second.log()
     again = site.worker()
     again.until(lambda: again.ready() and accepted(again) == 15, "kept what it counted")
+
+
+def test_a_source_topic_that_grows_stops_the_worker_in_one_line(site: Site) -> None:
+    visit = site.source("cx.visit")
+    # It is not the largest, and its dead letters would have room.
+    create(site, {visit: {}}, 2)
+    create(site, {f"{visit}.dlq": {"max.message.bytes": "5000000"}})
+    worker = counted(site, 50)
+    administer(site.bootstrap, lambda admin: admin.create_partitions({visit: NewPartitions(4)}))
+    line = refused(worker)
+    assert visit in line
+    assert "4 partitions" in line
+    line = refused(site.worker())
+    assert f"topic {visit} has 4 partitions and had 2 when the state was written" in line
+    assert "cxkpi state rebuild" in line
+    assert told_beforehand(site, f"topic {visit} has 4 partitions and had 2") == [True] * 4
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+    again = site.worker()
+    again.until(lambda: again.ready() and accepted(again) == 50, "counted all")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.broker import Broker
@@ -120,16 +120,6 @@ def test_a_source_topic_that_vanishes_under_a_worker_stops_it_in_one_line(site: 
     line = refused(worker)
     assert survey in line
     assert "gone" in line
-
-
-def test_a_source_topic_that_grows_stops_the_worker_in_one_line(site: Site) -> None:
-    worker = counted(site, 50)
-    visit = site.source("cx.visit")
-    administer(site.bootstrap, lambda admin: admin.create_partitions({visit: NewPartitions(6)}))
-    line = refused(worker)
-    assert visit in line
-    assert "6 partitions" in line
-    assert "cxkpi state rebuild" in refused(site.worker())
 
 
 def test_dead_letters_that_could_not_take_every_record_are_refused_in_one_line(site: Site) -> None:
