@@ -236,6 +236,21 @@ class Values:
         mine = places or [{} for _ in self.dimensions]
         return agreed(mine, self.undecided, self.sightings(), self._limit, self._memory_ms)
 
+    def of_others(self, stored: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+        """The registry's places in dimensions that only other configurations have.
+
+        As long as the values are in use: workers whose configuration has the dimension say so. Else
+        a dimension that nobody has any more would stay for ever.
+        """
+        latest = max((at for values in stored.values() for at in values.values()), default=0)
+        since = latest - self._memory_ms - REFRESH_MS
+        found = {
+            dimension: {value: at for value, at in values.items() if at >= since}
+            for dimension, values in stored.items()
+            if dimension not in self.dimensions
+        }
+        return {dimension: values for dimension, values in found.items() if values}
+
     def decide(self, places: Places, proposed: Places) -> None:
         """Take the registry's places, which say all about the values that were ``proposed``.
 

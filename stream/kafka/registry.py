@@ -62,7 +62,7 @@ class ValueRegistry:
                 return
             records = await self._records()
             if records:
-                self._values.decide(self._places(records), [])
+                self._values.decide(self._places(self._stored(records)), [])
             else:
                 self._values.lost()
             self._is_read = True
@@ -70,14 +70,16 @@ class ValueRegistry:
     async def _records(self) -> dict[bytes, bytes]:
         return await read_log(self._kafka, self._names.values, 0)
 
-    def _places(self, records: Mapping[bytes, bytes]) -> Places:
+    def _stored(self, records: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
         try:
-            stored = joined(records)
+            return joined(records)
         except msgspec.MsgspecError as error:
             raise StateRefused(
                 f"topic {self._names.values} is damaged: {error}; {ONLY_REMEDY}"
             ) from error
-        return plain(stored, self._values.dimensions)
+
+    def _places(self, stored: Mapping[str, Mapping[str, int]]) -> Places:
+        return plain(stored, self._values.dimensions) if stored else []
 
     async def settle(self) -> None:
         """Have every value decided that was accepted so far.
@@ -112,9 +114,11 @@ class ValueRegistry:
         try:
             await writer.start()
             before = await self._records()
-            places = self._places(before) if before else []
-            after, asked = self._values.propose(places), self._values.asked()
-            records = parted(dict(zip(self._values.dimensions, after, strict=True)))
+            stored = self._stored(before)
+            after, asked = self._values.propose(self._places(stored)), self._values.asked()
+            mine = dict(zip(self._values.dimensions, after, strict=True))
+            # Workers of another configuration may run beside this one while it is changed.
+            records = parted(mine | self._values.of_others(stored | mine))
             changed = {key: records.get(key) for key in before | records}
             changed = {key: value for key, value in changed.items() if value != before.get(key)}
             # Also where nothing changes: only who writes can tell that nobody else did meanwhile.

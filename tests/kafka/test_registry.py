@@ -181,3 +181,32 @@ async def test_only_records_that_become_others_are_written_and_all_are_read(
     await ValueRegistry(KafkaConfig(), Names("", "g"), values).settle()
     assert broker.log.keys() == {b"values"}
     assert joined(broker.log)["channel"] == {"v0": later}
+
+
+async def test_values_of_a_dimension_that_only_other_workers_have_keep_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or all that was ever counted by them would become ``other`` while a change is rolled out."""
+    broker = Broker(monkeypatch)
+    two = replace(CORE, dimensions=("channel", "region"))
+
+    async def told(core: Settings, segment: tuple[str | None, ...], at: int) -> Values:
+        values = Values(core, shared=True)
+        told = ValueRegistry(KafkaConfig(), Names("", "g"), values)
+        await told.read()
+        values.fold(segment, at)
+        await told.settle()
+        return values
+
+    await told(two, ("web", "eu", None), NOW)
+    await told(CORE, ("app", None), NOW + 1)
+    await told(replace(CORE, dimensions=("plan",)), ("pro", None), NOW + 2)
+    assert joined(broker.log) == {
+        "channel": {"web": NOW, "app": NOW + 1},
+        "region": {"eu": NOW},
+        "plan": {"pro": NOW + 2},
+    }
+    # What nobody accepts any more is dropped with the dimension that nobody has.
+    later = NOW + CORE.memory_ms + REFRESH_MS + 2
+    await told(CORE, ("late", None), later)
+    assert joined(broker.log).keys() == {"channel", "plan"}
