@@ -16,6 +16,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
+    TopicAuthorizationFailedError,
 )
 
 from stream.config import KafkaConfig
@@ -129,9 +130,23 @@ class TransactionalWriter:
         error = writing.exception()
         if error is None:
             return
-        if isinstance(error, FlushFailed) or not is_transient(error):
+        if not is_transient(error):
             raise error
-        raise FlushFailed(repr(error)) from error
+        cause = self._cause() or error
+        if isinstance(cause, TopicAuthorizationFailedError):
+            raise FlushFailed(_no_right(cause)) from cause
+        if isinstance(error, FlushFailed) and not isinstance(cause, FENCED):
+            raise error
+        raise FlushFailed(repr(cause)) from cause
+
+    def _cause(self) -> BaseException | None:
+        """What has ended the transaction, where the client knows it.
+
+        What it raises may be no more than what followed from that: a record was sent, or a batch
+        arrived, when there was no transaction any more.
+        """
+        ending = self._producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
+        return ending.exception() if ending.done() and not ending.cancelled() else None
 
     async def _write(self, records: Iterable[Outgoing]) -> None:
         # Not the client's own context: on an error its exit waits for an abort, perhaps for ever.
@@ -182,6 +197,13 @@ class TransactionalWriter:
         if self._writing is not None:
             await cancelled((self._writing,))
         await say_goodbye(partial(_abandon, self._producer))
+
+
+def _no_right(error: TopicAuthorizationFailedError) -> str:
+    """The topics are what the client gives the error, one or a set."""
+    topics = [*error.args[:1]]
+    named = sorted(topics[0]) if topics and isinstance(topics[0], set | frozenset) else topics
+    return f"the right to write to {', '.join(map(str, named)) or 'a topic'} is missing"
 
 
 def _look_at(sent: asyncio.Future[Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.deadletters.filters import Filter
@@ -179,9 +179,11 @@ class _Sending:
         except FlushFailed as error:
             if isinstance(error.__cause__, FENCED):
                 raise _superseded(self._report) from error
+            lacks_right = isinstance(error.__cause__, TopicAuthorizationFailedError)
             raise RedriveStopped(
-                f"stopped after {self._report.sent.total()} records: {error}; run it again for the"
-                " rest, no record is sent twice"
+                f"stopped after {self._report.sent.total()} records: {error};"
+                f" {'grant it, then ' if lacks_right else ''}run it again for the rest, no record is"
+                " sent twice"
             ) from error
         for judged in batch:
             self._report.add(judged)

@@ -13,7 +13,14 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaConnectionError, ProducerFenced
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalOperation,
+    InvalidTxnState,
+    KafkaConnectionError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 from faust import types as faust_types
 
 from stream.config import KafkaConfig
@@ -371,10 +378,20 @@ class FakeProducer:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.hang = ""
-        self.refused: list[Exception] = []
+        self.refused: list[Exception | None] = []
         self.client = SimpleNamespace(close=lambda: self._call("close client"))
         self._sender = SimpleNamespace(close=lambda: self._call("close sender"))
         self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=set())
+        #: What has ended the transaction, where the client knows it.
+        self.ended: Exception | None = None
+        self._txn_manager = SimpleNamespace(wait_for_transaction_end=self._end)
+
+    def _end(self) -> asyncio.Future[None]:
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.ended is not None:
+            end.set_exception(self.ended)
+            end.exception()
+        return end
 
     async def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -392,8 +409,11 @@ class FakeProducer:
 
     async def send(self, *_: Any, **__: Any) -> asyncio.Future[None]:
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.refused:
-            sent.set_exception(self.refused.pop(0))
+        if self.refused and isinstance(self.refused[0], IllegalOperation):
+            raise self.refused.pop(0)
+        refused = self.refused.pop(0) if self.refused else None
+        if refused is not None:
+            sent.set_exception(refused)
         else:
             sent.set_result(None)
         return sent
@@ -448,6 +468,37 @@ async def test_all_records_of_a_fenced_producer_fail_as_one_and_without_a_log_li
     assert unheard == []
     assert "commit" not in producer.calls
     assert "abort" not in producer.calls
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (None, "{followed}"),
+        (TopicAuthorizationFailedError({"b", "a"}), "the right to write to a, b is missing"),
+        (TopicAuthorizationFailedError("a"), "the right to write to a is missing"),
+        (ProducerFenced(), "ProducerFenced"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("followed", "shown"),
+    [
+        ([None, IllegalOperation("not while in transaction")], "IllegalOperation"),
+        ([InvalidTxnState(), None], r"InvalidTxnState\(\) for topic state partition 0"),
+    ],
+)
+async def test_a_transaction_fails_for_what_has_ended_it_not_for_what_followed_from_that(
+    producer: FakeProducer,
+    writer: TransactionalWriter,
+    ended: Exception | None,
+    said: str,
+    followed: list[Exception | None],
+    shown: str,
+) -> None:
+    producer.ended, producer.refused = ended, list(followed)
+    with pytest.raises(FlushFailed, match=said.format(followed=shown)) as raised:
+        await writer.write(RECORDS)
+    if ended is not None:
+        assert raised.value.__cause__ is ended
 
 
 async def test_a_record_without_a_value_removes_its_key_from_the_log(site: Site) -> None:
