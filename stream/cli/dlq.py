@@ -263,6 +263,11 @@ def redrive(
 
     if ALERT_TOPIC in topics:
         raise click.UsageError(f"{ALERT_TOPIC} is not sent again: all sinks would be told")
+    if UNDELIVERED in outcomes:
+        raise click.UsageError(
+            f"what is {UNDELIVERED} lies in {ALERT_TOPIC}, which is not sent again: all sinks would"
+            " be told"
+        )
     kafka = configuration(config_path, needs=("kafka",)).kafka
     pace = Pace(rate)
     report = Report()
@@ -315,7 +320,7 @@ async def _look(
     from stream.kafka.letters import LetterReader
 
     async with LetterReader(kafka, topics) as reader:
-        say_missing(reader.missing)
+        say_missing(reader.missing, reader.hidden)
         ledger = await _ledger(reader)
         with bar("Reading", reader.total) as advance:
             async for passed, letters in reader.batches(wanted.since):
@@ -394,7 +399,7 @@ async def _send(
     from stream.kafka.redrive import rehearse
 
     async with LetterReader(kafka, topics) as reader:
-        say_missing(reader.missing)
+        say_missing(reader.missing, reader.hidden)
         with bar("Sending" if yes else "Reading", reader.total) as advance:
 
             def progress(passed: int, report: Report) -> None:

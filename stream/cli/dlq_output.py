@@ -48,10 +48,12 @@ def bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
         yield lambda done, said: p.update(task, completed=done, said=said)
 
 
-def say_missing(topics: Sequence[str]) -> None:
-    """Name dead-letter topics that do not exist, on standard error."""
-    if topics:
-        click.echo(f"not there: {', '.join(topics)}", err=True)
+def say_missing(missing: Sequence[str], hidden: Sequence[str]) -> None:
+    """Name dead-letter topics that do not exist or are hidden from us, on standard error."""
+    if missing:
+        click.echo(f"not there: {', '.join(missing)}", err=True)
+    if hidden:
+        click.echo(f"left out, as the right to describe is missing: {', '.join(hidden)}", err=True)
 
 
 def say_others(count: int, more: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -278,12 +279,27 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     if isinstance(error, UnicodeDecodeError):
         return Invalid("$", "is not UTF-8")
     if not isinstance(error, msgspec.ValidationError):
+        if _has_half_a_pair(value):
+            return Invalid("$", "has half of a surrogate pair, which is no character")
         return _invalid("$", f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
     try:
         kind = _read_head(value).type
     except _UNREADABLE:
         return Invalid("$", "is not a JSON object")
     return _explain_type(kind, topic) or _explain_field(str(error))
+
+
+def _has_half_a_pair(value: bytes) -> bool:
+    """Whether a record is JSON but for the escape of half of a pair, which stands alone."""
+    if b"\\ud" not in value.lower():
+        return False
+    try:
+        json.dumps(json.loads(value), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _explain_type(kind: Any, topic: str | None) -> Invalid | None:

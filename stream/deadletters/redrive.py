@@ -15,7 +15,7 @@ from stream.deadletters.listing import Counts, Group
 from stream.sizes import batch_bytes
 
 Verdict = Literal[
-    "send", "sent before", "refused", "rounds", "too large", "no partition", "left out"
+    "send", "sent before", "refused", "rounds", "too large", "no topic", "no partition", "left out"
 ]
 
 #: Why letters are left, as it is printed.
@@ -24,6 +24,7 @@ LEFT: Final[Mapping[Verdict, str]] = {
     "refused": "would be refused again",
     "rounds": "sent again too often already",
     "too large": "larger than the topic takes now",
+    "no topic": "whose topic is not there",
     "no partition": "of a partition that the topic does not have",
     "left out": "too large to lie among the dead letters",
 }
@@ -84,6 +85,8 @@ class Judge:
         if letter.left_out:
             # What would be sent is an empty record.
             return "left out"
+        if not self._target.partitions:
+            return "no topic"
         if letter.target >= self._target.partitions:
             return "no partition"
         if letter.rounds >= self._most_rounds:

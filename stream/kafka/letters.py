@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
@@ -23,7 +23,7 @@ from stream.kafka.ending import say_goodbye
 from stream.kafka.log import LogUnread, read_log
 from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
-from stream.kafka.retention import unkept
+from stream.kafka.retention import compacted, unkept
 from stream.kafka.topics import Names
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
@@ -59,8 +59,11 @@ class LetterReader:
         self._consumer: Any = None
         self._admin: Any = None
         self._there: set[str] = set()
-        #: Full names of the dead-letter topics that do not exist.
+        #: Topics that we may not describe; whether they exist is not told.
+        self._hidden: set[str] = set()
+        #: Full names of the dead-letter topics that do not exist, and of those that are hidden.
         self.missing: list[str] = []
+        self.hidden: list[str] = []
         #: All partitions, in order of topic and number.
         self.bounds: list[Bounds] = []
 
@@ -79,7 +82,7 @@ class LetterReader:
 
         Raises:
             BrokerUnreachable: no broker answers, or it does not let us in.
-            LettersUnusable: none of the dead-letter topics exists.
+            LettersUnusable: none of the dead-letter topics exists, or may be described.
         """
         self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
         self._consumer = reader(self._kafka)
@@ -108,9 +111,14 @@ class LetterReader:
     async def _look(self) -> None:
         self._there = set(await self._admin.list_topics())
         full = {self.names.dead_letters(topic): topic for topic in self._topics}
-        self.missing = [name for name in full if name not in self._there]
-        if len(self.missing) == len(full):
-            are = "is no topic" if len(full) == 1 else "are no topics"
+        sources = map(self.names.source, self._topics)
+        await self._find_hidden({self.ledger_topic, *full, *sources} - self._there)
+        self.hidden = [name for name in full if name in self._hidden]
+        self.missing = [name for name in full if name not in self._there | self._hidden]
+        if len(self.hidden) == len(full):
+            raise LettersUnusable(lacks_right(self.hidden))
+        if not self._there & full.keys():
+            are = "is no topic" if len(self.missing) == 1 else "are no topics"
             raise LettersUnusable(
                 f"there {are} {', '.join(self.missing)}: no worker has run here with this"
                 " kafka.topic_prefix"
@@ -124,6 +132,12 @@ class LetterReader:
             key=lambda b: (self._topics.index(b.topic), b.partition),
         )
 
+    async def _find_hidden(self, absent: set[str]) -> None:
+        """A topic that may not be described is left out of all topics, as if it were not there."""
+        asked: list[Any] = await self._admin.describe_topics(sorted(absent)) if absent else []
+        forbidden = TopicAuthorizationFailedError.errno
+        self._hidden = {d["topic"] for d in asked if d["error_code"] == forbidden}
+
     async def _partitions(self, names: Iterable[str]) -> dict[str, int]:
         described: list[Any] = await self._admin.describe_topics(list(names))
         return {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
@@ -133,8 +147,12 @@ class LetterReader:
 
         Raises:
             BrokerUnreachable: the broker does not say.
+            LettersUnusable: one that has letters may not be described.
         """
         names = {topic: self.names.source(topic) for topic in self._topics}
+        lettered = {names[b.topic] for b in self.bounds if b.first < b.end}
+        if hidden := sorted(lettered & self._hidden):
+            raise LettersUnusable(lacks_right(hidden))
         there = [name for name in names.values() if name in self._there]
         try:
             counts = await self._partitions(there) if there else {}
@@ -219,15 +237,33 @@ class LetterReader:
                 return letters[0] if letters[0].offset == offset else None
         return None
 
+    async def _is_former(self, bounds: Bounds, offset: int, at: int) -> bool:
+        """Whether a partition is that whose letter at ``offset`` was refused ``at`` then (ms).
+
+        That letter must still be what it was. Where it was compacted away, the first one that is
+        left is no later; all letters of a topic that was made anew are.
+        """
+        found = await self.at(bounds, offset)
+        if found is not None:
+            return found.at == at
+        if offset >= bounds.end:
+            return False
+        async for _, letters in self._read(bounds, None):
+            if letters:
+                return letters[0].at <= at
+        return False
+
     async def ledger(self) -> Ledger:
         """Which letters were sent again, up to now; looks at the topics again after that.
 
         So whatever letter the ledger speaks of lies within the bounds.
 
         Raises:
-            LettersUnusable: the ledger is damaged.
+            LettersUnusable: the ledger is damaged, or may not be described.
             BrokerUnreachable: it can't be read.
         """
+        if self.ledger_topic in self._hidden:
+            raise LettersUnusable(lacks_right([self.ledger_topic]))
         if self.ledger_topic not in self._there:
             return Ledger()
         try:
@@ -249,6 +285,8 @@ class LetterReader:
         Raises:
             LettersUnusable: it can't be created, or would lose what was sent.
         """
+        if self.ledger_topic in self._hidden:
+            raise LettersUnusable(lacks_right([self.ledger_topic]))
         if self.ledger_topic in self._there:
             own = [self.ledger_topic]
             asked = unkept(self._admin, self._kafka.bootstrap, own, USUAL_LIMIT)
@@ -265,17 +303,34 @@ class LetterReader:
     async def made_anew(self, ledger: Ledger) -> list[Bounds]:
         """Partitions that are not those which the ledger speaks of: their topic was made anew.
 
-        The letter that was sent last must still be what it was, unless it was deleted by age.
+        Raises BrokerUnreachable.
         """
         others: list[Bounds] = []
         for bounds in self.bounds:
             last = ledger.last(self.names.dead_letters(bounds.topic), bounds.partition)
+            # What was deleted by age is not missed.
             if last is None or last[0] < bounds.first:
                 continue
-            found = await self.at(bounds, last[0])
-            if found is None or found.at != last[1]:
+            if not await self._is_former(bounds, *last):
                 others.append(bounds)
         return others
+
+    async def refuse_compacted(self, partitions: Iterable[Bounds]) -> None:
+        """See that partitions that seem to be others have not lost their letters to compaction.
+
+        Raises:
+            BrokerUnreachable: the broker does not answer.
+            LettersUnusable: they may have.
+        """
+        topics = dict.fromkeys(self.names.dead_letters(b.topic) for b in partitions)
+        asked = compacted(self._admin, self._kafka.bootstrap, topics)
+        if reason := await self._ask(asked):
+            raise LettersUnusable(reason)
+
+
+def lacks_right(topics: Sequence[str]) -> str:
+    """What is to be done about topics that may not be described."""
+    return f"the right to describe {', '.join(topics)} is missing: grant it, and the right to read"
 
 
 def _letter(topic: str, record: Any) -> Letter:

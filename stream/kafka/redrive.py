@@ -180,10 +180,10 @@ class _Sending:
             if isinstance(error.__cause__, FENCED):
                 raise _superseded(self._report) from error
             lacks_right = isinstance(error.__cause__, TopicAuthorizationFailedError)
+            first = "grant it, then " if lacks_right else ""
             raise RedriveStopped(
-                f"stopped after {self._report.sent.total()} records: {error};"
-                f" {'grant it, then ' if lacks_right else ''}run it again for the rest, no record is"
-                " sent twice"
+                f"stopped after {self._report.sent.total()} records: {error}; {first}run it again"
+                " for the rest, no record is sent twice"
             ) from error
         for judged in batch:
             self._report.add(judged)
@@ -209,9 +209,10 @@ async def _fit(reader: LetterReader, ledger: Ledger, order: Order) -> None:
     """See to it that the ledger speaks of the letters that there are.
 
     Raises:
-        LettersUnusable: a dead-letter topic was made anew.
+        LettersUnusable: a dead-letter topic was made anew, or is compacted.
     """
     others = await reader.made_anew(ledger)
+    await reader.refuse_compacted(others)
     if others and not order.forget:
         raise LettersUnusable(
             f"{_named(reader, others)}: this is not the topic that letters were sent from before,"

@@ -391,3 +391,21 @@ def test_the_time_of_an_invalid_record_is_read_where_it_can_be(
     value: bytes, at: int | None
 ) -> None:
     assert occurred_at(value) == at
+
+
+@pytest.mark.parametrize(
+    ("value", "is_half"),
+    [
+        (visit(b',"x":"\\ud800"'), True),
+        (visit(b',"customer_id":"a\\uDFFFb"'), True),
+        (visit(b',"\\udc00\\ud800":1'), True),
+        (visit(b',"x":"\\ud800"')[:-1], False),
+        (visit(b',"x":"\\ud83d\\ude00"') + b"x", False),
+        (visit(b',"x":"\\\\ud800","y":'), False),
+        (visit(b',"x":"\\ud800","y":' + b"[" * 100_000 + b"]" * 100_000), False),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_told_from_what_is_no_json(value: bytes, is_half: bool) -> None:
+    (found,) = Decoder("cx.visit").decode([value]).events
+    assert isinstance(found, Invalid)
+    assert ("half of a surrogate pair" in found.reason) == is_half

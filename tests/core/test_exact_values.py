@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.catalogue import KPIS, LAYOUT, UNITS
+from stream.core.decode import Decoder
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.formulas import divided, roomy, times
 from stream.core.labels import NO_LABELS
 from stream.core.settings import Rule, Settings
 from stream.core.timestamps import format_ms
+from stream.core.topics.ticket.closes import RESPONDED_RAPIDLY, close_of
 from stream.replay.files import Batch
 from stream.replay.run import Replay
 from tests.core.running import new_shard
@@ -68,13 +70,19 @@ ENTITIES = {
 }
 
 
-def changes(rule: Rule, events: Events) -> list[str]:
-    """The changes that a rule makes of events at noon, each of an entity of its own."""
+def records_of(events: Events) -> list[bytes]:
+    """Events at noon, each of an entity of its own."""
     records = []
     for number, event in enumerate(events):
         own = ENTITIES[event["type"].split(".")[0]]
         at = {"event_id": f"e{number}", "occurred_at": format_ms(NOON), own: f"i{number}"}
         records.append(orjson.dumps(event | at))
+    return records
+
+
+def changes(rule: Rule, events: Events) -> list[str]:
+    """The changes that a rule makes of events at noon."""
+    records = records_of(events)
     replay = Replay(Settings(rules=(rule,)), alerts=True)
     replay.feed(Batch([""] * len(records), range(1, len(records) + 1), records))
     return [change.to for change in replay.finish_alerts()]
@@ -109,6 +117,23 @@ def test_a_value_that_is_the_threshold_is_not_beyond_it(
 
     assert beyond(threshold) == []
     assert beyond(math.nextafter(threshold, -inf if side == "above" else inf)) == ["firing"]
+
+
+@pytest.mark.parametrize("limit_ms", [1, 2_007, 4_030, 8_050, 16_100, 300_000, 1_999_999])
+def test_a_first_response_of_exactly_the_limit_is_rapid(limit_ms: int) -> None:
+    settings, limit = Settings(rapid_response_ms=limit_ms), float(Fraction(limit_ms, 1000))
+    around = [limit, math.nextafter(limit, inf), math.nextafter(limit, 0)]
+    closes = [tickets([600])[0] | {"first_response_seconds": seconds} for seconds in around]
+    records = records_of(closes)
+    together = new_shard(settings)
+    assert together.ingest("cx.ticket", records, NOON) == []
+    together.fold(NOON)
+    wanted = {"1h": Wanted(frozenset({"rapid_response"}), frozenset({()}))}
+    found = Evaluator(settings).evaluate([together.share()], NOON, wanted).samples
+    assert [(s.numerator, s.denominator) for s in found] == [(2, 3)]
+    alone = Decoder("cx.ticket").decode(records).events
+    rapid = [close_of(cast("Any", e), NOON, settings, False).said for e in alone]
+    assert [bool(said & RESPONDED_RAPIDLY) for said in rapid] == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,11 @@ def test_what_is_to_become_of_a_letter(one: Judged, verdict: str, said: str | No
     assert (one.again.field if one.again else None) == said
 
 
+def test_a_letter_whose_source_topic_is_gone_is_told_from_one_of_a_partition_too_many() -> None:
+    judge = Judge("cx.visit", Target(0, 0), lambda letter: False)
+    assert [j.verdict for j in judge.judge([refused(value=visit())], NOW)] == ["no topic"]
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["good", "bad", "ahead", "none"]), max_size=30))
 def test_letters_are_judged_alone_and_in_their_order(kinds: list[str]) -> None:
@@ -256,6 +261,7 @@ def test_a_report_counts_what_was_sent_where_and_what_was_left_and_why() -> None
         "refused": 1,
         "rounds": 0,
         "too_large": 0,
+        "no_topic": 0,
         "no_partition": 0,
         "left_out": 0,
     }

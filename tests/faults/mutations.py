@@ -253,11 +253,11 @@ MUTATIONS: Final = (
         "stream.kafka.shards:OwnedShard.recover",
         """\
         await self._writer.start()
-        state = self._topics.names.state
+        state, prefix = self._topics.names.state, self._topics.names.prefix
         records = await read_log(self._kafka, state, self.number)
 """,
         """\
-        state = self._topics.names.state
+        state, prefix = self._topics.names.state, self._topics.names.prefix
         records = await read_log(self._kafka, state, self.number)
         await self._writer.start()
 """,

@@ -409,9 +409,9 @@ class FakeProducer:
 
     async def send(self, *_: Any, **__: Any) -> asyncio.Future[None]:
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.refused and isinstance(self.refused[0], IllegalOperation):
-            raise self.refused.pop(0)
         refused = self.refused.pop(0) if self.refused else None
+        if isinstance(refused, IllegalOperation):
+            raise refused
         if refused is not None:
             sent.set_exception(refused)
         else:

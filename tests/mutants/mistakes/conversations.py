@@ -175,8 +175,8 @@ TICKETS: Final = (
     Mistake(
         "rapid-response-exclusive",
         "topics/ticket/tickets.py",
-        "said.response_ms <= self.settings.rapid_response_ms",
-        "said.response_ms < self.settings.rapid_response_ms",
+        "said.response_seconds <= self.settings.rapid_response_ms / SECOND",
+        "said.response_seconds < self.settings.rapid_response_ms / SECOND",
         "a response exactly in time is too late",
     ),
     Mistake(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stream.core import timestamps
 from stream.core.formulas import FIXED, fixed
-from stream.core.settings import Settings
+from stream.core.settings import SECOND, Settings
 from stream.core.topics.ticket.events import TicketClosed
 
 #: Fixed point per millisecond.
@@ -37,7 +37,7 @@ def close_of(ticket: TicketClosed, occurred: int, settings: Settings, reopened: 
         said, sentiment = SENTIMENT, fixed(ticket.sentiment)
     if ticket.first_response_seconds is not None:
         said |= RESPONDED
-        if ticket.first_response_seconds * 1000 <= settings.rapid_response_ms:
+        if ticket.first_response_seconds <= settings.rapid_response_ms / SECOND:
             said |= RESPONDED_RAPIDLY
     if ticket.resolved is not False:
         said |= RESOLVED

@@ -14,7 +14,7 @@ from stream.core.integers import Ints, Mask
 from stream.core.kpi import Column
 from stream.core.labels import Labels
 from stream.core.memory import Memory
-from stream.core.settings import DAY
+from stream.core.settings import DAY, SECOND
 from stream.core.table import ABSENT, Slots
 from stream.core.topic import (
     Arrivals,
@@ -70,7 +70,7 @@ class _Said(NamedTuple):
 
     opened_at: Ints
     excluded_seconds: Column
-    response_ms: Column
+    response_seconds: Column
     sentiment: Column
     first_contact: Ints
     automated: Ints
@@ -85,7 +85,7 @@ class _Said(NamedTuple):
         return cls(
             opened,
             numbers([c.excluded_seconds or 0.0 for c in closes]),
-            numbers([c.first_response_seconds for c in closes]) * 1000,
+            numbers([c.first_response_seconds for c in closes]),
             numbers([c.sentiment for c in closes]),
             flags([(c.contacts or 1) == 1 and not c.reopens for c in closes]),
             flags([c.automated for c in closes]),
@@ -248,8 +248,8 @@ class Tickets(Keeper):
 
     def _bits(self, said: _Said, time: Ints) -> Ints:
         """The bits of closes, some with a resolution time."""
-        bits = np.where(np.isnan(said.response_ms), 0, RESPONDED)
-        is_rapid = said.response_ms <= self.settings.rapid_response_ms
+        bits = np.where(np.isnan(said.response_seconds), 0, RESPONDED)
+        is_rapid = said.response_seconds <= self.settings.rapid_response_ms / SECOND
         bits |= np.where(is_rapid, RESPONDED_RAPIDLY, 0)
         bits |= np.where(np.isnan(said.sentiment), 0, SENTIMENT)
         rapid = time <= self.settings.rapid_resolution_ms * PER_MS
