@@ -75,7 +75,8 @@ class WindowConfig(Table):
     """A sliding window. Without any `[[window]]` there are 5m/5s, 1h/1m, 24h/10m and 7d/1h."""
 
     size_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="size")
-    """Length of the window, a multiple of `pane`, at most 240 panes."""
+    """Length of the window, a multiple of `pane`, at most 240 panes. The label `window` has one
+    form of it, as `check` shows: `60m` is `1h`, `1d` is `24h`."""
     pane_ms: Annotated[int, Duration(SECOND, 366 * DAY)] = Field(alias="pane")
     """Step by which the window moves."""
 

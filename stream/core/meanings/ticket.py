@@ -118,8 +118,8 @@ FCR: Final = Meaning(
     corrections=(
         *_CORRECTIONS,
         (
-            "A close up to 7 days after a reopening is not first contact, whatever its `reopens`"
-            " says; later its `reopens` decides."
+            "A close up to 7 days after a reopening, or one that replaces such a close, is not"
+            " first contact, whatever its `reopens` says; of any other its `reopens` decides."
         ),
     ),
     alert_at=0.65,

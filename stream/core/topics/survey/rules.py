@@ -92,7 +92,11 @@ _SCORE_OR_EMOTIONS: Final = {
 
 _RULES = (
     FieldRule("scale.min", "is below scale.max, and for nps not below 0", _check_scale),
-    FieldRule("score", "is required and on the scale, but ignored for emotion", _check_score),
+    FieldRule(
+        "score",
+        "is required and on the scale, but ignored for emotion, where any number will do",
+        _check_score,
+    ),
     FieldRule(
         "emotions",
         "is required for emotion: not empty, each intensity a number on the scale; else ignored",
