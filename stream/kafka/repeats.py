@@ -28,6 +28,10 @@ _REPETITIVE: Final = ("aiokafka", "faust", "mode", "stream.kafka.transport")
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
+#: Who says of a transaction that it has failed, mostly with a traceback. Its writer says why.
+_SENDER: Final = "aiokafka.producer.sender"
+#: What is said of a client that was ended while it was connecting.
+_UNCLOSED: Final = "Unclosed AIOKafka"
 #: What a thread of Faust says when the machine is so busy that it was not asked for some seconds.
 _BUSY: Final = "Thread keepalive is not responding..."
 
@@ -45,14 +49,15 @@ class UsualAsInformation(logging.Filter):
         """Whether to write the record."""
         if _is_loss(record):
             # We say ourselves, once, that no broker answers; it is no failure of the worker.
-            record.levelno, record.levelname = (
-                logging.WARNING,
-                logging.getLevelName(logging.WARNING),
-            )
+            _relabel(record, logging.WARNING)
+        if record.name == _SENDER and record.levelno == logging.ERROR:
+            _relabel(record, logging.WARNING)
+            _leave_out_traceback(record)
+        if record.name == "asyncio" and str(record.msg).startswith(_UNCLOSED):
+            return _relabel(record, logging.DEBUG)
         if record.msg != _USUAL and not str(record.msg).endswith(_BUSY):
             return True
-        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
-        return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+        return _relabel(record, logging.INFO)
 
 
 class SparseRepeats(logging.Filter):
@@ -85,6 +90,22 @@ class SparseRepeats(logging.Filter):
             record.msg = f"{record.getMessage()} ({left_out} more like this)"
             record.args = None
         return True
+
+
+def _relabel(record: logging.LogRecord, level: int) -> bool:
+    """Give a record another level; whether its logger writes that."""
+    record.levelno, record.levelname = level, logging.getLevelName(level)
+    return logging.getLogger(record.name).isEnabledFor(level)
+
+
+def _leave_out_traceback(record: logging.LogRecord) -> None:
+    if record.exc_info:
+        record.msg, record.args = f"{record.msg}: %r", (*_args(record), record.exc_info[1])
+        record.exc_info = record.exc_text = None
+
+
+def _args(record: logging.LogRecord) -> tuple[object, ...]:
+    return record.args if isinstance(record.args, tuple) else ()
 
 
 def _key(record: logging.LogRecord) -> tuple[str, str]:

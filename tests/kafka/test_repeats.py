@@ -122,6 +122,40 @@ async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try(
     assert "TopicAuthorizationFailedError" in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "level", "said"),
+    [
+        (
+            "aiokafka.producer.sender",
+            KeyError("a%s"),
+            "WARNING",
+            "sender 7 failed: KeyError('a%s')",
+        ),
+        ("aiokafka.producer.sender", None, "WARNING", "sender 7 failed"),
+        ("aiokafka.consumer.fetcher", KeyError("a"), "ERROR", "sender 7 failed"),
+    ],
+)
+def test_a_transaction_that_the_client_could_not_end_is_no_error_with_a_traceback(
+    name: str, error: Exception | None, level: str, said: str
+) -> None:
+    handler = Writing()
+    exc_info = (type(error), error, None) if error is not None else None
+    record = logging.LogRecord(name, logging.ERROR, "", 1, "sender %d failed", (7,), exc_info)
+    handler.handle(record)
+    (written,) = handler.written
+    assert (written.levelname, written.getMessage()) == (level, said)
+    assert (written.exc_info is None) == (error is None or level == "WARNING")
+
+
+@pytest.mark.parametrize(("message", "lines"), [("Unclosed AIOKafkaConnection\nc", 0), ("Un", 1)])
+def test_a_connection_that_nobody_uses_any_more_is_not_worth_an_error(
+    message: str, lines: int
+) -> None:
+    handler = Writing()
+    handler.handle(logging.LogRecord("asyncio", logging.ERROR, "", 1, message, (), None))
+    assert len(handler.written) == lines
+
+
 class Answering(GroupCoordinator):  # type: ignore[misc]
     """A member of a group whose coordinator answers each heartbeat with an error."""
 
