@@ -18,6 +18,8 @@ from stream.cli.lazy import Lazy
 
 #: A disk that has no room, or that fails, which a traceback says nothing of.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+#: The name of what stands in for characters that an encoding lacks.
+_REPLACED: Final = "cxkpi.replaced"
 
 #: Subcommands in the order of the help, with the line that it shows.
 COMMANDS = {
@@ -118,6 +120,8 @@ def let_go_of_output() -> None:
 def _let_all_characters_pass(*, as_json: bool) -> None:
     """What the locale's encoding has no character for is a question mark, not the end.
 
+    A minus sign is a hyphen, as a number without its sign is another number.
+
     JSON is UTF-8 whatever the locale is, as its readers expect.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -126,7 +130,15 @@ def _let_all_characters_pass(*, as_json: bool) -> None:
         if as_json and stream is sys.stdout:
             stream.reconfigure(encoding="utf-8")
         else:
-            stream.reconfigure(errors="replace")
+            codecs.register_error(_REPLACED, _replaced)
+            stream.reconfigure(errors=_REPLACED)
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join("-" if c == "−" else "?" for c in lacking), error.end
 
 
 def _is_utf8(stream: io.TextIOWrapper) -> bool:

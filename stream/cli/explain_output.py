@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Final
 
 from rich.console import Console
@@ -25,6 +26,8 @@ _LONGEST_LABEL: Final = 24
 _FEW: Final = 30
 #: What rounding leaves of an effect that there is not.
 _NOTHING: Final = 1e-9
+#: From here on two digits round to a hundred.
+_HUNDRED: Final = 99.5
 
 
 def show(explanation: Explanation, to: Console | None = None) -> None:
@@ -220,7 +223,7 @@ def _reached(e: Explanation, found: Reached) -> str:
         said = f"{_signed_plain(found.count)} in {e.kpi.terms[0].words}"
     else:
         said = f"{found.count:,} more {found.move.one if found.count == 1 else found.move.many}"
-    value = number(target.value, e.kpi.unit)
+    value = number(target.value, e.kpi.unit).replace("-", "−")
     if target.rule is None:
         return f"{said}: {value} or {'more' if target.side > 0 else 'less'}"
     what = "its whole interval " if target.rule.significant and not target.back else ""
@@ -236,4 +239,7 @@ def _signed_plain(value: float) -> str:
 def _step(change: float, unit: str) -> str:
     """A small change: with enough digits to be seen."""
     factor, sign = (100, "%") if unit == "ratio" else (1, " s" if unit == "seconds" else "")
-    return f"{factor * change:+.2g}{sign}".replace("-", "−")
+    step = factor * change
+    # Two digits of what is smaller, which floats would write with an exponent.
+    said = f"{step:+,.0f}" if abs(step) >= _HUNDRED else f"{Decimal(f'{step:.2g}'):+f}"
+    return f"{said}{sign}".replace("-", "−")

@@ -162,6 +162,21 @@ def test_a_locale_with_few_characters_is_no_fault(
         assert ("Zürich" in said) == (encoding != "ascii" and line is EXPLAIN)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("ascii", "-0.5 ? 1 ?"), ("iso-8859-1", "-0.5 × 1 ?"), ("utf-8", "−0.5 × 1 …")],
+)
+def test_a_number_keeps_its_sign_in_a_locale_without_a_minus_sign(
+    encoding: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    print("−0.5 × 1 …", end="", flush=True)
+    assert written.getvalue().decode(encoding).splitlines()[-1] == said
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
 def test_generated_files_are_compressed_as_they_are_called(name: str) -> None:
     line = ["generate", "--for", "5m", "--start", "2026-03-02T12:00:00Z", "--to"]
