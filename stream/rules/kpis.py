@@ -111,12 +111,15 @@ def _annotations(rule: Rule, series: Series, runbook: str) -> dict[str, str]:
     else:
         limit = quantity(series.watched, rule.threshold)
     surely = "surely " if _whole(rule, series) else ""
+    said = f"{title} is {surely}{side} {limit}."
+    if rule.topic:
+        said = f"No event of {literal(rule.topic)} for over {limit}."
     over = f" over {rule.window}" if rule.window else ""
     # Where data lacks, the value is NaN, which isn't equal to itself.
     seen = f"{{{{ if eq $value $value }}}}is {shown_value(series.watched.unit)}"
     lacking = "{{ else }}has no data{{ end }}"
     return {
-        "summary": summary(rule, series, limit) or f"{title} is {surely}{side} {limit}.",
+        "summary": summary(rule, series, limit) or said,
         "description": f"{title}{where(series.labels)}{over} {seen}{lacking};"
         f" it was {surely}{side} {limit}.",
         "runbook_url": literal(rule.runbook_url) or runbook,

@@ -146,7 +146,7 @@ def test_an_alert_without_a_summary_names_its_limit() -> None:
     assert found["BelowSurely"] == "Upsell share is below 10%."
     assert found["Band"] == "Net promoter score is surely above -10."
     assert found["Fall"] == "Recovered carts is below 0.5 × the usual value of 24h."
-    assert found["Silent"] == "Time without an event is above 10 min."
+    assert found["Silent"] == "No event of cx.cart for over 10 min."
 
 
 def test_missing_input_is_the_time_since_the_latest_event() -> None:

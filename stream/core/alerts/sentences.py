@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from stream.core.alerts.change import Change, Contributor
+from stream.core.alerts.change import Change, Contributor, rfc3339
 from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, rises
 from stream.core.alerts.measures import measure
 from stream.core.alerts.quantities import duration, quantity
@@ -110,15 +110,18 @@ def _after(change: Change) -> str:
 def _of_input(prepared: PreparedRule, change: Change) -> str:
     """For a rule that misses events."""
     rule = prepared.rule
-    silent = duration(round((change.value or 0.0) * SECOND))
+    silence = round((change.value or 0.0) * SECOND)
+    silent = duration(silence)
     allowed = duration(round((rule.above or 0.0) * SECOND))
-    missing = f"No event of {rule.topic} happened in the last {silent}, longer than {allowed}"
+    # The alert began only once the silence was too long.
+    quiet = moment(rfc3339((parse(change.changed_at) - silence) // SECOND * SECOND))
+    missing = f"No event of {rule.topic} for {silent} (allowed: {allowed}), since {quiet}"
     again = f"Events of {rule.topic} come again, the latest {silent} ago"
     match change.to:
         case "pending":
             return f"{missing}; fires if none comes in {duration(rule.for_ms)}."
         case "firing":
-            return f"{missing}, since {moment(change.started_at)}."
+            return f"{missing}."
         case "inactive":
             return f"{again}."
         case "resolved":
