@@ -27,8 +27,8 @@ from stream.replay.files import InputError, Reader
 from stream.replay.run import Replay
 
 
-class BacktestFailed(CommandFailed):
-    """The input can't be used; one line for each problem, exit code 2."""
+class Unmarked(CommandFailed):
+    """The marked incidents can't be used; one line for each problem, as of a configuration."""
 
     def show(self, file: object = None) -> None:
         """Write the problems to standard error."""
@@ -109,8 +109,10 @@ def backtest(
     try:
         incidents = None if incidents_path is None else read_incidents(incidents_path)
         report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
-    except (InputError, IncidentsRefused, TooMuch) as error:
-        raise BacktestFailed(str(error)) from error
+    except IncidentsRefused as error:
+        raise Unmarked(str(error)) from error
+    except (InputError, TooMuch) as error:
+        raise CommandFailed(str(error)) from error
     _print(report, as_json_=as_json_)
     if page is not None:
         _write(page, report)
@@ -122,7 +124,7 @@ def _check_writable(page: Path) -> None:
     try:
         page.open("ab").close()
     except OSError as error:
-        raise BacktestFailed(failed(page, error)) from error
+        raise CommandFailed(failed(page, error)) from error
     if not was_there:
         page.unlink()
 
@@ -141,10 +143,10 @@ def _chosen(settings: Settings, names: Sequence[str]) -> Settings:
     """The settings with the named rules only."""
     known = [rule.name for rule in settings.rules]
     if not known:
-        raise BacktestFailed("there is no [[alert]] in the configuration")
+        raise CommandFailed("there is no [[alert]] in the configuration")
     for name in names:
         if name not in known:
-            raise BacktestFailed(f"--rule {name!r}: no such rule; {suggestion(name, known)}")
+            raise CommandFailed(f"--rule {name!r}: no such rule; {suggestion(name, known)}")
     if not names:
         return settings
     return replace(settings, rules=tuple(r for r in settings.rules if r.name in names))
@@ -182,11 +184,11 @@ def _rehearsed(
 def _span(whole: tuple[int, int] | None, since: int | None) -> tuple[int, int]:
     """The time in which alerts count."""
     if whole is None:
-        raise BacktestFailed("there is no accepted event in the input")
+        raise CommandFailed("there is no accepted event in the input")
     if since is None or since < whole[0]:
         return whole
     if since >= whole[1]:
-        raise BacktestFailed(f"--from is not before the last event, {rfc3339(whole[1])}")
+        raise CommandFailed(f"--from is not before the last event, {rfc3339(whole[1])}")
     return since, whole[1]
 
 
@@ -196,4 +198,4 @@ def _write(path: Path, report: Report) -> None:
     try:
         path.write_text(page(report), encoding="utf-8")
     except OSError as error:
-        raise BacktestFailed(failed(path, error)) from error
+        raise CommandFailed(failed(path, error)) from error

@@ -79,7 +79,7 @@ class LineOptions:
             CommandFailed: they do not.
         """
         if self.every_ms == 0:
-            raise CommandFailed("--every 0: must be longer than 0")
+            raise CommandFailed("--every: must be longer than 0")
         if alerts and self.are_wanted:
             raise CommandFailed("--alerts prints changes of alerts: leave out the time line")
         if self.openmetrics == STANDARD_OUTPUT and self.prints_rows:

@@ -90,9 +90,9 @@ def _clear(alert: AlertConfig) -> Iterator[AlertFinding]:
     if alert.clear is None:
         return
     if alert.above is not None and alert.clear > alert.above:
-        yield "clear", f"must be at most above ({alert.above:g}), not {alert.clear:g}"
+        yield "clear", f"must be at most {alert.above:g}, the threshold, not {alert.clear:g}"
     if alert.below is not None and alert.clear < alert.below:
-        yield "clear", f"must be at least below ({alert.below:g}), not {alert.clear:g}"
+        yield "clear", f"must be at least {alert.below:g}, the threshold, not {alert.clear:g}"
 
 
 def _unreachable(alert: AlertConfig) -> Iterator[AlertFinding]:

@@ -177,9 +177,13 @@ ShortLine = Form(
 )
 #: An address that can be posted to or opened.
 ADDRESS = Form(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*", "an http:// or https:// address")
-#: Where a server listens.
+_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+#: Where a server listens. A name that ends in a number is meant as an address, and has to be one.
 HOST = Form(
-    r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?",
+    rf"({_OCTET}[.]){{3}}{_OCTET}"
+    rf"|(?=[^:]{{1,253}}$)({_LABEL}[.])*(?=[0-9]*[A-Za-z_-]){_LABEL}[.]?"
+    r"|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?",
     "a host name or an IP address, without a port",
 )
 #: A variable of the environment that holds a secret, which is easily written here itself.

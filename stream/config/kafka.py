@@ -38,7 +38,9 @@ class KafkaConfig(Table):
     bootstrap: Annotated[Text, _BOOTSTRAP] = "127.0.0.1:9092"
     """Brokers to ask first, `host:port`, several comma-separated."""
     group: Annotated[Text, _GROUP] = "cxkpi"
-    """Consumer group; also the prefix of internal topics and transactional ids."""
+    """Consumer group; also the prefix of internal topics and transactional ids.
+
+    1 to 150 letters, digits, dots, hyphens, underscores."""
     topic_prefix: Annotated[Text, TopicPart] = ""
     """Stands before every source, dead-letter and alert topic."""
     partitions: Annotated[Whole, Between(1, 10_000)] = 4

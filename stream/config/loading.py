@@ -17,7 +17,7 @@ from stream.config.errors import ConfigError, Path, Problem, key_path
 from stream.config.model import Config, SinkConfig
 from stream.config.positions import Positions
 from stream.config.refusals import refusals
-from stream.config.toml import is_file, read_toml
+from stream.config.toml import read_toml, unreadable
 
 DEFAULT_FILE: Final = "cxkpi.toml"
 #: Keys of alert rules whose findings follow from no other key of the rule.
@@ -148,8 +148,8 @@ def _hold_figures(config: Config, folder: FilePath, source: _Source) -> list[Pro
     if config.benchmarks is None:
         return []
     path = folder / config.benchmarks
-    if not is_file(str(path)):
-        return [source.problem((("benchmarks",), f"there is no file {path}"))]
+    if why := unreadable(str(path)):
+        return [source.problem((("benchmarks",), why))]
     try:
         config.hold_figures(read_benchmarks(str(path)))
     except ConfigError as error:

@@ -16,7 +16,7 @@ from stream.config.kafka import KafkaConfig
 from stream.config.model import Config, SinkConfig
 from stream.config.sink_kinds import SINK_KINDS
 from stream.config.sinks import has_login
-from stream.config.toml import is_file
+from stream.config.toml import cannot_read, unreadable
 
 #: A secret file that is longer is some other file.
 LONGEST_SECRET: Final = 65_536
@@ -92,11 +92,11 @@ def fetch_for_kafka(
 ) -> Iterator[Finding]:
     """Give Kafka its password, and see that its certificates are there; yield what is missing."""
     missing = [
-        (key, name)
+        (key, why)
         for key in _CERTIFICATES
-        if (name := getattr(kafka, key)) is not None and not is_file(name)
+        if (name := getattr(kafka, key)) is not None and (why := unreadable(name))
     ]
-    yield from ((("kafka", key), f"there is no file {name}") for key, name in missing)
+    yield from ((("kafka", key), why) for key, why in missing)
     if not missing and kafka.uses_tls:
         yield from _unusable_certificates(kafka)
     if not kafka.uses_sasl:
@@ -177,7 +177,7 @@ def _file(path: FilePath) -> str:
     except UnicodeDecodeError:
         raise _Missing(f"{path} is not UTF-8") from None
     except OSError as error:
-        raise _Missing(f"can't read {path}: {error.strerror}") from None
+        raise _Missing(cannot_read(str(path), error.strerror or str(error))) from None
     if not value or len(value) > LONGEST_SECRET:
         raise _Missing(f"{path} {'is too long for a secret' if value else 'is empty'}")
     return value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import re
+import stat
 import tomllib
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,9 +14,22 @@ from stream.config.positions import Positions
 from stream.core.text import printable
 
 
-def is_file(name: str) -> bool:
-    """Whether there is such a file, also of names that are too long for the system."""
-    return os.path.isfile(name)  # noqa: PTH113 - pathlib raises for such names
+def cannot_read(name: str, why: str) -> str:
+    """What is said of a file that a key names and that can't be read."""
+    return f"can't read {name}: {why[:1].lower()}{why[1:]}"
+
+
+def unreadable(name: str) -> str | None:
+    """Why there is no such file, in a sentence; None where there is one."""
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116 - pathlib would alter what is shown
+    except OSError as error:
+        return cannot_read(name, error.strerror or str(error))
+    except ValueError:  # No name can hold what this one does.
+        return cannot_read(name, "no such file or directory")
+    if stat.S_ISREG(mode):
+        return None
+    return cannot_read(name, "is a directory" if stat.S_ISDIR(mode) else "is no file")
 
 
 def read_toml(name: str) -> tuple[Positions, dict[str, Any]]:

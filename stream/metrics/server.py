@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import ClassVar, Self
@@ -86,7 +87,11 @@ class MetricsServer:
             return f"port {self.port} on {self.host} is in use; choose another as [http] port"
         if error.errno == errno.EACCES:
             return f"may not listen on {address}: choose an [http] port of 1024 or more"
-        return f"cannot listen on {address}: {error.strerror or error}; see [http] host and port"
+        reason = error.strerror or str(error)
+        if error.errno is not None and error.errno > 0:
+            # The event loop's own words say the address again; those for a name are not the system's.
+            reason = os.strerror(error.errno).lower()
+        return f"cannot listen on {address}: {reason}; see [http] host and port"
 
     async def stop(self) -> None:
         """Free the port; open requests get a second to end."""

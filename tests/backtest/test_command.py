@@ -150,7 +150,7 @@ def test_only_what_is_held_back_from_a_moment_on_counts() -> None:
 def test_where_no_page_can_be_written_nothing_is_read(folder: str) -> None:
     done = backtest("/missing.jsonl", "--config", CONFIG, "--html", f"{folder}/page.html")
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"{folder}/page.html: ")
+    assert done.stderr.startswith(f"Error: {folder}/page.html: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -160,7 +160,7 @@ def test_a_page_that_is_not_written_leaves_nothing_and_changes_nothing(tmp_path:
         if there is not None:
             page.write_text(there)
         done = backtest("/missing.jsonl", "--config", CONFIG, "--html", str(page))
-        assert done.stderr.startswith("/missing.jsonl: ")
+        assert done.stderr.startswith("Error: /missing.jsonl: ")
         assert (page.read_text() if page.exists() else None) == there
 
 
@@ -180,7 +180,8 @@ def test_a_page_that_is_not_written_leaves_nothing_and_changes_nothing(tmp_path:
 def test_what_can_not_be_used_is_said_in_one_line(arguments: list[str], message: str) -> None:
     done = recorded(*arguments)
     assert done.exit_code == 2
-    assert done.stderr.startswith(message)
+    # Of a file's content there may be many lines, as of a configuration.
+    assert done.stderr.startswith(message if "--incidents" in arguments else f"Error: {message}")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
@@ -205,8 +206,8 @@ def test_without_rules_or_events_there_is_nothing_to_rehearse(tmp_path: Path) ->
     (tmp_path / "none.toml").write_text("")
     without_rules = backtest(EVENTS, "--config", str(tmp_path / "none.toml"))
     without_events = backtest(str(empty), "--config", CONFIG)
-    assert without_rules.stderr == "there is no [[alert]] in the configuration\n"
-    assert without_events.stderr == "there is no accepted event in the input\n"
+    assert without_rules.stderr == "Error: there is no [[alert]] in the configuration\n"
+    assert without_events.stderr == "Error: there is no accepted event in the input\n"
     assert (without_rules.exit_code, without_events.exit_code) == (2, 2)
 
 

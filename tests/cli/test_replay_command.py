@@ -204,7 +204,7 @@ def test_a_limit_that_was_reached_is_told(more: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("day.jsonl --every 0", "--every 0: must be longer than 0"),
+        ("day.jsonl --every 0s", "--every: must be longer than 0"),
         ("day.jsonl --output a.txt", "--output a.txt: name the --format, or a file that ends in "),
         ("day.jsonl --format parquet", "--format parquet needs a file: --output FILE"),
         ("day.jsonl --format parquet --output -", "--format parquet needs a file: --output FILE"),

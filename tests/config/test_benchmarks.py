@@ -167,13 +167,20 @@ def test_a_mistake_is_one_line_with_file_key_and_what_is_allowed(
         assert problem.startswith(f"{tmp_path / 'figures.toml'}{line}")
 
 
-@pytest.mark.parametrize("name", ["figures.toml", ".", "x" * 900])
-def test_a_file_that_is_none_is_a_mistake_of_the_key(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("figures.toml", "no such file or directory"),
+        (".", "is a directory"),
+        ("x" * 900, "file name too long"),
+    ],
+)
+def test_a_file_that_is_none_is_a_mistake_of_the_key(name: str, why: str, tmp_path: Path) -> None:
     config = tmp_path / "cxkpi.toml"
     config.write_text(f'benchmarks = "{name}"\n')
     with pytest.raises(ConfigError) as refusal:
         load(config, {}, needs=())
-    assert str(refusal.value) == f"{config}:1: benchmarks: there is no file {tmp_path / name}"
+    assert str(refusal.value) == f"{config}:1: benchmarks: can't read {tmp_path / name}: {why}"
 
 
 def test_bytes_that_are_no_text_are_a_mistake_too(tmp_path: Path) -> None:
@@ -189,7 +196,10 @@ def test_check_shows_the_figures_or_that_their_file_is_missing(
     runner = CliRunner(env={"CXKPI_BENCHMARKS": "figures.toml"})
     missing = runner.invoke(check, [])
     assert (missing.exit_code, missing.stdout) == (1, "")
-    assert missing.stderr == "CXKPI_BENCHMARKS: benchmarks: there is no file figures.toml\n"
+    assert (
+        missing.stderr
+        == "CXKPI_BENCHMARKS: benchmarks: can't read figures.toml: no such file or directory\n"
+    )
     Path("figures.toml").write_text(entry())
     shown = runner.invoke(check, [])
     assert shown.exit_code == 0

@@ -81,6 +81,10 @@ CASES: list[Case] = [
             ("an address", "http://127.0.0.1"),
             ("a host with its port", "127.0.0.1:9464"),
             ("nothing", ""),
+            ("four numbers that are no address", "300.1.1.1"),
+            ("three numbers", "10.0.1"),
+            ("a number", "9464"),
+            ("a name with an empty part", "kpis..example"),
         )
     ),
     ("text for a list", 'dimensions = "plan"\n', ['1: dimensions: must be a list, not "plan"']),

@@ -67,12 +67,12 @@ CASES: list[Case] = [
     (
         "a clear that is beyond above",
         CHURN + "above = 0.05\nclear = 0.06\n",
-        ["6: alert[0].clear: must be at most above (0.05), not 0.06"],
+        ["6: alert[0].clear: must be at most 0.05, the threshold, not 0.06"],
     ),
     (
         "a clear that is beyond below",
         CHURN + "below = 0.05\nclear = 0.04\n",
-        ["6: alert[0].clear: must be at least below (0.05), not 0.04"],
+        ["6: alert[0].clear: must be at least 0.05, the threshold, not 0.04"],
     ),
     (
         "a factor of 0",
@@ -254,7 +254,7 @@ CASES: list[Case] = [
                 "cx.survey, cx.ticket, cx.cart, cx.subscription, cx.visit, cx.signal"
             ),
             '8: alert[1].window: there is no window "2h"; allowed: 5m, 1h, 24h, 7d',
-            "10: alert[1].clear: must be at most above (0.5), not 0.6",
+            "10: alert[1].clear: must be at most 0.5, the threshold, not 0.6",
         ],
     ),
     (

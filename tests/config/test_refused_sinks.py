@@ -27,12 +27,27 @@ CASES: list[Case] = [
     (
         "certificates that aren't there",
         '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "ca.pem"\n',
-        ["3: kafka.ssl_cafile: there is no file ca.pem"],
+        ["3: kafka.ssl_cafile: can't read ca.pem: no such file or directory"],
     ),
     (
         "a certificate whose name is too long for the system",
         '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "' + "x" * 900 + '"\n',
-        ["3: kafka.ssl_cafile: there is no file " + "x" * 900],
+        ["3: kafka.ssl_cafile: can't read " + "x" * 900 + ": file name too long"],
+    ),
+    (
+        "a folder for a certificate",
+        '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "."\n',
+        ["3: kafka.ssl_cafile: can't read .: is a directory"],
+    ),
+    (
+        "a device for a certificate",
+        '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "/dev/null"\n',
+        ["3: kafka.ssl_cafile: can't read /dev/null: is no file"],
+    ),
+    (
+        "a folder for a sink's address",
+        '[[sink]]\ntype = "slack"\nurl_file = "."\n',
+        ["3: sink[0].url_file: can't read .: is a directory"],
     ),
     (
         "a login without name and password",

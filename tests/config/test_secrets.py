@@ -71,7 +71,7 @@ def test_files_of_secrets_are_found_beside_the_configuration() -> None:
 def test_certificates_are_found_beside_the_configuration() -> None:
     content = '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "ca.pem"\n'
     path = _write(content, "etc/cxkpi.toml")
-    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*there is no file etc/ca.pem$"):
+    with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*can't read etc/ca.pem: no such"):
         load(path, {})
     _write("no certificate", "etc/ca.pem")
     with pytest.raises(ConfigError, match=r"^etc/cxkpi.toml:3: .*holds no certificate in PEM$"):
@@ -179,7 +179,7 @@ def test_an_end_of_line_and_the_mark_of_an_editor_are_no_part_of_a_password(end:
         ),
         (
             '[[sink]]\ntype = "slack"\nurl_file = "none"\n',
-            "cxkpi.toml:3: sink[0].url_file: can't read none: No such file or directory",
+            "cxkpi.toml:3: sink[0].url_file: can't read none: no such file or directory",
         ),
         (
             '[[sink]]\ntype = "slack"\nurl_file = "empty"\n',
