@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -28,6 +29,14 @@ _TOLD = ("stream.kafka.readiness", "stream.wiring", "stream.sinks.dispatcher")
 log = logging.getLogger(__name__)
 
 
+class InUtc(logging.Formatter):
+    """Writes times as alerts have them, whatever the machine's zone is."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+
 @click.command()
 @config_option
 @click.option("-v", "--verbose", is_flag=True, help="Log what the parts do, too.")
@@ -36,15 +45,13 @@ def worker(config_path: Path | None, verbose: bool) -> None:
     # Until the loop takes both signals for its end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = configuration(config_path)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(InUtc("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     for name in _TOLD:
         logging.getLogger(name).setLevel(logging.INFO)
-    for handler in logging.getLogger().handlers:
-        tidy(handler)
+    for each in logging.getLogger().handlers:
+        tidy(each)
     for warning in warned_of(config):
         log.warning("%s: %s", file_read(config_path) or "environment", warning)
     asyncio.run(_run(config))

@@ -89,7 +89,7 @@ class MetricsServer:
             return f"may not listen on {address}: choose an [http] port of 1024 or more"
         reason = error.strerror or str(error)
         if error.errno is not None and error.errno > 0:
-            # The event loop's own words say the address again; those for a name are not the system's.
+            # The event loop's own words say the address again.
             reason = os.strerror(error.errno).lower()
         return f"cannot listen on {address}: {reason}; see [http] host and port"
 

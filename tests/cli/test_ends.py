@@ -173,7 +173,8 @@ def test_a_number_keeps_its_sign_in_a_locale_without_a_minus_sign(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     with pytest.raises(SystemExit):
         main(["--version"])
-    print("−0.5 × 1 …", end="", flush=True)
+    sys.stdout.write("−0.5 × 1 …")
+    sys.stdout.flush()
     assert written.getvalue().decode(encoding).splitlines()[-1] == said
 
 
