@@ -180,10 +180,7 @@ def _of_windows(
 def _of_dimensions(written: Sequence[str], dimensions: Sequence[str]) -> Iterator[Fact]:
     for name in dimensions:
         if name not in written:
-            text = (
-                "what was counted does not know it; only how many subscriptions are active does,"
-                " by all their labels"
-            )
+            text = "except the number of active subscriptions, which keep all their labels"
             yield Fact(f"dimension {name}", "starts empty", text)
     for name in written:
         if name not in dimensions:
