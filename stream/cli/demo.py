@@ -28,6 +28,8 @@ _LIVE_SECONDS: Final = 2.0
 #: The first KPIs are there once the history was read; a loaded machine takes its time.
 _FIRST_SECONDS: Final = 120
 _FIRST_POLL_SECONDS: Final = 0.5
+#: More events than come in so long wait while the history is read, but not afterwards.
+_BEHIND_SECONDS: Final = 5
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -169,6 +171,8 @@ def _print(
     from stream.top.session import LOST
 
     while True:
+        if waiting := _waiting(session.latest.lag, running.rate):
+            _tell(waiting)
         if as_json:
             click.echo(json.dumps(session.document(), ensure_ascii=False))
         else:
@@ -182,6 +186,13 @@ def _print(
             changes = session.poll()
         except LOST as error:
             _tell(f"{error}; trying again")
+
+
+def _waiting(lag: float | None, events_per_second: float) -> str | None:
+    """Why the KPIs are not yet what they will be; None where all was read."""
+    if lag is None or lag <= _BEHIND_SECONDS * events_per_second:
+        return None
+    return f"Catching up: {lag:,.0f} events still wait, so the KPIs are of a part of the history"
 
 
 def _footer(running: Demo) -> str:

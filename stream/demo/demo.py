@@ -76,7 +76,8 @@ class Demo:
 
     def __init__(self, folder: Path, rate: float, tell: Callable[[str], None]) -> None:
         self.folder = folder
-        self._rate = rate
+        #: Events per second, once the history was sent.
+        self.rate = rate
         self._tell = tell
         self._parts: list[tuple[str, GuardedProcess]] = []
         self._broker: Broker | None = None
@@ -116,13 +117,13 @@ class Demo:
         self._tell("Starting the worker")
         self._run("worker", ["worker", "--config", str(config)])
         self._await_ready()
-        self._tell(f"Generating an hour of history and {self._rate:g} events/s from now on")
+        self._tell(f"Generating an hour of history and {self.rate:g} events/s from now on")
         spike = f"churn-spike:{self.region}@+{SPIKE_AFTER_SECONDS}s/10m"
         self.spike_at = time.time() + SPIKE_AFTER_SECONDS
         self._run(
             "generator",
             [
-                *("generate", "--config", str(config), "--rate", f"{self._rate:g}"),
+                *("generate", "--config", str(config), "--rate", f"{self.rate:g}"),
                 *("--history", "1h", "--incident", spike),
             ],
         )

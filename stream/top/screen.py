@@ -90,12 +90,13 @@ def _header(address: str, snapshot: Snapshot | None) -> Text:
     line = Text.assemble(("cxkpi", "bold"), f" {safe(address.removeprefix('http://'))}")
     if snapshot is None:
         return line
-    line.append(f" · window {safe(snapshot.window)}")
-    if snapshot.covered is not None and snapshot.covered < 1:
-        line.append(f" ({100 * snapshot.covered:.0f}% covered)")
+    # A narrow terminal cuts the end off, and this is what must not be missed.
     if snapshot.ready is not None:
         line.append(" · ")
         line.append(*(("ready", "green") if snapshot.ready else ("not ready", "bold red")))
+    line.append(f" · window {safe(snapshot.window)}")
+    if snapshot.covered is not None and snapshot.covered < 1:
+        line.append(f" ({100 * snapshot.covered:.0f}% covered)")
     if snapshot.evaluated is not None:
         age = max(0.0, snapshot.taken - snapshot.evaluated)
         line.append(f" · as of {clock(snapshot.evaluated)} ({age:.0f} s ago)")

@@ -77,6 +77,14 @@ def test_every_command_exists_with_its_options(page: Path) -> None:
             assert program in OTHERS
 
 
+@each_page
+def test_a_configuration_that_is_looked_at_is_the_workers_own(page: Path) -> None:
+    # From the folder of the repository the defaults would be looked at, which are never wrong.
+    for line in "\n".join(blocks(page, "sh")).splitlines():
+        if re.search(r"\bcxkpi (check|rules)\b", line):
+            assert "--config " in line
+
+
 def unknown(words: list[str]) -> set[str]:
     """Words of a command line that name no subcommand or option."""
     command: click.Command = cli

@@ -116,6 +116,13 @@ def test_colours_are_for_terminals_alone() -> None:
         assert ("\x1b[" in output.getvalue()) == terminal
 
 
+@pytest.mark.parametrize(
+    ("drawn", "state"), [(screen(view(KPIS)), "ready"), (screen(WorkerView()), "not ready")]
+)
+def test_a_narrow_terminal_shows_the_state_first(drawn: Screen, state: str) -> None:
+    assert f" · {state} · " in text(drawn, 40, 24).splitlines()[0]
+
+
 def test_a_worker_without_kpis_is_said_to_have_none() -> None:
     shown = text(screen(WorkerView()), 80, 24)
     assert "not ready" in shown
