@@ -20,6 +20,7 @@ from stream.cli.dlq_output import (
     bar,
     say_missing,
     say_others,
+    say_unknown,
     tell_counts,
     tell_letter,
     tell_list,
@@ -321,7 +322,7 @@ async def _look(
 
     async with LetterReader(kafka, topics) as reader:
         say_missing(reader.missing, reader.hidden)
-        ledger = await _ledger(reader)
+        ledger = await _ledger(reader, is_needed=pending)
         with bar("Reading", reader.total) as advance:
             async for passed, letters in reader.batches(wanted.since):
                 for letter in letters:
@@ -333,17 +334,20 @@ async def _look(
     return True
 
 
-async def _ledger(reader: LetterReader) -> Ledger:
-    """What was sent of the letters that are there now."""
+async def _ledger(reader: LetterReader, *, is_needed: bool = False) -> Ledger | None:
+    """What was sent of the letters that are there now; None where we may not know."""
+    if not is_needed and not reader.knows_what_was_sent:
+        say_unknown(reader.ledger_topic)
+        return None
     ledger = await reader.ledger()
     for bounds in await reader.made_anew(ledger):
         ledger.forget(reader.names.dead_letters(bounds.topic), bounds.partition)
     return ledger
 
 
-def _sent(reader: LetterReader, ledger: Ledger, letter: Letter) -> bool | None:
+def _sent(reader: LetterReader, ledger: Ledger | None, letter: Letter) -> bool | None:
     """Whether a letter was sent again; None of another group's, whose ledger is not read."""
-    if not letter.is_of(reader.names.group):
+    if ledger is None or not letter.is_of(reader.names.group):
         return None
     return ledger.has(reader.names.dead_letters(letter.topic), letter.partition, letter.offset)
 

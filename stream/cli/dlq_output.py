@@ -56,6 +56,13 @@ def say_missing(missing: Sequence[str], hidden: Sequence[str]) -> None:
         click.echo(f"left out, as the right to describe is missing: {', '.join(hidden)}", err=True)
 
 
+def say_unknown(ledger: str) -> None:
+    """Say on standard error why it is not told which letters were sent again."""
+    click.echo(
+        f"which were sent again is not known: the right to describe {ledger} is missing", err=True
+    )
+
+
 def say_others(count: int, more: str) -> None:
     """How many letters of other groups were left alone, on standard error."""
     click.echo(f"{counted(count, 'dead letter')} of other groups left alone; {more}", err=True)

@@ -279,7 +279,7 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     if isinstance(error, UnicodeDecodeError):
         return Invalid("$", "is not UTF-8")
     if not isinstance(error, msgspec.ValidationError):
-        if _has_half_a_pair(value):
+        if _has_half_a_pair(value, str(error)):
             return Invalid("$", "has half of a surrogate pair, which is no character")
         return _invalid("$", f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
     try:
@@ -289,9 +289,14 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     return _explain_type(kind, topic) or _explain_field(str(error))
 
 
-def _has_half_a_pair(value: bytes) -> bool:
-    """Whether a record is JSON but for the escape of half of a pair, which stands alone."""
-    if b"\\ud" not in value.lower():
+def _has_half_a_pair(value: bytes, said: str) -> bool:
+    """Whether a record is no JSON for the escape of half of a surrogate pair, which stands alone.
+
+    The decoder says so, but where the record ends soon after that.
+    """
+    if "surrogate pair" in said:
+        return True
+    if "truncated" not in said and "hex escape" not in said:
         return False
     try:
         json.dumps(json.loads(value), ensure_ascii=False).encode()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from stream.core.ends_of_time import AFTER_ALL, BEFORE_ALL
-from stream.core.settings import MINUTE, Settings
+from stream.core.settings import DAY, MINUTE, Settings
 
 OTHER: Final = "other"
 
@@ -25,6 +25,8 @@ Sighting = tuple[Segment, int]
 #: For each dimension its values, each with the time (ms) when it was last accepted.
 Places = list[dict[str, int]]
 
+#: No configuration has a longer window.
+_LONGEST_MEMORY_MS: Final = 366 * DAY
 #: The registry learns this late that a value is still in use, so it frees a place later by this.
 REFRESH_MS: Final = 10 * MINUTE
 
@@ -239,11 +241,12 @@ class Values:
     def of_others(self, stored: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
         """The registry's places in dimensions that only other configurations have.
 
-        As long as the values are in use: workers whose configuration has the dimension say so. Else
-        a dimension that nobody has any more would stay for ever.
+        Workers whose configuration has the dimension say which values are in use. Those that none
+        has seen for longer than any window may be are dropped, or a dimension that nobody has any
+        more would stay for ever.
         """
         latest = max((at for values in stored.values() for at in values.values()), default=0)
-        since = latest - self._memory_ms - REFRESH_MS
+        since = latest - _LONGEST_MEMORY_MS
         found = {
             dimension: {value: at for value, at in values.items() if at >= since}
             for dimension, values in stored.items()

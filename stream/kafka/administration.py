@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm
@@ -126,6 +127,26 @@ async def create(
             raise TopicsUnfit(f"topic {name} can't be created: {reason}")
 
 
+async def described(
+    admin: AIOKafkaAdminClient, topics: Iterable[str]
+) -> Sequence[Mapping[str, Any]]:
+    """What the broker says of topics: ``topic``, ``error_code``, ``partitions``.
+
+    The client's own question has a broker with ``auto.create.topics.enable`` make those that are
+    not there.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    asked = list(topics)
+    if not asked:
+        return []
+    request = MetadataRequest(asked, allow_auto_topic_creation=False)
+    answer = await admin._send_request(request)  # noqa: SLF001
+    found: list[Mapping[str, Any]] = answer.to_object()["topics"]
+    return found
+
+
 async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
     """How many partitions topics have; a topic just created may take a moment to be known.
 
@@ -135,8 +156,8 @@ async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str,
     wanted = list(topics)
     found: dict[str, int] = {}
     for _ in range(LOOKS):
-        described: list[Any] = await admin.describe_topics(wanted) if wanted else []
-        found = {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+        topics_found = await described(admin, wanted)
+        found = {d["topic"]: len(d["partitions"]) for d in topics_found if not d["error_code"]}
         if all(found.get(topic) for topic in wanted):
             return found
         await asyncio.sleep(0.1)

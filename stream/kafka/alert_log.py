@@ -27,7 +27,7 @@ _AT_ONCE: Final = 5_000
 #: The topic is made anew where it is gone, and holds nothing that is counted.
 _REMEDY: Final = (
     "stop all workers of the group, delete that topic, and start them again: all counts are kept,"
-    " and alerts that fire are told a second time"
+    " alerts that fire are told a second time, those that have ended meanwhile never as resolved"
 )
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ topic has another number of partitions, the events of an entity are no longer wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from stream.core.state import REMEDY, StateRefused
@@ -27,9 +27,16 @@ def notes_of(prefix: str, partitions: Mapping[str, int]) -> list[tuple[bytes, by
 
 
 def lacking(
-    records: Mapping[bytes, bytes], notes: Iterable[tuple[bytes, bytes]]
+    records: Mapping[bytes, bytes], prefix: str, partitions: Mapping[str, int]
 ) -> list[tuple[bytes, bytes]]:
-    """The notes that a state lacks: earlier versions wrote one or none of them."""
+    """The notes that a state lacks: earlier versions wrote one or none of them.
+
+    What a state says of topics that this version does not know stays.
+
+    Raises:
+        StateRefused: a note is damaged.
+    """
+    notes = notes_of(prefix, _noted_partitions(records) | dict(partitions))
     return [(key, value) for key, value in notes if records.get(key) != value]
 
 
@@ -52,26 +59,35 @@ def refuse_other_prefix(records: Mapping[bytes, bytes], prefix: str) -> None:
 
 
 def refuse_other_partitions(
-    records: Mapping[bytes, bytes], prefix: str, partitions: Mapping[str, int]
+    records: Mapping[bytes, bytes],
+    prefix: str,
+    partitions: Mapping[str, int],
+    positions: Mapping[str, int],
 ) -> None:
-    """See that the topics have as many partitions as when the state was written.
+    """See that the topics that were read have as many partitions as when the state was written.
 
-    A topic that the state says nothing of, as one that is new to this version, may have any number.
+    ``positions``: up to where they were read. A topic of which nothing was, as one that is new to
+    this version, may have any number.
 
     Raises:
         StateRefused: one has another number, or the note is damaged.
     """
-    if _PARTITIONS not in records:
-        return
-    noted = unpack(_PARTITIONS, records[_PARTITIONS])
-    if not isinstance(noted, dict):
-        raise damaged(_PARTITIONS, "it has no numbers of partitions")
+    noted = _noted_partitions(records)
     for topic, now in partitions.items():
-        if noted.get(topic, now) != now:
+        if positions.get(topic) and noted.get(topic, now) != now:
             raise StateRefused(
                 f"topic {prefix}{topic} has {now} partitions and had {noted[topic]} when the state"
                 f" was written: their number has changed; {REMEDY}"
             )
+
+
+def _noted_partitions(records: Mapping[bytes, bytes]) -> dict[str, int]:
+    if _PARTITIONS not in records:
+        return {}
+    noted = unpack(_PARTITIONS, records[_PARTITIONS])
+    if not isinstance(noted, dict):
+        raise damaged(_PARTITIONS, "it has no numbers of partitions")
+    return noted
 
 
 def reads_other_topics(shared_out: Collection[str], own: Collection[str]) -> str | None:

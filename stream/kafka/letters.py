@@ -17,7 +17,13 @@ from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
-from stream.kafka.administration import USUAL_LIMIT, TopicsUnfit, create, largest_batch
+from stream.kafka.administration import (
+    USUAL_LIMIT,
+    TopicsUnfit,
+    create,
+    described,
+    largest_batch,
+)
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import say_goodbye
 from stream.kafka.log import LogUnread, read_log
@@ -73,6 +79,11 @@ class LetterReader:
         return f"{self._kafka.group}-redrive"
 
     @property
+    def knows_what_was_sent(self) -> bool:
+        """Whether the ledger may be described."""
+        return self.ledger_topic not in self._hidden
+
+    @property
     def total(self) -> int:
         """How many offsets there are to read; some hold no letter."""
         return sum(b.end - b.first for b in self.bounds)
@@ -115,9 +126,9 @@ class LetterReader:
         await self._find_hidden({self.ledger_topic, *full, *sources} - self._there)
         self.hidden = [name for name in full if name in self._hidden]
         self.missing = [name for name in full if name not in self._there | self._hidden]
-        if len(self.hidden) == len(full):
-            raise LettersUnusable(lacks_right(self.hidden))
         if not self._there & full.keys():
+            if self.hidden:
+                raise LettersUnusable(lacks_right(self.hidden))
             are = "is no topic" if len(self.missing) == 1 else "are no topics"
             raise LettersUnusable(
                 f"there {are} {', '.join(self.missing)}: no worker has run here with this"
@@ -134,13 +145,13 @@ class LetterReader:
 
     async def _find_hidden(self, absent: set[str]) -> None:
         """A topic that may not be described is left out of all topics, as if it were not there."""
-        asked: list[Any] = await self._admin.describe_topics(sorted(absent)) if absent else []
+        asked = await described(self._admin, sorted(absent))
         forbidden = TopicAuthorizationFailedError.errno
         self._hidden = {d["topic"] for d in asked if d["error_code"] == forbidden}
 
     async def _partitions(self, names: Iterable[str]) -> dict[str, int]:
-        described: list[Any] = await self._admin.describe_topics(list(names))
-        return {d["topic"]: len(d["partitions"]) for d in described if not d["error_code"]}
+        found = await described(self._admin, names)
+        return {d["topic"]: len(d["partitions"]) for d in found if not d["error_code"]}
 
     async def targets(self) -> dict[str, Target]:
         """The source topics as they are, by name without prefix; a missing one has no partition.
@@ -262,7 +273,7 @@ class LetterReader:
             LettersUnusable: the ledger is damaged, or may not be described.
             BrokerUnreachable: it can't be read.
         """
-        if self.ledger_topic in self._hidden:
+        if not self.knows_what_was_sent:
             raise LettersUnusable(lacks_right([self.ledger_topic]))
         if self.ledger_topic not in self._there:
             return Ledger()
@@ -285,7 +296,7 @@ class LetterReader:
         Raises:
             LettersUnusable: it can't be created, or would lose what was sent.
         """
-        if self.ledger_topic in self._hidden:
+        if not self.knows_what_was_sent:
             raise LettersUnusable(lacks_right([self.ledger_topic]))
         if self.ledger_topic in self._there:
             own = [self.ledger_topic]

@@ -146,7 +146,9 @@ class TransactionalWriter:
         arrived, when there was no transaction any more.
         """
         ending = self._producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
-        return ending.exception() if ending.done() and not ending.cancelled() else None
+        if ending is None or not ending.done() or ending.cancelled():
+            return None
+        return ending.exception()  # type: ignore[no-any-return]
 
     async def _write(self, records: Iterable[Outgoing]) -> None:
         # Not the client's own context: on an error its exit waits for an abort, perhaps for ever.

@@ -26,7 +26,7 @@ from stream.kafka.transient import is_transient
 
 #: The first record, which has everything where that fits; others have their number behind it.
 _KEY: Final = b"values"
-#: Bytes of values in a record. The configuration allows ``MOST_VALUES`` in all, of 64 characters of
+#: Bytes of values in a record. A configuration allows ``MOST_VALUES`` in all, of 64 characters of
 #: four bytes each: 107 MB, which are 13 records then.
 PART_BYTES: Final = 8 * 1024 * 1024
 #: What a value has beside its text: how long it is, and a time.
@@ -118,7 +118,8 @@ class ValueRegistry:
             after, asked = self._values.propose(self._places(stored)), self._values.asked()
             mine = dict(zip(self._values.dimensions, after, strict=True))
             # Workers of another configuration may run beside this one while it is changed.
-            records = parted(mine | self._values.of_others(stored | mine))
+            # Theirs come first, so that what is new here moves none of them to another record.
+            records = parted(self._values.of_others(stored | mine) | mine)
             changed = {key: records.get(key) for key in before | records}
             changed = {key: value for key, value in changed.items() if value != before.get(key)}
             # Also where nothing changes: only who writes can tell that nobody else did meanwhile.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 _EVERY_SECONDS: Final = 60.0
 _MOST_MESSAGES: Final = 1_000
 #: What the client says of one connection that is lost, in a dozen places at once.
@@ -50,7 +52,7 @@ class UsualAsInformation(logging.Filter):
         if _is_loss(record):
             # We say ourselves, once, that no broker answers; it is no failure of the worker.
             _relabel(record, logging.WARNING)
-        if record.name == _SENDER and record.levelno == logging.ERROR:
+        if record.name == _SENDER and _is_of_a_broker(record):
             _relabel(record, logging.WARNING)
             _leave_out_traceback(record)
         if record.name == "asyncio" and str(record.msg).startswith(_UNCLOSED):
@@ -90,6 +92,12 @@ class SparseRepeats(logging.Filter):
             record.msg = f"{record.getMessage()} ({left_out} more like this)"
             record.args = None
         return True
+
+
+def _is_of_a_broker(record: logging.LogRecord) -> bool:
+    """Whether an error is none of the client's own."""
+    failed = record.exc_info[1] if record.exc_info else None
+    return record.levelno == logging.ERROR and (failed is None or isinstance(failed, KafkaError))
 
 
 def _relabel(record: logging.LogRecord, level: int) -> bool:

@@ -164,11 +164,12 @@ class OwnedShard:
             await refuse_lost(self._kafka, state, self.partitions())
         try:
             refuse_other_prefix(records, prefix)
-            refuse_other_partitions(records, prefix, self._topics.partitions)
             self.log.recover(records)
+            partitions, positions = self._topics.partitions, self.shard.progress.positions
+            refuse_other_partitions(records, prefix, partitions, positions)
+            self._notes = lacking(records, prefix, partitions)
         except StateRefused as error:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
-        self._notes = lacking(records, self._notes)
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)
 
     async def find_positions(

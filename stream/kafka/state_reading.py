@@ -57,30 +57,35 @@ async def _inspected(
     seems to be damaged is read anew before that is said.
     """
 
-    async def read() -> Inspection:
+    async def read() -> tuple[Inspection, str | None]:
         records = await read_log(kafka, name, number, beside_writer=True)
         return await asyncio.to_thread(_inspect, records, kafka.topic_prefix, sources)
 
-    inspection = await read()
+    inspection, grown = await read()
     for _ in range(_READINGS - 1):
         if inspection.refusal is None:
             break
-        inspection = await read()
-    return inspection
+        inspection, grown = await read()
+    return dataclasses.replace(inspection, refusal=inspection.refusal or grown)
 
 
-def _inspect(records: Mapping[bytes, bytes], prefix: str, sources: Mapping[str, int]) -> Inspection:
-    """As ``inspect``; of a state of other topics no more than sizes: its positions are theirs."""
+def _inspect(
+    records: Mapping[bytes, bytes], prefix: str, sources: Mapping[str, int]
+) -> tuple[Inspection, str | None]:
+    """As ``inspect``, and why the state can't be used though it is whole.
+
+    Of a state of other topics there are no more than sizes: its positions are theirs.
+    """
     found = inspect(records)
     try:
         refuse_other_prefix(records, prefix)
     except StateRefused as error:
-        return Inspection(found.total, found.deltas, found.blocks, refusal=str(error))
+        return Inspection(found.total, found.deltas, found.blocks, refusal=str(error)), None
     try:
-        refuse_other_partitions(records, prefix, sources)
+        refuse_other_partitions(records, prefix, sources, found.positions)
     except StateRefused as error:
-        return dataclasses.replace(found, refusal=found.refusal or str(error))
-    return found
+        return found, str(error)
+    return found, None
 
 
 async def bounds(

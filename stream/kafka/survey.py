@@ -103,7 +103,9 @@ async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
         said = await committed(admin, kafka.group)
         live = await members(admin, kafka.group)
         topics = await _topics(admin, kafka, names)
-        shards = await read_state(kafka, topics.partitions)
+        # The number of one that is gone is not known.
+        known = {t: n for t, n in topics.partitions.items() if names.source(t) in topics.there}
+        shards = await read_state(kafka, known)
         sources = [tp for n in range(topics.shards) for tp in topics.sources(n)]
         _, ends = await bounds(kafka, [tp for tp in sources if tp.topic in topics.there])
         shards = [_judged(topics, kafka.group, said, ends, n, s) for n, s in enumerate(shards)]

@@ -23,6 +23,7 @@ from stream.kafka.administration import (
     administration,
     counts,
     create,
+    described,
     largest_batch,
 )
 from stream.kafka.group import committed, refuse_noted
@@ -154,8 +155,7 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
     exact |= {names.state: topics.shards, names.shares: len(FAMILIES)}
     least = {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
     wanted = [*exact, *least]
-    described = await administrator.ask(lambda admin: admin.describe_topics(wanted))
-    for topic in described:
+    for topic in await administrator.ask(lambda admin: described(admin, wanted)):
         name, found = topic["topic"], len(topic["partitions"])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             raise TopicsUnfit(f"topic {name} is gone; {_remedy(name)}")

@@ -30,7 +30,7 @@ class Cluster:
     async def list_topics(self) -> list[str]:
         return [topic for topic in self._there if topic not in self._hidden]
 
-    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
+    def described(self, topics: Iterable[str]) -> list[dict[str, Any]]:
         return [{"topic": t, "error_code": self._code(t), "partitions": [0]} for t in topics]
 
     def _code(self, topic: str) -> int:
@@ -42,7 +42,20 @@ class Cluster:
         return dict.fromkeys(places, 0)
 
     async def end_offsets(self, places: list[Any]) -> dict[Any, int]:
-        return dict.fromkeys(places, 5)
+        """The first source has no letters."""
+        return {place: 0 if place.topic == DEAD[0] else 5 for place in places}
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def described(admin: Cluster, topics: Iterable[str]) -> list[dict[str, Any]]:
+        return admin.described(topics)
+
+    async def largest(*_: object) -> int:
+        return 1_000
+
+    monkeypatch.setattr(letters, "described", described)
+    monkeypatch.setattr(letters, "largest_batch", largest)
 
 
 async def looked(there: Iterable[str], hidden: Iterable[str] = ()) -> LetterReader:
@@ -57,7 +70,7 @@ async def looked(there: Iterable[str], hidden: Iterable[str] = ()) -> LetterRead
     [
         ([], [], "no worker has run here"),
         (DEAD, DEAD, f"the right to describe {', '.join(DEAD)} is missing"),
-        ([], DEAD[1:], f"there is no topic {DEAD[0]}: no worker"),
+        ([], DEAD[1:], f"the right to describe {', '.join(DEAD[1:])} is missing"),
     ],
 )
 async def test_where_no_topic_of_letters_can_be_read_it_is_said_why(
@@ -76,6 +89,7 @@ async def test_topics_that_may_not_be_described_are_told_from_those_that_are_not
 
 async def test_a_ledger_that_may_not_be_described_is_not_taken_for_none() -> None:
     reader = await looked([*DEAD, "g-redrive"], ["g-redrive"])
+    assert not reader.knows_what_was_sent
     for asked in (reader.ledger(), reader.create_ledger()):
         with pytest.raises(LettersUnusable, match="the right to describe g-redrive is missing"):
             await asked
@@ -86,6 +100,9 @@ async def test_a_source_that_may_not_be_described_is_not_taken_for_none() -> Non
     reader = await looked([*DEAD, *SOURCES], [SOURCES[1]])
     with pytest.raises(LettersUnusable, match=f"the right to describe {SOURCES[1]} is missing"):
         await reader.targets()
+    # Where it has no letters nobody needs it.
+    targets = await (await looked([*DEAD, *SOURCES], [SOURCES[0]])).targets()
+    assert [target.partitions for target in targets.values()] == [0, 1, 1, 1, 1, 1]
 
 
 class Held(LetterReader):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4, MetadataRequest_v5
 
 from stream.config import KafkaConfig
 from stream.kafka import administration, refusal
@@ -132,3 +133,21 @@ async def test_a_client_that_hangs_is_not_asked_again() -> None:
     assert Admin.made[0].closed
     assert await administrator.ask(fine) == "fine"
     assert len(Admin.made) == 2
+
+
+@pytest.mark.parametrize("version", [MetadataRequest_v4, MetadataRequest_v5])
+async def test_who_asks_of_topics_makes_none(version: type[Any]) -> None:
+    """Many brokers make a topic that is asked for."""
+    asked: list[Any] = []
+    answer: list[Any] = ["what", "it", "says"]
+
+    async def send(request: MetadataRequest) -> SimpleNamespace:
+        asked.append(request.build(version))
+        return SimpleNamespace(to_object=lambda: {"topics": answer})
+
+    admin: Any = SimpleNamespace(_send_request=send)
+    assert list(await administration.described(admin, ["a", "b"])) == answer
+    (request,) = asked
+    assert (request.topics, request.allow_auto_topic_creation) == (["a", "b"], False)
+    assert await administration.described(admin, []) == []
+    assert len(asked) == 1

@@ -20,12 +20,15 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
+    UnknownError,
     UnknownMemberIdError,
 )
 
 from stream.kafka.repeats import SparseRepeats, tidy
 from tests.kafka.batches import TP
 from tests.kafka.clients import Reading, consumer_of, new_app
+
+SENDER = "aiokafka.producer.sender"
 
 
 @pytest.fixture
@@ -125,14 +128,10 @@ async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try(
 @pytest.mark.parametrize(
     ("name", "error", "level", "said"),
     [
-        (
-            "aiokafka.producer.sender",
-            KeyError("a%s"),
-            "WARNING",
-            "sender 7 failed: KeyError('a%s')",
-        ),
-        ("aiokafka.producer.sender", None, "WARNING", "sender 7 failed"),
-        ("aiokafka.consumer.fetcher", KeyError("a"), "ERROR", "sender 7 failed"),
+        (SENDER, UnknownError("%s"), "WARNING", "sender 7 failed: UnknownError('%s')"),
+        (SENDER, None, "WARNING", "sender 7 failed"),
+        (SENDER, KeyError("a"), "ERROR", "sender 7 failed"),
+        ("aiokafka.consumer.fetcher", UnknownError(), "ERROR", "sender 7 failed"),
     ],
 )
 def test_a_transaction_that_the_client_could_not_end_is_no_error_with_a_traceback(
@@ -145,6 +144,8 @@ def test_a_transaction_that_the_client_could_not_end_is_no_error_with_a_tracebac
     (written,) = handler.written
     assert (written.levelname, written.getMessage()) == (level, said)
     assert (written.exc_info is None) == (error is None or level == "WARNING")
+    handler.handle(logging.LogRecord(name, logging.INFO, "", 1, "a word", (), None))
+    assert handler.written[1].levelname == "INFO"
 
 
 @pytest.mark.parametrize(("message", "lines"), [("Unclosed AIOKafkaConnection\nc", 0), ("Un", 1)])
