@@ -303,7 +303,7 @@ def _has_half_a_pair(value: bytes, said: str) -> bool:
     except UnicodeEncodeError:
         return True
     except (ValueError, RecursionError):
-        return False
+        pass
     return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
@@ -127,8 +127,7 @@ class LetterReader:
         self.hidden = [name for name in full if name in self._hidden]
         self.missing = [name for name in full if name not in self._there | self._hidden]
         if not self._there & full.keys():
-            if self.hidden:
-                raise LettersUnusable(lacks_right(self.hidden))
+            self._refuse_hidden(*full)
             are = "is no topic" if len(self.missing) == 1 else "are no topics"
             raise LettersUnusable(
                 f"there {are} {', '.join(self.missing)}: no worker has run here with this"
@@ -149,6 +148,14 @@ class LetterReader:
         forbidden = TopicAuthorizationFailedError.errno
         self._hidden = {d["topic"] for d in asked if d["error_code"] == forbidden}
 
+    def _refuse_hidden(self, *topics: str) -> None:
+        """Raise LettersUnusable where any of these may not be described."""
+        if hidden := [topic for topic in topics if topic in self._hidden]:
+            raise LettersUnusable(
+                f"the right to describe {', '.join(hidden)} is missing: grant it, and the right to"
+                " read"
+            )
+
     async def _partitions(self, names: Iterable[str]) -> dict[str, int]:
         found = await described(self._admin, names)
         return {d["topic"]: len(d["partitions"]) for d in found if not d["error_code"]}
@@ -162,8 +169,7 @@ class LetterReader:
         """
         names = {topic: self.names.source(topic) for topic in self._topics}
         lettered = {names[b.topic] for b in self.bounds if b.first < b.end}
-        if hidden := sorted(lettered & self._hidden):
-            raise LettersUnusable(lacks_right(hidden))
+        self._refuse_hidden(*sorted(lettered))
         there = [name for name in names.values() if name in self._there]
         try:
             counts = await self._partitions(there) if there else {}
@@ -242,10 +248,13 @@ class LetterReader:
         """
         if not bounds.first <= offset < bounds.end:
             return None
-        only = Bounds(bounds.topic, bounds.partition, offset, bounds.end)
-        async for _, letters in self._read(only, None):
+        found = await self._first(Bounds(bounds.topic, bounds.partition, offset, bounds.end))
+        return found if found is not None and found.offset == offset else None
+
+    async def _first(self, bounds: Bounds) -> Letter | None:
+        async for _, letters in self._read(bounds, None):
             if letters:
-                return letters[0] if letters[0].offset == offset else None
+                return letters[0]
         return None
 
     async def _is_former(self, bounds: Bounds, offset: int, at: int) -> bool:
@@ -257,12 +266,8 @@ class LetterReader:
         found = await self.at(bounds, offset)
         if found is not None:
             return found.at == at
-        if offset >= bounds.end:
-            return False
-        async for _, letters in self._read(bounds, None):
-            if letters:
-                return letters[0].at <= at
-        return False
+        first = await self._first(bounds) if offset < bounds.end else None
+        return first is not None and first.at <= at
 
     async def ledger(self) -> Ledger:
         """Which letters were sent again, up to now; looks at the topics again after that.
@@ -273,8 +278,7 @@ class LetterReader:
             LettersUnusable: the ledger is damaged, or may not be described.
             BrokerUnreachable: it can't be read.
         """
-        if not self.knows_what_was_sent:
-            raise LettersUnusable(lacks_right([self.ledger_topic]))
+        self._refuse_hidden(self.ledger_topic)
         if self.ledger_topic not in self._there:
             return Ledger()
         try:
@@ -296,8 +300,7 @@ class LetterReader:
         Raises:
             LettersUnusable: it can't be created, or would lose what was sent.
         """
-        if not self.knows_what_was_sent:
-            raise LettersUnusable(lacks_right([self.ledger_topic]))
+        self._refuse_hidden(self.ledger_topic)
         if self.ledger_topic in self._there:
             own = [self.ledger_topic]
             asked = unkept(self._admin, self._kafka.bootstrap, own, USUAL_LIMIT)
@@ -337,11 +340,6 @@ class LetterReader:
         asked = compacted(self._admin, self._kafka.bootstrap, topics)
         if reason := await self._ask(asked):
             raise LettersUnusable(reason)
-
-
-def lacks_right(topics: Sequence[str]) -> str:
-    """What is to be done about topics that may not be described."""
-    return f"the right to describe {', '.join(topics)} is missing: grant it, and the right to read"
 
 
 def _letter(topic: str, record: Any) -> Letter:

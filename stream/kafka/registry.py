@@ -79,7 +79,7 @@ class ValueRegistry:
             ) from error
 
     def _places(self, stored: Mapping[str, Mapping[str, int]]) -> Places:
-        return plain(stored, self._values.dimensions) if stored else []
+        return plain(stored, self._values.dimensions)
 
     async def settle(self) -> None:
         """Have every value decided that was accepted so far.
