@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
+from stream.kafka.admin import AdminClient
 from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
@@ -38,13 +39,13 @@ class TopicsUnfit(Exception):
 
 
 @asynccontextmanager
-async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(kafka: KafkaConfig) -> AsyncIterator[AdminClient]:
     """A client for work on topics and groups.
 
     Raises:
         BrokerUnreachable: no broker answers, or one refuses what is asked.
     """
-    admin = AIOKafkaAdminClient(**readable_options(kafka))
+    admin = AdminClient(**readable_options(kafka))
     hang_up = partial(say_goodbye, admin.close)
     async with connecting(kafka, hang_up):
         with client_is_quiet():
@@ -53,7 +54,7 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AIOKafkaAdminClien
     await hang_up()
 
 
-async def _start(admin: AIOKafkaAdminClient) -> None:
+async def _start(admin: AdminClient) -> None:
     client = admin._client  # noqa: SLF001
     usual = client._request_timeout_ms  # noqa: SLF001
     client._request_timeout_ms = min(usual, _FIRST_ANSWER_MS)  # noqa: SLF001
@@ -70,9 +71,9 @@ class Administrator:
 
     def __init__(self, kafka: KafkaConfig) -> None:
         self._kafka = kafka
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin: AdminClient | None = None
 
-    async def ask(self, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+    async def ask(self, question: Callable[[AdminClient], Awaitable[T]]) -> T:
         """What a broker answers to the question.
 
         Raises:
@@ -88,7 +89,7 @@ class Administrator:
                     raise
         # Perhaps no more than the connection was lost; else a new one tells what keeps us out.
         async with connecting(self._kafka, self.close):
-            admin = self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
+            admin = self._admin = AdminClient(**readable_options(self._kafka))
             calm(admin._client)  # noqa: SLF001
             with client_is_quiet():
                 await _start(admin)
@@ -102,7 +103,7 @@ class Administrator:
 
 
 async def create(
-    admin: AIOKafkaAdminClient,
+    admin: AdminClient,
     kafka: KafkaConfig,
     wanted: Mapping[str, int],
     config: Mapping[str, str],
@@ -127,9 +128,7 @@ async def create(
             raise TopicsUnfit(f"topic {name} can't be created: {reason}")
 
 
-async def described(
-    admin: AIOKafkaAdminClient, topics: Iterable[str]
-) -> Sequence[Mapping[str, Any]]:
+async def described(admin: AdminClient, topics: Iterable[str]) -> Sequence[Mapping[str, Any]]:
     """What the broker says of topics: ``topic``, ``error_code``, ``partitions``.
 
     The client's own question has a broker with ``auto.create.topics.enable`` make those that are
@@ -147,7 +146,7 @@ async def described(
     return found
 
 
-async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
+async def counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
     """How many partitions topics have; a topic just created may take a moment to be known.
 
     Raises:
@@ -165,7 +164,7 @@ async def counts(admin: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str,
     raise TopicsUnfit(f"topics were created but are not there: {missing}")
 
 
-async def largest_batch(admin: AIOKafkaAdminClient, topic: str) -> int:
+async def largest_batch(admin: AdminClient, topic: str) -> int:
     """The largest record batch that a topic takes, in bytes; Kafka's default where it isn't told.
 
     Raises:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaError,
+    NodeNotReadyError,
     NotCoordinatorForGroupError,
+    StaleMetadata,
 )
 from aiokafka.structs import OffsetAndMetadata
 
@@ -32,8 +34,20 @@ from stream.kafka.ending import say_goodbye
 How = Literal["reset", "rebuild"]
 
 _NOTE: Final = re.compile(r"cxkpi state (reset|rebuild) (\d+)")
-#: How often the coordinator of a group is asked for, a fifth of a second apart.
-_LOOKS: Final = 50
+#: How often the coordinator of a group is asked for, and how many seconds apart. One that is down
+#: is named as such for as long as its session with the others lasts, which is 9 s by default.
+_LOOKS: Final = 75
+_PAUSE: Final = 0.2
+#: A broker that never had a group makes the topic of offsets first; or the coordinator is down, or
+#: another one by now.
+_NOT_NOW: Final = (
+    GroupCoordinatorNotAvailableError,
+    NotCoordinatorForGroupError,
+    NodeNotReadyError,
+    StaleMetadata,
+)
+
+T = TypeVar("T")
 
 
 class Note(NamedTuple):
@@ -79,23 +93,36 @@ async def committed(admin: AIOKafkaAdminClient, group: str) -> Committed:
 async def _asked(
     admin: AIOKafkaAdminClient, group: str
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    asked: Mapping[TopicPartition, OffsetAndMetadata]
+    return await _of_coordinator(lambda: admin.list_consumer_group_offsets(group), group)
+
+
+async def _of_coordinator(question: Callable[[], Awaitable[T]], group: str) -> T:
+    """What the group's coordinator answers, whom the question finds out anew each time.
+
+    Raises:
+        BrokerUnreachable: there is none for some time.
+    """
     for _ in range(_LOOKS):
         try:
-            asked = await admin.list_consumer_group_offsets(group)
-        except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
-            # A broker that never had a group makes the topic of offsets first.
-            await asyncio.sleep(0.2)
-        else:
-            return asked
+            return await question()
+        except _NOT_NOW:
+            await asyncio.sleep(_PAUSE)
     raise BrokerUnreachable(f"the coordinator of group {group} does not answer")
 
 
 async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
-    """The live members of the group and where they run, by what they call themselves."""
+    """The live members of the group and where they run, by what they call themselves.
+
+    Raises:
+        KafkaError: the broker does not tell.
+        BrokerUnreachable: there is none who could.
+    """
+    answers: list[Any] = await _of_coordinator(
+        lambda: admin.describe_consumer_groups([group]), group
+    )
     return [
         printable(f"{client} at {host.lstrip('/')}")
-        for answer in await admin.describe_consumer_groups([group])
+        for answer in answers
         for found in answer.groups
         for _, client, host, *_ in found[5]
     ]

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
@@ -17,6 +16,7 @@ from stream.core.catalogue import TOPICS
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
+from stream.kafka.admin import AdminClient
 from stream.kafka.administration import (
     USUAL_LIMIT,
     TopicsUnfit,
@@ -95,7 +95,7 @@ class LetterReader:
             BrokerUnreachable: no broker answers, or it does not let us in.
             LettersUnusable: none of the dead-letter topics exists, or may be described.
         """
-        self._admin = AIOKafkaAdminClient(**readable_options(self._kafka))
+        self._admin = AdminClient(**readable_options(self._kafka))
         self._consumer = reader(self._kafka)
         async with connecting(self._kafka, self._stop):
             with client_is_quiet():

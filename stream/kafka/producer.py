@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.codec import has_lz4
 from aiokafka.errors import KafkaError
 
 from stream.config import KafkaConfig
+from stream.kafka.admin import AdminClient
 from stream.kafka.administration import TopicsUnfit, create, largest_batch
 from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
@@ -90,7 +90,7 @@ class EventProducer:
             compression_type="lz4" if has_lz4() else None,
         )
         calm(self._producer.client)
-        self._admin = AIOKafkaAdminClient(**options)
+        self._admin = AdminClient(**options)
         async with connecting(self._kafka, self._stop):
             with client_is_quiet():
                 await self._producer.start()

@@ -45,7 +45,7 @@ def admins(monkeypatch: pytest.MonkeyPatch) -> None:
         return BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap}")
 
     Admin.made, Admin.away = [], None
-    monkeypatch.setattr(administration, "AIOKafkaAdminClient", Admin)
+    monkeypatch.setattr(administration, "AdminClient", Admin)
     monkeypatch.setattr(refusal, "unreachable", unreachable)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
@@ -27,6 +28,14 @@ from tests.kafka.clients import Reading, consumer_of, new_app
 
 #: What is used of each object, by dotted path.
 PARTS: dict[str, tuple[str, ...]] = {
+    "admin": (
+        "_client._request_timeout_ms",
+        "_client.cluster.brokers",
+        "_client.cluster.controller",
+        "_client.force_metadata_update",
+        "_send_request",
+        "_send_to_controller",
+    ),
     "client": ("_metadata_update", "_md_synchronizer", "hosts"),
     "consumer": (
         "_client",
@@ -95,6 +104,7 @@ async def objects(tmp_path: Path) -> dict[str, Any]:
         TP, partition_records=fetched(log), assignment=reading.assignment, backoff=0
     )
     return {
+        "admin": AIOKafkaAdminClient(bootstrap_servers="127.0.0.1:1"),
         "client": AIOKafkaClient(bootstrap_servers="127.0.0.1:1"),
         "consumer": AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1"),
         # It is made when a consumer starts.
@@ -126,6 +136,8 @@ async def test_the_parts_that_are_used_exist(objects: dict[str, Any], name: str)
 async def test_the_routines_that_call_what_is_replaced_look_it_up_each_time() -> None:
     """Replacing a method on an object has an effect only where callers go through the object."""
     for caller, replaced in (
+        (AIOKafkaAdminClient._get_cluster_metadata, "_send_request"),
+        (AIOKafkaAdminClient.create_topics, "_send_to_controller"),
         (AIOKafkaClient._md_synchronizer, "_metadata_update"),
         (GroupCoordinator._heartbeat_routine, "_do_heartbeat"),
         (Fetcher._fetch_requests_routine, "_proc_fetch_request"),
