@@ -17,10 +17,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaError,
     NodeNotReadyError,
     NotCoordinatorForGroupError,
     StaleMetadata,
+    for_code,
 )
 from aiokafka.structs import OffsetAndMetadata
 
@@ -42,10 +44,14 @@ _PAUSE: Final = 0.2
 #: another one by now.
 _NOT_NOW: Final = (
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     NotCoordinatorForGroupError,
     NodeNotReadyError,
     StaleMetadata,
 )
+_SILENT: Final = "the coordinator of group {} does not answer"
+#: States of a group that waits for nobody to join it and for no leader.
+_SETTLED: Final = frozenset({"Stable", "Empty", "Dead"})
 
 T = TypeVar("T")
 
@@ -107,7 +113,7 @@ async def _of_coordinator(question: Callable[[], Awaitable[T]], group: str) -> T
             return await question()
         except _NOT_NOW:
             await asyncio.sleep(_PAUSE)
-    raise BrokerUnreachable(f"the coordinator of group {group} does not answer")
+    raise BrokerUnreachable(_SILENT.format(group))
 
 
 async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
@@ -126,6 +132,23 @@ async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
         for found in answer.groups
         for _, client, host, *_ in found[5]
     ]
+
+
+async def is_settled(admin: AIOKafkaAdminClient, group: str) -> bool:
+    """Whether the group waits for nobody: whoever is not in it now was not taken in.
+
+    Raises:
+        KafkaError: the broker does not tell.
+        BrokerUnreachable: nobody coordinates the group now.
+    """
+    try:
+        answers = await admin.describe_consumer_groups([group])
+    except _NOT_NOW:
+        raise BrokerUnreachable(_SILENT.format(group)) from None
+    found = [(code, state) for answer in answers for code, _, state, *_ in answer.groups]
+    if any(for_code(code) in _NOT_NOW for code, _ in found):
+        raise BrokerUnreachable(_SILENT.format(group))
+    return all(code or state in _SETTLED for code, state in found)
 
 
 async def refuse_unfinished(admin: AIOKafkaAdminClient, group: str) -> None:

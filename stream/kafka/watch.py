@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import ClassVar, Final
+from collections.abc import Awaitable
+from functools import partial
+from typing import ClassVar, Final, TypeVar
 
 from stream.config import KafkaConfig
 from stream.kafka.administration import Administrator, TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.group import is_settled
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap, check
 
 _EVERY_SECONDS: Final = 5.0
-#: How long a look at the topics may take, in seconds.
+#: How long a look at the topics, or at the group, may take, in seconds.
 _CHECK_SECONDS: Final = 10.0
-#: After so long without an accepted heartbeat, with a broker that answers, the client has died.
+#: After so long without an accepted heartbeat, with a group that waits for nobody, the client has
+#: died. Where its coordinator is down, or too few brokers for it to write, nobody can be in it.
 _SILENCE_SECONDS: Final = 45.0
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class GroupLost(Exception):
@@ -50,8 +56,11 @@ async def _watch(
     silence, last_beat, unfit = 0.0, 0.0, False
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
+        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
+        asked = partial(is_settled, group=kafka.group)
         try:
-            await _look(kafka, topics, administrator)
+            await _in_time(kafka, check(administrator, topics))
+            is_left_out = beat == last_beat and await _in_time(kafka, administrator.ask(asked))
         except BrokerUnreachable as error:
             if not owner.outage:
                 log.warning("%s; going on once one does", error)
@@ -65,8 +74,7 @@ async def _watch(
             unfit = True
             continue
         owner.outage, unfit = "", False
-        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
-        silence = silence + _EVERY_SECONDS if beat == last_beat else 0.0
+        silence = silence + _EVERY_SECONDS if is_left_out else 0.0
         last_beat = beat
         if silence >= _SILENCE_SECONDS:
             raise GroupLost(
@@ -75,9 +83,9 @@ async def _watch(
             )
 
 
-async def _look(kafka: KafkaConfig, topics: TopicMap, administrator: Administrator) -> None:
+async def _in_time(kafka: KafkaConfig, answer: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
-            await check(administrator, topics)
+            return await answer
     except TimeoutError:
         raise BrokerUnreachable(f"no Kafka broker answers at {kafka.bootstrap} in time") from None

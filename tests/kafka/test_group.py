@@ -5,7 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from stream.kafka.group import members
+import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NodeNotReadyError
+
+from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.group import is_settled, members
 
 
 class FakeAdmin:
@@ -20,3 +24,51 @@ async def test_a_member_is_named_on_one_line_whatever_it_calls_itself() -> None:
     admin: Any = FakeAdmin()
     (named,) = await members(admin, "g")
     assert named == "client\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}forged at 10.0.0.1"
+
+
+class Describing:
+    """Describes a group by a code and a state, or fails."""
+
+    def __init__(self, code: int, state: str, error: Exception | None = None) -> None:
+        self.found = SimpleNamespace(groups=[(code, "g", state, "consumer", "", [])])
+        self.error = error
+
+    async def describe_consumer_groups(self, _: list[str]) -> list[Any]:
+        if self.error is not None:
+            raise self.error
+        return [self.found]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "settled"),
+    [
+        (0, "Stable", True),
+        (0, "Empty", True),
+        (0, "Dead", True),
+        (0, "PreparingRebalance", False),
+        (0, "CompletingRebalance", False),
+        # A right that is missing keeps a member out for good.
+        (30, "", True),
+    ],
+)
+async def test_a_group_that_gathers_is_not_settled(code: int, state: str, settled: bool) -> None:
+    admin: Any = Describing(code, state)
+    assert await is_settled(admin, "g") is settled
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (14, None),
+        (15, None),
+        (16, None),
+        (0, NodeNotReadyError()),
+        (0, GroupCoordinatorNotAvailableError()),
+    ],
+)
+async def test_of_a_group_without_a_coordinator_nothing_is_known(
+    code: int, error: Exception | None
+) -> None:
+    admin: Any = Describing(code, "", error)
+    with pytest.raises(BrokerUnreachable, match="the coordinator of group g does not answer"):
+        await is_settled(admin, "g")

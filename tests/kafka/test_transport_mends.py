@@ -29,7 +29,7 @@ from stream.kafka import ending, transport
 from stream.kafka import log as state_log
 from stream.kafka import watch as watching
 from stream.kafka.completeness import Completeness
-from stream.kafka.connection import calm, let_fetches_end
+from stream.kafka.connection import BrokerUnreachable, calm, let_fetches_end
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard
@@ -354,19 +354,60 @@ def app_kafka() -> KafkaConfig:
     return KafkaConfig()
 
 
-async def test_a_worker_whose_group_has_died_in_silence_stops_to_be_started_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+class FakeAdministrator:
+    """Answers whether the group waits for nobody."""
+
+    def __init__(self, answer: bool | BrokerUnreachable) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def ask(self, _: object) -> bool:
+        self.asked += 1
+        if isinstance(self.answer, BrokerUnreachable):
+            raise self.answer
+        return self.answer
+
+    async def close(self) -> None:
+        return None
+
+
+def watched(
+    monkeypatch: pytest.MonkeyPatch, administrator: FakeAdministrator
+) -> tuple[ShardOwner, Awaitable[None]]:
     async def answers(*_: Any) -> None:
         return None
 
     monkeypatch.setattr(watching, "check", answers)
+    monkeypatch.setattr(watching, "Administrator", lambda _: administrator)
     monkeypatch.setattr(watching, "_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(watching, "_SILENCE_SECONDS", 0.05)
     owner = ShardOwner(Settings(), app_kafka(), topic_map())
     owner.thread = cast("ChunkThread", SimpleNamespace(heartbeat_at=1.0))
+    return owner, watching.watch(app_kafka(), topic_map(), owner)
+
+
+async def test_a_worker_whose_group_has_died_in_silence_stops_to_be_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, watch = watched(monkeypatch, FakeAdministrator(True))
     with pytest.raises(watching.GroupLost, match="start the worker again"):
-        await asyncio.wait_for(watching.watch(app_kafka(), topic_map(), owner), 10)
+        await asyncio.wait_for(watch, 10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outage"),
+    [(False, ""), (BrokerUnreachable("nobody coordinates it"), "nobody coordinates it")],
+    ids=["still gathers", "has no coordinator"],
+)
+async def test_a_worker_waits_for_a_group_that_nobody_can_be_in(
+    monkeypatch: pytest.MonkeyPatch, answer: bool | BrokerUnreachable, outage: str
+) -> None:
+    administrator = FakeAdministrator(answer)
+    owner, watch = watched(monkeypatch, administrator)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(watch, 0.3)
+    assert administrator.asked > 6
+    assert owner.outage == outage
 
 
 # Transactions ---------------------------------------------------------------------------------
