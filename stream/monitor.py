@@ -322,7 +322,13 @@ class Monitor:
     def _alerts(self, shown: list[Desk]) -> tuple[AlertGauge, ...]:
         severities = {rule.name: rule.severity for rule in self.settings.rules}
         return tuple(
-            AlertGauge(s.rule, severities.get(s.rule, ""), s.labels, s.phase == "firing")
+            AlertGauge(
+                s.rule,
+                # A rule that is gone may have one, until it is told that it is over.
+                severities.get(s.rule, "") if s.watched is None else s.watched.severity,
+                s.labels,
+                s.phase == "firing",
+            )
             for desk in shown
             for s in desk.states.alerts
         )

@@ -59,9 +59,9 @@ class KafkaConfig(Table):
     )
     """After so long the broker aborts what a dead worker left open."""
     request_timeout_ms: Annotated[int, Duration(SECOND, 10 * MINUTE)] = Field(
-        40 * SECOND, alias="request_timeout"
+        20 * SECOND, alias="request_timeout"
     )
-    """How long an answer of the broker may take."""
+    """How long an answer of a broker may take; so long one that hangs is waited for."""
     security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
     """How to talk to the brokers: whether encrypted (`SSL`) and with a login (`SASL`)."""
     ssl_cafile: OneLine | None = None

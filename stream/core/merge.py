@@ -24,7 +24,7 @@ from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.share_records import checked
-from stream.core.sharing import ROWS, Beat, fingerprint, unpack
+from stream.core.sharing import ROWS, Beat, Keys, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
@@ -100,6 +100,12 @@ class Part:
         self._unit_ms = Tally(settings.windows).unit_ms
         #: The highest row that a pane has told something of.
         self._row = -1
+        self._keys = Keys()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the log has not all that was told, as where it was made anew meanwhile."""
+        return self.beat is not None and self.beat.mark != self._keys.mark
 
     @property
     def lacks_rows(self) -> bool:
@@ -130,8 +136,9 @@ class Part:
         columns = list(zip(*(rest for _, *rest in rows), strict=True)) or [(), (), ()]
         return HealthSums(*(np.array(c, dtype=np.int64) for c in (numbers, *columns)))
 
-    def take(self, kind: str, place: Sequence[Any], data: Any) -> None:
+    def take(self, key: bytes, kind: str, place: Sequence[Any], data: Any) -> None:
         """Take in a record that was ``checked``; no data: what it held is gone."""
+        self._keys.note(key, data)
         if kind == "rows":
             self._take_rows(place[0], data or [])
         elif kind == "pane" and place[0] in self._panes:
@@ -212,7 +219,7 @@ class _Voice:
         #: The life that spoke last.
         self.latest: Part | None = None
         #: The records of a share of which some are still missing.
-        self.share: list[tuple[Part, str, Sequence[Any], Any]] = []
+        self.share: list[tuple[Part, bytes, str, Sequence[Any], Any]] = []
         self.beat: tuple[Part, Beat] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
@@ -257,13 +264,19 @@ class Family:
         voice = self._voices[shard]
         voice.unread.pop(key, None)
         try:
-            self._take(voice, kind, place, value, now)
+            self._take(voice, key or b"", kind, place, value, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
             if value is not None:
                 voice.unread[key] = voice.latest
 
     def _take(
-        self, voice: _Voice, kind: str, place: Sequence[str], value: bytes | None, now: int
+        self,
+        voice: _Voice,
+        key: bytes,
+        kind: str,
+        place: Sequence[str],
+        value: bytes | None,
+        now: int,
     ) -> None:
         part, data = voice.latest, None
         if value is not None:
@@ -281,7 +294,7 @@ class Family:
             return
         where, found = checked(self._settings, kind, place, data)
         if kind != "beat":
-            voice.share.append((part, kind, where, found))
+            voice.share.append((part, key, kind, where, found))
         elif found is None:
             return
         else:
@@ -300,8 +313,8 @@ class Family:
 
     def _close(self, voice: _Voice, now: int) -> None:
         """Take in a share, at once; what is missing of it was told again later."""
-        for part, kind, place, data in voice.share:
-            part.take(kind, place, data)
+        for part, key, kind, place, data in voice.share:
+            part.take(key, kind, place, data)
         if voice.share:
             self.version += 1
         voice.share = []
@@ -339,6 +352,8 @@ class Family:
                 return f"{len(voice.unread)} records of shard {number} can't be read"
             if voice.current.lacks_rows:
                 return f"shard {number} has not told all labels"
+            if voice.current.is_cut:
+                return f"not all that shard {number} has told is there; start its worker again"
             silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"

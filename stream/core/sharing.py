@@ -60,8 +60,9 @@ ShareRecord = tuple[bytes, bytes | None]
 
 #: Changes whenever records are written that other versions would misread. Versions that had none
 #: wrote label sets whole; 2 had three places for health; of a label set that several shards have,
-#: with 3 the first said where it counts; 4 had panes and health in one record each.
-_PROTOCOL: Final = 5
+#: with 3 the first said where it counts; 4 had panes and health in one record each; with 5 beats
+#: had no mark.
+_PROTOCOL: Final = 6
 
 #: Settings that nothing that is counted depends on; all others do, also those to come.
 ONLY_FOR_ALERTS: Final = frozenset({"rules", "evaluate_ms", "dashboard_url"})
@@ -91,6 +92,26 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
     clock: int | None
     #: Records of the family's topic by outcome.
     outcomes: dict[str, int]
+    #: What the keys come to that hold anything of this life now, see ``Keys``.
+    mark: int
+
+
+class Keys:
+    """The keys of a family's log that hold something of a life, and a number that tells them apart.
+
+    A log that was made anew, or cut, may hold a beat and not all that was told before it.
+    """
+
+    def __init__(self) -> None:
+        self._held: set[int] = set()
+        self.mark = 0
+
+    def note(self, key: bytes, value: object | None) -> None:
+        """Note that a record was written; no value: its key holds nothing any more."""
+        number = hash_of(key)
+        if (value is None) == (number in self._held):
+            self._held ^= {number}
+            self.mark ^= number
 
 
 def fingerprint(settings: Settings) -> str:
@@ -168,6 +189,8 @@ class Sharing:
         self._parts_of_health: dict[tuple[str, int], int] = {}
         #: The segment of each label set that readers have, since when, and the number of pieces.
         self._told_active: dict[bytes, tuple[Segment, int, int]] = {}
+        #: The keys that readers have of each family.
+        self._keys = [Keys() for _ in FAMILIES]
         for renewed in (shard.windows.renewed, shard.segments.renamed, shard.active.renewed):
             renewed.clear()
 
@@ -194,6 +217,9 @@ class Sharing:
             records[family][key] = value
         records[FAMILIES.index(subscription.NAME)].update(self._active())
         records[FAMILIES.index(signal.NAME)].update(self._of_customers(at))
+        for keys, of_family in zip(self._keys, records, strict=True):
+            for key, value in of_family.items():
+                keys.note(key, value)
         whole, progress = self.is_whole, shard.progress
         beats = {
             topic: Beat(
@@ -204,8 +230,9 @@ class Sharing:
                 progress.first,
                 progress.clocks.get(topic),
                 {str(o): n for o, n in progress.outcomes.get(topic, {}).items()},
+                keys.mark,
             )
-            for topic, of_family in zip(FAMILIES, records, strict=True)
+            for topic, of_family, keys in zip(FAMILIES, records, self._keys, strict=True)
         }
         return {
             topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family.items()]

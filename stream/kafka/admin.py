@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,6 +13,8 @@ from aiokafka.errors import (
     RequestTimedOutError,
     StaleMetadata,
 )
+
+from stream.kafka.connection import calm
 
 #: How long to wait before the brokers that there are then are asked, in seconds.
 _BACKOFF: Final = 0.2
@@ -30,13 +31,17 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
     others list a dead broker for as long as its session lasts, which is 9 s by default.
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        calm(self._client)
+
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         if node_id is not None:
             return await super()._send_request(request, node_id)
-        brokers = [broker.nodeId for broker in self._client.cluster.brokers()]
-        random.shuffle(brokers)
+        first = self._client.get_random_node()
+        others = {broker.nodeId for broker in self._client.cluster.brokers()} - {first}
         failure: KafkaError = KafkaConnectionError("no broker is known")
-        for broker in brokers:
+        for broker in () if first is None else (first, *others):
             try:
                 return await self._client.send(broker, request)
             except _UNANSWERED as error:

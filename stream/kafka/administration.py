@@ -15,7 +15,6 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
 from stream.kafka.admin import AdminClient
-from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 from stream.kafka.transient import is_transient
@@ -24,10 +23,6 @@ from stream.kafka.transient import is_transient
 USUAL_LIMIT: Final = 1_048_588
 #: How often to look for a topic that was just created, a tenth of a second apart.
 LOOKS: Final = 50
-
-#: So long (ms) each address has to answer the first question: where a broker that hangs takes the
-#: connection, the time-out of requests would pass without a word.
-_FIRST_ANSWER_MS: Final = 10_000
 
 T = TypeVar("T")
 
@@ -49,17 +44,9 @@ async def administration(kafka: KafkaConfig) -> AsyncIterator[AdminClient]:
     hang_up = partial(say_goodbye, admin.close)
     async with connecting(kafka, hang_up):
         with client_is_quiet():
-            await _start(admin)
+            await admin.start()
         yield admin
     await hang_up()
-
-
-async def _start(admin: AdminClient) -> None:
-    client = admin._client  # noqa: SLF001
-    usual = client._request_timeout_ms  # noqa: SLF001
-    client._request_timeout_ms = min(usual, _FIRST_ANSWER_MS)  # noqa: SLF001
-    await admin.start()
-    client._request_timeout_ms = usual  # noqa: SLF001
 
 
 class Administrator:
@@ -90,9 +77,8 @@ class Administrator:
         # Perhaps no more than the connection was lost; else a new one tells what keeps us out.
         async with connecting(self._kafka, self.close):
             admin = self._admin = AdminClient(**readable_options(self._kafka))
-            calm(admin._client)  # noqa: SLF001
             with client_is_quiet():
-                await _start(admin)
+                await admin.start()
             return await question(admin)
 
     async def close(self) -> None:

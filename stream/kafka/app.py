@@ -14,13 +14,13 @@ from faust.types.auth import SASLMechanism
 from stream.config import KafkaConfig
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.connection import tls_context
+from stream.kafka.group import REBALANCE_SECONDS, answer_seconds
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap
 from stream.kafka.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkSchema
 
 #: Chunks that may wait for the agent, over all partitions.
 _WAITING_CHUNKS = 8
-_REBALANCE_SECONDS = 20.0
 
 
 class MonitorApp(faust.App):
@@ -47,9 +47,8 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         broker_client_id=_client_id(),
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 4,
-        # So long a member that hangs may hold up a rebalance.
-        broker_rebalance_timeout=_REBALANCE_SECONDS,
-        broker_request_timeout=max(kafka.request_timeout_ms / 1000, session + 1),
+        broker_rebalance_timeout=REBALANCE_SECONDS,
+        broker_request_timeout=answer_seconds(kafka),
         consumer_max_fetch_size=FETCH_PARTITION_BYTES,
         consumer_auto_offset_reset="earliest",
         datadir=folder,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 
 from stream.config import KafkaConfig
@@ -17,7 +20,12 @@ from stream.kafka.codecs import bound_client
 from stream.kafka.records import read_any_name
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
-_BACKOFF = 0.2
+_BACKOFF: Final = 0.2
+#: So long (ms) each address has to answer the first question: where a broker that hangs takes the
+#: connection, the time-out of requests would pass without a word.
+FIRST_ANSWER_MS: Final = 10_000
+#: A broker that did not answer is not asked what others know as well, for so many seconds.
+_AVOIDED: Final = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +76,20 @@ def tls_context(kafka: KafkaConfig) -> ssl.SSLContext:
 
 
 def calm(client: AIOKafkaClient) -> None:
-    """Let the client wait where no broker answers, and never stop asking.
+    """Have the client get along where a broker is down or hangs.
 
-    By itself it asks again at once, without end, in a full core where a broker was stopped
-    (aiokafka#267 tells of the loop); and an exception ends its asking for good, upon which the
-    group's coordinator waits for ever (aiokafka#344 and #1154 are of that kind).
+    By itself it asks for metadata again at once where no broker answers, without end, in a full
+    core (aiokafka#267 tells of the loop); an exception ends its asking for good, upon which the
+    group's coordinator waits for ever (aiokafka#344 and #1154 are of that kind); and it waits for a
+    broker that hangs as long as any request may take, each time that it happens upon it.
     """
+    _ask_patiently(client)
+    _begin_soon(client)
+    _avoid_the_silent(client)
+
+
+def _ask_patiently(client: AIOKafkaClient) -> None:
+    """Let the client wait where no broker answers, and never stop asking."""
     update: Callable[..., Awaitable[bool]] = client._metadata_update  # noqa: SLF001
 
     async def waiting_update(*args: Any) -> bool:
@@ -87,6 +103,44 @@ def calm(client: AIOKafkaClient) -> None:
         return answered
 
     client._metadata_update = waiting_update  # noqa: SLF001
+
+
+def _begin_soon(client: AIOKafkaClient) -> None:
+    """Let the client go on to the next address where one does not answer soon."""
+    begin: Callable[[], Awaitable[None]] = client.bootstrap
+
+    async def beginning() -> None:
+        usual = client._request_timeout_ms  # noqa: SLF001
+        client._request_timeout_ms = min(usual, FIRST_ANSWER_MS)  # noqa: SLF001
+        try:
+            await begin()
+        finally:
+            client._request_timeout_ms = usual  # noqa: SLF001
+
+    client.bootstrap = beginning
+
+
+def _avoid_the_silent(client: AIOKafkaClient) -> None:
+    """Let what any broker may be asked, such as who coordinates a group, go to one that answers."""
+    send: Callable[..., Awaitable[Any]] = client.send
+    silent: dict[int, float] = {}
+
+    async def noting(node_id: int, *args: Any, **options: Any) -> Any:
+        try:
+            answer = await send(node_id, *args, **options)
+        except (NodeNotReadyError, RequestTimedOutError):
+            silent[node_id] = time.monotonic()
+            raise
+        silent.pop(node_id, None)
+        return answer
+
+    def any_node() -> int | None:
+        since = time.monotonic() - _AVOIDED
+        known = [broker.nodeId for broker in client.cluster.brokers()]
+        likely = [node for node in known if silent.get(node, since) <= since]
+        return random.choice(likely or known) if known else None
+
+    client.send, client.get_random_node = noting, any_node
 
 
 def calm_reader(consumer: AIOKafkaConsumer) -> None:

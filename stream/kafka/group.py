@@ -49,11 +49,19 @@ _NOT_NOW: Final = (
     NodeNotReadyError,
     StaleMetadata,
 )
+#: So long a member that hangs may hold up a rebalance, in seconds.
+REBALANCE_SECONDS: Final = 20.0
 _SILENT: Final = "the coordinator of group {} does not answer"
 #: States of a group that waits for nobody to join it and for no leader.
 _SETTLED: Final = frozenset({"Stable", "Empty", "Dead"})
 
 T = TypeVar("T")
+
+
+def answer_seconds(kafka: KafkaConfig) -> float:
+    """How long the group's coordinator may take to answer: at least as long as a rebalance."""
+    session = kafka.session_timeout_ms / 1000
+    return max(kafka.request_timeout_ms / 1000, session + 1, REBALANCE_SECONDS + 5)
 
 
 class Note(NamedTuple):

@@ -97,6 +97,8 @@ class TransactionalWriter:
         )
         calm(self._producer.client)
         self._largest = largest
+        #: Where the last record of each partition stands.
+        self._last: dict[tuple[str, int], int] = {}
         self._writing: asyncio.Future[None] | None = None
         self._is_stopped = False
 
@@ -171,7 +173,25 @@ class TransactionalWriter:
                 raise FlushFailed(f"{done!r} for {where}") from done
             if isinstance(done, BaseException):
                 raise done
+        last = self._ends(outcomes)
         await producer.commit_transaction()
+        self._last |= last
+
+    def _ends(self, written: Iterable[Any]) -> dict[tuple[str, int], int]:
+        """Where the last record of each partition stands now.
+
+        Raises:
+            FlushFailed: a partition does not go on from there: its topic was made anew, and what
+                was said to readers before is no longer there.
+        """
+        ends: dict[tuple[str, int], int] = {}
+        for topic, partition, _, offset, *_ in written:
+            if offset < 0:  # The broker had it already and does not say where.
+                continue
+            if offset <= self._last.get((topic, partition), -1):
+                raise FlushFailed(f"topic {topic} partition {partition} was made anew")
+            ends[topic, partition] = max(ends.get((topic, partition), -1), offset)
+        return ends
 
     async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
         topic, partition, key, value, headers = record

@@ -20,7 +20,7 @@ from stream.config import KafkaConfig
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
-from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
+from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWriter, read_log
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 from stream.kafka.transient import is_transient
 
@@ -129,8 +129,9 @@ class ValueRegistry:
         except Exception as error:
             if not is_transient(error):
                 raise
-            # Most likely another worker was quicker.
-            log.info("changing the registry of values, again: %r", error)
+            # Most likely another worker was quicker; but it may be that nobody can.
+            level = logging.WARNING if isinstance(error, LogUnread) else logging.INFO
+            log.log(level, "changing the registry of values, again: %r", error)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))
             return False
         else:

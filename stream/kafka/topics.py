@@ -154,11 +154,14 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
     exact = {names.source(topic): n for topic, n in topics.partitions.items()}
     exact |= {names.state: topics.shards, names.shares: len(FAMILIES)}
     least = {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
-    wanted = [*exact, *least]
+    others = (names.alert_state, names.values, names.alerts, names.dead_alerts)
+    wanted = [*exact, *least, *others]
     for topic in await administrator.ask(lambda admin: described(admin, wanted)):
         name, found = topic["topic"], len(topic["partitions"])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
-            raise TopicsUnfit(f"topic {name} is gone; {_remedy(name)}")
+            is_made_anew = name in {*least, *others, names.shares}
+            remedy = "start the worker again, it makes it anew" if is_made_anew else REMEDY
+            raise TopicsUnfit(f"topic {name} is gone; {remedy}")
         if topic["error_code"]:
             continue
         if found != exact.get(name, found):
@@ -171,12 +174,6 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
                 f"topic {name} has {found} partitions now, fewer than the {least[name]} of its"
                 f" source: give it {least[name]}, then start the worker again; the state is whole"
             )
-
-
-def _remedy(gone: str) -> str:
-    return (
-        "start the worker again, it makes it anew" if gone.endswith((".dlq", "-share")) else REMEDY
-    )
 
 
 async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:

@@ -14,17 +14,13 @@ from typing import ClassVar, Final, TypeVar
 from stream.config import KafkaConfig
 from stream.kafka.administration import Administrator, TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.group import is_settled
+from stream.kafka.group import answer_seconds, is_settled
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap, check
 
 _EVERY_SECONDS: Final = 5.0
 #: How long a look at the topics, or at the group, may take, in seconds.
 _CHECK_SECONDS: Final = 10.0
-#: After so long without an accepted heartbeat, with a group that waits for nobody, the client has
-#: died. Where its coordinator is down, or too few brokers for it to write, nobody can be in it.
-_SILENCE_SECONDS: Final = 45.0
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -34,6 +30,16 @@ class GroupLost(Exception):
     """The consumer does not find back into its group; only a new start helps."""
 
     decision: ClassVar[str] = "stop"
+
+
+def silence_seconds(kafka: KafkaConfig) -> float:
+    """After so long without an accepted heartbeat the client has died.
+
+    That is while the group waits for nobody: where its coordinator is down, or too few brokers for
+    it to write, nobody can be in it. A coordinator that hangs is waited for once, and then another
+    is looked for.
+    """
+    return 2 * answer_seconds(kafka) + kafka.session_timeout_ms / 1000
 
 
 async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None:
@@ -76,7 +82,7 @@ async def _watch(
         owner.outage, unfit = "", False
         silence = silence + _EVERY_SECONDS if is_left_out else 0.0
         last_beat = beat
-        if silence >= _SILENCE_SECONDS:
+        if silence >= silence_seconds(kafka):
             raise GroupLost(
                 f"the group {kafka.group} has accepted no heartbeat for {silence:.0f} s though"
                 " Kafka answers; start the worker again"

@@ -141,9 +141,51 @@ def test_the_sum_of_what_was_told_is_the_sum_of_what_is_held(
     now += rolls.choice([0, 10 * SECOND, 20 * MINUTE, 8 * DAY])
     site.share(now)
     wanted = shown(samples(core, site.shards, now))
-    assert totals(core, site.read(), now) == wanted
     thinned = {t: compacted(log, rolls.randint(0, len(log))) for t, log in site.logs.items()}
-    assert totals(core, site.read(thinned), now) == wanted
+    for families in (site.read(), site.read(thinned)):
+        assert {family.missing(now) for family in families.values()} == {None}
+        assert totals(core, families, now) == wanted
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs, streams(), st.integers(1, 3), st.integers(0, 2**32))
+def test_of_a_log_that_was_made_anew_no_part_is_taken_for_the_total(
+    config: Config, records: list[bytes], shards: int, seed: int
+) -> None:
+    core = settings_of(config)
+    site, rolls, now = Site(core, shards), Random(seed), NOON
+    site.share(now)
+    for record in records:
+        now = max(now, time_of(record))
+        site.ingest(record, now)
+        if rolls.random() < 0.3:
+            site.share(now)
+        if rolls.random() < 0.1:
+            site.logs = {topic: [] for topic in FAMILIES}
+        if rolls.random() < 0.1:
+            site.take_over(rolls.randrange(shards))
+    site.share(now)
+    wanted = shown(samples(core, site.shards, now))
+    for topic, family in site.read().items():
+        if family.missing(now) is None:
+            of_topic = [s for s in wanted if topic_of(s) == topic]
+            assert totals(core, {topic: family}, now) == of_topic
+
+
+def test_a_log_that_was_made_anew_holds_no_total_until_its_shard_is_taken_over() -> None:
+    site = Site(Settings(), 2)
+    for number in range(20):
+        site.ingest(visit(number), NOON)
+    site.share(NOON)
+    site.logs = {topic: [] for topic in FAMILIES}
+    site.take_over(1)
+    site.share(NOON)
+    reason = site.read()["cx.visit"].missing(NOON)
+    assert reason == "not all that shard 0 has told is there; start its worker again"
+    site.take_over(0)
+    site.share(NOON)
+    assert site.read()["cx.visit"].missing(NOON) is None
+    assert visits(site.read(), Settings(), NOON) == 20
 
 
 @settings(max_examples=20, deadline=None)
@@ -507,7 +549,7 @@ def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone(
 @pytest.mark.parametrize("number", ["-1", "1"])
 def test_a_shard_that_does_not_exist_says_nothing(number: str) -> None:
     family = Family(Settings(), 1)
-    beat = sharing.Beat(0, True, NOON, NOON, None, None, {})
+    beat = sharing.Beat(0, True, NOON, NOON, None, None, {}, 0)
     family.take(f"beat/{number}".encode(), _packed(beat), NOON)
     assert family.missing(NOON) is not None
 

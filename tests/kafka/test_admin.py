@@ -37,6 +37,9 @@ class FakeClient:
         )
         self.look()
 
+    def get_random_node(self) -> int:
+        return 2
+
     def look(self) -> None:
         following = self.controllers.pop(0) if self.controllers else None
         self.cluster.controller = None if following is None else SimpleNamespace(nodeId=following)

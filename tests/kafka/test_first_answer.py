@@ -9,8 +9,7 @@ import pytest
 
 from stream.broker import Broker
 from stream.config import KafkaConfig
-from stream.kafka import administration as administering
-from stream.kafka import refusal
+from stream.kafka import connection, refusal
 from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable
 
@@ -22,7 +21,7 @@ async def test_a_broker_that_never_answers_is_not_waited_for_by_the_time_out_of_
         await reader.read()
         writer.close()
 
-    monkeypatch.setattr(administering, "_FIRST_ANSWER_MS", 200)
+    monkeypatch.setattr(connection, "FIRST_ANSWER_MS", 200)
     monkeypatch.setattr(refusal, "_SECONDS", 0.2)
     async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]

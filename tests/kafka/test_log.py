@@ -22,7 +22,7 @@ from stream.kafka.topics import STATE_LIMIT, prepare
 from stream.kafka.transient import is_transient
 from tests.kafka.conftest import Site
 from tests.kafka.test_trouble import create
-from tests.kafka.topics import records
+from tests.kafka.topics import administer, records
 
 
 async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site) -> None:
@@ -177,3 +177,25 @@ async def test_of_a_flush_that_an_heir_makes_anew_the_sleeper_writes_nothing_onc
     assert [r.value for r in found] == [b"{"] * times
     await writer.stop()
     await sleeper.stop()
+
+
+async def test_what_goes_to_a_topic_that_was_made_anew_is_not_written(site: Site) -> None:
+    """Readers would take it for a change of what is no longer there."""
+    topic = site.source("told")
+    await asyncio.to_thread(create, site, {topic: {}})
+    writer = TransactionalWriter(site.config.kafka, f"{site.group}-one", STATE_LIMIT)
+    await writer.start()
+    some = [Outgoing(topic, 1, b"k%d" % n, b"v") for n in range(3)]
+    await writer.write(some)
+    await writer.write(some[:1])
+    await asyncio.to_thread(administer, site.bootstrap, lambda admin: admin.delete_topics([topic]))
+    await asyncio.to_thread(create, site, {topic: {}})
+    with pytest.raises(FlushFailed, match=f"topic {topic} partition 1 was made anew"):
+        await writer.write(some)
+    await writer.stop()
+    heir = TransactionalWriter(site.config.kafka, f"{site.group}-one", STATE_LIMIT)
+    await heir.start()
+    await heir.write(some[1:])
+    await heir.stop()
+    found = await asyncio.to_thread(records, site.bootstrap, [topic])
+    assert [record.key for record in found] == [b"k1", b"k2"]

@@ -18,14 +18,19 @@ from aiokafka.errors import (
     IllegalOperation,
     InvalidTxnState,
     KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
     ProducerFenced,
+    RequestTimedOutError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.structs import RecordMetadata
 from faust import types as faust_types
 
+from stream.broker import Broker
 from stream.config import KafkaConfig
 from stream.core.settings import Settings
-from stream.kafka import ending, transport
+from stream.kafka import connection, ending, transport
 from stream.kafka import log as state_log
 from stream.kafka import watch as watching
 from stream.kafka.completeness import Completeness
@@ -97,7 +102,62 @@ async def test_the_clients_that_a_worker_reads_and_writes_with_are_such(tmp_path
     reads = consumer.thread._create_worker_consumer(consumer.transport)._client
     writes = TransactionalWriter(app_kafka(), "id", 1_000_000)._producer.client
     for client in (reads, writes):
-        assert client._metadata_update.__qualname__.startswith(calm.__name__)
+        for mended in (client._metadata_update, client.bootstrap, client.send):
+            assert mended.__module__ == calm.__module__
+
+
+async def test_an_address_that_hangs_is_left_for_the_next_one_soon(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setattr(connection, "FIRST_ANSWER_MS", 200)
+    async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+        hangs = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = AIOKafkaClient(bootstrap_servers=[hangs, hangs, broker.bootstrap])
+        calm(client)
+        await asyncio.wait_for(client.bootstrap(), 10)
+        assert client.cluster.brokers()
+        assert client._request_timeout_ms == 40_000
+        await client.close()
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError, RequestTimedOutError])
+async def test_a_broker_that_does_not_answer_is_not_asked_what_others_know(
+    error: type[KafkaError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = {1, 2, 3}
+
+    async def send(node: int, *_: Any, **__: Any) -> int:
+        if node in silent:
+            raise error
+        return node
+
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    client.send = send
+    client.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=n) for n in (1, 2, 3)])
+    calm(client)
+
+    def asked() -> set[int | None]:
+        return {client.get_random_node() for _ in range(100)}
+
+    assert asked() == {1, 2, 3}
+    for node in (1, 2):
+        with pytest.raises(error):
+            await client.send(node, "fetch")
+    assert asked() == {3}
+    with pytest.raises(error):
+        await client.send(3, "fetch")
+    assert asked() == {1, 2, 3}, "one of them may be back"
+    silent.remove(2)
+    assert await client.send(2, "fetch") == 2
+    assert asked() == {2}
+    monkeypatch.setattr(connection, "_AVOIDED", 0.0)
+    assert asked() == {1, 2, 3}
+    client.cluster = SimpleNamespace(brokers=list)
+    assert client.get_random_node() is None
 
 
 # The consumer ---------------------------------------------------------------------------------
@@ -380,7 +440,7 @@ def watched(
     monkeypatch.setattr(watching, "check", answers)
     monkeypatch.setattr(watching, "Administrator", lambda _: administrator)
     monkeypatch.setattr(watching, "_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(watching, "_SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "silence_seconds", lambda _: 0.05)
     owner = ShardOwner(Settings(), app_kafka(), topic_map())
     owner.thread = cast("ChunkThread", SimpleNamespace(heartbeat_at=1.0))
     return owner, watching.watch(app_kafka(), topic_map(), owner)
@@ -448,15 +508,15 @@ class FakeProducer:
     async def abort_transaction(self) -> None:
         await self._call("abort")
 
-    async def send(self, *_: Any, **__: Any) -> asyncio.Future[None]:
-        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def send(self, *_: Any, **__: Any) -> asyncio.Future[RecordMetadata]:
+        sent: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         refused = self.refused.pop(0) if self.refused else None
         if isinstance(refused, IllegalOperation):
             raise refused
         if refused is not None:
             sent.set_exception(refused)
         else:
-            sent.set_result(None)
+            sent.set_result(RecordMetadata("topic", 0, TopicPartition("topic", 0), -1, None, 0, 0))
         return sent
 
 
