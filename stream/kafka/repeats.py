@@ -34,6 +34,9 @@ _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
 _SENDER: Final = "aiokafka.producer.sender"
 #: What is said of a client that was ended while it was connecting.
 _UNCLOSED: Final = "Unclosed AIOKafka"
+#: And of a commit that nobody waits for any more when it fails: positions are committed for tools.
+_UNHEARD: Final = "Task exception was never retrieved"
+_COMMIT: Final = "GroupCoordinator._do_commit_offsets"
 #: What a thread of Faust says when the machine is so busy that it was not asked for some seconds.
 _BUSY: Final = "Thread keepalive is not responding..."
 
@@ -55,7 +58,7 @@ class UsualAsInformation(logging.Filter):
         if record.name == _SENDER and _is_of_a_broker(record):
             _relabel(record, logging.WARNING)
             _leave_out_traceback(record)
-        if record.name == "asyncio" and str(record.msg).startswith(_UNCLOSED):
+        if record.name == "asyncio" and _is_left_behind(str(record.msg)):
             return _relabel(record, logging.DEBUG)
         if record.msg != _USUAL and not str(record.msg).endswith(_BUSY):
             return True
@@ -92,6 +95,11 @@ class SparseRepeats(logging.Filter):
             record.msg = f"{record.getMessage()} ({left_out} more like this)"
             record.args = None
         return True
+
+
+def _is_left_behind(message: str) -> bool:
+    """Whether this is of what the client was told to let go of."""
+    return message.startswith(_UNCLOSED) or (message.startswith(_UNHEARD) and _COMMIT in message)
 
 
 def _is_of_a_broker(record: logging.LogRecord) -> bool:

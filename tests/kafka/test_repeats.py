@@ -148,7 +148,20 @@ def test_a_transaction_that_the_client_could_not_end_is_no_error_with_a_tracebac
     assert handler.written[1].levelname == "INFO"
 
 
-@pytest.mark.parametrize(("message", "lines"), [("Unclosed AIOKafkaConnection\nc", 0), ("Un", 1)])
+UNHEARD = (
+    "Task exception was never retrieved\nfuture: <Task finished name='Task-1' coro=<{}() done>>"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"),
+    [
+        ("Unclosed AIOKafkaConnection\nc", 0),
+        ("Un", 1),
+        (UNHEARD.format(GroupCoordinator._do_commit_offsets.__qualname__), 0),
+        (UNHEARD.format("ShardOwner.apply"), 1),
+    ],
+)
 def test_a_connection_that_nobody_uses_any_more_is_not_worth_an_error(
     message: str, lines: int
 ) -> None:
