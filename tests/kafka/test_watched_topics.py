@@ -1,0 +1,81 @@
+"""A worker finds out that a topic is gone, whichever it is, and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+
+from stream.core.catalogue import FAMILIES, TOPICS
+from stream.core.state import REMEDY
+from stream.kafka.administration import Administrator, TopicsUnfit
+from stream.kafka.topics import Names, TopicMap, check
+
+NAMES = Names("p-", "g")
+TOPIC_MAP = TopicMap(NAMES, dict.fromkeys(TOPICS, 2), dict.fromkeys(TOPICS, 1_000_000))
+COUNTS = {
+    **{NAMES.source(topic): 2 for topic in TOPICS},
+    **{NAMES.dead_letters(topic): 2 for topic in TOPICS},
+    NAMES.state: 2,
+    NAMES.shares: len(FAMILIES),
+    NAMES.alert_state: 1,
+    NAMES.values: 1,
+    NAMES.alerts: 1,
+    NAMES.dead_alerts: 1,
+}
+#: What a new start can't make anew without counting from zero.
+LASTING = {NAMES.state, *(NAMES.source(topic) for topic in TOPICS)}
+
+
+class FakeAdministrator:
+    """Describes all topics, one of which with an error."""
+
+    def __init__(self, bad: str, error: int) -> None:
+        self.bad = bad
+        self.error = error
+
+    async def ask(self, _: object) -> list[dict[str, Any]]:
+        return [
+            {
+                "topic": name,
+                "error_code": self.error if name == self.bad else 0,
+                "partitions": [] if name == self.bad else [None] * count,
+            }
+            for name, count in COUNTS.items()
+        ]
+
+
+def administrator(bad: str, error: int) -> Administrator:
+    return cast("Administrator", FakeAdministrator(bad, error))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+async def test_a_topic_that_is_gone_is_told_with_its_remedy(name: str) -> None:
+    with pytest.raises(TopicsUnfit) as gone:
+        await check(administrator(name, UnknownTopicOrPartitionError.errno), TOPIC_MAP)
+    remedy = REMEDY if name in LASTING else "start the worker again, it makes it anew"
+    assert str(gone.value) == f"topic {name} is gone; {remedy}"
+
+
+@pytest.mark.parametrize("name", ["", *COUNTS])
+async def test_a_topic_that_may_not_be_described_is_not_taken_for_gone(name: str) -> None:
+    await check(administrator(name, TopicAuthorizationFailedError.errno), TOPIC_MAP)
+
+
+async def test_all_topics_of_the_worker_are_asked_for() -> None:
+    asked: list[str] = []
+
+    class Asking(FakeAdministrator):
+        async def ask(self, question: Any) -> list[dict[str, Any]]:
+            class Admin:
+                async def _send_request(self, request: Any) -> Any:
+                    asked.extend(request._topics)
+                    raise UnknownTopicOrPartitionError
+
+            with pytest.raises(UnknownTopicOrPartitionError):
+                await question(Admin())
+            return []
+
+    await check(cast("Administrator", Asking("", 0)), TOPIC_MAP)
+    assert set(asked) == set(COUNTS)
