@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.group import HeartbeatRequest
 
 from stream.config import KafkaConfig
 from stream.kafka.codecs import bound_client
@@ -24,6 +26,11 @@ _BACKOFF: Final = 0.2
 #: So long (ms) each address has to answer the first question: where a broker that hangs takes the
 #: connection, the time-out of requests would pass without a word.
 FIRST_ANSWER_MS: Final = 10_000
+#: The same where there are other addresses.
+FIRST_OF_SEVERAL_MS: Final = 3_000
+#: What a broker answers at once, and how long (s) it is waited for.
+_QUICK: Final = (FindCoordinatorRequest, HeartbeatRequest)
+_QUICK_SECONDS: Final = 10.0
 #: A broker that did not answer is not asked what others know as well, for so many seconds.
 _AVOIDED: Final = 30.0
 
@@ -111,7 +118,8 @@ def _begin_soon(client: AIOKafkaClient) -> None:
 
     async def beginning() -> None:
         usual = client._request_timeout_ms  # noqa: SLF001
-        client._request_timeout_ms = min(usual, FIRST_ANSWER_MS)  # noqa: SLF001
+        limit = FIRST_ANSWER_MS if len(client.hosts) == 1 else FIRST_OF_SEVERAL_MS
+        client._request_timeout_ms = min(usual, limit)  # noqa: SLF001
         try:
             await begin()
         finally:
@@ -121,13 +129,25 @@ def _begin_soon(client: AIOKafkaClient) -> None:
 
 
 def _avoid_the_silent(client: AIOKafkaClient) -> None:
-    """Let what any broker may be asked, such as who coordinates a group, go to one that answers."""
+    """Let what any broker may be asked, such as who coordinates a group, go to one that answers.
+
+    A member whose heartbeat is not answered for the length of a session is out of its group anyway.
+    """
     send: Callable[..., Awaitable[Any]] = client.send
     silent: dict[int, float] = {}
 
-    async def noting(node_id: int, *args: Any, **options: Any) -> Any:
+    async def in_time(node_id: int, request: Any, **options: Any) -> Any:
+        if not isinstance(request, _QUICK):
+            return await send(node_id, request, **options)
         try:
-            answer = await send(node_id, *args, **options)
+            async with asyncio.timeout(_QUICK_SECONDS):
+                return await send(node_id, request, **options)
+        except TimeoutError:
+            raise RequestTimedOutError from None
+
+    async def noting(node_id: int, request: Any, **options: Any) -> Any:
+        try:
+            answer = await in_time(node_id, request, **options)
         except (NodeNotReadyError, RequestTimedOutError):
             silent[node_id] = time.monotonic()
             raise

@@ -24,6 +24,9 @@ from aiokafka.errors import (
     RequestTimedOutError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 from faust import types as faust_types
 
@@ -113,7 +116,7 @@ async def test_an_address_that_hangs_is_left_for_the_next_one_soon(
         await reader.read()
         writer.close()
 
-    monkeypatch.setattr(connection, "FIRST_ANSWER_MS", 200)
+    monkeypatch.setattr(connection, "FIRST_OF_SEVERAL_MS", 200)
     async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
         hangs = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         client = AIOKafkaClient(bootstrap_servers=[hangs, hangs, broker.bootstrap])
@@ -122,6 +125,22 @@ async def test_an_address_that_hangs_is_left_for_the_next_one_soon(
         assert client.cluster.brokers()
         assert client._request_timeout_ms == 40_000
         await client.close()
+
+
+async def test_a_broker_that_hangs_is_not_waited_for_with_what_takes_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(connection, "_QUICK_SECONDS", 0.05)
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    client.send = hang
+    calm(client)
+    for quick in (FindCoordinatorRequest("g", 0), HeartbeatRequest("g", 1, "m")):
+        with pytest.raises(RequestTimedOutError):
+            await client.send(1, quick)
+    await client.send(1, MetadataRequest([]))
 
 
 @pytest.mark.parametrize("error", [NodeNotReadyError, RequestTimedOutError])
