@@ -100,6 +100,13 @@ SUMS: Final = (
         "the total is that of one shard",
     ),
     Mistake(
+        "a-log-that-was-cut-is-whole",
+        "merge.py",
+        "self.beat.mark != self._keys.mark",
+        "False",
+        "of a log of shares that was made anew a part is shown as the total",
+    ),
+    Mistake(
         "aged-panes-stay-in-the-sum",
         "merge.py",
         "*(-v for _, v in gone)",
