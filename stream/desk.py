@@ -76,6 +76,8 @@ class Desk:
         self._is_at_rest = False
         self._looking: asyncio.Task[bool] | None = None
         self._has_stranger = False
+        #: And whether it was said that a shard's part lacks something.
+        self._is_cut = False
 
     @property
     def is_due(self) -> bool:
@@ -115,7 +117,7 @@ class Desk:
         self.evaluated_at = started
 
     def _note_strangers(self, missing: str | None, now: int) -> None:
-        """Tell once that others keep the family from being shown, and once that they don't."""
+        """Tell once what keeps the family from being shown until somebody does something."""
         has_stranger = self.family.stranger(now) is not None
         if has_stranger and not self._has_stranger:
             log.warning(
@@ -127,6 +129,9 @@ class Desk:
         elif self._has_stranger and not has_stranger:
             log.info("no worker of another configuration tells a shard of %s any more", self.topic)
         self._has_stranger = has_stranger
+        if self.family.is_cut and not self._is_cut:
+            log.warning("the KPIs of %s are not shown: %s", self.topic, missing)
+        self._is_cut = self.family.is_cut
 
     # Alerts ------------------------------------------------------------------------------------
 

@@ -183,7 +183,8 @@ _LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOST = Form(
     rf"({_OCTET}[.]){{3}}{_OCTET}"
     rf"|(?=[^:]{{1,253}}$)({_LABEL}[.])*(?=[0-9]*[A-Za-z_-]){_LABEL}[.]?"
-    r"|(?!.*::.*::)(?!.*:::)(?=([^:]*:){2,7}[^:]*$)[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?",
+    r"|(?!.*::.*::)(?!.*:::)"
+    r"(?=([^:]*:){2,7}[^:]*$|::([^:]*:){6}[^:]*$|([^:]+:){7}:)[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?",
     "a host name or an IP address, without a port",
 )
 #: A variable of the environment that holds a secret, which is easily written here itself.

@@ -61,7 +61,7 @@ class KafkaConfig(Table):
     request_timeout_ms: Annotated[int, Duration(SECOND, 10 * MINUTE)] = Field(
         20 * SECOND, alias="request_timeout"
     )
-    """How long an answer of a broker may take; so long one that hangs is waited for."""
+    """How long an answer of a broker may take; the first one 10 s at most."""
     security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
     """How to talk to the brokers: whether encrypted (`SSL`) and with a login (`SASL`)."""
     ssl_cafile: OneLine | None = None

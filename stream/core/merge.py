@@ -24,7 +24,7 @@ from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.share_records import checked
-from stream.core.sharing import ROWS, Beat, Keys, fingerprint, unpack
+from stream.core.sharing import ROWS, Beat, Held, ShareRecord, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
@@ -100,12 +100,12 @@ class Part:
         self._unit_ms = Tally(settings.windows).unit_ms
         #: The highest row that a pane has told something of.
         self._row = -1
-        self._keys = Keys()
+        self._held = Held()
 
     @property
     def is_cut(self) -> bool:
         """Whether the log has not all that was told, as where it was made anew meanwhile."""
-        return self.beat is not None and self.beat.mark != self._keys.mark
+        return self.beat is not None and self.beat.mark != self._held.mark
 
     @property
     def lacks_rows(self) -> bool:
@@ -136,9 +136,9 @@ class Part:
         columns = list(zip(*(rest for _, *rest in rows), strict=True)) or [(), (), ()]
         return HealthSums(*(np.array(c, dtype=np.int64) for c in (numbers, *columns)))
 
-    def take(self, key: bytes, kind: str, place: Sequence[Any], data: Any) -> None:
+    def take(self, record: ShareRecord, kind: str, place: Sequence[Any], data: Any) -> None:
         """Take in a record that was ``checked``; no data: what it held is gone."""
-        self._keys.note(key, data)
+        self._held.note(*record)
         if kind == "rows":
             self._take_rows(place[0], data or [])
         elif kind == "pane" and place[0] in self._panes:
@@ -219,7 +219,7 @@ class _Voice:
         #: The life that spoke last.
         self.latest: Part | None = None
         #: The records of a share of which some are still missing.
-        self.share: list[tuple[Part, bytes, str, Sequence[Any], Any]] = []
+        self.share: list[tuple[Part, ShareRecord, str, Sequence[Any], Any]] = []
         self.beat: tuple[Part, Beat] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
@@ -264,7 +264,7 @@ class Family:
         voice = self._voices[shard]
         voice.unread.pop(key, None)
         try:
-            self._take(voice, key or b"", kind, place, value, now)
+            self._take(voice, (key or b"", value), kind, place, now)
         except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
             if value is not None:
                 voice.unread[key] = voice.latest
@@ -272,13 +272,12 @@ class Family:
     def _take(
         self,
         voice: _Voice,
-        key: bytes,
+        record: ShareRecord,
         kind: str,
         place: Sequence[str],
-        value: bytes | None,
         now: int,
     ) -> None:
-        part, data = voice.latest, None
+        part, data, value = voice.latest, None, record[1]
         if value is not None:
             life, data = unpack(value)
             if not life.startswith(self._fingerprint):
@@ -294,7 +293,7 @@ class Family:
             return
         where, found = checked(self._settings, kind, place, data)
         if kind != "beat":
-            voice.share.append((part, key, kind, where, found))
+            voice.share.append((part, record, kind, where, found))
         elif found is None:
             return
         else:
@@ -313,8 +312,8 @@ class Family:
 
     def _close(self, voice: _Voice, now: int) -> None:
         """Take in a share, at once; what is missing of it was told again later."""
-        for part, key, kind, place, data in voice.share:
-            part.take(key, kind, place, data)
+        for part, record, kind, place, data in voice.share:
+            part.take(record, kind, place, data)
         if voice.share:
             self.version += 1
         voice.share = []
@@ -327,6 +326,11 @@ class Family:
             # What was told before this life counts no more, and it has told everything.
             voice.unread = {key: life for key, life in voice.unread.items() if life is part}
             self.version += 1
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something lacks that nobody is about to tell again."""
+        return any(v.current and v.current.is_cut and not v.coming for v in self._voices)
 
     def stranger(self, now: int) -> int | None:
         """A shard that a worker of another configuration or version tells; None where none is so.
@@ -353,7 +357,8 @@ class Family:
             if voice.current.lacks_rows:
                 return f"shard {number} has not told all labels"
             if voice.current.is_cut:
-                return f"not all that shard {number} has told is there; start its worker again"
+                told = f"not all that shard {number} has told is there"
+                return told if voice.coming else f"{told}; start its worker again"
             silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"

@@ -92,26 +92,27 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
     clock: int | None
     #: Records of the family's topic by outcome.
     outcomes: dict[str, int]
-    #: What the keys come to that hold anything of this life now, see ``Keys``.
+    #: What the records that hold anything of this life now come to, see ``Held``.
     mark: int
 
 
-class Keys:
-    """The keys of a family's log that hold something of a life, and a number that tells them apart.
+class Held:
+    """What a family's log holds of a life, as one number: by key, the latest record.
 
     A log that was made anew, or cut, may hold a beat and not all that was told before it.
     """
 
     def __init__(self) -> None:
-        self._held: set[int] = set()
+        self._records: dict[int, int] = {}
         self.mark = 0
 
-    def note(self, key: bytes, value: object | None) -> None:
+    def note(self, key: bytes, value: bytes | None) -> None:
         """Note that a record was written; no value: its key holds nothing any more."""
         number = hash_of(key)
-        if (value is None) == (number in self._held):
-            self._held ^= {number}
-            self.mark ^= number
+        self.mark ^= self._records.pop(number, 0)
+        if value is not None:
+            self._records[number] = record = hash_of(key + value)
+            self.mark ^= record
 
 
 def fingerprint(settings: Settings) -> str:
@@ -189,8 +190,8 @@ class Sharing:
         self._parts_of_health: dict[tuple[str, int], int] = {}
         #: The segment of each label set that readers have, since when, and the number of pieces.
         self._told_active: dict[bytes, tuple[Segment, int, int]] = {}
-        #: The keys that readers have of each family.
-        self._keys = [Keys() for _ in FAMILIES]
+        #: The records that readers have of each family.
+        self._held = [Held() for _ in FAMILIES]
         for renewed in (shard.windows.renewed, shard.segments.renamed, shard.active.renewed):
             renewed.clear()
 
@@ -217,9 +218,9 @@ class Sharing:
             records[family][key] = value
         records[FAMILIES.index(subscription.NAME)].update(self._active())
         records[FAMILIES.index(signal.NAME)].update(self._of_customers(at))
-        for keys, of_family in zip(self._keys, records, strict=True):
+        for held, of_family in zip(self._held, records, strict=True):
             for key, value in of_family.items():
-                keys.note(key, value)
+                held.note(key, value)
         whole, progress = self.is_whole, shard.progress
         beats = {
             topic: Beat(
@@ -230,9 +231,9 @@ class Sharing:
                 progress.first,
                 progress.clocks.get(topic),
                 {str(o): n for o, n in progress.outcomes.get(topic, {}).items()},
-                keys.mark,
+                held.mark,
             )
-            for topic, of_family, keys in zip(FAMILIES, records, self._keys, strict=True)
+            for topic, of_family, held in zip(FAMILIES, records, self._held, strict=True)
         }
         return {
             topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family.items()]

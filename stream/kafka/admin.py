@@ -12,12 +12,15 @@ from aiokafka.errors import (
     NodeNotReadyError,
     RequestTimedOutError,
     StaleMetadata,
+    for_code,
 )
 
 from stream.kafka.connection import calm
 
 #: How long to wait before the brokers that there are then are asked, in seconds.
 _BACKOFF: Final = 0.2
+#: How long one of several brokers has to answer, in seconds.
+_SOON: Final = 3.0
 #: Nothing has reached the broker.
 _NOT_SENT: Final = (NodeNotReadyError, StaleMetadata)
 #: Nobody has answered, and what any broker may be asked can be asked twice.
@@ -37,13 +40,20 @@ class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         if node_id is not None:
-            return await super()._send_request(request, node_id)
+            answer = await super()._send_request(request, node_id)
+            # The client takes a coordinator that is still loading for one that knows of nothing.
+            if code := getattr(answer, "error_code", 0):
+                raise for_code(code)
+            return answer
         first = self._client.get_random_node()
         others = {broker.nodeId for broker in self._client.cluster.brokers()} - {first}
         failure: KafkaError = KafkaConnectionError("no broker is known")
-        for broker in () if first is None else (first, *others):
+        left = [] if first is None else [first, *others]
+        while left:
+            # While there are others, one that hangs is not waited for.
+            limit = {"within": _SOON} if len(left) > 1 else {}
             try:
-                return await self._client.send(broker, request)
+                return await self._client.send(left.pop(0), request, **limit)
             except _UNANSWERED as error:
                 failure = error
         raise failure

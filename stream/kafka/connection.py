@@ -8,11 +8,13 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import NodeNotReadyError, RequestTimedOutError
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import HeartbeatRequest
@@ -28,7 +30,7 @@ _BACKOFF: Final = 0.2
 FIRST_ANSWER_MS: Final = 10_000
 #: The same where there are other addresses.
 FIRST_OF_SEVERAL_MS: Final = 3_000
-#: What a broker answers at once, and how long (s) it is waited for.
+#: What a broker answers at once, as it does questions for metadata; how long (s) it is waited for.
 _QUICK: Final = (FindCoordinatorRequest, HeartbeatRequest)
 _QUICK_SECONDS: Final = 10.0
 #: A broker that did not answer is not asked what others know as well, for so many seconds.
@@ -101,7 +103,8 @@ def _ask_patiently(client: AIOKafkaClient) -> None:
 
     async def waiting_update(*args: Any) -> bool:
         try:
-            answered = await update(*args)
+            async with asyncio.timeout(_QUICK_SECONDS):
+                answered = await update(*args)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well.
             log.warning("asking for metadata failed: %r", error)
             answered = False
@@ -118,9 +121,12 @@ def _begin_soon(client: AIOKafkaClient) -> None:
 
     async def beginning() -> None:
         usual = client._request_timeout_ms  # noqa: SLF001
-        limit = FIRST_ANSWER_MS if len(client.hosts) == 1 else FIRST_OF_SEVERAL_MS
-        client._request_timeout_ms = min(usual, limit)  # noqa: SLF001
         try:
+            if len(client.hosts) > 1:
+                client._request_timeout_ms = min(usual, FIRST_OF_SEVERAL_MS)  # noqa: SLF001
+                with suppress(KafkaConnectionError):
+                    return await begin()
+            client._request_timeout_ms = min(usual, FIRST_ANSWER_MS)  # noqa: SLF001
             await begin()
         finally:
             client._request_timeout_ms = usual  # noqa: SLF001
@@ -131,23 +137,34 @@ def _begin_soon(client: AIOKafkaClient) -> None:
 def _avoid_the_silent(client: AIOKafkaClient) -> None:
     """Let what any broker may be asked, such as who coordinates a group, go to one that answers.
 
-    A member whose heartbeat is not answered for the length of a session is out of its group anyway.
+    A request may say ``within`` how many seconds it is to be answered.
     """
     send: Callable[..., Awaitable[Any]] = client.send
     silent: dict[int, float] = {}
 
-    async def in_time(node_id: int, request: Any, **options: Any) -> Any:
-        if not isinstance(request, _QUICK):
-            return await send(node_id, request, **options)
+    async def in_time(
+        limit: float | None,
+        node_id: int,
+        request: Any,
+        group: ConnectionGroup = ConnectionGroup.DEFAULT,
+    ) -> Any:
         try:
-            async with asyncio.timeout(_QUICK_SECONDS):
-                return await send(node_id, request, **options)
+            async with asyncio.timeout(limit):
+                return await send(node_id, request, group=group)
         except TimeoutError:
+            # As the client does itself: the connection may be what is dead, and not the broker.
+            connection = client._conns.get((node_id, group))  # noqa: SLF001
+            if connection is not None:
+                connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise RequestTimedOutError from None
 
-    async def noting(node_id: int, request: Any, **options: Any) -> Any:
+    async def noting(
+        node_id: int, request: Any, *, within: float | None = None, **options: Any
+    ) -> Any:
+        if within is None and isinstance(request, _QUICK):
+            within = _QUICK_SECONDS
         try:
-            answer = await in_time(node_id, request, **options)
+            answer = await in_time(within, node_id, request, **options)
         except (NodeNotReadyError, RequestTimedOutError):
             silent[node_id] = time.monotonic()
             raise

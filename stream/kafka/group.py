@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -36,9 +37,9 @@ from stream.kafka.ending import say_goodbye
 How = Literal["reset", "rebuild"]
 
 _NOTE: Final = re.compile(r"cxkpi state (reset|rebuild) (\d+)")
-#: How often the coordinator of a group is asked for, and how many seconds apart. One that is down
+#: How long the coordinator of a group is asked for, and how far apart, in seconds. One that is down
 #: is named as such for as long as its session with the others lasts, which is 9 s by default.
-_LOOKS: Final = 75
+_PATIENCE: Final = 15.0
 _PAUSE: Final = 0.2
 #: A broker that never had a group makes the topic of offsets first; or the coordinator is down, or
 #: another one by now.
@@ -116,12 +117,14 @@ async def _of_coordinator(question: Callable[[], Awaitable[T]], group: str) -> T
     Raises:
         BrokerUnreachable: there is none for some time.
     """
-    for _ in range(_LOOKS):
+    end = time.monotonic() + _PATIENCE
+    while True:
         try:
             return await question()
         except _NOT_NOW:
-            await asyncio.sleep(_PAUSE)
-    raise BrokerUnreachable(_SILENT.format(group))
+            if time.monotonic() > end:
+                raise BrokerUnreachable(_SILENT.format(group)) from None
+        await asyncio.sleep(_PAUSE)
 
 
 async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
@@ -131,15 +134,21 @@ async def members(admin: AIOKafkaAdminClient, group: str) -> list[str]:
         KafkaError: the broker does not tell.
         BrokerUnreachable: there is none who could.
     """
-    answers: list[Any] = await _of_coordinator(
-        lambda: admin.describe_consumer_groups([group]), group
-    )
+    found = await _of_coordinator(lambda: _described(admin, group), group)
     return [
         printable(f"{client} at {host.lstrip('/')}")
-        for answer in answers
-        for found in answer.groups
-        for _, client, host, *_ in found[5]
+        for *_, who in found
+        for _, client, host, *_ in who
     ]
+
+
+async def _described(admin: AIOKafkaAdminClient, group: str) -> list[tuple[str, Any]]:
+    """State and members of the group. Raises KafkaError."""
+    found = [g for a in await admin.describe_consumer_groups([group]) for g in a.groups]
+    for code, *_ in found:
+        if code:
+            raise for_code(code)
+    return [(state, who) for _, _, state, _, _, who, *_ in found]
 
 
 async def is_settled(admin: AIOKafkaAdminClient, group: str) -> bool:
@@ -150,13 +159,9 @@ async def is_settled(admin: AIOKafkaAdminClient, group: str) -> bool:
         BrokerUnreachable: nobody coordinates the group now.
     """
     try:
-        answers = await admin.describe_consumer_groups([group])
+        return all(state in _SETTLED for state, _ in await _described(admin, group))
     except _NOT_NOW:
         raise BrokerUnreachable(_SILENT.format(group)) from None
-    found = [(code, state) for answer in answers for code, _, state, *_ in answer.groups]
-    if any(for_code(code) in _NOT_NOW for code, _ in found):
-        raise BrokerUnreachable(_SILENT.format(group))
-    return all(code or state in _SETTLED for code, state in found)
 
 
 async def refuse_unfinished(admin: AIOKafkaAdminClient, group: str) -> None:

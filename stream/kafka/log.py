@@ -181,17 +181,21 @@ class TransactionalWriter:
         """Where the last record of each partition stands now.
 
         Raises:
-            FlushFailed: a partition does not go on from there: its topic was made anew, and what
-                was said to readers before is no longer there.
+            FlushFailed: a partition does not go on from there: its topic was made anew, or a
+                leader without the latest records was elected, and what was said to readers before
+                is no longer there.
         """
-        ends: dict[tuple[str, int], int] = {}
+        offsets: dict[tuple[str, int], list[int]] = {}
         for topic, partition, _, offset, *_ in written:
-            if offset < 0:  # The broker had it already and does not say where.
-                continue
-            if offset <= self._last.get((topic, partition), -1):
-                raise FlushFailed(f"topic {topic} partition {partition} was made anew")
-            ends[topic, partition] = max(ends.get((topic, partition), -1), offset)
-        return ends
+            offsets.setdefault((topic, partition), []).append(offset)
+        # What the broker had already it does not place: the client counts on from −1.
+        known = {where: found for where, found in offsets.items() if min(found) >= 0}
+        for (topic, partition), found in known.items():
+            if min(found) <= self._last.get((topic, partition), -1):
+                raise FlushFailed(
+                    f"topic {topic} partition {partition} was made anew or has lost records"
+                )
+        return {where: max(found) for where, found in known.items()}
 
     async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
         topic, partition, key, value, headers = record

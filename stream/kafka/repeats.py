@@ -25,8 +25,12 @@ _LOST: Final = (
     "marking coordinator dead",
     "is either not started or not valid",
 )
-#: Who says the same again and again. Our transport does of a partition that can't be fetched.
-_REPETITIVE: Final = ("aiokafka", "faust", "mode", "stream.kafka.transport")
+#: Who says the same again and again. Our transport does of a partition that can't be fetched, and
+#: the registry of values while it can't be read.
+_REPETITIVE: Final = (
+    *("aiokafka", "faust", "mode"),
+    *("stream.kafka.transport", "stream.kafka.registry"),
+)
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
@@ -58,7 +62,7 @@ class UsualAsInformation(logging.Filter):
         if record.name == _SENDER and _is_of_a_broker(record):
             _relabel(record, logging.WARNING)
             _leave_out_traceback(record)
-        if record.name == "asyncio" and _is_left_behind(str(record.msg)):
+        if record.name == "asyncio" and _is_left_behind(record):
             return _relabel(record, logging.DEBUG)
         if record.msg != _USUAL and not str(record.msg).endswith(_BUSY):
             return True
@@ -97,9 +101,11 @@ class SparseRepeats(logging.Filter):
         return True
 
 
-def _is_left_behind(message: str) -> bool:
+def _is_left_behind(record: logging.LogRecord) -> bool:
     """Whether this is of what the client was told to let go of."""
-    return message.startswith(_UNCLOSED) or (message.startswith(_UNHEARD) and _COMMIT in message)
+    message = str(record.msg)
+    is_commit = message.startswith(_UNHEARD) and _COMMIT in message and _is_of_a_broker(record)
+    return message.startswith(_UNCLOSED) or is_commit
 
 
 def _is_of_a_broker(record: logging.LogRecord) -> bool:

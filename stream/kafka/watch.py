@@ -47,7 +47,7 @@ async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None
 
     Raises:
         TopicsUnfit: a topic is gone or has other partitions than at the start.
-        GroupLost: the group has accepted no heartbeat for long, though a broker answers.
+        GroupLost: the group has accepted no heartbeat for long, though it waits for nobody.
     """
     administrator = Administrator(kafka)
     try:

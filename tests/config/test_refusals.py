@@ -82,6 +82,7 @@ CASES: list[Case] = [
             ("a host with its port", "127.0.0.1:9464"),
             ("an address of IPv6 with a gap too many", "1::2::3"),
             ("an address of IPv6 with a part too many", "1:2:3:4:5:6:7:8:9"),
+            ("an address of IPv6 with a part and a gap too many", "::1:2:3:4:5:6:7:8"),
             ("nothing", ""),
             ("four numbers that are no address", "300.1.1.1"),
             ("three numbers", "10.0.1"),

@@ -175,8 +175,8 @@ MUTATIONS: Final = (
         "share-in-pieces",
         "a share is taken in record by record",
         "stream.core.merge:Family._take",
-        "voice.share.append((part, key, kind, where, found))",
-        "part.take(key, kind, where, found)",
+        "voice.share.append((part, record, kind, where, found))",
+        "part.take(record, kind, where, found)",
         "merge",
     ),
     Mutation(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import (
+    GroupLoadInProgressError,
     InvalidTopicError,
     KafkaConnectionError,
     KafkaError,
@@ -26,11 +27,13 @@ class FakeClient:
     """Knows three brokers, some of which are down; another controller is known after a look."""
 
     _request_timeout_ms = 300
+    answer: Any = None
 
     def __init__(self, down: Iterable[int], error: KafkaError, controllers: list[int]) -> None:
         self.down = set(down)
         self.error = error
         self.asked: list[int] = []
+        self.limits: list[float | None] = []
         self.controllers = controllers
         self.cluster = SimpleNamespace(
             brokers=lambda: [SimpleNamespace(nodeId=n) for n in (1, 2, 3)], controller=None
@@ -47,11 +50,12 @@ class FakeClient:
     async def force_metadata_update(self) -> None:
         self.look()
 
-    async def send(self, broker: int, request: str) -> str:
+    async def send(self, broker: int, request: str, within: float | None = None) -> Any:
         self.asked.append(broker)
+        self.limits.append(within)
         if broker in self.down:
             raise self.error
-        return f"{request} by {broker}"
+        return self.answer or f"{request} by {broker}"
 
 
 def client_with(
@@ -83,6 +87,8 @@ async def test_where_all_are_down_the_last_failure_is_told() -> None:
     with pytest.raises(NodeNotReadyError):
         await admin._send_request("topics")
     assert sorted(fake.asked) == [1, 2, 3]
+    # The last one is waited for.
+    assert fake.limits == [3.0, 3.0, None]
 
 
 async def test_a_refusal_is_an_answer() -> None:
@@ -97,6 +103,15 @@ async def test_what_one_broker_alone_can_answer_is_asked_of_no_other() -> None:
     with pytest.raises(NodeNotReadyError):
         await admin._send_request("offsets", 2)
     assert fake.asked == [2]
+
+
+async def test_a_coordinator_that_is_loading_is_not_taken_for_one_that_knows_of_nothing() -> None:
+    admin, fake = client_with({})
+    fake.answer = SimpleNamespace(topics=[], error_code=GroupLoadInProgressError.errno)
+    with pytest.raises(GroupLoadInProgressError):
+        await admin._send_request("offsets", 2)
+    fake.answer = SimpleNamespace(topics=[], error_code=0)
+    assert await admin._send_request("offsets", 2) is fake.answer
 
 
 async def test_the_controller_that_took_the_place_of_one_that_is_down_is_asked() -> None:
@@ -149,7 +164,8 @@ class LateCoordinator:
 async def test_a_group_is_asked_about_until_another_broker_coordinates_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(groups, "_PAUSE", 0.0)
+    monkeypatch.setattr(groups, "_PAUSE", 0.01)
+    monkeypatch.setattr(groups, "_PATIENCE", 0.5)
     admin: Any = LateCoordinator(3)
     assert await members(admin, "g") == ["worker at 10.0.0.1"]
     admin = LateCoordinator(3)

@@ -6,8 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NodeNotReadyError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    NodeNotReadyError,
+)
 
+from stream.kafka import group
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import is_settled, members
 
@@ -40,20 +45,34 @@ class Describing:
 
 
 @pytest.mark.parametrize(
-    ("code", "state", "settled"),
+    ("state", "settled"),
     [
-        (0, "Stable", True),
-        (0, "Empty", True),
-        (0, "Dead", True),
-        (0, "PreparingRebalance", False),
-        (0, "CompletingRebalance", False),
-        # A right that is missing keeps a member out for good.
-        (30, "", True),
+        ("Stable", True),
+        ("Empty", True),
+        ("Dead", True),
+        ("PreparingRebalance", False),
+        ("CompletingRebalance", False),
     ],
 )
-async def test_a_group_that_gathers_is_not_settled(code: int, state: str, settled: bool) -> None:
-    admin: Any = Describing(code, state)
+async def test_a_group_that_gathers_is_not_settled(state: str, settled: bool) -> None:
+    admin: Any = Describing(0, state)
     assert await is_settled(admin, "g") is settled
+
+
+async def test_a_missing_right_is_told_as_such() -> None:
+    admin: Any = Describing(GroupAuthorizationFailedError.errno, "")
+    for question in (is_settled, members):
+        with pytest.raises(GroupAuthorizationFailedError):
+            await question(admin, "g")
+
+
+async def test_of_a_group_whose_coordinator_is_loading_no_members_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group, "_PATIENCE", 0.0)
+    admin: Any = Describing(14, "")
+    with pytest.raises(BrokerUnreachable, match="the coordinator of group g does not answer"):
+        await members(admin, "g")
 
 
 @pytest.mark.parametrize(

@@ -148,25 +148,26 @@ def test_a_transaction_that_the_client_could_not_end_is_no_error_with_a_tracebac
     assert handler.written[1].levelname == "INFO"
 
 
-UNHEARD = (
-    "Task exception was never retrieved\nfuture: <Task finished name='Task-1' coro=<{}() done>>"
-)
+UNHEARD = "Task exception was never retrieved\nfuture: <Task finished coro=<{}() done>>"
+COMMIT = UNHEARD.format(GroupCoordinator._do_commit_offsets.__qualname__)
 
 
 @pytest.mark.parametrize(
-    ("message", "lines"),
+    ("message", "error", "lines"),
     [
-        ("Unclosed AIOKafkaConnection\nc", 0),
-        ("Un", 1),
-        (UNHEARD.format(GroupCoordinator._do_commit_offsets.__qualname__), 0),
-        (UNHEARD.format("ShardOwner.apply"), 1),
+        ("Unclosed AIOKafkaConnection\nc", None, 0),
+        ("Un", None, 1),
+        (COMMIT, KafkaConnectionError(), 0),
+        (COMMIT, TypeError(), 1),
+        (UNHEARD.format("ShardOwner.apply"), KafkaConnectionError(), 1),
     ],
 )
 def test_a_connection_that_nobody_uses_any_more_is_not_worth_an_error(
-    message: str, lines: int
+    message: str, error: Exception | None, lines: int
 ) -> None:
     handler = Writing()
-    handler.handle(logging.LogRecord("asyncio", logging.ERROR, "", 1, message, (), None))
+    exc_info = (type(error), error, None) if error is not None else None
+    handler.handle(logging.LogRecord("asyncio", logging.ERROR, "", 1, message, (), exc_info))
     assert len(handler.written) == lines
 
 

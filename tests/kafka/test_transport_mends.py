@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import CloseReason
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
@@ -137,10 +138,20 @@ async def test_a_broker_that_hangs_is_not_waited_for_with_what_takes_no_time(
     client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
     client.send = hang
     calm(client)
+    closed: list[object] = []
+
+    def close(reason: object) -> None:
+        closed.append(reason)
+
+    client._conns[1, ConnectionGroup.COORDINATION] = SimpleNamespace(close=close)
     for quick in (FindCoordinatorRequest("g", 0), HeartbeatRequest("g", 1, "m")):
         with pytest.raises(RequestTimedOutError):
-            await client.send(1, quick)
+            await client.send(1, quick, group=ConnectionGroup.COORDINATION)
+    assert closed == [CloseReason.CONNECTION_TIMEOUT] * 2
     await client.send(1, MetadataRequest([]))
+    with pytest.raises(RequestTimedOutError):
+        await client.send(1, MetadataRequest([]), within=0.05)
+    client._conns.clear()
 
 
 @pytest.mark.parametrize("error", [NodeNotReadyError, RequestTimedOutError])
