@@ -154,22 +154,35 @@ def test_of_a_log_that_was_made_anew_no_part_is_taken_for_the_total(
 ) -> None:
     core = settings_of(config)
     site, rolls, now = Site(core, shards), Random(seed), NOON
+    follower, read = site.read(), dict.fromkeys(FAMILIES, 0)
+
+    def follow() -> None:
+        for topic, family in follower.items():
+            for record in site.logs[topic][read[topic] :]:
+                family.take(*record)
+            read[topic] = len(site.logs[topic])
+
     site.share(now)
     for record in records:
         now = max(now, time_of(record))
         site.ingest(record, now)
         if rolls.random() < 0.3:
             site.share(now)
+        if rolls.random() < 0.3:
+            follow()
         if rolls.random() < 0.1:
-            site.logs = {topic: [] for topic in FAMILIES}
+            # Who follows may have read a part of it.
+            site.logs, read = {topic: [] for topic in FAMILIES}, dict.fromkeys(FAMILIES, 0)
         if rolls.random() < 0.1:
             site.take_over(rolls.randrange(shards))
     site.share(now)
+    follow()
     wanted = shown(samples(core, site.shards, now))
-    for topic, family in site.read().items():
-        if family.missing(now) is None:
-            of_topic = [s for s in wanted if topic_of(s) == topic]
-            assert totals(core, {topic: family}, now) == of_topic
+    for families in (site.read(), follower):
+        for topic, family in families.items():
+            if family.missing(now) is None:
+                of_topic = [s for s in wanted if topic_of(s) == topic]
+                assert totals(core, {topic: family}, now) == of_topic
 
 
 def test_a_log_that_was_made_anew_holds_no_total_until_its_shard_is_taken_over() -> None:
@@ -186,6 +199,22 @@ def test_a_log_that_was_made_anew_holds_no_total_until_its_shard_is_taken_over()
     site.share(NOON)
     assert site.read()["cx.visit"].missing(NOON) is None
     assert visits(site.read(), Settings(), NOON) == 20
+
+
+def test_who_follows_a_log_knows_that_a_change_was_lost_with_its_former_part() -> None:
+    site = Site(Settings(), 1)
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    family = site.read()["cx.visit"]
+    assert family.missing(NOON) is None
+    site.ingest(visit(2), NOON)
+    site.share(NOON)
+    site.logs = {topic: [] for topic in FAMILIES}
+    site.share(NOON)
+    for record in site.logs["cx.visit"]:
+        family.take(*record)
+    assert family.missing(NOON) == "not all that shard 0 has told is there; start its worker again"
+    assert family.is_cut
 
 
 @settings(max_examples=20, deadline=None)
