@@ -21,6 +21,7 @@ from random import Random
 from typing import Any, Final
 
 import click
+import msgspec
 import numpy as np
 
 from bench import events
@@ -31,7 +32,7 @@ from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
 from stream.core.settings import MINUTE, SECOND, Settings
 from stream.core.shard import Shard
-from stream.core.sharing import ShareRecord, Sharing
+from stream.core.sharing import Beat, Held, ShareRecord, Sharing, pack, unpack
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
 
@@ -164,13 +165,18 @@ class _Source:
         )
 
 
-def renumbered(records: Sequence[ShareRecord], number: int) -> list[ShareRecord]:
-    """The share of shard 0 as that of another shard."""
+def renumbered(records: Sequence[ShareRecord], number: int, held: Held) -> list[ShareRecord]:
+    """The share of shard 0 as that of another shard, of which a log holds what ``held`` says."""
     found = []
     for key, value in records:
         kind, _, *place = key.split(b"/")
         found.append((b"/".join((kind, b"%d" % number, *place)), value))
-    return found
+    (key, value), *rest = found
+    for record in rest:
+        held.note(*record)
+    life, data = unpack(value or b"")
+    beat = msgspec.structs.replace(msgspec.convert(data, Beat), mark=held.mark)
+    return [(key, pack(life, beat)), *rest]
 
 
 def measure(point: Point) -> Cost:
@@ -180,6 +186,7 @@ def measure(point: Point) -> Cost:
     count = min(point.shards, _TEMPLATES)
     sources = [_Source(point, settings, values, seed) for seed in range(count)]
     family = Family(settings, point.shards)
+    helds = [Held() for _ in range(point.shards)]
     evaluator = Evaluator(settings)
     kpis = frozenset(k.id for k in KPIS.values() if k.topic == point.family)
     wanted = {w.label: Wanted(kpis) for w in settings.windows}
@@ -200,7 +207,7 @@ def measure(point: Point) -> Cost:
         for source in sources:
             source.feed(now)
         shares = [source.tell(now) for source in sources]
-        logs = [renumbered(shares[n % count], n) for n in range(point.shards)]
+        logs = [renumbered(shares[n % count], n, held) for n, held in enumerate(helds)]
         size += sum(len(k) + len(v or b"") for share in shares for k, v in share) / count
         records += sum(len(share) for share in shares) / count
         cells += sum(source.pane_cells(now) for source in sources) / count

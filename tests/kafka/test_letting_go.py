@@ -38,6 +38,9 @@ class Unstartable:
     async def _metadata_update(self) -> bool:
         return False
 
+    async def bootstrap(self) -> None: ...
+    async def send(self, *_: object) -> None: ...
+
     async def start(self) -> None:
         raise KafkaConnectionError("no broker")
 
