@@ -268,17 +268,17 @@ async def _linger(control: Control) -> None:
 
 
 def _leave_the_group() -> None:
-    """Keep all that a member says to its group from being sent."""
-    from aiokafka.client import AIOKafkaClient
+    """Keep all that a member says to its group from being sent, by clients that are there, too."""
+    from aiokafka.conn import AIOKafkaConnection
 
-    send = AIOKafkaClient.send
+    send = AIOKafkaConnection.send
 
-    async def sending(client: Any, node: Any, request: Any, **more: Any) -> Any:
+    def sending(connection: Any, request: Any, **more: Any) -> Any:
         if type(request).__name__.startswith(("Heartbeat", "JoinGroup", "SyncGroup")):
-            await asyncio.sleep(3600)
-        return await send(client, node, request, **more)
+            return asyncio.get_running_loop().create_future()
+        return send(connection, request, **more)
 
-    AIOKafkaClient.send = sending
+    AIOKafkaConnection.send = sending
 
 
 def _around(cls: Any, name: str, then: Callable[[], object]) -> None:
