@@ -97,7 +97,7 @@ class Desk:
         # From before it: what a process was stopped in the middle of is old when it goes on.
         started = time.monotonic()
         missing = self.family.missing(now)
-        self._note_strangers(missing, now)
+        self._note_obstacles(missing, now)
         if missing is not None:
             self.evaluation = None
             return
@@ -116,7 +116,7 @@ class Desk:
         self._evaluated_state = state
         self.evaluated_at = started
 
-    def _note_strangers(self, missing: str | None, now: int) -> None:
+    def _note_obstacles(self, missing: str | None, now: int) -> None:
         """Tell once what keeps the family from being shown until somebody does something."""
         has_stranger = self.family.stranger(now) is not None
         if has_stranger and not self._has_stranger:

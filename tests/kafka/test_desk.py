@@ -299,6 +299,35 @@ def test_it_is_told_once_that_a_worker_of_another_configuration_keeps_a_family_a
     ]
 
 
+def test_it_is_told_once_that_a_log_lacks_what_a_shard_has_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings()
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    now = time.time_ns() // 10**6
+    shard = Shard(settings, Values(settings))
+    told = Sharing(shard, 0, "life")
+    shard.ingest("cx.survey", [v for _, _, v in answers(0, 9)], now)
+    shard.fold(now)
+    # The topic was made anew after this.
+    assert told.collect(now, now)["cx.survey"]
+    for _ in range(3):
+        now += SECOND
+        for record in told.collect(now, now)["cx.survey"]:
+            watched.family.take(*record, now)
+        watched.evaluate(now)
+    assert watched.evaluation is None
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            (
+                "the KPIs of cx.survey are not shown: not all that shard 0 has told is there; start"
+                " its worker again"
+            ),
+        )
+    ]
+
+
 def ratings(start: int) -> list[tuple[int, bytes]]:
     """(time, event) of answers each second, with half a minute of silence; web becomes bad."""
     found = []
