@@ -28,11 +28,12 @@ from bench import events
 from bench.measured import Failed, peak_mib
 from bench.stored import Stored, stamp
 from stream.core.catalogue import KPIS
+from stream.core.contents import Contents
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import Family
 from stream.core.settings import MINUTE, SECOND, Settings
 from stream.core.shard import Shard
-from stream.core.sharing import Beat, Held, ShareRecord, Sharing, pack, unpack
+from stream.core.sharing import Beat, ShareRecord, Sharing, pack, unpack
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
 
@@ -165,17 +166,19 @@ class _Source:
         )
 
 
-def renumbered(records: Sequence[ShareRecord], number: int, held: Held) -> list[ShareRecord]:
-    """The share of shard 0 as that of another shard, of which a log holds what ``held`` says."""
+def renumbered(
+    records: Sequence[ShareRecord], number: int, contents: Contents
+) -> list[ShareRecord]:
+    """The share of shard 0 as that of another shard, whose log has these contents."""
     found = []
     for key, value in records:
         kind, _, *place = key.split(b"/")
         found.append((b"/".join((kind, b"%d" % number, *place)), value))
     (key, value), *rest = found
     for record in rest:
-        held.note(*record)
+        contents.note(*record)
     life, data = unpack(value or b"")
-    beat = msgspec.structs.replace(msgspec.convert(data, Beat), mark=held.mark)
+    beat = msgspec.structs.replace(msgspec.convert(data, Beat), mark=contents.mark)
     return [(key, pack(life, beat)), *rest]
 
 
@@ -186,7 +189,7 @@ def measure(point: Point) -> Cost:
     count = min(point.shards, _TEMPLATES)
     sources = [_Source(point, settings, values, seed) for seed in range(count)]
     family = Family(settings, point.shards)
-    helds = [Held() for _ in range(point.shards)]
+    contents = [Contents() for _ in range(point.shards)]
     evaluator = Evaluator(settings)
     kpis = frozenset(k.id for k in KPIS.values() if k.topic == point.family)
     wanted = {w.label: Wanted(kpis) for w in settings.windows}
@@ -207,7 +210,7 @@ def measure(point: Point) -> Cost:
         for source in sources:
             source.feed(now)
         shares = [source.tell(now) for source in sources]
-        logs = [renumbered(shares[n % count], n, held) for n, held in enumerate(helds)]
+        logs = [renumbered(shares[n % count], n, own) for n, own in enumerate(contents)]
         size += sum(len(k) + len(v or b"") for share in shares for k, v in share) / count
         records += sum(len(share) for share in shares) / count
         cells += sum(source.pane_cells(now) for source in sources) / count

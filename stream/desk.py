@@ -129,9 +129,10 @@ class Desk:
         elif self._has_stranger and not has_stranger:
             log.info("no worker of another configuration tells a shard of %s any more", self.topic)
         self._has_stranger = has_stranger
-        if self.family.is_cut and not self._is_cut:
+        is_cut = self.family.is_cut
+        if is_cut and not self._is_cut:
             log.warning("the KPIs of %s are not shown: %s", self.topic, missing)
-        self._is_cut = self.family.is_cut
+        self._is_cut = is_cut
 
     # Alerts ------------------------------------------------------------------------------------
 

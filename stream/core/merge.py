@@ -15,6 +15,7 @@ import numpy as np
 import zstandard
 
 from stream.core.cells import COUNTER_BITS, summed
+from stream.core.contents import Contents
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
@@ -24,7 +25,7 @@ from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.share_records import checked
-from stream.core.sharing import ROWS, Beat, Held, ShareRecord, fingerprint, unpack
+from stream.core.sharing import ROWS, Beat, ShareRecord, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
@@ -100,12 +101,12 @@ class Part:
         self._unit_ms = Tally(settings.windows).unit_ms
         #: The highest row that a pane has told something of.
         self._row = -1
-        self._held = Held()
+        self._contents = Contents()
 
     @property
     def is_cut(self) -> bool:
         """Whether the log has not all that was told, as where it was made anew meanwhile."""
-        return self.beat is not None and self.beat.mark != self._held.mark
+        return self.beat is not None and self.beat.mark != self._contents.mark
 
     @property
     def lacks_rows(self) -> bool:
@@ -138,7 +139,7 @@ class Part:
 
     def take(self, record: ShareRecord, kind: str, place: Sequence[Any], data: Any) -> None:
         """Take in a record that was ``checked``; no data: what it held is gone."""
-        self._held.note(*record)
+        self._contents.note(*record)
         if kind == "rows":
             self._take_rows(place[0], data or [])
         elif kind == "pane" and place[0] in self._panes:

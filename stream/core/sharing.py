@@ -23,6 +23,7 @@ import zstandard
 
 from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, LAYOUT
 from stream.core.cells import COUNTER_MASK
+from stream.core.contents import Contents, Mark
 from stream.core.groups import Groups, Rollup
 from stream.core.health import LocalHealth
 from stream.core.intake import FUTURE_MS
@@ -92,27 +93,8 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
     clock: int | None
     #: Records of the family's topic by outcome.
     outcomes: dict[str, int]
-    #: What the records that hold anything of this life now come to, see ``Held``.
-    mark: int
-
-
-class Held:
-    """What a family's log holds of a life, as one number: by key, the latest record.
-
-    A log that was made anew, or cut, may hold a beat and not all that was told before it.
-    """
-
-    def __init__(self) -> None:
-        self._records: dict[int, int] = {}
-        self.mark = 0
-
-    def note(self, key: bytes, value: bytes | None) -> None:
-        """Note that a record was written; no value: its key holds nothing any more."""
-        number = hash_of(key)
-        self.mark ^= self._records.pop(number, 0)
-        if value is not None:
-            self._records[number] = record = hash_of(key + value)
-            self.mark ^= record
+    #: Of the keys that hold anything of this life now, and what they hold.
+    mark: Mark
 
 
 def fingerprint(settings: Settings) -> str:
@@ -190,8 +172,8 @@ class Sharing:
         self._parts_of_health: dict[tuple[str, int], int] = {}
         #: The segment of each label set that readers have, since when, and the number of pieces.
         self._told_active: dict[bytes, tuple[Segment, int, int]] = {}
-        #: The records that readers have of each family.
-        self._held = [Held() for _ in FAMILIES]
+        #: What readers have of each family.
+        self._contents = [Contents() for _ in FAMILIES]
         for renewed in (shard.windows.renewed, shard.segments.renamed, shard.active.renewed):
             renewed.clear()
 
@@ -218,9 +200,9 @@ class Sharing:
             records[family][key] = value
         records[FAMILIES.index(subscription.NAME)].update(self._active())
         records[FAMILIES.index(signal.NAME)].update(self._of_customers(at))
-        for held, of_family in zip(self._held, records, strict=True):
+        for contents, of_family in zip(self._contents, records, strict=True):
             for key, value in of_family.items():
-                held.note(key, value)
+                contents.note(key, value)
         whole, progress = self.is_whole, shard.progress
         beats = {
             topic: Beat(
@@ -231,9 +213,9 @@ class Sharing:
                 progress.first,
                 progress.clocks.get(topic),
                 {str(o): n for o, n in progress.outcomes.get(topic, {}).items()},
-                held.mark,
+                contents.mark,
             )
-            for topic, of_family, held in zip(FAMILIES, records, self._held, strict=True)
+            for topic, of_family, contents in zip(FAMILIES, records, self._contents, strict=True)
         }
         return {
             topic: [(self._key("beat"), pack(self._life, beats[topic])), *of_family.items()]

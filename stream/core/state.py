@@ -28,7 +28,7 @@ from stream.core.state_records import (
     DELTA,
     HEADER,
     REMEDY,
-    Contents,
+    Blocks,
     Delta,
     LogRecord,
     StateRefused,
@@ -158,7 +158,7 @@ class StateLog:
         self._dirty: dict[tuple[str, str], int] = {}
         #: Blocks that are in the log and of no more use.
         self._stale: set[tuple[str, str]] = set()
-        self._contents = Contents()
+        self._contents = Blocks()
         self._header = Header(__version__, Shape.of(shard.settings), 1, {})
         self._header_is_due = True
         self._is_migrated = False

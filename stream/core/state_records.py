@@ -15,15 +15,13 @@ from itertools import count, takewhile
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
-import xxhash
 import zstandard
 
+from stream.core.contents import Contents, Mark
 from stream.core.text import printable
 
 #: Key and value of a log record; no value deletes the key.
 LogRecord = tuple[bytes, bytes | None]
-#: How many blocks are in the log, and a digest of their keys and flushes.
-Mark = tuple[int, int]
 
 HEADER: Final = b"header"
 DELTA: Final = b"delta/"
@@ -244,34 +242,13 @@ def are_checked(records: Mapping[bytes, bytes]) -> bool:
     return all(zstandard.get_frame_parameters(value).has_checksum for value in records.values())
 
 
-class Contents:
+class Blocks(Contents):
     """The blocks that are in the log, each with the flush that wrote it."""
-
-    def __init__(self) -> None:
-        self._written: dict[bytes, int] = {}
-        self._digest = 0
-
-    @property
-    def mark(self) -> Mark:
-        """Tells these contents from others."""
-        return len(self._written), self._digest
 
     def further(self, key: bytes) -> list[bytes]:
         """The keys of a block's further records that are in the log."""
         numbered = (further_key(key, number) for number in count(1))
-        return list(takewhile(self._written.__contains__, numbered))
-
-    def put(self, key: bytes, sequence: int) -> None:
-        """Note that a block is written."""
-        self.drop(key)
-        self._written[key] = sequence
-        self._digest ^= _digest_of(key, sequence)
-
-    def drop(self, key: bytes) -> None:
-        """Note that a block is deleted, if it is there."""
-        sequence = self._written.pop(key, None)
-        if sequence is not None:
-            self._digest ^= _digest_of(key, sequence)
+        return list(takewhile(self.__contains__, numbered))
 
     def follow(self, records: Iterable[LogRecord], sequence: int) -> None:
         """Note what a flush does."""
@@ -282,8 +259,3 @@ class Contents:
                 self.drop(key)
             else:
                 self.put(key, sequence)
-
-
-def _digest_of(key: bytes, sequence: int) -> int:
-    digest: int = xxhash.xxh3_64_intdigest(key, seed=sequence)
-    return digest

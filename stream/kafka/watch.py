@@ -21,6 +21,7 @@ from stream.kafka.topics import TopicMap, check
 _EVERY_SECONDS: Final = 5.0
 #: How long a look at the topics, or at the group, may take, in seconds.
 _CHECK_SECONDS: Final = 10.0
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -60,10 +61,10 @@ async def _watch(
     kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, administrator: Administrator
 ) -> None:
     silence, last_beat, unfit = 0.0, 0.0, False
+    asked = partial(is_settled, group=kafka.group)
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
         beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
-        asked = partial(is_settled, group=kafka.group)
         try:
             await _in_time(kafka, check(administrator, topics))
             is_left_out = beat == last_beat and await _in_time(kafka, administrator.ask(asked))

@@ -9,7 +9,8 @@ from bench import merge
 from bench.crew import counted, gaps
 from bench.merge import Cost, Fit, Point
 from stream.core.catalogue import TOPICS
-from stream.core.sharing import Beat, Held, pack
+from stream.core.contents import Contents
+from stream.core.sharing import Beat, pack
 
 FITTED = Fit(record=1e-5, cell=1e-8, once=3e-3, row=3e-7, window_cell=1e-7, sample=1e-6)
 
@@ -33,13 +34,13 @@ def test_the_fit_finds_the_formula_that_made_the_costs() -> None:
 
 
 def test_a_share_under_another_number_is_the_same_but_for_its_keys_and_their_mark() -> None:
-    beat = Beat(2, True, 1, 1, None, None, {}, 0)
+    beat = Beat(2, True, 1, 1, None, None, {}, (0, 0))
     told = [(b"beat/0", pack("life", beat)), (b"pane/0/5m/17", b"y"), (b"pane/0/1h/0", None)]
-    held, wanted = Held(), Held()
-    (key, value), *rest = merge.renumbered(told, 12, held)
+    contents, wanted = Contents(), Contents()
+    (key, value), *rest = merge.renumbered(told, 12, contents)
     assert rest == [(b"pane/12/5m/17", b"y"), (b"pane/12/1h/0", None)]
     wanted.note(b"pane/12/5m/17", b"y")
-    assert held.mark == wanted.mark != 0
+    assert contents.mark == wanted.mark != (0, 0)
     marked = msgspec.structs.replace(beat, mark=wanted.mark)
     assert (key, value) == (b"beat/12", pack("life", marked))
 

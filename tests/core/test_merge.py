@@ -578,7 +578,7 @@ def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone(
 @pytest.mark.parametrize("number", ["-1", "1"])
 def test_a_shard_that_does_not_exist_says_nothing(number: str) -> None:
     family = Family(Settings(), 1)
-    beat = sharing.Beat(0, True, NOON, NOON, None, None, {}, 0)
+    beat = sharing.Beat(0, True, NOON, NOON, None, None, {}, (0, 0))
     family.take(f"beat/{number}".encode(), _packed(beat), NOON)
     assert family.missing(NOON) is not None
 

@@ -276,7 +276,7 @@ def test_what_flushes_do_to_blocks_is_known_whoever_reads_the_log_next() -> None
             if value is not None:
                 durable[key] = value
         log_of_blocks = {key for key in durable if key.startswith(b"block/")}
-        assert log._contents._written.keys() == log_of_blocks
+        assert log._contents._versions.keys() == log_of_blocks
         if minute % 10 == 0:
             shard = new_shard(OWN)
             log = StateLog(shard)

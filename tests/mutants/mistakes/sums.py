@@ -102,7 +102,7 @@ SUMS: Final = (
     Mistake(
         "a-log-that-was-cut-is-whole",
         "merge.py",
-        "self.beat.mark != self._held.mark",
+        "self.beat.mark != self._contents.mark",
         "False",
         "of a log of shares that was made anew a part is shown as the total",
     ),
