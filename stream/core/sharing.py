@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -107,6 +108,8 @@ def fingerprint(settings: Settings) -> str:
     counted = {f.name: getattr(settings, f.name) for f in fields(settings)}
     for name in ONLY_FOR_ALERTS:
         del counted[name]
+    # All that is told of a window names it, so their order means nothing.
+    counted["windows"] = sorted(settings.windows, key=attrgetter("label"))
     return f"{hash_of(_encode_in_order((_PROTOCOL, LAYOUT.places, counted))):016x}"
 
 

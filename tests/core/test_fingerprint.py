@@ -39,6 +39,12 @@ def test_every_setting_counts_that_not_only_alerts_use(name: str) -> None:
     assert (fingerprint(after) == fingerprint(before)) == (name in ONLY_FOR_ALERTS)
 
 
+def test_in_what_order_windows_stand_makes_no_difference() -> None:
+    before = Settings()
+    after = replace(before, windows=before.windows[::-1])
+    assert fingerprint(after) == fingerprint(before)
+
+
 def test_in_what_order_names_and_weights_stand_makes_no_difference() -> None:
     names = [f"emotion-{n}" for n in range(20)]
     weights = {"usage": 1.0, "payment": 2.0}
