@@ -140,7 +140,7 @@ def suggestion_words(of_rule: RuleReport, suggestion: Suggestion) -> str:
     rule = with_threshold(of_rule.rule, suggestion.tried.threshold)
     lines = [f"{_key(rule)} = {suggestion.tried.threshold:.12g}"]
     if rule.clear is not None:
-        lines.append(f"clear = {rule.clear:.6g}")
+        lines.append(f"clear = {rule.clear:.12g}")
     rate = suggestion.tried.verdict.per_week
     return f"{name}: for {wanted}: {', '.join(lines)} (gives {rate:.3g} a week)"
 

@@ -79,10 +79,10 @@ def _state(config: Config) -> dict[str, Any]:
         CommandFailed: the broker does not say.
     """
     # The Kafka client takes a while to import, which a check without it need not wait for.
-    from stream.kafka.survey import survey
+    from stream.kafka.group_state import look_at_group
 
     settings = config.core()
-    found = ask(survey(config.kafka, settings))
+    found = ask(look_at_group(config.kafka, settings))
     facts = () if found.refusal else found.facts(settings)
     told = [{"what": f.what, "becomes": f.becomes, "text": f.text} for f in facts]
     ok = not found.refusal and not any(f.becomes == "dropped" for f in facts)

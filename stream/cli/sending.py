@@ -18,7 +18,8 @@ T = TypeVar("T")
 def run(sending: Coroutine[Any, Any, T]) -> T | None:
     """Run until done, or until SIGINT or SIGTERM, which end it with what was taken delivered.
 
-    None where a signal ended it. Raises :class:`CommandFailed`.
+    A further signal does not wait for that. None where a signal ended it. Raises
+    :class:`CommandFailed`.
     """
     silence_client()
     try:

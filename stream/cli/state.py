@@ -127,9 +127,9 @@ def _confirm(group: str, yes: bool) -> None:
 
 
 async def _shown(config: Config) -> dict[str, Any]:
-    from stream.kafka.survey import survey
+    from stream.kafka.group_state import look_at_group
 
-    found = await survey(config.kafka, config.core())
+    found = await look_at_group(config.kafka, config.core())
     shards = [_shard(number, shard, found.ends) for number, shard in enumerate(found.shards)]
     lag: Counter[str] = Counter()
     for shard in shards:

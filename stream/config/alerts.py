@@ -60,9 +60,9 @@ def _warnings(alert: AlertConfig) -> Iterator[AlertFinding]:
     yield from _uncovered(alert)
     lowest, highest, _ = _range(alert)
     if alert.below is not None and highest is not None and alert.below > highest:
-        yield "below", f"{alert.below:g} is above all values, so the alert is always on"
+        yield "below", f"{alert.below:.12g} is above all values, so the alert is always on"
     if alert.above is not None and lowest is not None and alert.above < lowest:
-        yield "above", f"{alert.above:g} is below all values, so the alert is always on"
+        yield "above", f"{alert.above:.12g} is below all values, so the alert is always on"
 
 
 def _missing_input(alert: AlertConfig) -> Iterator[AlertFinding]:
@@ -90,21 +90,21 @@ def _clear(alert: AlertConfig) -> Iterator[AlertFinding]:
     if alert.clear is None:
         return
     if alert.above is not None and alert.clear > alert.above:
-        yield "clear", f"must be at most {alert.above:g}, the threshold, not {alert.clear:g}"
+        yield "clear", f"must be at most {alert.above:.12g}, the threshold, not {alert.clear:.12g}"
     if alert.below is not None and alert.clear < alert.below:
-        yield "clear", f"must be at least {alert.below:g}, the threshold, not {alert.clear:g}"
+        yield "clear", f"must be at least {alert.below:.12g}, the threshold, not {alert.clear:.12g}"
 
 
 def _unreachable(alert: AlertConfig) -> Iterator[AlertFinding]:
     """A rule that can't fire or be resolved, as its numbers lie beyond what the KPI can be."""
     lowest, highest, words = _range(alert)
     if alert.above is not None and highest is not None and alert.above >= highest:
-        yield "above", f"{alert.kpi} is {words}, so it is never above {alert.above:g}"
+        yield "above", f"{alert.kpi} is {words}, so it is never above {alert.above:.12g}"
     if alert.below is not None and lowest is not None and alert.below <= lowest:
-        yield "below", f"{alert.kpi} is {words}, so it is never below {alert.below:g}"
+        yield "below", f"{alert.kpi} is {words}, so it is never below {alert.below:.12g}"
     if alert.clear is None:
         return
-    never = f"{alert.kpi} is {words}, so an alert would never be resolved at {alert.clear:g}"
+    never = f"{alert.kpi} is {words}, so an alert would never be resolved at {alert.clear:.12g}"
     if alert.above is not None and lowest is not None and alert.clear < lowest:
         yield "clear", never
     if alert.below is not None and highest is not None and alert.clear > highest:

@@ -58,6 +58,23 @@ async def cancelled(tasks: Collection[asyncio.Future[Any]]) -> None:
             log.info("while it was told to end: %r", error)
 
 
+async def completed(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for the end of ``work`` however often that is cancelled; then the cancellation goes on.
+
+    What ``work`` raises goes first.
+    """
+    task = asyncio.ensure_future(work)
+    told: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            told = error
+    task.result()
+    if told is not None:
+        raise told
+
+
 class Tasks:
     """What somebody has begun and not waited for: nothing of it is forgotten.
 

@@ -16,6 +16,7 @@ from stream.deadletters.letter import Letter
 from stream.deadletters.redrive import MOST_ROUNDS, Judge, Judged, Report, size
 from stream.kafka import ids
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.ending import completed
 from stream.kafka.letters import Bounds, LetterReader, LettersUnusable
 from stream.kafka.log import (
     FENCED,
@@ -162,7 +163,7 @@ class _Sending:
         records += [Outgoing(self._ledger_topic, 0, *change) for change in self._ledger.changes()]
         if not records:
             return
-        await _completed(self._commit(records, batch))
+        await completed(self._commit(records, batch))
         await self._order.pace(len(batch))
 
     def _again(self, letter: Letter) -> Outgoing:
@@ -187,16 +188,6 @@ class _Sending:
             ) from error
         for judged in batch:
             self._report.add(judged)
-
-
-async def _completed(work: Awaitable[None]) -> None:
-    """Wait for the end of ``work`` also when cancelled meanwhile; then the cancellation goes on."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def _superseded(report: Report) -> RedriveStopped:

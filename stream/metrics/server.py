@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -18,6 +19,7 @@ from stream.metrics.view import WorkerView
 
 #: How long open requests may go on at a stop, in seconds.
 _GRACE = 1.0
+_WEIGHT_OF_NONE: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ class MetricsServer:
             body=self._exposition.text(self._view()), headers={"Content-Type": CONTENT_TYPE}
         )
         response.headers["Vary"] = "Accept-Encoding"
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
+        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
@@ -145,3 +147,10 @@ async def _never_stored(request: web.Request, handler: Handler) -> web.StreamRes
     response = await handler(request)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether the header ``Accept-Encoding`` names gzip, with another weight than 0 (RFC 9110)."""
+    codings = (coding.partition(";") for coding in accepted.lower().split(","))
+    weights = [weight for name, _, weight in codings if name.strip() == "gzip"]
+    return any(not _WEIGHT_OF_NONE.fullmatch(weight) for weight in weights)

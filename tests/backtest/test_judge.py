@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 from stream.backtest.incidents import Incident
 from stream.backtest.judge import WEEK, flaps, judge
 from stream.backtest.recording import Track
+from stream.backtest.report import RuleReport
 from stream.backtest.rerun import Alert
-from stream.backtest.sweep import Rehearsal, configured, grid, suggest, sweep, with_threshold
+from stream.backtest.sweep import (
+    Rehearsal,
+    Suggestion,
+    Tried,
+    configured,
+    grid,
+    suggest,
+    sweep,
+    with_threshold,
+)
+from stream.backtest.tables import suggestion_words
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule
 
 RULE = Rule("R", "csat", "5m", below=0.5, min_samples=10)
@@ -237,3 +248,11 @@ def test_what_fires_before_the_time_that_counts_is_left_out() -> None:
     later = rehearsal(RULE, track(SAW), span=(35_000, WEEK))
     rows = {row.threshold: len(row.verdict.alerts) for row in sweep(later)}
     assert rows[0.5] == 1
+
+
+def test_the_lines_of_a_suggestion_are_the_threshold_and_clear_that_were_tried() -> None:
+    rule = Rule("R", "art", "5m", above=1_234_560, clear=1_234_559.5)
+    verdict = judge(rule, WINDOW, [], [], SPAN, 1)
+    of_rule = RuleReport(rule, None, WINDOW, [], verdict, [], 0, [], None)
+    words = suggestion_words(of_rule, Suggestion(0, Tried(1_234_568, verdict)))
+    assert words == "R: for 0 alerts a week: above = 1234568, clear = 1234567.5 (gives 0 a week)"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from stream.cli import INTERRUPTED, cli
 from stream.config import KafkaConfig
-from stream.kafka import renewal, survey
+from stream.kafka import group_state, renewal
 from stream.kafka.connection import BrokerUnreachable
 
 CLEAR = "Sending username and password in the clear"
@@ -30,7 +30,7 @@ def test_what_the_client_logs_does_not_stand_before_the_one_line(
         logging.getLogger("aiokafka.conn").warning(CLEAR)
         raise BrokerUnreachable("no Kafka broker answers")
 
-    for module in (survey, renewal):
+    for module in (group_state, renewal):
         monkeypatch.setattr(module, "administration", warning)
     result = CliRunner().invoke(cli, command.split())
     assert (result.exit_code, result.stderr) == (2, "Error: no Kafka broker answers\n")

@@ -70,6 +70,11 @@ CASES: list[Case] = [
         ["6: alert[0].clear: must be at most 0.05, the threshold, not 0.06"],
     ),
     (
+        "a clear that is beyond above by little",
+        CHURN.replace("churn", "art") + "above = 1234568\nclear = 1234568.5\n",
+        ["6: alert[0].clear: must be at most 1234568, the threshold, not 1234568.5"],
+    ),
+    (
         "a clear that is beyond below",
         CHURN + "below = 0.05\nclear = 0.04\n",
         ["6: alert[0].clear: must be at least 0.05, the threshold, not 0.04"],

@@ -17,7 +17,7 @@ from stream.kafka import ending, group, shares, state_reading
 from stream.kafka import firing as fires
 from stream.kafka import log as state_log
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.ending import Tasks, cancelled, say_goodbye
+from stream.kafka.ending import Tasks, cancelled, completed, say_goodbye
 from stream.kafka.topics import Names
 
 TP = TopicPartition("topic", 0)
@@ -50,6 +50,37 @@ class Client:
 
     async def start(self) -> None:
         raise KafkaConnectionError("gone")
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_what_must_be_completed_is_however_often_it_is_cancelled(times: int) -> None:
+    done = []
+
+    async def commit() -> None:
+        await asyncio.sleep(0.05)
+        done.append("committed")
+
+    task = asyncio.create_task(completed(commit()))
+    for _ in range(times):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    await asyncio.wait({task})
+    assert done == ["committed"]
+    assert task.cancelled() == (times > 0)
+
+
+@pytest.mark.parametrize("times", [0, 2])
+async def test_what_fails_while_it_is_completed_says_so(times: int) -> None:
+    async def commit() -> None:
+        await asyncio.sleep(0.05)
+        raise KafkaConnectionError("gone")
+
+    task = asyncio.create_task(completed(commit()))
+    for _ in range(times):
+        await asyncio.sleep(0.01)
+        task.cancel()
+    await asyncio.wait({task})
+    assert isinstance(task.exception(), KafkaConnectionError)
 
 
 async def test_clients_that_hang_are_left_alone_after_one_wait_for_all_of_them() -> None:

@@ -48,7 +48,7 @@ class HalfCounted:
     def apply(self, topic: str, chunk: Chunk) -> None:
         raise ArithmeticError("a sum is too large")
 
-    async def flush(self, counts: object) -> None:
+    async def flush(self, counts: object, complete_to: int | None = None) -> None:
         self.flushed = True
 
     async def close(self) -> None:
@@ -77,6 +77,21 @@ async def test_a_chunk_that_fails_halfway_is_never_written_and_stops_the_worker(
     await owner.close()
     assert shard.closed
     assert not shard.flushed
+
+
+class Counted(HalfCounted):
+    """A shard that counts its chunks."""
+
+    def apply(self, topic: str, chunk: Chunk) -> None: ...
+
+
+async def test_a_chunk_that_is_counted_is_written_when_the_worker_stops(owner: ShardOwner) -> None:
+    shard = Counted()
+    owner.shards[0] = cast("OwnedShard", shard)
+    owner.apply(Chunk("cx.visit", 0, 1, 0, 5, []))
+    await owner.stop(within=5)
+    assert owner.fatal is None
+    assert shard.flushed
 
 
 class HalfCountedLater(HalfCounted):

@@ -61,7 +61,18 @@ async def test_metrics_are_the_view_of_the_moment(
         assert value == pytest.approx(0.3 + shift)
 
 
-@pytest.mark.parametrize(("accepted", "encoding"), [("gzip", "gzip"), ("identity", None)])
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate, GZIP;q=0.5, br", "gzip"),
+        ("gzip;q=0, identity", None),
+        ("gzip; q=0.000", None),
+        ("gzip-of-another-kind", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
 async def test_metrics_are_compressed_where_that_is_accepted(
     client: aiohttp.ClientSession, accepted: str, encoding: str | None
 ) -> None:

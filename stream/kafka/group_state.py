@@ -7,6 +7,7 @@ may go on meanwhile.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,7 @@ from stream.kafka.topics import (
 )
 
 
-class Survey(NamedTuple):
+class GroupState(NamedTuple):
     """A group's state and what is around it."""
 
     topic: str
@@ -55,7 +56,8 @@ class Survey(NamedTuple):
     @property
     def version(self) -> str | None:
         """The latest version that wrote to the state; None where nothing is written."""
-        return max((s.header.version for s in self.shards if s.header), default=None)
+        versions = (s.header.version for s in self.shards if s.header)
+        return max(versions, key=_order_of_version, default=None)
 
     def facts(self, settings: Settings) -> tuple[Fact, ...]:
         """What becomes of the state under ``settings``."""
@@ -89,7 +91,7 @@ class _Topics:
         return max(self.partitions.values())
 
 
-async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
+async def look_at_group(kafka: KafkaConfig, settings: Settings) -> GroupState:
     """Look around.
 
     Raises:
@@ -118,7 +120,7 @@ async def survey(kafka: KafkaConfig, settings: Settings) -> Survey:
             or await _refused_alerts(kafka, settings, topics)
             or _first(topics, kafka.group, said, shards)
         )
-    return Survey(
+    return GroupState(
         names.state,
         live,
         next((str(note.how) for note in said.notes.values()), None),
@@ -208,3 +210,8 @@ def _refusal(check: Callable[[], object]) -> str | None:
     except (StateRefused, TopicsUnfit) as error:
         return str(error)
     return None
+
+
+def _order_of_version(version: str) -> list[int]:
+    """0.10 is later than 0.9."""
+    return [int(number) for number in re.findall(r"\d+", version)]
