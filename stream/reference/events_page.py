@@ -15,7 +15,10 @@ from stream.reference.kpi_pages import NOTE
 
 _OUTCOMES: Final = {
     "invalid": "Not JSON, empty, or against a rule below. Goes to the dead letters.",
-    "duplicate": "The topic accepted an event of this `event_id` within `dedupe` of event time.",
+    "duplicate": (
+        "The record's partition accepted an event of this `event_id` within `dedupe` of event time."
+        " So send an event again with the same record key."
+    ),
     "future": (
         f"More than {FUTURE_MS // SECOND} s ahead of the worker's clock. Goes to the dead letters."
     ),
