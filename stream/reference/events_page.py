@@ -65,11 +65,11 @@ def _events() -> Iterator[str]:
     yield from ("", "```json", json.dumps(EXAMPLE, indent=2), "```", "")
     yield (
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
-        " may be written `1.0`. No number is beyond ±10¹², and sums are of 9 decimals of each. Of a"
-        " name that comes twice in an object the last value"
-        " counts, but a record may be refused for the first. The JSON Schemas of `schemas/` say the"
-        " same to machines. `cxkpi replay --rejects - FILE` tries a file of such objects, one a"
-        " line, without Kafka and says what is refused and why."
+        " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
+        " Write each name in an object once: of two values the last one counts, but the first may"
+        " get the record refused. The JSON Schemas of `schemas/` say the same to machines."
+        " `cxkpi replay --rejects - FILE` tries a file of such objects, one a line, without Kafka"
+        " and says what is refused and why."
     )
     yield from ("", "## Every event", "", *_FIELDS, *_common())
     yield from ("", "## Outcomes", "")
