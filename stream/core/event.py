@@ -55,7 +55,9 @@ def having(field: str, kind: str) -> dict[str, Any]:
 class Event(msgspec.Struct, gc=False, kw_only=True, tag_field="type"):
     """The fields of every event."""
 
-    event_id: Annotated[Id, says("Unique per event of a topic; a repeated one is a duplicate.")]
+    event_id: Annotated[
+        Id, says("Unique per event; an event sent again with its key is a duplicate.")
+    ]
     occurred_at: Annotated[
         Timestamp,
         says("When it happened: RFC 3339 with seconds and offset, kept to milliseconds."),

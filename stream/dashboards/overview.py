@@ -132,7 +132,7 @@ def _now() -> list[PanelBuilder]:
         ),
         number(
             "Ready",
-            "Whether all workers have their partitions and have recovered their state.",
+            "Whether all workers have taken over their shards and KPI families.",
             Query("min(cx_worker_ready)", "ready"),
             "bool_yes_no",
             limits((None, RED), (1, GREEN)),
@@ -161,7 +161,7 @@ def _now() -> list[PanelBuilder]:
         ),
         number(
             "Lag",
-            "Records that lie in their topics and are not applied yet.",
+            "Records that lie in their topics and were not received yet.",
             Query("sum(cx_worker_lag_records)", "lag"),
             "short",
             limits((None, GREEN), (10_000, YELLOW), (1_000_000, RED)),
@@ -198,7 +198,7 @@ def _worker() -> list[PanelBuilder]:
         lines("Events by outcome", "Records per second.", [outcomes], "eps"),
         lines("Events by topic", "Records per second, whatever their outcome.", [topics], "eps"),
         lines("Age of the last event", "Since the latest accepted event occurred.", [age], "s"),
-        lines("Lag", "Records that lie in their topic and are not applied yet.", [lag], "short"),
+        lines("Lag", "Records that lie in their topic and were not received yet.", [lag], "short"),
         *(
             lines(title, text, [Query(mean_duration(f"cx_worker_{name}_seconds"), "{{instance}}")],
                   "s")
@@ -207,7 +207,8 @@ def _worker() -> list[PanelBuilder]:
         lines("Dead letters", "Records per second, by source topic.", [letters], "eps"),
         lines("Notifications", "Per second, by sink and result.", [told], "eps"),
         lines("Shards", "By whether their state is owned or being recovered.", [shards], "short"),
-        lines("Recovery", "Time that the latest recovery took.", [recovery], "s"),
+        lines("Recovery", "Time that the latest take-over of all assigned shards took.", [recovery],
+              "s"),
         lines("CPU", "Cores in use.", [Query(cpu, "{{instance}}")], "none"),
         lines("Memory", "Resident memory.", [Query(memory, "{{instance}}")], "bytes"),
         lines("What KPIs lack", "Within an hour; runbooks tell what to do.", lacks, "short"),

@@ -22,7 +22,7 @@ REASON: Final = "cxkpi.reason"
 GROUP: Final = "cxkpi.group"
 #: The outcome of a change of an alert that a sink did not take.
 UNDELIVERED: Final = "undelivered"
-#: Says how large a record is that is too large to be copied.
+#: Says why a letter does not hold its record: too large to be copied, or not to be read.
 LEFT_OUT: Final = "cxkpi.left_out"
 #: Headers that say why a record was refused begin so; what is sent again goes without them.
 REFUSAL_PREFIXES: Final = ("__connect.errors.", "cxkpi.")

@@ -26,7 +26,7 @@ LEFT: Final[Mapping[Verdict, str]] = {
     "too large": "larger than the topic takes now",
     "no topic": "whose topic is not there",
     "no partition": "of a partition that the topic does not have",
-    "left out": "too large to lie among the dead letters",
+    "left out": "which their letters do not hold",
 }
 #: How often a record is sent again before it is left to somebody who mends it.
 MOST_ROUNDS: Final = 3

@@ -371,7 +371,7 @@ def _size(letter: Outgoing) -> int:
 
 
 def without_value(letter: Outgoing, why: str) -> Outgoing:
-    """The letter of a record that was sent compressed and is too large to be copied or read.
+    """The letter of a record that could not be read, or is larger than the letters' topic takes.
 
     It must not hold up the good ones; where the record lies is in the headers.
     """

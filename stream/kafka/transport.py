@@ -133,7 +133,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
 
     @property
     def ends(self) -> Mapping[TopicPartition, int]:
-        """Up to where partitions hold records that may be read."""
+        """Up to where partitions hold records, also those that may not be read yet."""
         return self._completeness.ends
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:

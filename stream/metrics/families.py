@@ -230,7 +230,8 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_ready",
         "gauge",
-        "1 while partitions are assigned and their state is recovered, else 0.",
+        "1 while this worker has its place in the group and lacks nothing of the shards and KPI"
+        " families that are its own, else 0: /readyz says why.",
         (),
         lambda view: _one(float(view.ready)),
     ),
@@ -260,7 +261,11 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         (),
         lambda view: _one(view.rule_evaluations_skipped),
     ),
-    *_timed("recovery", "Time to recover the state of an assigned shard", lambda v: v.recovery),
+    *_timed(
+        "recovery",
+        "Time to take over the assigned shards, all together, after a start or a rebalance",
+        lambda v: v.recovery,
+    ),
     WorkerFamily(
         "cx_worker_shards",
         "gauge",

@@ -60,11 +60,12 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: The alerts that are firing or have a state that is worth showing as 0.
     alerts: tuple[AlertGauge, ...] = ()
 
-    #: Whether partitions are assigned and their state is recovered, and if not, why.
+    #: Whether the worker has its place in the group and lacks nothing of the shards and families
+    #: that are its own, and if not, why.
     ready: bool = False
     reason: str = "starting"
 
-    #: Records not yet applied, by (topic, partition).
+    #: Records not yet received, by (topic, partition); those behind an open transaction, too.
     lag: Mapping[tuple[str, int], int] = {}
     flush: Timing = Timing()
     #: Flushes that failed or were fenced, after which the shard was taken over anew.
@@ -72,6 +73,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     evaluated: Timing = Timing()
     #: Evaluations of the alert rules left out since they could not be made in time.
     rule_evaluations_skipped: int = 0
+    #: Take-overs of all assigned shards together.
     recovery: Timing = Timing()
     #: Shards whose state is owned and recovered, and those that are being recovered.
     shards: int = 0

@@ -15,7 +15,10 @@ from stream.reference.kpi_pages import NOTE
 
 _OUTCOMES: Final = {
     "invalid": "Not JSON, empty, or against a rule below. Goes to the dead letters.",
-    "duplicate": "The topic accepted an event of this `event_id` within `dedupe` of event time.",
+    "duplicate": (
+        "The record's partition accepted an event of this `event_id` within `dedupe` of event time."
+        " So send an event again with the same record key."
+    ),
     "future": (
         f"More than {FUTURE_MS // SECOND} s ahead of the worker's clock. Goes to the dead letters."
     ),
@@ -62,11 +65,11 @@ def _events() -> Iterator[str]:
     yield from ("", "```json", json.dumps(EXAMPLE, indent=2), "```", "")
     yield (
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
-        " may be written `1.0`. No number is beyond ±10¹², and sums are of 9 decimals of each. Of a"
-        " name that comes twice in an object the last value"
-        " counts, but a record may be refused for the first. The JSON Schemas of `schemas/` say the"
-        " same to machines. `cxkpi replay --rejects - FILE` tries a file of such objects, one a"
-        " line, without Kafka and says what is refused and why."
+        " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
+        " Write each name in an object once: of two values the last one counts, but the first may"
+        " get the record refused. The JSON Schemas of `schemas/` say the same to machines."
+        " `cxkpi replay --rejects - FILE` tries a file of such objects, one a line, without Kafka"
+        " and says what is refused and why."
     )
     yield from ("", "## Every event", "", *_FIELDS, *_common())
     yield from ("", "## Outcomes", "")

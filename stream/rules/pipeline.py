@@ -116,8 +116,7 @@ PIPELINE: Final = (
         "warning",
         "2m",
         "A worker is alive and not ready.",
-        "{{ $labels.instance }} has had no partitions or no state for two minutes; its /readyz says"
-        " why.",
+        "{{ $labels.instance }} has not been ready for two minutes; its /readyz says why.",
         lambda facts: f"{facts.of('cx_worker_ready')} == 0",
     ),
     PipelineAlert(

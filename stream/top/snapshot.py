@@ -57,7 +57,7 @@ class Snapshot:
     evaluated: float | None = None
     #: The topics whose KPIs and alerts this worker shows; other workers show the others.
     topics: frozenset[str] = frozenset()
-    #: Records that are not applied yet; None while the worker isn't ready: it may know of no more.
+    #: Records not received yet; None while the worker isn't ready: it may know of no more.
     lag: float | None = None
     dead_letters: float = 0.0
     #: Why the worker isn't ready, where it says so.

@@ -193,7 +193,7 @@ def test_a_record_that_was_left_out_of_its_letter_is_never_sent_but_named(site: 
         dry = dlq(site, "redrive", *options)
         assert dry.exit_code == 1
         assert dry.stderr.splitlines() == [
-            "7 records left, cx.visit: too large to lie among the dead letters",
+            "7 records left, cx.visit: which their letters do not hold",
             *(f"  cx.visit/2/{n} lies in cx.visit, partition 2, offset {n}" for n in range(5)),
             "  and 2 more, which `cxkpi dlq show` tells of",
             "dry run: nothing was sent; --yes sends 1 record",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 
+from stream import monitor
 from stream.cli import cli
+from stream.core import merge
+from stream.kafka import belonging, owner, refusal
 from stream.rules.export import KPI_RUNBOOK
 from stream.rules.pipeline import PIPELINE, WORKERS_OWN
 from tests.fixtures.prometheus import PrometheusTools
@@ -64,6 +69,35 @@ def test_prometheus_takes_every_query(prometheus_tools: PrometheusTools, tmp_pat
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (refusal, "no Kafka broker answers"),
+        (owner, "no partitions are assigned yet"),
+        (owner, "the group is rebalancing"),
+        (owner, "can't be taken over yet"),
+        (owner, "can't be read yet"),
+        (owner, "taking over shard"),
+        (owner, "recovering"),
+        (belonging, "other workers read"),
+        (monitor, "the group has accepted no heartbeat for"),
+        (monitor, "reading the parts of"),
+        (monitor, "is not evaluated yet"),
+        (merge, "has not told"),
+        (merge, "can't be read"),
+        (merge, "is there"),
+        (merge, "was not heard of"),
+    ],
+)
+def test_the_page_of_a_worker_that_is_not_ready_has_what_it_says(
+    module: ModuleType, words: str
+) -> None:
+    assert words in inspect.getsource(module)
+    page = (FOLDER / "CxWorkerNotReady.md").read_text("utf-8")
+    said = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    assert any(words in line for line in said)
 
 
 @each_page
