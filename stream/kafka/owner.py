@@ -283,11 +283,11 @@ class ShardOwner:
         """Flush all live shards at the configured interval, and at once where one is overfull."""
         while True:
             await self._rounds.next()
-            await self._flush_all(share=self._rounds.is_share())
+            await self._flush_all(share=self._rounds.take_share())
             durable = self._durable()
-            if self._rounds.is_telling(durable):
+            if self._rounds.take_telling(durable):
                 self._tell_positions(durable)
-            if self._rounds.is_refresh():
+            if self._rounds.take_refresh():
                 self._tasks.spawn(self._refresh())
 
     async def _refresh(self) -> None:
