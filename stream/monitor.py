@@ -13,7 +13,7 @@ from typing import Final
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
-from stream.core.series import Evaluation, Sample
+from stream.core.series import Evaluation, Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
 from stream.desk import Desk
@@ -71,9 +71,7 @@ class Joined:
         parts = [evaluation.samples for evaluation in evaluations]
         if list(map(id, parts)) != list(map(id, self._parts)):
             self._parts = parts
-            self._kpis = [
-                frozenset(sample.kpi.removesuffix("_quantile") for sample in part) for part in parts
-            ]
+            self._kpis = [frozenset(map(kpi_of, {sample.kpi for sample in part})) for part in parts]
             self._samples = tuple(chain.from_iterable(parts))
         self.times = {
             kpi: evaluation.at

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream import __version__
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import Labels, kpi_of, quantile_id
 from stream.metrics.view import Timing, WorkerView
 
 Kind = Literal["gauge", "counter", "summary"]
@@ -106,7 +106,7 @@ def kpi_families(kpis: Mapping[str, Kpi]) -> tuple[KpiFamily, ...]:
                     "summary",
                     f"{kpi.title}: quantiles, within 1%. Absent without data.",
                     ("window", "quantile", *kpi.labels),
-                    f"{kpi.id}_quantile",
+                    quantile_id(kpi.id),
                     "value",
                 )
             )
@@ -144,13 +144,9 @@ def evaluated_ms(view: WorkerView) -> dict[str, int]:
     if view.evaluation is None:
         return {}
     at = view.evaluation.at
-    return dict.fromkeys((_kpi_of(s) for s in view.evaluation.samples), at) | dict(
+    return dict.fromkeys((kpi_of(s.kpi) for s in view.evaluation.samples), at) | dict(
         view.evaluated_ms
     )
-
-
-def _kpi_of(sample: Sample) -> str:
-    return sample.kpi.removesuffix("_quantile")
 
 
 def _alerts(view: WorkerView) -> Iterable[tuple[Labels, float]]:
