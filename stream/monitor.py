@@ -103,7 +103,7 @@ class Monitor:
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
-        self._skipped = 0
+        self._rules_skipped = 0
         self._now = 0
 
     def _clock(self) -> int:
@@ -189,7 +189,7 @@ class Monitor:
         while True:
             while self._retired:
                 desk = self._retired.pop()
-                self._skipped += desk.skipped
+                self._rules_skipped += desk.rules_skipped
                 await desk.let_go_of_alerts()
             for number, desk in list(self._desks.items()):
                 if number not in self._owner.families:
@@ -232,7 +232,8 @@ class Monitor:
             flush=counts.flush,
             flush_failures=counts.flush_failures,
             evaluated=self._evaluated,
-            rule_evaluations_skipped=self._skipped + sum(d.skipped for d in self._desks.values()),
+            rule_evaluations_skipped=self._rules_skipped
+            + sum(d.rules_skipped for d in self._desks.values()),
             recovery=counts.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),

@@ -189,7 +189,7 @@ class OwnedShard:
             refuse_made_anew(tp, position, end[tp])
             if position < first[tp]:
                 gap = first[tp] - position
-                progress.skipped[topic] = progress.skipped.get(topic, 0) + gap
+                progress.gaps[topic] = progress.gaps.get(topic, 0) + gap
                 counts.miss(topic, self.number, position, first[tp])
                 position = first[tp]
             self.positions[topic] = position

@@ -222,7 +222,7 @@ def cart(n: int) -> bytes:
 
 async def test_records_that_are_gone_count_once_and_where_they_were_missed(fed: Fed) -> None:
     """Not again by each later owner, whose state tells of the loss too."""
-    fed.shard.shard.progress.skipped[VISITS] = 70
+    fed.shard.shard.progress.gaps[VISITS] = 70
     fed.shard.shard.progress.positions[VISITS] = 100
     fed.thread.first = 600
     await fed.enter()
