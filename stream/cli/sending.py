@@ -7,10 +7,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from stream.cli.asking import silence_client
-from stream.cli.failure import CommandFailed
-from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.producer import NotDelivered
+from stream.cli.asking import said_in_one_line
 
 T = TypeVar("T")
 
@@ -18,13 +15,10 @@ T = TypeVar("T")
 def run(sending: Coroutine[Any, Any, T]) -> T | None:
     """Run until done, or until SIGINT or SIGTERM, which end it with what was taken delivered.
 
-    None where a signal ended it. Raises :class:`CommandFailed`.
+    None where a signal ended it. Raises CommandFailed.
     """
-    silence_client()
-    try:
+    with said_in_one_line():
         return asyncio.run(_until_signalled(sending))
-    except (BrokerUnreachable, NotDelivered) as error:
-        raise CommandFailed(str(error)) from error
 
 
 async def _until_signalled(sending: Coroutine[Any, Any, T]) -> T | None:
