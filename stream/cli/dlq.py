@@ -17,7 +17,6 @@ import click
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.dlq_output import (
-    bar,
     say_missing,
     say_others,
     say_unknown,
@@ -28,6 +27,7 @@ from stream.cli.dlq_output import (
 )
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
+from stream.cli.progress import bar
 from stream.cli.sending import run
 from stream.cli.values import Moment, Rate
 from stream.clock import now_ms
