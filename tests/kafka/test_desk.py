@@ -73,7 +73,7 @@ async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
             watched.family.take(key, value)
         await watched.run_rules(now)
     assert FailsOnce.tries >= 2
-    assert watched.rules_skipped == 1, "what was not written was not evaluated, as far as anybody knows"
+    assert watched.rules_skipped == 1, "what was not written was not evaluated, for all we know"
     assert [(c.rule, c.to) for c in FailsOnce.changes] == [("Low", "firing")]
 
 
