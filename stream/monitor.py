@@ -227,7 +227,6 @@ class Monitor:
             covered=self._covered(shown),
             alerts=self._alerts(shown),
             ready=unready is None,
-            reason=unready or self._standing(),
             lag=self._lag(),
             flush=counts.flush,
             flush_failures=counts.flush_failures,

@@ -74,7 +74,7 @@ class Worker:
     def view(self) -> WorkerView:
         """What the page of metrics shows."""
         if self._monitor is None:
-            return WorkerView(ready=False, reason=self._reason, benchmarks=self._benchmarks)
+            return WorkerView(benchmarks=self._benchmarks)
         notifications = {
             (dispatcher.name, result): count
             for dispatcher in self._dispatchers
@@ -105,7 +105,7 @@ class Worker:
         """
         http = self._config.http
         self._dispatchers = [
-            Dispatcher(s.label, build(s), s.retry_for_ms) for s in self._config.sinks
+            Dispatcher(s.name, build(s), s.retry_for_ms) for s in self._config.sinks
         ]
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream import __version__
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, kpi_of, quantile_id
+from stream.core.series import Labels, quantile_id
 from stream.metrics.view import Timing, WorkerView
 
 Kind = Literal["gauge", "counter", "summary"]
@@ -139,16 +139,6 @@ def _one(number: float | Timing | None) -> Iterable[tuple[Labels, float | Timing
     return () if number is None else (((), number),)
 
 
-def evaluated_ms(view: WorkerView) -> dict[str, int]:
-    """The t that each KPI's series stand for, by KPI id; nothing where no KPI is exposed."""
-    if view.evaluation is None:
-        return {}
-    at = view.evaluation.at
-    return dict.fromkeys((kpi_of(s.kpi) for s in view.evaluation.samples), at) | dict(
-        view.evaluated_ms
-    )
-
-
 def _alerts(view: WorkerView) -> Iterable[tuple[Labels, float]]:
     for alert in view.alerts:
         labels = (("rule", alert.rule), ("severity", alert.severity), *alert.labels)
@@ -198,7 +188,7 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         "gauge",
         "The time that the series of a KPI stand for.",
         ("kpi",),
-        lambda view: _seconds("kpi", evaluated_ms(view)),
+        lambda view: _seconds("kpi", view.evaluated_ms),
     ),
     WorkerFamily(
         "cx_window_covered_ratio",

@@ -46,8 +46,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: The KPI series that this worker owns, or None where they are incomplete or stale: whoever
     #: makes the view decides that, since series must be absent rather than partial.
     evaluation: Evaluation | None = None
-    #: The t that each KPI's series stand for, by KPI id. A KPI that isn't listed here, but has
-    #: samples in ``evaluation``, stands for ``evaluation.at``.
+    #: The t that each KPI's series stand for, by KPI id.
     evaluated_ms: Mapping[str, int] = {}
     #: Lasting totals of records by (topic, outcome): part of the state, not reset at a restart.
     outcomes: Mapping[tuple[str, str], int] = {}
@@ -60,9 +59,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: The alerts that are firing or have a state that is worth showing as 0.
     alerts: tuple[AlertGauge, ...] = ()
 
-    #: Whether partitions are assigned and their state is recovered, and if not, why.
+    #: Whether partitions are assigned and their state is recovered.
     ready: bool = False
-    reason: str = "starting"
 
     #: Records not yet applied, by (topic, partition).
     lag: Mapping[tuple[str, int], int] = {}
