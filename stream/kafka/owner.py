@@ -26,8 +26,8 @@ from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
 
-#: How long a last flush may hold up a rebalance, in seconds.
-_LAST_FLUSH_SECONDS: Final = 3.0
+#: How long a flush may hold up a rebalance, in seconds.
+_REBALANCE_FLUSH_SECONDS: Final = 3.0
 #: How long to wait before a shard is tried again, in seconds.
 _RETRY_SECONDS: Final = 1.0
 
@@ -315,7 +315,7 @@ class ShardOwner:
 
     async def _flush_a_last_time(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._flush_all(), _LAST_FLUSH_SECONDS)
+            await asyncio.wait_for(self._flush_all(), _REBALANCE_FLUSH_SECONDS)
 
     async def _flush(self, shard: OwnedShard, complete_to: int | None = None) -> None:
         if not all(self._count(shard, topic, chunk) for topic, chunk in shard.take_waiting()):
