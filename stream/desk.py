@@ -54,7 +54,7 @@ class Desk:
         self.evaluated_at = 0.0
         self.states = AlertStates()
         #: Evaluations of the rules that were left out.
-        self.skipped = 0
+        self.rules_skipped = 0
         kpis = {kpi.id for kpi in KPIS.values() if kpi.topic == topic}
         own_rules = of_family(settings.rules, topic)
         self._every = settings.evaluate_ms
@@ -162,7 +162,7 @@ class Desk:
         self._next_rules += late * self._every
         due = max(0, (now - self._next_rules) // self._every + 1) if self._is_ahead(now) else 0
         self._next_rules += due * self._every
-        self.skipped += late + due
+        self.rules_skipped += late + due
 
     def _is_ahead(self, now: int) -> bool:
         """Whether rules were evaluated at times that are far from having come at ``now`` (ms).
@@ -259,7 +259,7 @@ class Desk:
         following = -(-now // self._every) * self._every
         if self._next_rules:
             # Those that came due since the one whose outcome was not written.
-            self.skipped += max(0, following - self._next_rules) // self._every
+            self.rules_skipped += max(0, following - self._next_rules) // self._every
         self._next_rules = following
         return alert_log
 

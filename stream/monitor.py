@@ -13,7 +13,7 @@ from typing import Final
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
-from stream.core.series import Evaluation, Sample
+from stream.core.series import Evaluation, Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
 from stream.desk import Desk
@@ -71,9 +71,7 @@ class Joined:
         parts = [evaluation.samples for evaluation in evaluations]
         if list(map(id, parts)) != list(map(id, self._parts)):
             self._parts = parts
-            self._kpis = [
-                frozenset(sample.kpi.removesuffix("_quantile") for sample in part) for part in parts
-            ]
+            self._kpis = [frozenset(map(kpi_of, {sample.kpi for sample in part})) for part in parts]
             self._samples = tuple(chain.from_iterable(parts))
         self.times = {
             kpi: evaluation.at
@@ -105,7 +103,7 @@ class Monitor:
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
-        self._skipped = 0
+        self._rules_skipped = 0
         self._now = 0
 
     def _clock(self) -> int:
@@ -191,7 +189,7 @@ class Monitor:
         while True:
             while self._retired:
                 desk = self._retired.pop()
-                self._skipped += desk.skipped
+                self._rules_skipped += desk.rules_skipped
                 await desk.let_go_of_alerts()
             for number, desk in list(self._desks.items()):
                 if number not in self._owner.families:
@@ -229,12 +227,12 @@ class Monitor:
             covered=self._covered(shown),
             alerts=self._alerts(shown),
             ready=unready is None,
-            reason=unready or self._standing(),
             lag=self._lag(),
             flush=counts.flush,
             flush_failures=counts.flush_failures,
             evaluated=self._evaluated,
-            rule_evaluations_skipped=self._skipped + sum(d.skipped for d in self._desks.values()),
+            rule_evaluations_skipped=self._rules_skipped
+            + sum(d.rules_skipped for d in self._desks.values()),
             recovery=counts.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),

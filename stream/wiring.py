@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,7 @@ class Worker:
     def view(self) -> WorkerView:
         """What the page of metrics shows."""
         if self._monitor is None:
-            return WorkerView(ready=False, reason=self._reason, benchmarks=self._benchmarks)
+            return WorkerView(benchmarks=self._benchmarks)
         notifications = {
             (dispatcher.name, result): count
             for dispatcher in self._dispatchers
@@ -91,13 +91,13 @@ class Worker:
     async def run(
         self,
         serving: Callable[[str], None] = lambda url: None,
-        ending: Callable[[], None] = lambda: None,
+        ending: Callable[[BaseException | None], None] = lambda failed: None,
     ) -> None:
         """Work until ``stop`` is called.
 
-        ``serving`` is told the address of the pages. ``ending`` is called when all that counts is
-        written and only connections are still to be closed, which a broker that is gone can hold
-        up for ever.
+        ``serving`` is told the address of the pages. ``ending`` is told what the worker failed of,
+        if it did, when all that counts is written and only connections are still to be closed,
+        which a broker that is gone can hold up for ever.
 
         Raises:
             CannotListen, TopicsUnfit, StateRefused, UnknownSink, Defect and others whose
@@ -105,7 +105,7 @@ class Worker:
         """
         http = self._config.http
         self._dispatchers = [
-            Dispatcher(s.label, build(s), s.retry_for_ms) for s in self._config.sinks
+            Dispatcher(s.name, build(s), s.retry_for_ms) for s in self._config.sinks
         ]
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(
@@ -120,7 +120,9 @@ class Worker:
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
                 await self._work(topics, folder, ending)
 
-    async def _work(self, topics: TopicMap, folder: Path, ending: Callable[[], None]) -> None:
+    async def _work(
+        self, topics: TopicMap, folder: Path, ending: Callable[[BaseException | None], None]
+    ) -> None:
         kafka = self._config.kafka
         settings = self._config.core()
         owner = ShardOwner(settings, kafka, topics)
@@ -128,6 +130,7 @@ class Worker:
         with _one_line():
             app = faust_app.build(kafka, topics, owner, folder)
         tasks: list[asyncio.Task[None]] = []
+        failed: BaseException | None = None
         try:
             with _one_line():
                 await self._or_stopped(faust_app.start(app))
@@ -141,15 +144,16 @@ class Worker:
                     *(self._feed(d, topics.names) for d in self._dispatchers),
                 ]
                 tasks += [asyncio.ensure_future(job) for job in jobs]
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for error in filter(None, map(failure, done)):
-                    raise error
+                await _first_of(tasks)
+        except BaseException as error:
+            failed = error
+            raise
         finally:
             await cancelled(tasks)
             await owner.stop(_LAST_FLUSH_SECONDS)
             if self._stop.is_set():
                 log.info("stopped%s", _WITHOUT_BROKER if owner.outage else "")
-            ending()
+            ending(failed)
             await owner.close()
             await monitor.close()
             await faust_app.stop(app)
@@ -243,6 +247,13 @@ def _one_line() -> Iterator[None]:
         log.exception("a part of the worker failed")
         what = "can't go on" if is_transient(error) else "has a defect"
         raise Defect(f"the worker {what}: {error!r}; the log says where") from error
+
+
+async def _first_of(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until one of the tasks ends, and fail of what it failed of."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for error in filter(None, map(failure, done)):
+        raise error
 
 
 async def _tell_readiness(monitor: Monitor) -> None:

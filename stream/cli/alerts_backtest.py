@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from stream import collector
 from stream.backtest.incidents import Incident, IncidentsRefused, read_incidents
 from stream.backtest.recording import MOST_SAMPLES, Recording, TooMuch
 from stream.backtest.report import Rehearsing, Report, as_json
 from stream.cli.configured import config_option, configuration
-from stream.cli.failure import CommandFailed
+from stream.cli.failure import CommandFailed, Problems
+from stream.cli.progress import bar
 from stream.cli.values import Moment
 from stream.cli.written import failed
 from stream.config.errors import suggestion
@@ -25,14 +26,6 @@ from stream.core.alerts import rfc3339
 from stream.core.settings import Settings
 from stream.replay.files import InputError, Reader
 from stream.replay.run import Replay
-
-
-class Unmarked(CommandFailed):
-    """The marked incidents can't be used; one line for each problem, as of a configuration."""
-
-    def show(self, file: object = None) -> None:
-        """Write the problems to standard error."""
-        click.echo(self.message, err=True)
 
 
 class PerWeek(click.ParamType):
@@ -110,7 +103,7 @@ def backtest(
         incidents = None if incidents_path is None else read_incidents(incidents_path)
         report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
     except IncidentsRefused as error:
-        raise Unmarked(str(error)) from error
+        raise Problems(str(error)) from error
     except (InputError, TooMuch) as error:
         raise CommandFailed(str(error)) from error
     _print(report, as_json_=as_json_)
@@ -161,24 +154,18 @@ def _rehearsed(
     most: int,
 ) -> Report:
     """Read all files and judge the rules; bars on a terminal show how far it is."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     recording = Recording(settings, most)
     run = Replay(settings, alerts=True, watch=recording.take)
-    with (
-        Reader(files) as reader,
-        Progress(*columns, TimeElapsedColumn(), console=console, transient=True,
-                 disable=not console.is_terminal) as bar,
-    ):  # fmt: skip
-        reading = bar.add_task("Reading", total=reader.size)
+    with Reader(files) as reader, bar("Reading", reader.size) as advance:
         for batch in reader.batches():
             run.feed(batch)
-            bar.update(reading, completed=reader.consumed)
+            advance(reader.consumed, "")
         changes = run.finish_alerts()
-        span = _span(run.span, since)
-        rehearsing = Rehearsing(settings, recording, changes, span, incidents)
-        trying = bar.add_task("Trying thresholds", total=rehearsing.work)
-        return rehearsing.report(wanted, lambda: bar.advance(trying))
+    span = _span(run.span, since)
+    rehearsing = Rehearsing(settings, recording, changes, span, incidents)
+    done = count(1)
+    with bar("Trying thresholds", rehearsing.work) as advance:
+        return rehearsing.report(wanted, lambda: advance(next(done), ""))
 
 
 def _span(whole: tuple[int, int] | None, since: int | None) -> tuple[int, int]:

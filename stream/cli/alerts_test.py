@@ -61,7 +61,7 @@ def test(
 
 
 def _chosen(config: Config, names: tuple[str, ...]) -> list[SinkConfig]:
-    there = {sink.label: sink for sink in config.sinks}
+    there = {sink.name: sink for sink in config.sinks}
     if not there:
         raise CommandFailed("the configuration has no [[sink]]")
     for name in names:
@@ -111,7 +111,7 @@ async def _told(
                 await sink.deliver(change)
             except Exception as failure:  # noqa: BLE001 - what a sink raises is what was asked for.
                 error = reason(failure)
-            row = {"sink": settings.label, "type": settings.type, "to": change.to}
+            row = {"sink": settings.name, "type": settings.type, "to": change.to}
             told.append({**row, "id": change.id, "error": error})
     finally:
         await sink.close()

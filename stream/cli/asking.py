@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from stream.cli.failure import CommandFailed
@@ -12,13 +13,24 @@ from stream.cli.failure import CommandFailed
 T = TypeVar("T")
 
 
-def silence_client() -> None:
-    """Keep Kafka's client from logging: what it has to say stands in the error that is raised.
+@contextmanager
+def said_in_one_line() -> Iterator[None]:
+    """Have what goes wrong be the command's one line, where it was meant to be told.
 
-    It would be unformatted on standard error, once for each connection. That a login goes in the
-    clear, ``cxkpi check`` says.
+    Kafka's client is silent: what it has to say stands in the error that is raised. It would be
+    unformatted on standard error, once for each connection. That a login goes in the clear,
+    ``cxkpi check`` says.
+
+    Raises:
+        CommandFailed: in place of an error that has a ``decision``.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "decision"):
+            raise
+        raise CommandFailed(str(error)) from error
 
 
 def ask(work: Coroutine[Any, Any, T]) -> T:
@@ -27,10 +39,5 @@ def ask(work: Coroutine[Any, Any, T]) -> T:
     Raises:
         CommandFailed: it can't be done; the message says why.
     """
-    silence_client()
-    try:
+    with said_in_one_line():
         return asyncio.run(work)
-    except Exception as error:
-        if not hasattr(error, "decision"):
-            raise
-        raise CommandFailed(str(error)) from error

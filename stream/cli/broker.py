@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 import platformdirs
@@ -15,13 +11,10 @@ import platformdirs
 from stream.broker import Broker, BrokerError
 from stream.broker.jars import KAFKA_VERSION
 from stream.cli.failure import CommandFailed
+from stream.cli.signals import ended_by_signals
 
 #: What the configuration's default bootstrap address names.
 DEFAULT_PORT = 9092
-
-
-class _Ended(BaseException):
-    """A signal asked for the end; no ``Exception``, so that nothing on the way swallows it."""
 
 
 @click.command()
@@ -52,11 +45,11 @@ def broker(data: Path | None, port: int, as_json: bool) -> None:
     folder = data or platformdirs.user_data_path("cxkpi", appauthor=False) / "broker"
     kafka = Broker(folder, port or None, tell=lambda line: click.echo(line, err=True))
     try:
-        with _ending_signals(), kafka:
+        with ended_by_signals(), kafka:
             _announce(kafka, as_json)
             kafka.wait()
             raise CommandFailed(f"Kafka ended by itself: {kafka.last_words()}")
-    except _Ended:
+    except KeyboardInterrupt:
         return
     except BrokerError as error:
         raise CommandFailed(str(error)) from error
@@ -70,23 +63,3 @@ def _announce(kafka: Broker, as_json: bool) -> None:
     else:
         click.echo(f"Apache Kafka {KAFKA_VERSION} listens on {kafka.bootstrap}, data in {folder}")
         click.echo("Ctrl-C ends it.", err=True)
-
-
-@contextmanager
-def _ending_signals() -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into ``_Ended``; ignore what comes after it."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it runs under nohup
-        signals.append(signal.SIGHUP)
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
-        raise _Ended
-
-    before = {number: signal.signal(number, end) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -120,7 +120,7 @@ def _summary(config: Config) -> dict[str, Any]:
             for r in config.core().rules
         ],
         "warnings": _warnings(config),
-        "sinks": [{"name": s.label, "type": s.type, "to": _target(s)} for s in config.sinks],
+        "sinks": [{"name": s.name, "type": s.type, "to": _target(s)} for s in config.sinks],
     }
 
 
@@ -141,7 +141,7 @@ def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> 
         ("http", f"{host}:{config.http.port}"),
         *(("benchmark", _figure(figure)) for figure in config.figures),
         *(("alert", f"{r.name}: {described(r)}, {r.severity}") for r in config.core().rules),
-        *(("sink", f"{s.label}: {_target(s)}") for s in config.sinks),
+        *(("sink", f"{s.name}: {_target(s)}") for s in config.sinks),
     ]
     lines += [("warning", warning) for warning in _warnings(config)]
     lines += [("state", line) for line in _state_lines(becomes)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from stream.cli.failure import CommandFailed
+from stream.cli.failure import Problems
 from stream.config import DEFAULT_FILE, Config, ConfigError, SinkConfig, load
 from stream.config.loading import Need
 
@@ -18,17 +17,6 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help=f"The configuration, a TOML file. [default: {DEFAULT_FILE} where it exists]",
 )
-
-
-class Misconfigured(CommandFailed):
-    """The configuration can't be used: every problem on a line of its own, exit code 2."""
-
-    def __init__(self, error: ConfigError) -> None:
-        super().__init__("\n".join(map(str, error.problems)))
-
-    def show(self, file: Any = None) -> None:
-        """Write the problems to standard error."""
-        click.echo(self.message, file=file, err=file is None)
 
 
 def unusable(sink: SinkConfig) -> str | None:
@@ -47,12 +35,12 @@ def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sin
     A variable that may have been meant for it and is not is told on standard error.
 
     Raises:
-        Misconfigured: it can't be used.
+        Problems: it can't be used.
     """
     try:
         config = load(path, os.environ, needs=needs, vet=unusable)
     except ConfigError as error:
-        raise Misconfigured(error) from None
+        raise Problems("\n".join(map(str, error.problems))) from None
     for line in config.strangers:
         click.echo(f"warning: {line}", err=True)
     return config

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from stream.cli.failure import CommandFailed
+from stream.cli.signals import ended_by_signals
 from stream.cli.values import Duration, Rate
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _FIRST_SECONDS: Final = 120
 _FIRST_POLL_SECONDS: Final = 0.5
 #: More events than come in so long wait while the history is read, but not afterwards.
 _BEHIND_SECONDS: Final = 5
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -56,7 +55,7 @@ def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
     summary: list[str] = []
     try:
         with (
-            _ending(),
+            ended_by_signals() as ignore,
             tempfile.TemporaryDirectory(prefix="cxkpi-demo-") as folder,
             Demo(Path(folder), rate, _tell) as running,
         ):
@@ -65,8 +64,7 @@ def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
                 seconds = None if lasting is None else lasting / 1000
                 summary = _watch(running, seconds, as_json=as_json)
             finally:
-                # What is ending now is not to be hurried by a second Ctrl-C.
-                _ignore()
+                ignore()
                 _tell("Ending")
     except (BrokerError, DemoFailed, *LOST) as error:
         raise CommandFailed(str(error)) from error
@@ -78,25 +76,6 @@ def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
 
 def _tell(line: str) -> None:
     click.echo(line, err=True)
-
-
-@contextmanager
-def _ending() -> Iterator[None]:
-    """Let every signal that asks for the end be a KeyboardInterrupt."""
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    for number in _ENDING:
-        if before[number] is not signal.SIG_IGN:  # As it is under nohup.
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore() -> None:
-    for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _announce(running: Demo) -> None:

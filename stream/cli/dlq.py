@@ -17,7 +17,6 @@ import click
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.dlq_output import (
-    bar,
     say_missing,
     say_others,
     say_unknown,
@@ -28,6 +27,7 @@ from stream.cli.dlq_output import (
 )
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
+from stream.cli.progress import bar
 from stream.cli.sending import run
 from stream.cli.values import Moment, Rate
 from stream.clock import now_ms
@@ -285,10 +285,11 @@ def redrive(
     began = time.monotonic()
     try:
         ended = _run(_send(kafka, topics, order, report, yes=yes))
-    except RedriveStopped as error:
-        report.complete = False
-        tell_report(report, time.monotonic() - began, executed=True, as_json=as_json)
-        raise CommandFailed(str(error)) from error
+    except CommandFailed as failed:
+        if isinstance(failed.__cause__, RedriveStopped):
+            report.complete = False
+            tell_report(report, time.monotonic() - began, executed=True, as_json=as_json)
+        raise
     report.complete = report.complete and ended is not None
     tell_report(report, time.monotonic() - began, executed=yes, as_json=as_json)
     if ended is None:
@@ -299,14 +300,9 @@ def redrive(
 
 def _run(work: Coroutine[Any, Any, T]) -> T | None:
     """Run until done; None where a signal ended it. Raises CommandFailed."""
-    from stream.kafka.letters import LettersUnusable
-
     # What it has to say of futures that nobody waits for any more, we have raised as one error.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
-    try:
-        return run(work)
-    except LettersUnusable as error:
-        raise CommandFailed(str(error)) from error
+    return run(work)
 
 
 async def _look(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from stream.core.alerts.quantities import counted
@@ -33,19 +31,6 @@ _COUNTS: Final = ("count", "topic", "outcome", "first", "last", "field", "reason
 _GIVING: Final = {"key": 8, "reason": 30, "field": 14}
 #: … and if that is not enough, these are left out: `show` has them.
 _LEAST_NEEDED: Final = ("source", "key", "redriven", "first")
-
-
-@contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar on a terminal; call it with how much is done and what to say of it."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[said]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
-        task = p.add_task(what, total=total, said="")
-        yield lambda done, said: p.update(task, completed=done, said=said)
 
 
 def say_missing(missing: Sequence[str], hidden: Sequence[str]) -> None:

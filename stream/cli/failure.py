@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -9,3 +11,11 @@ class CommandFailed(click.ClickException):
     """What a command was given, or what it needs, can't be used; one line, exit code 2."""
 
     exit_code = 2
+
+
+class Problems(CommandFailed):
+    """What a command was given can't be used: every problem on a line of its own, exit code 2."""
+
+    def show(self, file: Any = None) -> None:
+        """Write the problems to standard error."""
+        click.echo(self.message, file=file, err=file is None)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from stream.cli.failure import CommandFailed
+from stream.cli.progress import bar
 from stream.cli.values import Moment
 from stream.core.timestamps import format_ms
 from stream.replay.files import STANDARD_INPUT, InputError, Reader
@@ -59,23 +58,13 @@ def reading(reader: Reader, run: Replay, *, quiet: bool = False) -> Iterator[Non
     Raises:
         CommandFailed: a file can't be read, or the time line would be too long.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("Reading"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
-    )
-    shown = console.is_terminal and not quiet
     try:
-        with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-            task = bar.add_task("", total=reader.size, said="")
+        with bar("Reading", reader.size, shown=not quiet) as advance:
             records = 0
             for batch in reader.batches():
                 run.feed(batch)
                 records += len(batch.values)
-                bar.update(task, completed=reader.consumed, said=_said(records, run.now))
+                advance(reader.consumed, _said(records, run.now))
             yield
     except (InputError, TooManyPoints) as error:
         raise CommandFailed(str(error)) from error

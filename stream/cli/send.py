@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
+from stream.cli.progress import bar
 from stream.cli.sending import run
 from stream.cli.values import Rate
 from stream.clock import now_ms
@@ -122,8 +120,7 @@ def send(
                 files = tuple(spooled if name == STANDARD_INPUT else name for name in files)
                 names[spooled] = STANDARD_INPUT
             shift = _shift_to_now(files) if now else 0
-            shown = not as_json and sys.stderr.isatty()
-            order = _Order(files, shift, rate, raw, shown, names)
+            order = _Order(files, shift, rate, raw, not as_json, names)
             ended = run(_send(kafka, order, report))
     except (CommandFailed, InputError) as error:
         if report.sent:
@@ -159,7 +156,10 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
     producer = EventProducer(kafka)
     started = time.monotonic()
     try:
-        with Reader(order.files) as reader, _progress(order, reader) as advance:
+        with (
+            Reader(order.files) as reader,
+            bar("Sending", reader.size, shown=order.shown, time_left=True) as advance,
+        ):
             async with producer:
                 pace = Pace(order.rate)
                 started = time.monotonic()
@@ -171,7 +171,7 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
                             await producer.submit()
                         report.sent.update([message.topic for message in messages])
                         await pace.sent(len(some.values))
-                        advance(report)
+                        advance(reader.consumed, f"{report.sent.total():,} events")
                 await producer.flush()
         report.complete = True
     except RecordTooLarge as error:
@@ -231,31 +231,6 @@ def _spooled() -> Iterator[str]:
         shutil.copyfileobj(standard_input(), file)
         file.flush()
         yield file.name
-
-
-class _Advance:
-    """Moves the progress bar, where there is one."""
-
-    def __init__(self, reader: Reader, progress: Progress | None, task: TaskID | None) -> None:
-        self._reader = reader
-        self._progress = progress
-        self._task = task
-
-    def __call__(self, report: _Report) -> None:
-        if self._progress is not None and self._task is not None:
-            sent = f"{report.sent.total():,} events"
-            self._progress.update(self._task, completed=self._reader.consumed, description=sent)
-
-
-@contextmanager
-def _progress(order: _Order, reader: Reader) -> Iterator[_Advance]:
-    """A bar over the bytes of the files, on a terminal."""
-    if not order.shown:
-        yield _Advance(reader, None, None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Advance(reader, progress, progress.add_task("0 events", total=reader.size))
 
 
 def _tell(report: _Report, prefix: str, as_json: bool, least: str = "") -> None:

@@ -7,10 +7,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from stream.cli.asking import silence_client
-from stream.cli.failure import CommandFailed
-from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.producer import NotDelivered
+from stream.cli.asking import said_in_one_line
 
 T = TypeVar("T")
 
@@ -21,11 +18,8 @@ def run(sending: Coroutine[Any, Any, T]) -> T | None:
     A further signal does not wait for that. None where a signal ended it. Raises
     :class:`CommandFailed`.
     """
-    silence_client()
-    try:
+    with said_in_one_line():
         return asyncio.run(_until_signalled(sending))
-    except (BrokerUnreachable, NotDelivered) as error:
-        raise CommandFailed(str(error)) from error
 
 
 async def _until_signalled(sending: Coroutine[Any, Any, T]) -> T | None:

@@ -68,9 +68,8 @@ async def _run(config: Config) -> None:
         loop.add_signal_handler(number, running.stop)
     hurry: list[threading.Timer] = []
 
-    def ending() -> None:
+    def ending(failed: BaseException | None) -> None:
         # Kafka's clients may wait for ever for a broker that is gone; by now nothing is lost.
-        failed = sys.exc_info()[1]
         hurry.append(threading.Timer(_GOODBYE_SECONDS, _leave, (failed,)))
         hurry[0].daemon = True
         hurry[0].start()

@@ -7,7 +7,7 @@ from typing import Final
 
 from stream.config import durations
 from stream.config.errors import nearest, rollup, shown, suggestion
-from stream.config.kpis import has_spikes
+from stream.config.kpis import has_spikes, kpis
 from stream.config.model import AlertConfig, Config
 
 #: The key, empty for the rule as a whole, and what is wrong.
@@ -113,9 +113,7 @@ def _unreachable(alert: AlertConfig) -> Iterator[AlertFinding]:
 
 def _uncovered(alert: AlertConfig) -> Iterator[AlertFinding]:
     """A spike of a KPI that grows with the window, which a young baseline understates."""
-    from stream.core.catalogue import KPIS
-
-    kpi = KPIS.get(alert.kpi or "")
+    kpi = kpis().get(alert.kpi or "")
     if kpi is None or not kpi.grows_with_window or alert.factor is None or alert.min_covered > 0:
         return
     baseline = durations.label(alert.baseline_ms or 0)
@@ -131,9 +129,7 @@ def _uncovered(alert: AlertConfig) -> Iterator[AlertFinding]:
 
 def _range(alert: AlertConfig) -> tuple[float | None, float | None, str]:
     """The lowest and highest value of the rule's KPI, and both in words."""
-    from stream.core.catalogue import KPIS
-
-    kpi = KPIS.get(alert.kpi or "")
+    kpi = kpis().get(alert.kpi or "")
     if kpi is None:
         return None, None, ""
     share = " (a share, not a percentage)" if kpi.unit == "ratio" else ""
@@ -171,9 +167,8 @@ def _spike(
 
 def _summary(config: Config, alert: AlertConfig) -> Iterator[AlertFinding]:
     from stream.core.alerts.template import FIELDS, BadTemplate, fields_of
-    from stream.core.catalogue import KPIS
 
-    kpi = KPIS.get(alert.kpi or "")
+    kpi = kpis().get(alert.kpi or "")
     labels = sorted(name for name in alert.by if name in config.dimensions)
     labels += () if kpi is None else kpi.labels
     own = ["topic"] if alert.topic is not None else labels

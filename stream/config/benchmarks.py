@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from stream.config.checks import Finding
 from stream.config.errors import ConfigError, Path, Problem, key_path, shown
 from stream.config.fields import Between, Number, OneLine, OneOf, ShortLine, Text, Whole
-from stream.config.kpis import kpi_ids
+from stream.config.kpis import kpi_ids, kpis
 from stream.config.model import Benchmark
 from stream.config.refusals import refusals
 from stream.config.table import Table
@@ -78,11 +78,9 @@ def _findings(entries: tuple[BenchmarkEntry, ...]) -> Iterator[Finding]:
 
 def _off_the_kpi(index: int, entry: BenchmarkEntry) -> Iterator[Finding]:
     """What the KPI's entry in the catalogue says against the figure."""
-    from stream.core.catalogue import KPIS
-
-    kpi = KPIS[entry.kpi]
+    kpi = kpis()[entry.kpi]
     if kpi.comparable == "never":
-        allowed = ", ".join(k.id for k in KPIS.values() if k.comparable != "never")
+        allowed = ", ".join(k.id for k in kpis().values() if k.comparable != "never")
         reason = "is an amount or a count of one company, of which others say nothing"
         yield ("benchmark", index, "kpi"), f"{kpi.id} {reason}; allowed: {allowed}"
         return

@@ -52,9 +52,10 @@ def read(environ: Mapping[str, str], document: Mapping[str, Any]) -> Overrides:
     ``CXKPI_PORT`` and the like for a service.
     """
     known = {variable(*path): (path, info) for path, info in _keys()}
+    left_alone = {PASSWORD, *_named_by_sinks(document)}
     found = Overrides()
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name == PASSWORD or name in _named_by_sinks(document):
+        if not name.startswith(PREFIX) or name in left_alone:
             continue
         if name in known:
             path, info = known[name]
@@ -138,10 +139,11 @@ def _signal(capitals: str, document: Mapping[str, Any]) -> str:
     return next((n for n in names if n.upper() == capitals.upper()), capitals.lower())
 
 
-def _named_by_sinks(document: Mapping[str, Any]) -> set[object]:
+def _named_by_sinks(document: Mapping[str, Any]) -> set[str]:
     sinks = document.get("sink")
     tables = [s for s in sinks if isinstance(s, dict)] if isinstance(sinks, list) else []
-    return {s.get(key) for s in tables for key in ("url_env", "secret_env") if key in s}
+    named = [s.get(key) for s in tables for key in ("url_env", "secret_env")]
+    return {name for name in named if isinstance(name, str)}
 
 
 def _unknown(name: str, known: list[str]) -> list[Problem]:

@@ -82,6 +82,11 @@ class KafkaConfig(Table):
     _sasl_password: SecretStr | None = PrivateAttr(None)
 
     @property
+    def servers(self) -> list[str]:
+        """The brokers to ask first, each as ``host:port``."""
+        return [server.strip() for server in self.bootstrap.split(",")]
+
+    @property
     def sasl_password(self) -> SecretStr | None:
         """The password from the environment or ``sasl_password_file``."""
         return self._sasl_password

@@ -233,11 +233,6 @@ class SinkConfig(Table):
         """The secret, wherever it came from."""
         return self._secret
 
-    @property
-    def label(self) -> str:
-        """What logs and metrics call this sink."""
-        return self.name
-
 
 class Config(Table):
     """The whole configuration, checked."""

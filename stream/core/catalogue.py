@@ -29,6 +29,8 @@ TOPICS: dict[str, Topic] = {
 
 #: By the event's ``type``.
 EVENT_TYPES: dict[str, EventType] = {e.name: e for t in TOPICS.values() for e in t.types}
+#: The topic (without prefix) of each of them, by the same.
+TOPIC_OF_TYPE: dict[str, str] = {e.name: t.name for t in TOPICS.values() for e in t.types}
 
 #: By the KPI's id.
 KPIS: dict[str, Kpi] = {k.id: k for t in TOPICS.values() for k in t.kpis}

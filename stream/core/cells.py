@@ -116,6 +116,7 @@ def _added_up(is_start: Mask, values: Ints) -> tuple[Ints, Ints]:
 
 def _largest(values: Ints) -> int:
     """The largest value without its sign; 0 of none."""
+    # All that is counted goes through here, so no column of absolute values is made for it.
     return max(int(values.max()), -int(values.min())) if values.size else 0
 
 

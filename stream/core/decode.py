@@ -13,19 +13,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from stream.core.catalogue import TOPICS
+from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE, TOPICS
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
 from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
 from stream.core.timestamps import parse, parse_all
-
-#: The event types of each topic, by its name without prefix.
-TYPES_BY_TOPIC: Final = {topic.name: topic.types for topic in TOPICS.values()}
-#: The topic of each event type, by the type's name.
-TOPIC_OF_TYPE: Final = {
-    event_type.name: topic for topic, types in TYPES_BY_TOPIC.items() for event_type in types
-}
-
 
 #: Texts that were found to be three capitals (26³ at most), and no currency at all.
 _CURRENCIES: Final[set[str | None]] = {None}
@@ -72,8 +64,7 @@ def _kind(number: int, event_type: EventType) -> _Kind:
 
 #: The event types in the order of the catalogue.
 _KINDS: Final = tuple(
-    _kind(number, event_type)
-    for number, event_type in enumerate(t for types in TYPES_BY_TOPIC.values() for t in types)
+    _kind(number, event_type) for number, event_type in enumerate(EVENT_TYPES.values())
 )
 _NUMBERS: Final[dict[type, int]] = {kind.struct: kind.number for kind in _KINDS} | {Invalid: -1}
 
@@ -134,8 +125,8 @@ class Decoder:
     """
 
     def __init__(self, topic: str | None, labels: LabelCache | None = None) -> None:
-        topics = TYPES_BY_TOPIC if topic is None else (topic,)
-        structs = [t.struct for name in topics for t in TYPES_BY_TOPIC[name]]
+        types = EVENT_TYPES.values() if topic is None else TOPICS[topic].types
+        structs = [event_type.struct for event_type in types]
         union: Any = reduce(or_, structs, _NoType)
         self._topic = topic
         self._decode: Callable[[Any], Event] = msgspec.json.Decoder(union).decode

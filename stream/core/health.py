@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from stream.core.cells import add_at
-from stream.core.formulas import FIXED, roomy
+from stream.core.formulas import FIXED, fixed_columns, roomy
 from stream.core.groups import Key, Rollup
 from stream.core.integers import Ints
 from stream.core.kpi import Column, Whole
@@ -66,7 +66,7 @@ def summed_scores(series: Ints, scores: Column) -> HealthSums:
     """
     customers = np.bincount(series)
     # Sums in fixed point are the same in whatever order the customers stand.
-    fixed = np.rint(scores * FIXED).astype(np.int64)
+    fixed = fixed_columns(scores)
     totals = np.zeros(customers.size, dtype=np.int64)
     add_at(totals, series, fixed)
     risks = np.bincount(series[fixed < AT_RISK_BELOW * FIXED], minlength=customers.size)

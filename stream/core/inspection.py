@@ -75,7 +75,7 @@ def inspect(records: Mapping[bytes, bytes]) -> Inspection:
         buried=progress.buried,
         outcomes=progress.outcomes,
         remembered=shard.remembered(),
-        gaps=progress.skipped,
+        gaps=progress.gaps,
         forgotten=shard.forgotten(),
         segments=len(shard.segments),
         first=progress.first,

@@ -23,7 +23,7 @@ class Progress:
         self.clocks: dict[str, int] = {}
         self.outcomes: dict[str, dict[Outcome, int]] = {}
         #: Records that were gone from the source before they were read, by topic.
-        self.skipped: dict[str, int] = {}
+        self.gaps: dict[str, int] = {}
         #: Records before these positions had their dead letters written by a state that was
         #: replaced by this one, by topic.
         self.buried: dict[str, int] = {}
@@ -44,7 +44,7 @@ class Progress:
             dict(self.positions),
             dict(self.clocks),
             {topic: dict(counts) for topic, counts in self.outcomes.items()},
-            dict(self.skipped),
+            dict(self.gaps),
             dict(self.buried),
             self.first,
             self.now,
@@ -76,7 +76,7 @@ class Progress:
 
     def load(self, block: str, dumped: Any) -> None:
         """Put a dump in place."""
-        self.positions, self.clocks, self.outcomes, self.skipped, *rest = dumped
+        self.positions, self.clocks, self.outcomes, self.gaps, *rest = dumped
         self.buried, self.first, self.now = rest
         self._last = self._all()
 

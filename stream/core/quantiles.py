@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.integers import Ints
+from stream.core.integers import Ints, starts_of_runs
 from stream.core.kpi import Column
 
 RELATIVE_ERROR = 0.01
@@ -59,7 +59,7 @@ def quantiles(series: Ints, buckets: Ints, counts: Ints, q: float) -> tuple[Ints
     """
     if not series.size:
         return series, np.empty(0)
-    starts = np.flatnonzero(np.concatenate(([True], series[1:] != series[:-1])))
+    starts = np.flatnonzero(starts_of_runs(series))
     cumulative = np.cumsum(counts)
     before = np.concatenate(([0], cumulative))[starts]
     totals = np.concatenate((before[1:], cumulative[-1:])) - before

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, NamedTuple, get_args
 import msgspec
 from msgspec import NODEFAULT, Meta
 
-from stream.core.decode import TYPES_BY_TOPIC
+from stream.core.catalogue import EVENT_TYPES
 from stream.core.event import Event, EventType
 from stream.core.labels import MAX_ENTRIES, Value
 from stream.core.timestamps import PATTERN
@@ -30,7 +30,7 @@ class RuleAcrossFields(NamedTuple):
 def rules_across_fields() -> list[RuleAcrossFields]:
     """All rules that no schema of a single field holds, in the order of the topics."""
     types: dict[tuple[str, str], list[str]] = {}
-    for event_type in _event_types():
+    for event_type in EVENT_TYPES.values():
         for rule in event_type.rules:
             types.setdefault((rule.path, rule.text), []).append(event_type.name)
     return [RuleAcrossFields(tuple(names), *rule) for rule, names in types.items()]
@@ -38,7 +38,7 @@ def rules_across_fields() -> list[RuleAcrossFields]:
 
 def event_schemas() -> dict[str, dict[str, Any]]:
     """The schema of every event type, by its name."""
-    return {event_type.name: event_schema(event_type) for event_type in _event_types()}
+    return {event_type.name: event_schema(event_type) for event_type in EVENT_TYPES.values()}
 
 
 def event_schema(event_type: EventType) -> dict[str, Any]:
@@ -63,10 +63,6 @@ def event_schema(event_type: EventType) -> dict[str, Any]:
     if definitions:
         schema["$defs"] = definitions
     return schema
-
-
-def _event_types() -> list[EventType]:
-    return [event_type for types in TYPES_BY_TOPIC.values() for event_type in types]
 
 
 def _readable(struct: type[Event]) -> type[msgspec.Struct]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from stream.core.settings import RESERVED_LABELS
 
 Labels = tuple[tuple[str, str], ...]
+
+_QUANTILE: Final = "_quantile"
+
+
+def quantile_id(kpi: str) -> str:
+    """The ``kpi`` of the samples of a KPI's quantiles; the id of no KPI ends so."""
+    return kpi + _QUANTILE
+
+
+def kpi_of(name: str) -> str:
+    """The KPI of the samples with this ``kpi``, which are its values or its quantiles."""
+    return name.removesuffix(_QUANTILE)
 
 
 def rollup_of(labels: Labels) -> tuple[str, ...]:

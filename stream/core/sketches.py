@@ -13,7 +13,7 @@ from stream.core.cells import COUNTER_BITS, COUNTER_MASK, summed
 from stream.core.groups import SeriesColumn
 from stream.core.integers import Ints
 from stream.core.kpi import Kpi
-from stream.core.series import Sample
+from stream.core.series import Sample, quantile_id
 from stream.core.settings import Window
 
 #: Numbers of series, buckets and counts, sorted.
@@ -42,7 +42,7 @@ def quantile_samples(
 ) -> Iterator[list[list[list[Sample]]]]:
     """The samples of each quantile of a KPI, by window and rollup; a sketch for each window."""
     for q in quantiles.QUANTILES:
-        name, text = f"{kpi.id}_quantile", str(q)
+        name, text = quantile_id(kpi.id), str(q)
         labels = [
             tuple(sorted((*each, ("quantile", text)))) for each in series.labels[: series.height]
         ]

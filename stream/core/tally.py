@@ -194,8 +194,6 @@ class WindowStore:
         self.cells = {w.label: Cells() for w in windows}
         #: Windows that were added to a state later hold what happened from so on, in ms, by label.
         self.starts: dict[str, int] = {}
-        #: Grows with every change, so that readers know when to look again.
-        self.version = 0
         self._tally = tally
         #: Panes that have changed since a reader last emptied this.
         self.renewed: set[str] = set()
@@ -228,7 +226,6 @@ class WindowStore:
 
     def _add(self, facts: Facts, at: int, is_newer: Callable[[str], bool] | None) -> None:
         """Add facts, those of one window alone and the others each as ``drain`` has sorted them."""
-        self.version += 1
         parts = {place: _by_moment(some) for place, some in _by_window(facts).items()}
         for place, window in enumerate(self.windows, start=1):
             changed: set[int] = set()
@@ -300,12 +297,10 @@ class WindowStore:
         label, pane = block.rsplit("/", 1)
         if label in self.cells:
             self.cells[label].replace_slot(int(pane), *cells_of(dumped))
-            self.version += 1
 
     def expire(self, at: int) -> Iterator[str]:
         """Forget the panes that no window needs at ``at``; yields their blocks."""
         for window in self.windows:
             for pane in self.cells[window.label].drop_before(window.first_pane(at - GRACE_MS)):
-                self.version += 1
                 self.renewed.add(f"{window.label}/{pane}")
                 yield f"{window.label}/{pane}"

@@ -135,6 +135,8 @@ class Demo:
         # Nothing stays behind, whatever a part puts aside.
         env["TMPDIR"] = str(self.folder)
         process = GuardedProcess(command, self.log(name), env)
+        self._stack.callback(process.close)
+        self._stack.callback(process.terminate, _STOP_SECONDS)
         self._parts.append((name, process))
 
     def log(self, name: str) -> Path:
@@ -173,10 +175,6 @@ class Demo:
         trace: TracebackType | None,
     ) -> None:
         """End everything, in the opposite order."""
-        for _, process in reversed(self._parts):
-            process.terminate(_STOP_SECONDS)
-            process.close()
-        self._parts.clear()
         self._stack.close()
 
 

@@ -31,7 +31,7 @@ _SIGNAL_SHARES = (0.5, 0.15, 0.15, 0.2)
 _dump = orjson.dumps
 
 
-def visits(draw: Draws, who: Arrivals, incidents: Sequence[Incident]) -> list[Record]:
+def visits(draw: Draws, who: Arrivals, _: Sequence[Incident]) -> list[Record]:
     """Visits of the site, the app or a store: 3.4% convert, one in four is a new customer's."""
     n = len(who)
     columns = zip(

@@ -123,9 +123,7 @@ class AlertLog:
         if self._former is not None:
             await self._bring_over(self._former)
         kept = {_key(_STATE, self._family, _place(state)): state for state in states.alerts}
-        firing = {
-            _key(_FIRING, self._family, key_of(s)) for s in states.alerts if s.phase == "firing"
-        }
+        firing = {_key(_FIRING, self._family, s.key) for s in states.alerts if s.phase == "firing"}
         fired = {_key(_FIRING, self._family, c.key) for c in changes if c.to == "firing"}
         of_alerts = self._of_alerts(kept, firing, changes)
         if not of_alerts:
@@ -169,9 +167,9 @@ class AlertLog:
         for key, state in kept.items():
             if self._kept.get(key) != state:
                 record = self._own(key, msgspec.json.encode(state))
-                found.setdefault(key_of(state), []).append(record)
+                found.setdefault(state.key, []).append(record)
         for key in self._kept.keys() - kept.keys():
-            found.setdefault(key_of(self._kept[key]), []).append(self._own(key, None))
+            found.setdefault(self._kept[key].key, []).append(self._own(key, None))
         for key in self._noted - firing:
             found.setdefault(_parted(key)[2], []).append(self._own(key, None))
         return list(found.values())
@@ -184,18 +182,13 @@ class AlertLog:
         await self._writer.stop()
 
 
-def key_of(state: AlertState) -> bytes:
-    """The key of an alert, the same as that of its changes."""
-    return msgspec.json.encode([state.rule, sorted(state.labels)])
-
-
 def _place(state: AlertState) -> bytes:
     """What tells a state from all others of its family.
 
     The alert on the number of a rule's series has no labels, like that on a total: a rule whose
     rollup was changed may have both.
     """
-    return key_of(state) + (b" overflow" if state.overflow else b"")
+    return state.key + (b" overflow" if state.overflow else b"")
 
 
 def _key(kind: bytes, family: bytes, place: bytes) -> bytes:
@@ -230,7 +223,7 @@ def firing_in(log: Mapping[bytes, bytes]) -> Iterator[tuple[AlertState, Change |
                 states.setdefault((family, _place(former)), former)
     for (family, _), state in states.items():
         if state is not None and state.phase == "firing":
-            noted = log.get(_key(_FIRING, family, key_of(state)))
+            noted = log.get(_key(_FIRING, family, state.key))
             yield state, None if noted is None else _read(noted, Change)
 
 

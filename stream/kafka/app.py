@@ -42,7 +42,7 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
     session = kafka.session_timeout_ms / 1000
     app = MonitorApp(
         kafka.group,
-        broker=[f"batchkafka://{part.strip()}" for part in kafka.bootstrap.split(",")],
+        broker=[f"batchkafka://{server}" for server in kafka.servers],
         broker_credentials=_credentials(kafka),
         broker_client_id=_client_id(),
         broker_session_timeout=session,

@@ -55,7 +55,7 @@ def client_options(kafka: KafkaConfig) -> dict[str, Any]:
         OSError, ssl.SSLError: a certificate can't be read.
     """
     options: dict[str, Any] = {
-        "bootstrap_servers": [part.strip() for part in kafka.bootstrap.split(",")],
+        "bootstrap_servers": kafka.servers,
         "request_timeout_ms": kafka.request_timeout_ms,
         "security_protocol": kafka.security_protocol,
     }

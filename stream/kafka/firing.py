@@ -17,7 +17,7 @@ from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
 from stream.kafka.ending import say_goodbye
-from stream.kafka.reading import fold, reader, to_end
+from stream.kafka.reading import begin_at, fold, reader, to_end
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
@@ -90,9 +90,7 @@ class FiringAlerts:
         if consumer is None:
             consumer = self._consumer = reader(self._kafka)
             await consumer.start()
-            first = (await consumer.beginning_offsets([self._tp]))[self._tp]
-            consumer.assign([self._tp])
-            consumer.seek(self._tp, first)
+            await begin_at(consumer, self._tp)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         async for records in to_end(consumer, self._tp, end):
             fold(self._log, records)

@@ -32,7 +32,7 @@ from stream.core.state import REMEDY, StateRefused
 from stream.core.text import printable
 from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable, calm_reader, client_options
-from stream.kafka.ending import say_goodbye
+from stream.kafka.reading import started
 
 How = Literal["reset", "rebuild"]
 
@@ -171,7 +171,7 @@ async def refuse_unfinished(admin: AIOKafkaAdminClient, group: str) -> None:
 
 def refuse_noted(said: Committed, group: str) -> None:
     """As ``refuse_unfinished``, of what was committed. Raises StateRefused."""
-    for note in said.notes.values():
+    if note := next(iter(said.notes.values()), None):
         raise StateRefused(
             f"`cxkpi state {note.how}` of group {group} was begun and not finished: run it again"
         )
@@ -214,12 +214,10 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
     )
     calm_reader(consumer)
     try:
-        await consumer.start()
-        consumer.assign(list(offsets))
-        await consumer.commit(dict(offsets))
+        async with started(consumer):
+            consumer.assign(list(offsets))
+            await consumer.commit(dict(offsets))
     except KafkaError as error:
         raise BrokerUnreachable(
             f"the offsets of group {kafka.group} can't be committed: {error!r}"
         ) from error
-    finally:
-        await say_goodbye(consumer.stop)

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
-from stream.kafka.reading import fold, reader, to_end
+from stream.kafka.reading import begin_at, fold, reader, started, to_end
 from stream.kafka.transient import is_transient
 
 #: A flush that takes longer is given up: its outcome is unknown then.
@@ -273,18 +273,15 @@ async def read_log(
         LogUnread: the log can't be read in time.
     """
     tp = TopicPartition(topic, partition)
-    consumer = reader(kafka)
     try:
-        await consumer.start()
-        return await asyncio.wait_for(
-            _read(consumer, tp, beside_writer=beside_writer), _READ_SECONDS
-        )
+        async with started(reader(kafka)) as consumer:
+            return await asyncio.wait_for(
+                _read(consumer, tp, beside_writer=beside_writer), _READ_SECONDS
+            )
     except Exception as error:
         if not is_transient(error):
             raise
         raise LogUnread(f"{topic} partition {partition} can't be read: {error!r}") from error
-    finally:
-        await say_goodbye(consumer.stop)
 
 
 async def _read(
@@ -295,8 +292,7 @@ async def _read(
         end = int((await consumer.end_offsets([tp]))[tp])
     else:
         end = await _end(consumer, tp)
-    consumer.assign([tp])
-    consumer.seek(tp, (await consumer.beginning_offsets([tp]))[tp])
+    await begin_at(consumer, tp)
     async for records in to_end(consumer, tp, end):
         fold(latest, [record for record in records if record.offset < end])
     return latest

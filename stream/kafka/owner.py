@@ -26,8 +26,8 @@ from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
 
-#: How long a last flush may hold up a rebalance, in seconds.
-_LAST_FLUSH_SECONDS: Final = 3.0
+#: How long a flush may hold up a rebalance, in seconds.
+_REBALANCE_FLUSH_SECONDS: Final = 3.0
 #: How long to wait before a shard is tried again, in seconds.
 _RETRY_SECONDS: Final = 1.0
 
@@ -283,11 +283,11 @@ class ShardOwner:
         """Flush all live shards at the configured interval, and at once where one is overfull."""
         while True:
             await self._rounds.next()
-            await self._flush_all(share=self._rounds.is_share())
+            await self._flush_all(share=self._rounds.take_share())
             durable = self._durable()
-            if self._rounds.is_telling(durable):
+            if self._rounds.take_telling(durable):
                 self._tell_positions(durable)
-            if self._rounds.is_refresh():
+            if self._rounds.take_refresh():
                 self._tasks.spawn(self._refresh())
 
     async def _refresh(self) -> None:
@@ -315,7 +315,7 @@ class ShardOwner:
 
     async def _flush_a_last_time(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._flush_all(), _LAST_FLUSH_SECONDS)
+            await asyncio.wait_for(self._flush_all(), _REBALANCE_FLUSH_SECONDS)
 
     async def _flush(self, shard: OwnedShard, complete_to: int | None = None) -> None:
         if not all(self._count(shard, topic, chunk) for topic, chunk in shard.take_waiting()):

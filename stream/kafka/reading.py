@@ -6,12 +6,14 @@ What is told of the client here holds for all such readers; those of a group are
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from stream.config import KafkaConfig
 from stream.kafka.connection import calm_reader, client_options
+from stream.kafka.ending import say_goodbye
 
 #: So much of a partition a fetch brings at most, in bytes; a batch that is larger comes alone.
 _FETCH_BYTES: Final = 8 * 1024 * 1024
@@ -36,6 +38,24 @@ def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
     )
     calm_reader(consumer)
     return consumer
+
+
+@asynccontextmanager
+async def started(consumer: AIOKafkaConsumer) -> AsyncIterator[AIOKafkaConsumer]:
+    """The consumer, while it is connected."""
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await say_goodbye(consumer.stop)
+
+
+async def begin_at(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int = 0) -> None:
+    """Read a partition from a position on, or from its first record where that stands later."""
+    # Asked for before the assignment, or the answer would wait behind a fetch.
+    first = (await consumer.beginning_offsets([tp]))[tp]
+    consumer.assign([tp])
+    consumer.seek(tp, max(first, position))
 
 
 async def to_end(

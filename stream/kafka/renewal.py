@@ -103,12 +103,12 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         else:
             dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
             buried = await _buried(kafka, names, await counts(admin, dead), plain)
-    begin = {}
-    for tp in sources:
-        note = said.notes.get(tp)
-        was_reset = note is not None and note.how == "reset"
-        end = note.offset if note is not None and was_reset else ends[tp]
-        begin[tp] = max(starts[tp], end) if how == "reset" else starts[tp]
+    begin = {tp: starts[tp] for tp in sources}
+    if how == "reset":
+        for tp in sources:
+            note = said.notes.get(tp)
+            end = note.offset if note is not None and note.how == "reset" else ends[tp]
+            begin[tp] = max(starts[tp], end)
     return Plan(
         how,
         names,

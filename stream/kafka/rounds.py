@@ -24,7 +24,10 @@ Clock = Callable[[], float]
 
 
 class Rounds:
-    """What is due with a flush. ``wall`` and ``monotonic`` tell the time in seconds."""
+    """What is due with a flush. ``wall`` and ``monotonic`` tell the time in seconds.
+
+    Whoever takes something that is due has to do it: it counts as done then.
+    """
 
     def __init__(self, every: float, wall: Clock = time.time, monotonic: Clock = time.monotonic):
         self._every = every
@@ -56,21 +59,24 @@ class Rounds:
         """
         return self._every - (self._wall() - PHASE_SECONDS) % self._every
 
-    def is_share(self) -> bool:
-        """Whether the owners of the families are told with this flush: once a second."""
+    def take_share(self) -> bool:
+        """Whether the owners of the families are told with this flush; once for each second."""
         second = int((self._wall() - PHASE_SECONDS) // SHARE_SECONDS)
         share, self._shared_second = second != self._shared_second, second
         return share
 
-    def is_telling(self, durable: AbstractSet[int]) -> bool:
-        """Whether the group is told the positions now: now and then, and where a shard is new."""
+    def take_telling(self, durable: AbstractSet[int]) -> bool:
+        """Whether the group is told the positions now, and then not again for a while.
+
+        Where a shard is new it is told at once.
+        """
         now = self._monotonic()
         if now <= self._tell_at and durable <= self._told:
             return False
         self._tell_at, self._told = now + TELL_SECONDS, durable
         return True
 
-    def is_refresh(self) -> bool:
+    def take_refresh(self) -> bool:
         """Whether the registry is told now; not again before ``refresh_later``.
 
         What tells it may wait for a broker.

@@ -77,7 +77,7 @@ class ShardCounts:
     flush: Timing = field(default_factory=Timing)
     flush_failures: int = 0
     recovery: Timing = field(default_factory=Timing)
-    dead_letters: dict[str, int] = field(default_factory=dict)
+    dead_letters: Counter[str] = field(default_factory=Counter)
     #: Bases of subscriptions that found no room.
     refused_bases: int = 0
     #: Source records that were gone when a shard came to read them, by topic.
@@ -121,7 +121,8 @@ class OwnedShard:
         self._inbox = Inbox()
         self._kafka = kafka
         self._topics = topics
-        self._letters: list[Outgoing] = []
+        #: Dead letters to be written, each with its source topic.
+        self._letters: list[tuple[str, Outgoing]] = []
         self._letter_bytes = 0
         self._records_since_flush = 0
         #: What the state does not say yet of the topics that it is of.
@@ -189,7 +190,7 @@ class OwnedShard:
             refuse_made_anew(tp, position, end[tp])
             if position < first[tp]:
                 gap = first[tp] - position
-                progress.skipped[topic] = progress.skipped.get(topic, 0) + gap
+                progress.gaps[topic] = progress.gaps.get(topic, 0) + gap
                 counts.miss(topic, self.number, position, first[tp])
                 position = first[tp]
             self.positions[topic] = position
@@ -231,7 +232,7 @@ class OwnedShard:
             if refusal.outcome not in DEAD_LETTER_OUTCOMES or record.offset < buried:
                 continue
             letter = self._letter(topic, chunk, record, refusal)
-            self._letters.append(letter)
+            self._letters.append((topic, letter))
             self._letter_bytes += _size(letter) + HEADER_BYTES * len(letter.headers)
 
     def _letter(self, topic: str, chunk: Chunk, record: Any, refusal: Refusal) -> Outgoing:
@@ -269,18 +270,16 @@ class OwnedShard:
         if not state and not shares:
             self.in_doubt = False
             return
-        names = self._topics.names
         state += self._notes
-        records = [Outgoing(names.state, self.number, key, value) for key, value in state]
+        topic = self._topics.names.state
+        records = [Outgoing(topic, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
         forgotten = Counter(self.shard.newly_forgotten())
-        await self._writer.write([*letters, *records, *shares])
+        await self._writer.write([*(letter for _, letter in letters), *records, *shares])
         self.in_doubt, self._notes = False, []
         counts.flush = counts.flush.plus(time.monotonic() - started)
-        for letter in letters:
-            topic = letter.topic.removeprefix(names.prefix).removesuffix(".dlq")
-            counts.dead_letters[topic] = counts.dead_letters.get(topic, 0) + 1
+        counts.dead_letters.update(topic for topic, _ in letters)
         counts.refused_bases += refused_bases
         counts.forgotten.update(forgotten)
         counts.forgotten.subtract(self._forgotten)

@@ -16,9 +16,8 @@ from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
 from stream.kafka.belonging import refuse_other_partitions, refuse_other_prefix
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.ending import say_goodbye
 from stream.kafka.log import read_log
-from stream.kafka.reading import reader, to_end
+from stream.kafka.reading import begin_at, reader, started, to_end
 from stream.kafka.topics import Names
 
 #: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
@@ -94,12 +93,8 @@ async def bounds(
     """The first offsets and the ends of source partitions, as committed. Raises KafkaError."""
     if not sources:
         return {}, {}
-    consumer = reader(kafka)
-    try:
-        await consumer.start()
+    async with started(reader(kafka)) as consumer:
         return await consumer.beginning_offsets(sources), await consumer.end_offsets(sources)
-    finally:
-        await say_goodbye(consumer.stop)
 
 
 async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> int:
@@ -108,17 +103,13 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
     Raises:
         BrokerUnreachable, KafkaError: it can't be read.
     """
-    consumer = reader(kafka)
     try:
-        await consumer.start()
-        async with asyncio.timeout(_READ_SECONDS):
+        async with started(reader(kafka)) as consumer, asyncio.timeout(_READ_SECONDS):
             return await _last_buried(consumer, dead, source, kafka.group)
     except TimeoutError:
         raise BrokerUnreachable(
             f"topic {dead.topic} partition {dead.partition} can't be read: no answer in time"
         ) from None
-    finally:
-        await say_goodbye(consumer.stop)
 
 
 async def _last_buried(
@@ -126,9 +117,7 @@ async def _last_buried(
 ) -> int:
     position = 0
     end = (await consumer.end_offsets([dead]))[dead]
-    begin = (await consumer.beginning_offsets([dead]))[dead]
-    consumer.assign([dead])
-    consumer.seek(dead, max(begin, end - _LAST_LETTERS))
+    await begin_at(consumer, dead, end - _LAST_LETTERS)
     async for letters in to_end(consumer, dead, end):
         for letter in letters:
             said = dict(letter.headers)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream import __version__
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import Labels, quantile_id
 from stream.metrics.view import Timing, WorkerView
 
 Kind = Literal["gauge", "counter", "summary"]
@@ -106,7 +106,7 @@ def kpi_families(kpis: Mapping[str, Kpi]) -> tuple[KpiFamily, ...]:
                     "summary",
                     f"{kpi.title}: quantiles, within 1%. Absent without data.",
                     ("window", "quantile", *kpi.labels),
-                    f"{kpi.id}_quantile",
+                    quantile_id(kpi.id),
                     "value",
                 )
             )
@@ -137,20 +137,6 @@ def _seconds(name: str, times: Mapping[str, int]) -> Iterable[tuple[Labels, floa
 
 def _one(number: float | Timing | None) -> Iterable[tuple[Labels, float | Timing]]:
     return () if number is None else (((), number),)
-
-
-def evaluated_ms(view: WorkerView) -> dict[str, int]:
-    """The t that each KPI's series stand for, by KPI id; nothing where no KPI is exposed."""
-    if view.evaluation is None:
-        return {}
-    at = view.evaluation.at
-    return dict.fromkeys((_kpi_of(s) for s in view.evaluation.samples), at) | dict(
-        view.evaluated_ms
-    )
-
-
-def _kpi_of(sample: Sample) -> str:
-    return sample.kpi.removesuffix("_quantile")
 
 
 def _alerts(view: WorkerView) -> Iterable[tuple[Labels, float]]:
@@ -202,7 +188,7 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         "gauge",
         "The time that the series of a KPI stand for.",
         ("kpi",),
-        lambda view: _seconds("kpi", evaluated_ms(view)),
+        lambda view: _seconds("kpi", view.evaluated_ms),
     ),
     WorkerFamily(
         "cx_window_covered_ratio",

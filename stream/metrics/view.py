@@ -46,8 +46,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: The KPI series that this worker owns, or None where they are incomplete or stale: whoever
     #: makes the view decides that, since series must be absent rather than partial.
     evaluation: Evaluation | None = None
-    #: The t that each KPI's series stand for, by KPI id. A KPI that isn't listed here, but has
-    #: samples in ``evaluation``, stands for ``evaluation.at``.
+    #: The t that each KPI's series stand for, by KPI id.
     evaluated_ms: Mapping[str, int] = {}
     #: Lasting totals of records by (topic, outcome): part of the state, not reset at a restart.
     outcomes: Mapping[tuple[str, str], int] = {}
@@ -63,7 +62,6 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: Whether the worker has its place in the group and lacks nothing of the shards and families
     #: that are its own, and if not, why.
     ready: bool = False
-    reason: str = "starting"
 
     #: Records not yet received, by (topic, partition); those behind an open transaction, too.
     lag: Mapping[tuple[str, int], int] = {}

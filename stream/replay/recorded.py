@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple, get_args
 import msgspec
 import orjson
 
-from stream.core.catalogue import EVENT_TYPES
-from stream.core.decode import TOPIC_OF_TYPE
+from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
 from stream.core.event import Refused, Timestamp
 from stream.core.labels import LabelCache
 from stream.core.timestamps import format_ms, parse

@@ -41,11 +41,11 @@ class Apprise:
 
     def __init__(self, settings: SinkSettings) -> None:
         if settings.endpoint is None:
-            raise UnknownSink(f"sink {settings.label}: url is missing")
+            raise UnknownSink(f"sink {settings.name}: url is missing")
         self._timeout = settings.timeout_ms / 1_000
         send = _sender(settings.endpoint.get_secret_value(), self._timeout)
         if send is None:
-            raise UnknownSink(f"sink {settings.label}: apprise can't use the address")
+            raise UnknownSink(f"sink {settings.name}: apprise can't use the address")
         self._send = send
         self._underway = 0
         #: Apprise does not say whether a service may be used by several threads at a time. So the

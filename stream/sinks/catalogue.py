@@ -30,5 +30,5 @@ def build(settings: SinkSettings) -> Sink:
     make = SINKS.get(settings.type)
     if make is None:
         allowed = ", ".join(SINKS)
-        raise UnknownSink(f'sink {settings.label}: type "{settings.type}" is not one of {allowed}')
+        raise UnknownSink(f'sink {settings.name}: type "{settings.type}" is not one of {allowed}')
     return make(settings)

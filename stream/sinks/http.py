@@ -30,7 +30,7 @@ class Poster:
     def __init__(self, settings: SinkSettings, path: str = "", said: Collection[str] = ()) -> None:
         """``path`` is added to the address. Of what answers say only ``said`` is repeated."""
         if settings.endpoint is None:
-            raise UnknownSink(f"sink {settings.label}: url is missing")
+            raise UnknownSink(f"sink {settings.name}: url is missing")
         self._url = _below(settings.endpoint.get_secret_value(), path)
         self._said = said
         self._timeout = aiohttp.ClientTimeout(total=settings.timeout_ms / 1_000)

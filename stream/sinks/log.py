@@ -21,7 +21,7 @@ class Log:
     """Writes each change as one line."""
 
     def __init__(self, settings: SinkSettings, stream: TextIO | None = None) -> None:
-        self._name = settings.label
+        self._name = settings.name
         self._stream = stream
 
     async def deliver(self, change: Change) -> None:

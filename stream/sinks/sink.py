@@ -51,7 +51,7 @@ class SinkSettings(Protocol):
         """The kind of sink, a key of the catalogue."""
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
         """What logs and metrics call this sink; unique."""
 
     @property

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from stream.cli import INTERRUPTED, cli
+from stream.cli import INTERRUPTED, asking, cli, sending
+from stream.cli.failure import CommandFailed
 from stream.config import KafkaConfig
 from stream.kafka import group_state, renewal
 from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.letters import LettersUnusable
 
 CLEAR = "Sending username and password in the clear"
 
@@ -35,6 +39,23 @@ def test_what_the_client_logs_does_not_stand_before_the_one_line(
     result = CliRunner().invoke(cli, command.split())
     assert (result.exit_code, result.stderr) == (2, "Error: no Kafka broker answers\n")
     assert CLEAR not in caplog.text
+
+
+@pytest.mark.parametrize("run", [asking.ask, sending.run])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(LettersUnusable("no topics"), CommandFailed), (KeyError("a mistake"), KeyError)],
+)
+def test_whatever_was_meant_to_be_told_is_one_line_and_a_mistake_is_none(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    error: Exception,
+    raised: type[Exception],
+) -> None:
+    async def work() -> None:
+        raise error
+
+    with pytest.raises(raised, match=error.args[0]):
+        run(work())
 
 
 def test_ctrl_c_at_a_question_ends_as_it_does_at_work(monkeypatch: pytest.MonkeyPatch) -> None:

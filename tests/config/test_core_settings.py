@@ -28,7 +28,7 @@ def test_sinks_without_a_name_are_named_after_their_type() -> None:
     Path("cxkpi.toml").write_text(
         '[[sink]]\ntype = "log"\n' * 3 + '[[sink]]\ntype = "log"\nname = "log-2"\n'
     )
-    assert [s.label for s in load(None, {}).sinks] == ["log", "log-3", "log-4", "log-2"]
+    assert [s.name for s in load(None, {}).sinks] == ["log", "log-3", "log-4", "log-2"]
 
 
 def test_a_summary_may_name_the_currency_of_a_kpi_that_has_one() -> None:

@@ -170,6 +170,12 @@ def test_a_slip_in_the_password_s_variable_is_told_by_that_variable(name: str) -
     assert "secret" not in str(refused.value)
 
 
+def test_a_sink_s_variable_that_is_no_text_is_a_slip_whatever_variables_there_are() -> None:
+    Path("cxkpi.toml").write_text('[[sink]]\ntype = "webhook"\nurl_env = ["HOOK"]\n')
+    with pytest.raises(ConfigError, match=r"sink\[0\]\.url_env: must be text in quotes"):
+        load(None, {"CXKPI_X": ""}, needs=())
+
+
 def test_variables_work_without_a_file() -> None:
     Path("cxkpi.toml").unlink()
     assert load(None, {"CXKPI_KAFKA__GROUP": "g"}).kafka.group == "g"

@@ -8,7 +8,7 @@ import pytest
 
 from stream.core.catalogue import KPIS, TOPICS
 from stream.core.kpi import Kpi
-from stream.core.series import rollup_of
+from stream.core.series import kpi_of, rollup_of
 from stream.core.settings import Settings
 
 #: Gauge, bounds, further labels, and whether there are numerator and denominator.
@@ -60,6 +60,7 @@ def test_no_two_entries_share_an_id_or_a_gauge() -> None:
     entries = [kpi for topic in TOPICS.values() for kpi in topic.kpis]
     assert len({kpi.id for kpi in entries}) == len(entries)
     assert len({kpi.gauge for kpi in entries}) == len(entries)
+    assert all(kpi_of(kpi.id) == kpi.id for kpi in entries)
 
 
 @pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.core.decode import TYPES_BY_TOPIC, Decoder, occurred_at
+from stream.core.catalogue import TOPICS
+from stream.core.decode import Decoder, occurred_at
 from stream.core.event import Event, Invalid
 from stream.core.labels import NO_LABELS
 from stream.core.timestamps import parse
@@ -64,8 +65,8 @@ def refusal(record: Any, topic: str | None = None) -> Invalid:
 
 
 def test_the_topics_and_types_are_those_of_the_contract() -> None:
-    decoded = {name: tuple(t.name for t in types) for name, types in TYPES_BY_TOPIC.items()}
-    assert decoded == strategies.TYPES_BY_TOPIC
+    types = {name: tuple(t.name for t in topic.types) for name, topic in TOPICS.items()}
+    assert types == strategies.TYPES_BY_TOPIC
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "outcomes" in c], ids=lambda c: c["name"])
@@ -214,12 +215,12 @@ def test_what_is_no_json_object_of_a_known_type_is_refused(value: bytes | None, 
         ("x" * 1_000_000, f"is no event type: '{'x' * 64}'"),
     ],
 )
-@pytest.mark.parametrize("topic", [None, *TYPES_BY_TOPIC])
+@pytest.mark.parametrize("topic", [None, *TOPICS])
 def test_a_type_that_is_none_is_refused(value: Any, reason: str, topic: str | None) -> None:
     assert refusal({**VISIT, "type": value}, topic) == Invalid("type", reason)
 
 
-@pytest.mark.parametrize("topic", TYPES_BY_TOPIC)
+@pytest.mark.parametrize("topic", TOPICS)
 @pytest.mark.parametrize("type_name", TYPES)
 def test_a_type_on_another_topic_than_its_own_is_refused(type_name: str, topic: str) -> None:
     invalid = refusal({**VISIT, "type": type_name, "pages": 0}, topic)

@@ -13,7 +13,7 @@ from stream.core.bounds import WILSON
 from stream.core.catalogue import KPIS, LAYOUT
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.labels import NO_LABELS
-from stream.core.series import Sample
+from stream.core.series import Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.values import Values
@@ -157,7 +157,7 @@ def test_values_and_bounds_are_where_the_catalogue_says(
     if shard.progress.first is None:
         return
     for sample in samples(core, [shard], shard.progress.now):
-        kpi = KPIS[sample.kpi.removesuffix("_quantile")]
+        kpi = KPIS[kpi_of(sample.kpi)]
         if sample.value is None:
             assert sample.lower is None
             assert sample.upper is None

@@ -20,7 +20,7 @@ from stream.core.evaluate import Evaluator, Wanted
 from stream.core.label_set import LabelSet, home
 from stream.core.labels import NO_LABELS, intern
 from stream.core.merge import SILENCE_MS, Family, PaneSums
-from stream.core.series import Sample
+from stream.core.series import Sample, kpi_of
 from stream.core.settings import HOUR, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import ShareRecord, Sharing, ring
@@ -271,7 +271,7 @@ def test_a_share_is_taken_in_as_a_whole(records: list[bytes], seed: int) -> None
 
 
 def topic_of(sample: Sample) -> str:
-    return KPIS[sample.kpi.removesuffix("_quantile")].topic
+    return KPIS[kpi_of(sample.kpi)].topic
 
 
 def visit(number: int, at: int = NOON) -> bytes:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.cli.dlq_output import tell_letter
-from stream.core.catalogue import EVENT_TYPES
-from stream.core.decode import TOPIC_OF_TYPE, Decoder
+from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
+from stream.core.decode import Decoder
 from stream.core.event import Invalid
 from stream.deadletters.headers import UNDELIVERED
 from stream.deadletters.marking import AROUND, HEAD, Line, caret, has_mark, marked

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from stream.core.catalogue import KPIS, TOPICS
+from stream.core.series import kpi_of
 from stream.kafka.partitions import partitions
 from stream.metrics.exposition import Scraped
 from stream.metrics.families import kpi_families
@@ -20,7 +21,7 @@ from tests.kafka.topics import Read, records
 from tests.kafka.truth import Key, Truth, kpi_series, outcomes
 from tests.kafka.workers import Stuck, WorkerProcess
 
-_FAMILIES: Final = {f.name: f.sample.removesuffix("_quantile") for f in kpi_families(KPIS)}
+_FAMILIES: Final = {f.name: kpi_of(f.sample) for f in kpi_families(KPIS)}
 #: Corrections and last words of each kind.
 _PROBES: Final = 150
 #: How long after the last record all series have to be right, in seconds.

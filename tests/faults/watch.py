@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from stream.core.catalogue import KPIS
+from stream.core.series import kpi_of
 from stream.metrics.families import kpi_families
 from tests.kafka.workers import WorkerProcess
 
 _EVERY_SECONDS: Final = 0.4
 _PATIENCE: Final = 2.0
 #: Gauge → KPI.
-_FAMILIES: Final = {f.name: f.sample.removesuffix("_quantile") for f in kpi_families(KPIS)}
+_FAMILIES: Final = {f.name: kpi_of(f.sample) for f in kpi_families(KPIS)}
 #: Corrections may take so much of a total back; a shard that is missing takes more.
 _MOSTLY: Final = 0.9
 #: The carts sent are old, so an open one counts as abandoned as soon as a worker has caught up, and

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.catalogue import EVENT_TYPES
-from stream.core.decode import TOPIC_OF_TYPE, Decoder
+from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
+from stream.core.decode import Decoder
 from stream.core.event import Invalid
 from stream.core.labels import LabelCache
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.core.catalogue import KPIS
+from stream.core.series import kpi_of
 from stream.core.timestamps import format_ms
 from stream.metrics.exposition import Scraped
 from stream.metrics.families import kpi_families
@@ -32,7 +33,7 @@ noise = 0.0
 """
 _FAMILIES = kpi_families(KPIS)
 #: Gauge → KPI.
-_KPI_OF = {f.name: f.sample.removesuffix("_quantile") for f in _FAMILIES}
+_KPI_OF = {f.name: kpi_of(f.sample) for f in _FAMILIES}
 #: How long it may take until what was counted is shown, in seconds.
 _PATIENCE = 60.0
 

@@ -85,7 +85,7 @@ def test_a_worker_shows_what_it_lost_itself_not_the_history_of_its_shards() -> N
     settings = Settings()
     owner = ShardOwner(settings, KafkaConfig(), topic_map())
     shard = Shard(settings, Values(settings))
-    shard.progress.skipped["cx.visit"] = 500
+    shard.progress.gaps["cx.visit"] = 500
     for store in shard.stores():
         if isinstance(store, Memory):
             store.forgotten = 20

@@ -399,7 +399,7 @@ async def test_a_rebalance_waits_for_the_flush_that_is_under_way_and_keeps_the_s
 async def test_a_rebalance_does_not_wait_for_ever_for_a_flush(
     owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owning, "_LAST_FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(owning, "_REBALANCE_FLUSH_SECONDS", 0.05)
     shard = Slow()
     owner.shards[0] = cast("OwnedShard", shard)
     flushing = asyncio.ensure_future(owner._flush_all(share=True))

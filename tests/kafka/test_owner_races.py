@@ -83,7 +83,7 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> ShardOwner:
     )
     Slow.made, Slow.recovers = [], None
     monkeypatch.setattr(owning, "OwnedShard", Slow)
-    monkeypatch.setattr(owning, "_LAST_FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(owning, "_REBALANCE_FLUSH_SECONDS", 0.05)
 
     async def enter(positions: object, epoch: int) -> None: ...
 

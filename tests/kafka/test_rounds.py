@@ -45,30 +45,30 @@ def test_the_families_are_told_with_one_flush_of_each_second() -> None:
     told = []
     for quarter in range(12):
         wall.now = 1_000.31 + quarter / 4
-        told.append(rounds.is_share())
+        told.append(rounds.take_share())
     assert told == [True, False, False, False] * 3
 
 
 def test_the_group_is_told_positions_now_and_then_and_of_a_new_shard_at_once() -> None:
     clock = At()
     rounds = Rounds(1.0, monotonic=clock)
-    assert rounds.is_telling({0})
-    assert not rounds.is_telling({0})
-    assert rounds.is_telling({0, 1})
-    assert not rounds.is_telling({1})
+    assert rounds.take_telling({0})
+    assert not rounds.take_telling({0})
+    assert rounds.take_telling({0, 1})
+    assert not rounds.take_telling({1})
     clock.now += TELL_SECONDS + 1
-    assert rounds.is_telling({1})
+    assert rounds.take_telling({1})
 
 
 def test_a_refresh_is_due_once_until_it_has_ended() -> None:
     clock = At()
     rounds = Rounds(1.0, monotonic=clock)
-    assert not rounds.is_refresh()
+    assert not rounds.take_refresh()
     clock.now += REFRESH_SECONDS + 1
-    assert rounds.is_refresh()
+    assert rounds.take_refresh()
     clock.now += 10 * REFRESH_SECONDS
-    assert not rounds.is_refresh()
+    assert not rounds.take_refresh()
     rounds.refresh_later()
-    assert not rounds.is_refresh()
+    assert not rounds.take_refresh()
     clock.now += REFRESH_SECONDS + 1
-    assert rounds.is_refresh()
+    assert rounds.take_refresh()

@@ -179,6 +179,7 @@ async def test_a_record_that_was_not_read_is_invalid_and_its_letter_says_why_and
         (b"invalid", why, why)
     }
     assert [r.value for r in fed.written("cx.visit.dlq")] == [None, None]
+    assert fed.owner.counts.dead_letters == {VISITS: 2}
 
 
 async def test_letters_with_many_empty_headers_make_a_flush_due_too(fed: Fed) -> None:
@@ -222,7 +223,7 @@ def cart(n: int) -> bytes:
 
 async def test_records_that_are_gone_count_once_and_where_they_were_missed(fed: Fed) -> None:
     """Not again by each later owner, whose state tells of the loss too."""
-    fed.shard.shard.progress.skipped[VISITS] = 70
+    fed.shard.shard.progress.gaps[VISITS] = 70
     fed.shard.shard.progress.positions[VISITS] = 100
     fed.thread.first = 600
     await fed.enter()

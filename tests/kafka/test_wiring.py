@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -13,8 +15,9 @@ from aiokafka.errors import KafkaConnectionError
 
 from stream import wiring
 from stream.config import Config
+from stream.core.catalogue import FAMILIES
 from stream.core.state import StateRefused
-from stream.kafka.topics import Names
+from stream.kafka.topics import Names, TopicMap
 from stream.sinks.dispatcher import Dispatcher
 
 NAMES = Names("", "group")
@@ -136,3 +139,26 @@ async def test_what_is_given_up_at_the_end_has_ended_before_the_worker_goes_on()
     assert await worker._or_stopped(looking()) is None
     assert cleaned.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("error", [None, StateRefused("damaged")])
+async def test_what_the_worker_failed_of_is_told_once_only_connections_are_to_be_closed(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = wiring.Worker(Config())
+
+    async def start(_: object) -> None:
+        worker.stop()
+        if error is not None:
+            raise error
+
+    async def nothing(*_: object) -> None: ...
+
+    app = SimpleNamespace(build=lambda *_: None, start=start, stop=nothing)
+    monkeypatch.setattr(wiring, "faust_app", app)
+    monkeypatch.setattr(wiring, "watch", nothing)
+    topics = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
+    told: list[BaseException | None] = []
+    with nullcontext() if error is None else pytest.raises(StateRefused, match="damaged"):
+        await worker._work(topics, Path(), told.append)
+    assert told == [error]

@@ -10,18 +10,16 @@ from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 
 
-def why_not(view: WorkerView) -> str | None:
-    """Why a worker with this view is not ready."""
-    return None if view.ready else view.reason
-
-
 @contextmanager
 def serving(
-    view: Callable[[], WorkerView], kpis: Mapping[str, Kpi], port: int = 0
+    view: Callable[[], WorkerView],
+    kpis: Mapping[str, Kpi],
+    port: int = 0,
+    reason: str = "starting",
 ) -> Iterator[MetricsServer]:
-    """Serve the views until the block ends."""
+    """Serve the views until the block ends; one that is not ready is so for the ``reason``."""
     loop = asyncio.new_event_loop()
-    server = MetricsServer(view, kpis, unready=lambda: why_not(view()), port=port)
+    server = MetricsServer(view, kpis, unready=lambda: None if view().ready else reason, port=port)
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

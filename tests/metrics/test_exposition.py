@@ -160,14 +160,6 @@ def test_the_workers_own_state_is_told_in_base_units() -> None:
     assert not [s for s in series if s.name == "cx_worker_last_recovery_seconds"]
 
 
-def test_kpis_of_an_evaluation_stand_for_its_time_unless_said_otherwise() -> None:
-    samples = (Sample("nps", "1h", (), 1.0), Sample("art_quantile", "1h", (), 1.0))
-    worker = WorkerView(evaluation=Evaluation(2_000, samples), evaluated_ms={"csat": 1_000})
-    series = exposed(worker)
-    times = {s.labels["kpi"]: s.value for s in series if s.name == "cx_evaluated_timestamp_seconds"}
-    assert times == {"nps": 2.0, "art": 2.0, "csat": 1.0}
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_label_values_come_back_unchanged(text: str) -> None:
     worker = WorkerView(

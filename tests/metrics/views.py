@@ -93,7 +93,6 @@ def view(
             AlertGauge("LowCsat", "warning", (), firing=False),
         ),
         ready=True,
-        reason="",
         lag={(topic, partition): partition * 10 for topic in topics for partition in range(4)},
         flush=Timing(accepted, accepted / 80, 0.013),
         flush_failures=1,

@@ -117,7 +117,7 @@ def check_alive(shard: Shard, at: int, log: Log | None = None) -> None:
 
 def exposed(shard: Shard, at: int) -> str:
     """The text that Prometheus reads."""
-    view = WorkerView(evaluation=Evaluation(at, evaluation(shard, at)), ready=True, reason="")
+    view = WorkerView(evaluation=Evaluation(at, evaluation(shard, at)), ready=True)
     text = Exposition(KPIS).text(view).decode()
     assert list(parse(text))
     return text

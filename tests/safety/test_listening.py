@@ -23,7 +23,7 @@ LISTENING = "0A"
 
 @pytest.fixture
 def server() -> Iterator[MetricsServer]:
-    with serving(lambda: WorkerView(ready=True, reason="ready"), KPIS) as found:
+    with serving(lambda: WorkerView(ready=True), KPIS) as found:
         yield found
 
 

@@ -112,7 +112,7 @@ class FakeSettings:
     refresh_ms: int = 60_000
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
         return f"my-{self.type}"
 
 

@@ -402,4 +402,4 @@ async def test_a_real_receiver_that_fails_at_first_gets_every_change_in_order() 
 def test_the_configuration_is_what_sinks_are_made_of() -> None:
     configured: SinkSettings = SinkConfig(type="log", name="ops")
     build(configured)
-    assert configured.label == "ops"
+    assert configured.name == "ops"

@@ -68,9 +68,9 @@ def test_json_has_every_series_of_the_window(server: MetricsServer) -> None:
     assert document["worst_segments"][0]["worse"] > 0
 
 
-def _plain(worker: WorkerView, *arguments: str) -> list[str]:
+def _plain(worker: WorkerView, *arguments: str, reason: str = "") -> list[str]:
     """What is printed of a worker, without the time."""
-    with serving(lambda: worker, KPIS) as running:
+    with serving(lambda: worker, KPIS, reason=reason) as running:
         done = CliRunner().invoke(top, [running.url, "--once", *arguments])
     assert (done.exit_code, done.stderr) == (0, "")
     return [line.partition("Z ")[2] for line in done.stdout.splitlines()]
@@ -78,9 +78,9 @@ def _plain(worker: WorkerView, *arguments: str) -> list[str]:
 
 def test_a_worker_that_is_not_ready_says_why_and_no_lag() -> None:
     reason = "no Kafka broker answers at 127.0.0.1:9092"
-    worker = WorkerView(reason=reason, lag={("cx.cart", 0): 0})
-    assert _plain(worker) == [f"not ready: {reason}"]
-    with serving(lambda: worker, KPIS) as running:
+    worker = WorkerView(lag={("cx.cart", 0): 0})
+    assert _plain(worker, reason=reason) == [f"not ready: {reason}"]
+    with serving(lambda: worker, KPIS, reason=reason) as running:
         done = CliRunner().invoke(top, [running.url, "--once", "--json"])
         again = CliRunner().invoke(top, [f"{running.url}/other/metrics", "--once"])
     document = json.loads(done.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -112,7 +113,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     @property
     def key(self) -> bytes:
         """The record key: all changes of one alert share a partition, and so keep their order."""
-        return msgspec.json.encode([self.rule, sorted(self.labels.items())])
+        return alert_key(self.rule, self.labels.items())
+
+
+def alert_key(rule: str, labels: Iterable[tuple[str, str]]) -> bytes:
+    """What tells the alerts of one series from those of all others, in the topics."""
+    return msgspec.json.encode([rule, sorted(labels)])
 
 
 def change_id(rule: str, labels: Labels, now: int, to: Target) -> str:

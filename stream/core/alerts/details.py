@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from stream.core.alerts.quantities import duration
 from stream.core.alerts.rules import PreparedRule, Rollups
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Share, Wanted
@@ -97,8 +96,3 @@ def indexed(samples: Iterable[Sample]) -> Mapping[tuple[str, str], Rollups]:
         rollups = index.setdefault((sample.kpi, sample.window), {})
         rollups.setdefault(rollup_of(sample.labels), {})[sample.labels] = sample
     return index
-
-
-def part_label(part: Window) -> str:
-    """The length of a window's newest part as people read it."""
-    return duration(part.size_ms)

@@ -8,9 +8,10 @@ import msgspec
 
 from stream.core.alerts.change import Change, Contributor, Rest, Trend
 from stream.core.alerts.decompose import Before, Effect, effects, listed, most_telling
-from stream.core.alerts.details import Details, part_label
+from stream.core.alerts.details import Details
 from stream.core.alerts.links import dashboard_link
 from stream.core.alerts.machine import RuleSample
+from stream.core.alerts.quantities import duration
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
 from stream.core.alerts.sentences import overflow_sentence, sentence, summary_values
 from stream.core.alerts.template import filled
@@ -176,5 +177,5 @@ def _trend(
     else:
         steady = abs(change) <= STEADY_PART * abs(sample.value)
     if steady:
-        return Trend("steady", change, part_label(part))
-    return Trend("rising" if change > 0 else "falling", change, part_label(part))
+        return Trend("steady", change, duration(part.size_ms))
+    return Trend("rising" if change > 0 else "falling", change, duration(part.size_ms))

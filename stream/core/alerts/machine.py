@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stream.core.alerts.change import Change, Phase, Target, change_of
+from stream.core.alerts.change import Change, Phase, Target, alert_key, change_of
 from stream.core.series import Labels
 from stream.core.settings import Rule
 
@@ -68,6 +68,11 @@ class AlertState(msgspec.Struct, frozen=True, gc=False):
     clearing_since: int | None = None
     overflow: bool = False
     watched: Watched | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key of the records of its changes."""
+        return alert_key(self.rule, self.labels)
 
     @property
     def known_until(self) -> int | None:
