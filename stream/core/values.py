@@ -98,15 +98,20 @@ class Values:
     def keep(self, segment: Segment, at: int) -> None:
         """Give the values of a recovered segment their places.
 
-        Where a registry decides it knows better, unless it has lost what it knew.
+        Where a registry decides it knows better, unless it has lost what it knew: a value that was
+        accepted so lately has a place that nobody can have freed.
         """
         self.recoveries += 1
-        if self.shared and not self._claims:
-            return
         places = self.undecided if self.shared else self._kept
-        for place, kept, value in zip(places, self._kept, segment, strict=False):
-            if value is not None and value != OTHER and value not in kept:
+        for dimension, (place, value) in enumerate(zip(places, segment, strict=False)):
+            if value is None or value == OTHER or value in self._kept[dimension]:
+                continue
+            if self._claims or at > self._freed_before(self._kept[dimension]):
                 place[value] = max(at, place.get(value, at))
+
+    def _freed_before(self, places: Mapping[str, int]) -> int:
+        """Up to when a value of the registry was accepted last that somebody may have freed."""
+        return max(places.values(), default=BEFORE_ALL) - self._memory_ms
 
     def free_unused(self, at: int) -> None:
         """Take their places from values that were not accepted for longer than the memory."""
@@ -232,6 +237,21 @@ class Values:
             for kept, last in zip(self._kept, self.sightings(), strict=True)
             for value, seen in last.items()
         )
+
+    def claim_lost(self, places: Places) -> int:
+        """Propose again what the registry has lost, before all that came later; how much that is.
+
+        Lost is what had a place in it and has none now, though nobody can have freed it.
+        """
+        claimed = 0
+        kept_seen = zip(self._kept, self.sightings(), strict=True)
+        for dimension, (known, (kept, seen)) in enumerate(zip(places, kept_seen, strict=True)):
+            freed_before = self._freed_before(known)
+            last = {v: max(at, seen.get(v, at)) for v, at in kept.items() if v not in known}
+            lost = {value: at for value, at in last.items() if at > freed_before}
+            self.undecided[dimension] = lost | self.undecided[dimension]
+            claimed += len(lost)
+        return claimed
 
     def propose(self, places: Places) -> Places:
         """The registry's places, with what this process has seen and proposes taken in."""

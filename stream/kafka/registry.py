@@ -115,7 +115,14 @@ class ValueRegistry:
             await writer.start()
             before = await self._records()
             stored = self._stored(before)
-            after, asked = self._values.propose(self._places(stored)), self._values.asked()
+            places = self._places(stored)
+            if lost := self._values.claim_lost(places):
+                log.warning(
+                    "topic %s was made anew or has lost records: %d values are told again",
+                    self._names.values,
+                    lost,
+                )
+            after, asked = self._values.propose(places), self._values.asked()
             mine = dict(zip(self._values.dimensions, after, strict=True))
             # Workers of another configuration may run beside this one while it is changed.
             # Theirs come first, so that what is new here moves none of them to another record.

@@ -64,3 +64,36 @@ def test_a_value_is_asked_for_again_after_long_silence(many: bool) -> None:
     asked(values, places)
     segments.settle()
     assert segments.rows[row] == (OTHER, None)
+
+
+def test_what_the_registry_has_lost_is_proposed_again_before_what_came_later() -> None:
+    values, segments = registered(TWO, [{}])
+    channels(segments, "a", "b")
+    asked(values, [{}])
+    names = channels(segments, "b", "a", at=NOON + DAY)
+    # Another process was the first to ask a registry that has lost everything but the beginning.
+    cut_back: Places = [{"a": NOON}]
+    assert values.claim_lost(cut_back) == 1
+    assert asked(values, cut_back) == [{"a": NOON + DAY, "b": NOON + DAY}]
+    assert (values.claim_lost([{}]), list(values.undecided[0])) == (2, ["a", "b"])
+    segments.settle()
+    assert [row[0] for row in segments.rows if row] == ["a", "b"]
+    assert names == ["b", "a"]
+
+
+@pytest.mark.parametrize(("later", "claimed"), [(0, 1), (-1, 1), (1, 0), (REFRESH_MS, 0)])
+def test_what_somebody_may_have_freed_is_not_taken_for_lost(later: int, claimed: int) -> None:
+    values, segments = registered(TWO, [{}])
+    channels(segments, "a")
+    asked(values, [{}])
+    latest = NOON + TWO.memory_ms - 1 + later
+    assert values.claim_lost([{"b": latest}]) == claimed
+
+
+@pytest.mark.parametrize(("later", "proposed"), [(-1, ["a"]), (0, []), (DAY, [])])
+def test_a_recovered_value_without_a_place_is_proposed_where_nobody_can_have_freed_it(
+    later: int, proposed: list[str]
+) -> None:
+    values, _ = registered(TWO, [{"b": NOON + TWO.memory_ms + later}])
+    values.keep(("a", None), NOON)
+    assert list(values.undecided[0]) == proposed

@@ -210,3 +210,33 @@ async def test_values_of_a_dimension_that_only_other_workers_have_keep_their_pla
     later = NOW + 366 * DAY + 2
     await told(CORE, ("late", None), later)
     assert list(joined(broker.log)) == ["plan", "channel"]
+
+
+async def test_a_topic_that_was_made_anew_or_cut_back_is_told_again_what_it_held(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or all that was ever counted by values that it lost would become ``other``."""
+    broker = Broker(monkeypatch)
+    values = Values(CORE, shared=True)
+    told = ValueRegistry(KafkaConfig(), Names("", "g"), values)
+    await told.read()
+
+    async def accepted(name: str) -> None:
+        values.fold((name, None), NOW)
+        await told.settle()
+
+    await accepted("first")
+    early = dict(broker.log)
+    await accepted("second")
+    assert caplog.messages == []
+    broker.log = {}
+    await accepted("third")
+    assert joined(broker.log) == {"channel": {"first": NOW, "second": NOW, "third": NOW}}
+    broker.log = early
+    await accepted("fourth")
+    assert list(joined(broker.log)["channel"]) == ["first", "second", "third", "fourth"]
+    assert caplog.messages == [
+        f"topic g-values was made anew or has lost records: {n} values are told again"
+        for n in (2, 2)
+    ]
+    assert values.generation == 0

@@ -75,6 +75,13 @@ LABELS: Final = (
         "a value loses its place at the last moment of its time",
     ),
     Mistake(
+        "lost-values-not-claimed",
+        "values.py",
+        "self.undecided[dimension] = lost | self.undecided[dimension]",
+        "self.undecided[dimension] = self.undecided[dimension]",
+        "what counted by values that the registry has lost becomes other",
+    ),
+    Mistake(
         "absent-label-is-other",
         "groups.py",
         "            if value is None:\n                return -1\n",
