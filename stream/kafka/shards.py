@@ -265,21 +265,22 @@ class OwnedShard:
         started, now = time.monotonic(), time_of(self.shard, now_ms())
         shares = self._shares(now, complete_to)
         state = self.log.flush(now)
-        letters, self._letters, self._letter_bytes = self._letters, [], 0
+        buried, self._letters, self._letter_bytes = self._letters, [], 0
         self._records_since_flush = 0
         if not state and not shares:
             self.in_doubt = False
             return
         state += self._notes
-        topic = self._topics.names.state
-        records = [Outgoing(topic, self.number, key, value) for key, value in state]
+        letters = [letter for _, letter in buried]
+        names = self._topics.names
+        records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
         forgotten = Counter(self.shard.newly_forgotten())
-        await self._writer.write([*(letter for _, letter in letters), *records, *shares])
+        await self._writer.write([*letters, *records, *shares])
         self.in_doubt, self._notes = False, []
         counts.flush = counts.flush.plus(time.monotonic() - started)
-        counts.dead_letters.update(topic for topic, _ in letters)
+        counts.dead_letters.update(topic for topic, _ in buried)
         counts.refused_bases += refused_bases
         counts.forgotten.update(forgotten)
         counts.forgotten.subtract(self._forgotten)
