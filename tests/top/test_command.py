@@ -95,7 +95,10 @@ def test_a_worker_of_several_says_what_it_shows_and_what_has_no_data() -> None:
         Sample("cart_recovered", "1h", (), None),
     )
     worker = WorkerView(
-        evaluation=Evaluation(1, samples), outcomes={("cx.cart", "late"): 0}, ready=True
+        evaluation=Evaluation(1, samples),
+        evaluated_ms={"cart_abandonment": 1, "cart_recovered": 1},
+        outcomes={("cx.cart", "late"): 0},
+        ready=True,
     )
     assert _plain(worker) == [
         "this worker shows cx.cart; for the others see the other workers",

@@ -143,7 +143,11 @@ def test_the_screen_says_why_a_worker_is_not_ready() -> None:
     ("worker", "alerts", "caution"),
     [
         (
-            WorkerView(evaluation=Evaluation(1, (Sample("csat", "1h", (), 0.8),)), ready=True),
+            WorkerView(
+                evaluation=Evaluation(1, (Sample("csat", "1h", (), 0.8),)),
+                evaluated_ms={"csat": 1},
+                ready=True,
+            ),
             "Alerts: none known here",
             "this worker shows cx.survey; for the others see the other workers",
         ),

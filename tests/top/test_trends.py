@@ -22,7 +22,9 @@ def scrape(worker: WorkerView, taken: float = 1000.0, window: str | None = None)
 
 
 def evaluated(*samples: Sample) -> WorkerView:
-    return WorkerView(evaluation=Evaluation(1, samples))
+    return WorkerView(
+        evaluation=Evaluation(1, samples), evaluated_ms={sample.kpi: 1 for sample in samples}
+    )
 
 
 def alerting(*firing: bool) -> WorkerView:
@@ -92,8 +94,7 @@ def test_alerts_change_between_snapshots_only() -> None:
 def test_an_alert_that_goes_to_another_worker_with_its_topic_is_not_resolved() -> None:
     trends = Trends()
     firing, other = alerting(True, True), evaluated(Sample("csat", "1h", (), 0.5))
-    assert other.evaluation is not None
-    trends.observe(scrape(msgspec.structs.replace(firing, evaluation=other.evaluation)))
+    trends.observe(scrape(msgspec.structs.replace(other, alerts=firing.alerts)))
     assert trends.observe(scrape(WorkerView(), 1002.0)) == []
     assert trends.observe(scrape(alerting(False), 1004.0)) == []
 
