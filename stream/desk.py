@@ -23,9 +23,10 @@ from stream.core.alerts import (
 )
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Wanted
-from stream.core.merge import Family
+from stream.core.merge import LEAD_MS, Family
 from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
+from stream.core.sharing import BEHIND_MS
 from stream.core.state import StateRefused
 from stream.kafka.alert_log import AlertLog, read_states
 from stream.kafka.log import FlushFailed
@@ -78,6 +79,8 @@ class Desk:
         self._has_stranger = False
         #: And whether it was said that a shard's part lacks something.
         self._is_cut = False
+        #: And that a shard's time is ahead.
+        self._has_lead = False
 
     @property
     def is_due(self) -> bool:
@@ -133,6 +136,21 @@ class Desk:
         if is_cut and not self._is_cut:
             log.warning("the KPIs of %s are not shown: %s", self.topic, missing)
         self._is_cut = is_cut
+        self._note_lead(now)
+
+    def _note_lead(self, now: int) -> None:
+        """Tell once that a shard's time is ahead, and again only after it was clearly less so."""
+        lead = self.family.lead(now)
+        has_lead = lead > (LEAD_MS // 2 if self._has_lead else LEAD_MS)
+        if has_lead and not self._has_lead:
+            log.warning(
+                "the KPIs of %s are not shown: %s; set the clocks: then that is over by %s, or with"
+                " `cxkpi state rebuild`",
+                self.topic,
+                self.family.ahead(now),
+                rfc3339(now + lead + BEHIND_MS),
+            )
+        self._has_lead = has_lead
 
     # Alerts ------------------------------------------------------------------------------------
 
@@ -213,7 +231,9 @@ class Desk:
         self._is_at_rest = True
 
     def _has_all_up_to(self, at: int, now: int) -> bool:
-        return self.family.missing(now) is None and self.family.complete_to() >= at
+        is_there = self.family.missing(now) is None and self.family.complete_to() >= at
+        # Nor may a shard have let go of any of it: what is late adds to its lead.
+        return is_there and self.family.lead(at) <= BEHIND_MS
 
     async def _run_rules_at(self, at: int, alert_log: AlertLog) -> bool:
         """Evaluate the rules at one time; False where the outcome could not be written."""

@@ -12,7 +12,10 @@ from typing import Final
 
 from stream.clock import now_ms
 from stream.config import KafkaConfig
+from stream.core.alerts import rfc3339
 from stream.core.catalogue import FAMILIES
+from stream.core.durations import about
+from stream.core.merge import LEAD_MS
 from stream.core.series import Evaluation, Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
@@ -110,6 +113,12 @@ class Monitor:
         """The wall clock in ms; when it is set back, time stands still."""
         self._now = max(self._now, now_ms())
         return self._now
+
+    @property
+    def _set_back(self) -> int:
+        """By how much the clock is behind the time that stands still, in ms."""
+        clock = now_ms()
+        return max(self._now, clock) - clock
 
     async def run_gauges(self) -> None:
         """Follow the families that are ours and evaluate their KPIs, for ever."""
@@ -267,6 +276,10 @@ class Monitor:
         if now - beat > self._kafka.session_timeout_ms / 2000:
             lost = f"the group has accepted no heartbeat for {now - beat:.0f} s"
             return owner.outage or lost
+        set_back = self._set_back
+        if set_back > LEAD_MS:
+            until = rfc3339(self._now)
+            return f"this worker's clock was set back by {about(set_back)}: time stands at {until}"
         return None
 
     def _shown(self) -> Iterator[Desk]:
@@ -299,6 +312,15 @@ class Monitor:
             missing = desk.family.missing(self._clock())
             if desk.evaluation is None and (missing is None or len(owner.shards) == owner.total):
                 return missing or f"{FAMILIES[number]} is not evaluated yet"
+        return self._ahead()
+
+    def _ahead(self) -> str | None:
+        """Which of this worker's shards no owner of a family can add up, as its time is ahead."""
+        clock = self._clock()
+        for number, owned in sorted(self._owner.shards.items()):
+            lead = owned.shard.progress.now - clock
+            if lead > LEAD_MS:
+                return f"shard {number} is {about(lead)} ahead of this worker's clock"
         return None
 
     def _standing(self) -> str:

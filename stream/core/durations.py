@@ -1,4 +1,4 @@
-"""Durations in the largest unit that divides them, as windows are labelled."""
+"""Durations in words: exactly, as windows are labelled, or about, as people say them."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def label(milliseconds: int) -> str:
         return "24h"
     fitting = [unit for unit, length in MILLISECONDS.items() if milliseconds % length == 0]
     return f"{milliseconds // MILLISECONDS[fitting[-1]]}{fitting[-1]}"
+
+
+def about(milliseconds: int) -> str:
+    """Write milliseconds for people, in the largest unit of which there are at least two."""
+    for unit, length in (("days", DAY), ("h", HOUR), ("min", MINUTE)):
+        if milliseconds >= 2 * length:
+            return f"{milliseconds // length} {unit}"
+    return f"{milliseconds // SECOND} s"

@@ -16,6 +16,7 @@ import zstandard
 
 from stream.core.cells import COUNTER_BITS, summed
 from stream.core.contents import Contents
+from stream.core.durations import about
 from stream.core.ends_of_time import AFTER_ALL
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
@@ -25,12 +26,15 @@ from stream.core.label_set import Base, LabelSet
 from stream.core.net import Net, Piece
 from stream.core.settings import SECOND, Settings, Window
 from stream.core.share_records import checked
-from stream.core.sharing import ROWS, Beat, ShareRecord, fingerprint, unpack
+from stream.core.sharing import BEHIND_MS, ROWS, Beat, ShareRecord, fingerprint, unpack
 from stream.core.tally import GRACE_MS, Tally
 from stream.core.values import Segment
 
 #: A shard that was not heard of for longer than this (ms) is missing.
 SILENCE_MS: Final = 15 * SECOND
+#: A shard whose own time is further ahead than this (ms) lets go of what is wanted of it: first of
+#: the health of panes that ended ``BEHIND_MS`` ago, and then of panes after their time of grace.
+LEAD_MS: Final = BEHIND_MS - SECOND
 #: (row, counter) keys and values.
 _Cells = tuple[Ints, Ints]
 
@@ -85,6 +89,9 @@ class Part:
     def __init__(self, life: str, settings: Settings) -> None:
         self.life = life
         self.beat: Beat | None = None
+        #: Until when (ms) nothing may be asked of it, since it was far ahead: while it waits for
+        #: its time, it tells nothing more of the health of panes that are over by that.
+        self.unsettled_to = 0
         self.rows: list[Segment | None] = []
         self._active: dict[bytes, LabelSet] = {}
         self._told: dict[str, _Told] = {}
@@ -322,6 +329,8 @@ class Family:
             return
         part, part.beat = voice.beat
         voice.beat, voice.heard = None, now
+        if part.beat.at - now > LEAD_MS:
+            part.unsettled_to = part.beat.at + BEHIND_MS
         if part is voice.coming and part.beat.whole:
             voice.current, voice.coming = part, None
             # What was told before this life counts no more, and it has told everything.
@@ -363,7 +372,24 @@ class Family:
             silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"
+        return self.ahead(now)
+
+    def ahead(self, now: int) -> str | None:
+        """Which shard's own time is too far ahead of ``now`` (ms), or was until a moment ago."""
+        for number, voice in enumerate(self._voices):
+            part = voice.current
+            if part is None or part.beat is None:
+                continue
+            lead = part.beat.at - now
+            if lead > LEAD_MS:
+                return f"shard {number} is {about(lead)} ahead of this worker's clock"
+            if now < part.unsettled_to:
+                return f"shard {number} was far ahead of this worker's clock until a moment ago"
         return None
+
+    def lead(self, now: int) -> int:
+        """How far (ms) the time of the shard that is furthest is ahead of ``now``, or behind."""
+        return max((beat.at for beat in self._beats()), default=now) - now
 
     def beats(self) -> list[Beat]:
         """The latest beat of each shard that was heard of."""

@@ -19,7 +19,7 @@ from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOP
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.label_set import LabelSet, home
 from stream.core.labels import NO_LABELS, intern
-from stream.core.merge import SILENCE_MS, Family, PaneSums
+from stream.core.merge import LEAD_MS, SILENCE_MS, Family, PaneSums
 from stream.core.series import Sample, kpi_of
 from stream.core.settings import HOUR, Settings, Window
 from stream.core.shard import Shard
@@ -450,13 +450,94 @@ def test_a_shard_that_a_worker_of_another_configuration_tells_is_named(others: S
 def test_a_worker_whose_clock_is_ahead_has_not_spoken_later_than_it_was_heard() -> None:
     core = Settings()
     site = Site(core, 1)
-    site.share(NOON + 30 * SECOND)
+    site.share(NOON + LEAD_MS)
     family = Family(core, 1)
     for key, value in site.logs["cx.visit"]:
         family.take(key, value, NOON)
     assert family.complete_to() == NOON
     assert family.missing(NOON + SILENCE_MS) is None
     assert family.missing(NOON + SILENCE_MS + 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("lead", "words"),
+    [
+        (LEAD_MS, None),
+        (LEAD_MS + 1, "5 s"),
+        (90 * SECOND, "90 s"),
+        (HOUR - 2 * SECOND, "59 min"),
+        (HOUR + 59 * MINUTE, "119 min"),
+        (2 * HOUR, "2 h"),
+        (400 * DAY, "400 days"),
+    ],
+)
+def test_a_shard_whose_time_is_far_ahead_makes_no_total(lead: int, words: str | None) -> None:
+    """It has let go of panes that are still wanted, and counts nothing in them any more."""
+    site = Site(Settings(), 2)
+    site.share(NOON)
+    site.shards[1].progress.now = NOON + lead
+    for topic, records in site._sharing[1].collect(NOON + lead, NOON).items():
+        site.logs[topic] += records
+    family = Family(site.core, 2)
+    for key, value in site.logs["cx.visit"]:
+        family.take(key, value, NOON)
+    reason = words and f"shard 1 is {words} ahead of this worker's clock"
+    assert (family.missing(NOON), family.ahead(NOON)) == (reason, reason)
+    assert family.lead(NOON) == lead
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([1, 2, 5]), st.sampled_from([8, 20, 100]), st.integers(0, 5))
+def test_a_shard_that_waits_for_its_time_is_asked_for_nothing_until_it_tells_all_again(
+    pane: int, lead: int, late: int
+) -> None:
+    """It takes in what happens, but tells the health of no pane that is over by its own time."""
+    window = Window("w", 200 * SECOND, pane * SECOND)
+    core = Settings(windows=(window,), rollups=((),))
+    shard, family = Shard(core, Values(core)), Family(core, 1)
+    told = Sharing(shard, 0, "life")
+    wanted = {"w": Wanted(frozenset({"health"}))}
+    shown = []
+    for second in range(-20, lead + 20):
+        now = NOON + second * SECOND
+        at = max(now, NOON + lead * SECOND) if second >= 0 else now
+        shard.ingest("cx.signal", [signal(f"c{second}", now - 1)], at)
+        shard.fold(at)
+        for key, value in told.collect(at, now)["cx.signal"]:
+            family.take(key, value, now)
+        asked = now - late * SECOND
+        if family.missing(now) is None:
+            found = Evaluator(core).evaluate(family.shares(asked), asked, wanted).samples
+            # Of a pane that is over it is what was known at its end, so it may lack as much.
+            least = second + 21 - late - pane
+            assert all((s.denominator or 0) >= least for s in found if s.kpi == "health")
+            shown.append(second)
+    assert shown == [*range(-20, 0), *range(lead + 6, lead + 20)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 12), st.sampled_from([1, 2, 5]), st.integers(0, 3))
+def test_what_is_told_of_a_clock_that_is_ahead_is_the_whole_or_nothing(
+    lead: int, pane: int, quiet: int
+) -> None:
+    """Health is told anew with each pane, so it is what a lead takes away first."""
+    window = Window("w", 60 * pane * SECOND, pane * SECOND)
+    core = Settings(windows=(window,), rollups=((),))
+    shard, family = Shard(core, Values(core)), Family(core, 1)
+    told = Sharing(shard, 0, "life")
+    wanted = {"w": Wanted(frozenset({"health"}))}
+    shard.ingest("cx.signal", [signal("c", NOON - 20 * SECOND)], NOON - 20 * SECOND)
+    for second in range(-20, 1 + lead):
+        at = NOON + second * SECOND
+        shard.fold(at)
+        for key, value in told.collect(at, at)["cx.signal"]:
+            family.take(key, value, NOON)
+    now = NOON + quiet * 100
+    if family.missing(now) is None:
+        found = Evaluator(core).evaluate(family.shares(now), now - 500, wanted).samples
+        assert [s.denominator for s in found if s.kpi == "health"] == [1]
+    else:
+        assert lead * SECOND - quiet * 100 > LEAD_MS
 
 
 def _packed(data: object) -> bytes:

@@ -328,6 +328,61 @@ def test_it_is_told_once_that_a_log_lacks_what_a_shard_has_told(
     ]
 
 
+def test_it_is_told_once_that_a_shard_whose_time_is_ahead_keeps_a_family_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings()
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    told = Sharing(Shard(settings, Values(settings)), 0, "life")
+    noon = parse("2026-03-02T12:00:00Z")
+    shown = []
+    # It is an hour ahead, whoever tells it, until that hour is over.
+    over = HOUR // SECOND + 6
+    for second in (0, 1, 2, HOUR // SECOND - 5, HOUR // SECOND, over - 1, over, over + 1):
+        now = noon + second * SECOND
+        at = max(now, noon + HOUR)
+        for record in told.collect(at, now)["cx.survey"]:
+            watched.family.take(*record, now)
+        watched.evaluate(now)
+        shown.append(watched.evaluation is not None)
+    assert shown == [False] * 6 + [True] * 2
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said == (
+        "the KPIs of cx.survey are not shown: shard 0 is 60 min ahead of this worker's clock; set"
+        " the clocks: then that is over by 2026-03-02T13:00:06Z, or with `cxkpi state rebuild`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lead", "late", "skipped"),
+    [
+        pytest.param(0, 5 * SECOND, 0, id="late"),
+        pytest.param(5 * SECOND, SECOND, 0, id="ahead, and a little late"),
+        pytest.param(5 * SECOND, 2 * SECOND, 1, id="ahead and late"),
+    ],
+)
+async def test_no_rule_is_evaluated_at_a_time_whose_health_a_shard_has_let_go_of(
+    monkeypatch: pytest.MonkeyPatch, lead: int, late: int, skipped: int
+) -> None:
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
+    settings = Settings(rules=(Rule("Low", "health", "5m", below=50),), evaluate_ms=10 * SECOND)
+    watched = desk.Desk("cx.signal", settings, 1, KafkaConfig(), Names("", "g"))
+    told = Sharing(Shard(settings, Values(settings)), 0, "life")
+    due = parse("2026-03-02T12:00:00Z")
+
+    async def run(now: int, complete_to: int) -> None:
+        for record in told.collect(now + lead, complete_to)["cx.signal"]:
+            watched.family.take(*record, now)
+        await watched.run_rules(now)
+
+    await run(due, due - 1)
+    await run(due + late, due + late)
+    assert (watched.states.at is None) == bool(skipped)
+    await run(due + 6 * SECOND, due + 6 * SECOND)
+    assert watched.rules_skipped == skipped
+
+
 def ratings(start: int) -> list[tuple[int, bytes]]:
     """(time, event) of answers each second, with half a minute of silence; web becomes bad."""
     found = []

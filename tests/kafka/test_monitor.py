@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,14 +16,14 @@ from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.memory import Memory
 from stream.core.series import Evaluation, Sample
-from stream.core.settings import DAY, Settings
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
-from stream.core.timestamps import format_ms
+from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
-from stream.kafka.shards import OwnedShard
+from stream.kafka.shards import OwnedShard, time_of
 from stream.kafka.topics import Names
 from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
 from tests.kafka.clients import topic_map
@@ -190,3 +191,100 @@ async def test_alerts_of_all_families_are_let_go_of_side_by_side() -> None:
         for number in range(len(FAMILIES))
     }
     await asyncio.wait_for(letting_go.close(), 5)
+
+
+NOON = parse("2026-03-02T12:00:00Z")
+
+
+class Clock:
+    """A wall clock that is set at will."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = NOON
+        monkeypatch.setattr(monitor, "now_ms", lambda: self.now)
+
+
+class Alone:
+    """A worker that owns the one shard there is, and so all families; its clock is set at will."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock(monkeypatch)
+        settings = Settings()
+        self.shard = Shard(settings, Values(settings))
+        self._told = Sharing(self.shard, 0, "life")
+        owned: Any = SimpleNamespace(shard=self.shard, partitions=dict)
+        self.owner: Any = SimpleNamespace(
+            is_assigned=True,
+            assigned_at=0.0,
+            families=frozenset({0}),
+            total=1,
+            shards={0: owned},
+            settled=True,
+            outage="",
+            thread=SimpleNamespace(heartbeat_at=math.inf),
+        )
+        self.reader: Any = Following()
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew, as a process does."""
+        self.monitor = Monitor(Settings(), KafkaConfig(), Names("", "g"), self.owner)
+        self.monitor._reader = self.reader
+
+    async def look(self) -> tuple[bool, str | None]:
+        """Whether KPIs are shown, and why the worker is not ready."""
+        self.reader.families = frozenset()
+        await self.monitor._follow()
+        self.reader.is_at_end = True
+        at = time_of(self.shard, self.clock.now)
+        self.shard.fold(at)
+        records = self._told.collect(at, self.clock.now)[FAMILIES[0]]
+        self.monitor._take(0, records, self.monitor._clock())
+        self.monitor._evaluated_at = 0.0
+        self.monitor._evaluate_gauges()
+        unready = self.monitor.unready()
+        trouble = self.monitor._trouble()
+        return trouble is None and bool(list(self.monitor._shown())), unready
+
+
+async def test_after_a_clock_was_far_ahead_nothing_is_shown_until_its_time_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The shards have let go of what the right time needs, and that outlasts the process."""
+    worker = Alone(monkeypatch)
+    assert await worker.look() == (True, None)
+    worker.clock.now = NOON + HOUR
+    assert await worker.look() == (True, None), "nobody knows"
+    worker.clock.now = NOON + MINUTE
+    set_back = "this worker's clock was set back by 59 min: time stands at 2026-03-02T13:00:00Z"
+    assert await worker.look() == (False, set_back)
+    worker.start()
+    worker.clock.now = NOON + 2 * MINUTE
+    ahead = "shard 0 is 58 min ahead of this worker's clock"
+    assert await worker.look() == (False, ahead)
+    worker.clock.now = NOON + HOUR + 5 * SECOND
+    was = "shard 0 was far ahead of this worker's clock until a moment ago"
+    assert await worker.look() == (False, was)
+    worker.clock.now += SECOND
+    assert await worker.look() == (True, None)
+
+
+async def test_a_clock_that_is_set_back_by_a_few_seconds_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Alone(monkeypatch)
+    for clock in (0, 10, 5, 6, 15, 16):
+        worker.clock.now = NOON + clock * SECOND
+        assert await worker.look() == (True, None)
+
+
+async def test_a_worker_with_some_shards_says_that_one_of_them_is_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What others lack is not its trouble, but this one is what the owners of families miss."""
+    worker = Alone(monkeypatch)
+    worker.owner.total, worker.owner.families = 2, frozenset()
+    await worker.monitor._follow()
+    assert worker.monitor.unready() is None
+    worker.shard.progress.now = NOON + 6 * SECOND
+    assert worker.monitor.unready() == "shard 0 is 6 s ahead of this worker's clock"

@@ -95,6 +95,13 @@ MERGED: Final = (
         "a sum is shown without what could not be read",
     ),
     Mistake(
+        "ahead-by-a-minute",
+        "merge.py",
+        "LEAD_MS: Final = BEHIND_MS - SECOND\n",
+        "LEAD_MS: Final = GRACE_MS\n",
+        "health is shown without a shard whose clock is ahead",
+    ),
+    Mistake(
         "health-of-the-former-life",
         "sharing.py",
         "            first = present - _behind(window) if is_new else present\n",
