@@ -73,6 +73,10 @@ class Desk:
         self._evaluated_state: tuple[int, ...] = ()
         self._alert_log: AlertLog | None = None
         self._next_rules = 0
+        #: The clock where it was set back far, when it was seen last, and how many evaluations came
+        #: due by it.
+        self._slow_clock: int | None = None
+        self._passed_over = 0
         #: Whether there is nothing to end where there are no rules.
         self._is_at_rest = False
         self._looking: asyncio.Task[bool] | None = None
@@ -174,8 +178,27 @@ class Desk:
                 return
             self._next_rules = at + self._every
 
+    def pass_over(self, clock: int) -> None:
+        """Count what comes due by a clock (ms) that was set back far: none of it can be made."""
+        if not self._rules.rules:
+            return
+        before, self._slow_clock = self._slow_clock, clock
+        if before is not None:
+            due = max(0, clock // self._every - before // self._every)
+            self._passed_over += due
+            self.rules_skipped += due
+
+    def _go_on(self, now: int) -> None:
+        """Leave out what was counted while time stood still, as far as it has come since."""
+        following = -(-now // self._every) * self._every
+        after = self._next_rules + self._passed_over * self._every
+        self._next_rules = min(after, max(self._next_rules, following))
+        self._slow_clock, self._passed_over = None, 0
+
     def _leave_out(self, now: int) -> None:
         """Pass over the evaluations that can't be made, and count them."""
+        if self._slow_clock is not None:
+            self._go_on(now)
         late = max(0, -(-(now - PATIENCE_MS - self._next_rules) // self._every))
         self._next_rules += late * self._every
         due = max(0, (now - self._next_rules) // self._every + 1) if self._is_ahead(now) else 0

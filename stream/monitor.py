@@ -108,6 +108,8 @@ class Monitor:
         self._evaluated_at = 0.0
         self._rules_skipped = 0
         self._now = 0
+        #: Whether it was said that the clock was set back.
+        self._is_set_back = False
 
     def _clock(self) -> int:
         """The wall clock in ms; when it is set back, time stands still."""
@@ -120,9 +122,25 @@ class Monitor:
         clock = now_ms()
         return max(self._now, clock) - clock
 
+    def _note_set_back(self) -> None:
+        """Tell once that the clock was set back far, and again only after it has caught up."""
+        set_back = self._set_back
+        if set_back > LEAD_MS and not self._is_set_back:
+            self._is_set_back = True
+            log.warning(
+                "the clock was set back by %s: until %s KPIs are absent and no alert rule is"
+                " evaluated; if it is wrong now, set it; if it was ahead before, wait, or"
+                " `cxkpi state rebuild`",
+                about(set_back),
+                rfc3339(self._now),
+            )
+        elif not set_back:
+            self._is_set_back = False
+
     async def run_gauges(self) -> None:
         """Follow the families that are ours and evaluate their KPIs, for ever."""
         while True:
+            self._note_set_back()
             try:
                 await self._follow()
                 told = await self._reader.read() if self._desks else {}
@@ -203,6 +221,8 @@ class Monitor:
             for number, desk in list(self._desks.items()):
                 if number not in self._owner.families:
                     await desk.let_go_of_alerts()
+                elif self._set_back > LEAD_MS:
+                    desk.pass_over(now_ms())
                 elif self._reader.is_caught_up(number):
                     await desk.run_rules(self._clock())
             await asyncio.sleep(_TICK_SECONDS)

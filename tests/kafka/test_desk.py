@@ -192,6 +192,49 @@ async def test_a_clock_that_leaps_leaves_out_all_that_it_leaps_over(
     assert watched.rules_skipped == 366 * DAY // (5 * SECOND) - 1
 
 
+@pytest.mark.parametrize(
+    ("set_back", "lasted", "then", "skipped"),
+    [
+        pytest.param(HOUR, HOUR, HOUR, 720, id="was ahead, and its time comes"),
+        pytest.param(HOUR, MINUTE, HOUR + MINUTE, 12, id="is set right again"),
+        pytest.param(HOUR, MINUTE, 2 * HOUR, 12 + 707, id="leaps over more"),
+    ],
+)
+async def test_what_comes_due_by_a_clock_that_was_set_back_is_left_out_and_counted_once(
+    monkeypatch: pytest.MonkeyPatch, set_back: int, lasted: int, then: int, skipped: int
+) -> None:
+    """``then``: how far the clock is in the end from where it was set back to."""
+    without_rules(monkeypatch, AlertStates())
+    settings = Settings(rules=(Rule("Low", "csat", "5m", below=0.5),))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    told = Sharing(Shard(settings, Values(settings)), 0, "life")
+
+    async def run(now: int) -> None:
+        for record in told.collect(now, now)["cx.survey"]:
+            watched.family.take(*record, now)
+        await watched.run_rules(now)
+
+    start = parse("2026-03-02T12:00:01Z")
+    for seconds in range(11):
+        await run(start + seconds * SECOND)
+    assert watched.rules_skipped == 0
+    for clock in range(0, lasted + 1, SECOND):
+        watched.pass_over(start + 10 * SECOND - set_back + clock)
+    assert watched.rules_skipped == lasted // settings.evaluate_ms
+    await run(start + 10 * SECOND - set_back + then)
+    assert watched.rules_skipped == skipped
+    at, again = watched.states.at, start + 20 * SECOND - set_back + then
+    await run(again)
+    assert (at or 0) < (watched.states.at or 0) <= again, "they are evaluated again"
+
+
+async def test_a_family_without_rules_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = without_rules(monkeypatch, AlertStates())
+    for clock in range(0, MINUTE, SECOND):
+        watched.pass_over(clock)
+    assert watched.rules_skipped == 0
+
+
 async def test_a_change_too_large_to_be_written_stops_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 
@@ -288,3 +289,33 @@ async def test_a_worker_with_some_shards_says_that_one_of_them_is_ahead(
     assert worker.monitor.unready() is None
     worker.shard.progress.now = NOON + 6 * SECOND
     assert worker.monitor.unready() == "shard 0 is 6 s ahead of this worker's clock"
+
+
+async def test_it_is_said_once_that_the_clock_was_set_back_and_what_comes_due_then_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Alone(monkeypatch)
+    passed: list[int] = []
+    rules = mock.AsyncMock()
+    monkeypatch.setattr(Desk, "run_rules", rules)
+    monkeypatch.setattr(Desk, "pass_over", lambda _, clock: passed.append(clock))
+    monkeypatch.setattr(monitor, "_TICK_SECONDS", 0.0)
+    turns = asyncio.create_task(worker.monitor.run_rules())
+    for clock in (HOUR, HOUR - 5 * SECOND, 0, SECOND, HOUR - 5 * SECOND, HOUR, 2 * HOUR):
+        worker.clock.now = NOON + clock
+        await worker.look()
+        worker.monitor._note_set_back()
+        rules.reset_mock()
+        passed.clear()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        is_set_back = clock in (0, SECOND)
+        assert set(passed) == ({NOON + clock} if is_set_back else set())
+        assert bool(rules.await_count) is not is_set_back
+    turns.cancel()
+    (said,) = (r.getMessage() for r in caplog.records if r.name == monitor.__name__)
+    assert said == (
+        "the clock was set back by 60 min: until 2026-03-02T13:00:00Z KPIs are absent and no alert"
+        " rule is evaluated; if it is wrong now, set it; if it was ahead before, wait, or"
+        " `cxkpi state rebuild`"
+    )
