@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from aiokafka import TopicPartition
 
+from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
 from stream.core.settings import Settings
@@ -21,7 +22,7 @@ from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
 from stream.kafka.rounds import Rounds
-from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes
+from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes, tell_lead
 from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
@@ -167,6 +168,7 @@ class ShardOwner:
         started = time.monotonic()
         await asyncio.gather(*(self._recover(n) for n in sorted(numbers)))
         tell_changes(self._parked.values())
+        tell_lead(self._parked.values(), now_ms())
         for number in sorted(numbers):
             await self._enter(number)
         if numbers:

@@ -21,8 +21,11 @@ from aiokafka import TopicPartition
 
 from stream.clock import now_ms
 from stream.config import KafkaConfig
+from stream.core.alerts import rfc3339
 from stream.core.catalogue import FAMILIES
+from stream.core.durations import about
 from stream.core.event import DEAD_LETTER_OUTCOMES
+from stream.core.merge import LEAD_MS
 from stream.core.settings import SECOND, Settings
 from stream.core.shard import Refusal, Shard
 from stream.core.sharing import Sharing
@@ -330,6 +333,18 @@ def tell_changes(shards: Iterable[OwnedShard]) -> None:
         log.warning("the state was written with other settings: %s", fact)
     if facts:
         log.warning("what becomes of it is final; `cxkpi check --state` tells it before a start")
+
+
+def tell_lead(shards: Iterable[OwnedShard], clock: int) -> None:
+    """Log, once for all shards, that a worker whose clock was far ahead has written the state."""
+    latest = max((owned.shard.progress.now for owned in shards), default=clock)
+    if latest - clock > LEAD_MS:
+        log.warning(
+            "the state is %s ahead of the clock, as a worker's was that wrote it: until %s KPIs are"
+            " absent and no alert rule is evaluated; wait, or `cxkpi state rebuild`",
+            about(latest - clock),
+            rfc3339(latest),
+        )
 
 
 def time_of(shard: Shard, clock: int) -> int:

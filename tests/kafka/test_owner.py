@@ -14,7 +14,8 @@ from aiokafka.errors import KafkaConnectionError, ProducerFenced, TopicAuthoriza
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
-from stream.core.settings import Settings
+from stream.core.settings import HOUR, SECOND, Settings
+from stream.core.timestamps import parse
 from stream.core.values import Values
 from stream.kafka import owner as owning
 from stream.kafka.log import FlushFailed, FlushStopped, LogUnread, Outgoing, TransactionalWriter
@@ -196,11 +197,14 @@ class Recovering(HalfCounted):
 
     errors: ClassVar[list[Exception]] = []
     made: ClassVar[list[Recovering]] = []
+    #: The latest time that its state knows.
+    now: ClassVar[int] = 0
 
     def __init__(self, number: int, *_: object) -> None:
         super().__init__()
         self.number = number
         self.log = SimpleNamespace(facts=(), sequence=1)
+        self.shard = SimpleNamespace(progress=SimpleNamespace(now=Recovering.now))
         self.in_doubt = False
         Recovering.made.append(self)
 
@@ -244,6 +248,26 @@ async def test_a_take_over_is_tried_again_while_it_fails_by_what_passes(
     assert owner.fatal is None
     assert owner.shards[0] is cast("OwnedShard", made[-1])
     assert [shard.closed for shard in made] == [True] * len(PASSING) + [False]
+
+
+@pytest.mark.parametrize(("lead", "is_said"), [(5 * SECOND, False), (HOUR, True)])
+async def test_a_take_over_of_a_state_that_is_ahead_says_until_when_and_what_to_do(
+    recovering: Callable[..., Awaitable[list[Recovering]]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lead: int,
+    is_said: bool,
+) -> None:
+    clock = parse("2026-03-02T12:00:00Z")
+    monkeypatch.setattr(owning, "now_ms", lambda: clock)
+    monkeypatch.setattr(Recovering, "now", clock + lead)
+    await recovering()
+    words = (
+        "the state is 60 min ahead of the clock, as a worker's was that wrote it: until"
+        " 2026-03-02T13:00:00Z KPIs are absent and no alert rule is evaluated; wait, or `cxkpi"
+        " state rebuild`"
+    )
+    assert [record.getMessage() for record in caplog.records] == [words] * is_said
 
 
 @pytest.mark.parametrize("mistake", [TypeError("int"), KeyError("key"), AssertionError()])

@@ -38,6 +38,7 @@ class Slow:
         self.in_doubt = False
         self.closed = False
         self.log = SimpleNamespace(facts=(), sequence=1)
+        self.shard = SimpleNamespace(progress=SimpleNamespace(now=0))
         self.bounds: asyncio.Event | None = None
         #: Whether a flush is in doubt while it waits.
         self.writes = True
