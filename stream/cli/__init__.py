@@ -41,11 +41,12 @@ COMMANDS = {
 }
 
 
-#: What runs until it is stopped: Ctrl-C is its usual end. ``generate`` sees to that itself.
+#: What runs until it is stopped: Ctrl-C is its usual end, but of one look. ``generate`` sees to
+#: that itself.
 _UNTIL_STOPPED: Final = frozenset({"demo", "worker", "top", "broker"})
 #: What Ctrl-C cut short, as shells have it: 128 and the signal's number.
 INTERRUPTED: Final = 130
-_CALLED: Final = "stream.cli.called"
+_RUNS_ON: Final = "stream.cli.runs_on"
 
 
 class _Commands(Lazy):
@@ -56,9 +57,9 @@ class _Commands(Lazy):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Note which command is called before it is imported."""
+        """Note what kind of command is called before it is imported."""
         called = next((word for word in args if not word.startswith("-")), "")
-        ctx.meta[_CALLED] = called
+        ctx.meta[_RUNS_ON] = called in _UNTIL_STOPPED and "--once" not in args
         if called == "worker":
             # What it imports takes seconds on a busy machine; stopped meanwhile it has ended well.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -77,7 +78,7 @@ class _Commands(Lazy):
                 sys.exit(0)
             raise
         except (KeyboardInterrupt, click.Abort):
-            if ctx.meta[_CALLED] in _UNTIL_STOPPED:
+            if ctx.meta[_RUNS_ON]:
                 sys.exit(0)
             click.echo("Interrupted", err=True)
             sys.exit(INTERRUPTED)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stream.demo.demo import Demo
     from stream.top.session import Session
     from stream.top.trends import Change
+    from stream.top.until import Until
 
 _PLAIN_SECONDS: Final = 10.0
 _LIVE_SECONDS: Final = 2.0
@@ -61,7 +62,7 @@ def demo(lasting: int | None, rate: float, *, as_json: bool) -> None:
         ):
             _announce(running)
             try:
-                seconds = None if lasting is None else lasting / 1000
+                seconds = math.inf if lasting is None else lasting / 1000
                 summary = _watch(running, seconds, as_json=as_json)
             finally:
                 ignore()
@@ -86,7 +87,7 @@ def _announce(running: Demo) -> None:
     _tell(f"A churn spike begins in region {running.region} at {at}; Ctrl-C ends everything")
 
 
-def _watch(running: Demo, lasting: float | None, *, as_json: bool) -> list[str]:
+def _watch(running: Demo, lasting: float, *, as_json: bool) -> list[str]:
     """Show the KPIs until the time is over or Ctrl-C; gives lines on what has happened."""
     # rich is slow to import, and --help must come at once.
     from rich.console import Console
@@ -94,33 +95,30 @@ def _watch(running: Demo, lasting: float | None, *, as_json: bool) -> list[str]:
     from stream.core.catalogue import KPIS
     from stream.top.address import Address
     from stream.top.session import Session
+    from stream.top.until import Until
 
     console = Console(highlight=False, soft_wrap=True)
-    stop = threading.Event()
-    timer = threading.Timer(lasting or 0, stop.set)
-    timer.daemon = True
-    if lasting is not None:
-        timer.start()
+    until = Until(lasting)
     session = Session(Address.parse(running.url), KPIS, window="5m")
     session.screen.footer = lambda: _footer(running)
     with suppress(KeyboardInterrupt):
-        changes = _first_look(session, running, stop)
+        changes = _first_look(session, running, until)
         if console.is_terminal and not console.is_dumb_terminal and not as_json:
-            session.live(console, _LIVE_SECONDS, stop, running.check)
+            session.live(console, _LIVE_SECONDS, until, running.check)
         else:
-            _print(session, changes, running, stop, as_json=as_json)
-    timer.cancel()
+            _print(session, changes, running, until, as_json=as_json)
     return [] if session.trends.latest is None else list(_summary(session, running))
 
 
-def _first_look(session: Session, running: Demo, stop: threading.Event) -> list[Change]:
+def _first_look(session: Session, running: Demo, until: Until) -> list[Change]:
     """Wait until there is something to see: the history was read."""
     from rich.console import Console
 
     from stream.top.session import LOST
     from stream.top.trends import totals
+    from stream.top.until import Until
 
-    deadline = time.monotonic() + _FIRST_SECONDS
+    given_up = Until(_FIRST_SECONDS)
     errors = Console(stderr=True, highlight=False)
     status: Any = errors.status("Reading the history") if errors.is_terminal else nullcontext()
     with status:
@@ -129,22 +127,22 @@ def _first_look(session: Session, running: Demo, stop: threading.Event) -> list[
             try:
                 changes = session.poll()
             except LOST:
-                if time.monotonic() > deadline or stop.is_set():
+                if given_up.is_over or until.is_over:
                     raise
             else:
                 seen = session.latest
                 # What is active is known from the first; the window's own events come last.
                 known = [s.value is not None for s in totals(seen, session.kpis)]
-                if sum(known) > len(known) / 2 or time.monotonic() > deadline or stop.is_set():
+                if sum(known) > len(known) / 2 or given_up.is_over or until.is_over:
                     return changes
                 if errors.is_terminal:
                     counted = sum(seen.events.values())
                     status.update(f"Reading the history: {counted:,.0f} events")
-            stop.wait(_FIRST_POLL_SECONDS)
+            until.wait(_FIRST_POLL_SECONDS)
 
 
 def _print(
-    session: Session, changes: list[Change], running: Demo, stop: threading.Event, *, as_json: bool
+    session: Session, changes: list[Change], running: Demo, until: Until, *, as_json: bool
 ) -> None:
     """Print lines, or a JSON object, for each look."""
     from stream.top.session import LOST
@@ -158,7 +156,7 @@ def _print(
             for line in session.lines(changes):
                 click.echo(line)
         sys.stdout.flush()
-        if stop.wait(_PLAIN_SECONDS):
+        if until.wait(_PLAIN_SECONDS):
             return
         running.check()
         try:

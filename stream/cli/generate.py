@@ -42,6 +42,8 @@ class _Plan:
     seed: int
     incidents: tuple[Incident, ...]
     sent: Counter[str] = field(default_factory=Counter)
+    #: Whether that is all, and no more than that may lie in the topics.
+    is_exact: bool = True
 
     def records(self) -> Iterator[Record]:
         return company.events(self.start, self.end, self.rate, self.seed, self.incidents)
@@ -50,6 +52,7 @@ class _Plan:
         return {
             "events": self.sent.total(),
             "topics": dict(sorted(self.sent.items())),
+            "at_least": not self.is_exact,
             "start": format_ms(self.start),
             "seed": self.seed,
         }
@@ -115,7 +118,12 @@ def generate(
         _write(plan, target)
         finished = True
     else:
-        finished = _send(plan, config_path)
+        try:
+            finished = _send(plan, config_path)
+        except CommandFailed:
+            if plan.sent:
+                _tell(plan, as_json, err=False)
+            raise
     _tell(plan, as_json, err=target == "-")
     if not finished and plan.end is not None:
         raise SystemExit(INTERRUPTED)
@@ -169,13 +177,17 @@ def _send(plan: _Plan, config: Path | None) -> bool:
     kafka = configuration(config, needs=("kafka",)).kafka
 
     async def sending() -> bool:
-        async with EventProducer(kafka) as producer:
-            click.echo(f"Generating {plan.rate:g} events/s to {kafka.bootstrap}", err=True)
-            async for some in as_they_happen(plan.records()):
-                await producer.write([record[1:] for record in some])
-                if len(some) < SLICE:
-                    await producer.submit()
-                plan.sent.update([record[1] for record in some])
+        producer = EventProducer(kafka)
+        try:
+            async with producer:
+                click.echo(f"Generating {plan.rate:g} events/s to {kafka.bootstrap}", err=True)
+                async for some in as_they_happen(plan.records()):
+                    await producer.write([record[1:] for record in some])
+                    if len(some) < SLICE:
+                        await producer.submit()
+        finally:
+            # What was taken and not acknowledged may be missing.
+            plan.sent, plan.is_exact = producer.delivered, producer.is_settled
         return True
 
     try:
@@ -188,4 +200,5 @@ def _tell(plan: _Plan, as_json: bool, err: bool) -> None:
     if as_json:
         click.echo(json.dumps(plan.summary()), err=err)
     else:
-        click.echo(f"{plan.sent.total()} events from {format_ms(plan.start)}", err=True)
+        least = "" if plan.is_exact else "at least "
+        click.echo(f"{least}{plan.sent.total()} events from {format_ms(plan.start)}", err=True)

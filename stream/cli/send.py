@@ -51,6 +51,8 @@ class _Report:
     seconds: float = 0.0
     #: Whether all lines were read, and what could be sent was acknowledged.
     complete: bool = False
+    #: Whether no more than ``sent`` can lie in the topics.
+    is_exact: bool = True
 
     def refuse(self, file: str, line: int, reason: str) -> None:
         self.unsendable_count += 1
@@ -61,6 +63,7 @@ class _Report:
         return {
             "sent": self.sent.total(),
             "topics": dict(sorted(self.sent.items())),
+            "at_least": not self.is_exact,
             "unsendable": self.unsendable_count,
             "unsendable_lines": [
                 {"file": file, "line": line, "reason": reason}
@@ -125,7 +128,7 @@ def send(
     except (CommandFailed, InputError) as error:
         if report.sent:
             # Whoever goes on from here has to know what is there already.
-            _tell(report, kafka.topic_prefix, as_json, least="at least ")
+            _tell(report, kafka.topic_prefix, as_json)
         raise CommandFailed(str(error)) from error
     _tell(report, kafka.topic_prefix, as_json)
     if ended is None:
@@ -179,7 +182,7 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
     finally:
         report.seconds = time.monotonic() - started
         # What was taken and not acknowledged may be missing.
-        report.sent = producer.delivered
+        report.sent, report.is_exact = producer.delivered, producer.is_settled
     return True
 
 
@@ -233,8 +236,8 @@ def _spooled() -> Iterator[str]:
         yield file.name
 
 
-def _tell(report: _Report, prefix: str, as_json: bool, least: str = "") -> None:
-    """Say what was sent; ``least`` says that it may be more, where it does."""
+def _tell(report: _Report, prefix: str, as_json: bool) -> None:
+    """Say what was sent, and where it may be more."""
     if as_json:
         click.echo(json.dumps(report.as_dict()))
         return
@@ -244,6 +247,7 @@ def _tell(report: _Report, prefix: str, as_json: bool, least: str = "") -> None:
         click.echo(f"and {report.unsendable_count - _NAMED} more that can't be sent", err=True)
     sent = report.sent.total()
     rate = sent / report.seconds if report.seconds else 0.0
+    least = "" if report.is_exact else "at least "
     said = f"{least}{counted(sent, 'event')} sent in {report.seconds:.1f} s ({rate:,.0f}/s)"
     click.echo(said, err=True)
     for topic, count in sorted(report.sent.items()):

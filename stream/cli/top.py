@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ def top(
     from rich.console import Console
 
     from stream.top.session import Session
+    from stream.top.until import Until
 
     labels = tuple(label.strip() for label in by.split(",")) if by else None
     console = Console(highlight=False, soft_wrap=True)
@@ -74,13 +75,14 @@ def top(
         live = console.is_terminal and not console.is_dumb_terminal and not as_json
         interval = (every_ms or (_LIVE_MS if live else _PLAIN_MS)) / SECOND
         if live and not once:
-            session.live(console, interval, threading.Event())
+            session.live(console, interval, Until())
         else:
             _follow(session, console, changes, None if once else interval, as_json=as_json)
     except (BadAddress, Unreachable, NoWorker, NotExposed) as error:
         raise CommandFailed(str(error)) from error
     except KeyboardInterrupt:
-        return
+        if once:
+            raise
 
 
 def _address(text: str | None, config_path: Path | None) -> Address:
@@ -99,7 +101,6 @@ def _follow(
     as_json: bool,
 ) -> None:
     """Print what each look shows; without an interval the first look only."""
-    pause = threading.Event()
     while True:
         if as_json:
             click.echo(json.dumps(session.document(), ensure_ascii=False))
@@ -112,7 +113,7 @@ def _follow(
         if interval is None:
             return
         while True:
-            pause.wait(interval)
+            time.sleep(interval)
             try:
                 changes = session.poll()
                 break

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from stream.core.buckets import BUCKET_RECORDS
 from stream.core.catalogue import LAYOUT
 from stream.core.durations import label
 from stream.core.ends_of_time import BEFORE_ALL
@@ -218,10 +219,16 @@ def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
         if former != limit:
             text = f"{limit} instead of {former}; what has a place of its own keeps it while used"
             yield Fact(name, "kept", text)
-    most = written.max_remembered
-    if most is not None and most != now.max_remembered:
-        text = f"{now.max_remembered} instead of {most} of a kind in a shard; what is beyond it is"
-        yield Fact("max_remembered", "kept", f"{text} forgotten with the next flush, oldest first")
+    most, limit = written.max_remembered, now.max_remembered
+    if most is not None and limit is not None and most != limit:
+        becomes = (
+            "what was forgotten stays so"
+            if limit > most
+            else "what is beyond it is forgotten with the next flush, in parts of up to"
+            f" {BUCKET_RECORDS:,}, the oldest first"
+        )
+        text = f"{limit} instead of {most} of a kind in a shard; {becomes}"
+        yield Fact("max_remembered", "kept", text)
 
 
 def _of_counting(written: Shape, now: Shape) -> Iterator[Fact]:

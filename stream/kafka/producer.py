@@ -75,6 +75,8 @@ class EventProducer:
         self._admin: Any = None
         #: Records that the broker has acknowledged, by topic without prefix.
         self.delivered: Counter[str] = Counter()
+        #: Whether no more than that can have been written: what was taken is acknowledged.
+        self.is_settled = True
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -118,6 +120,7 @@ class EventProducer:
             RecordTooLarge: a record is larger than its topic takes; nothing is taken.
         """
         self._check()
+        self.is_settled = False
         by_topic: dict[str, list[tuple[bytes | None, bytes]]] = {}
         for name, key, value in messages:
             by_topic.setdefault(name, []).append((key, value))
@@ -154,6 +157,7 @@ class EventProducer:
         # The callbacks run in the loop's next round.
         await asyncio.sleep(0)
         self._check()
+        self.is_settled = True
 
     async def _write(self, topic: _Topic, records: Iterable[tuple[bytes | None, bytes]]) -> None:
         keyed = list(records)
@@ -186,7 +190,8 @@ class EventProducer:
 
         def done(future: asyncio.Future[Any]) -> None:
             self._underway.discard(future)
-            error = None if future.cancelled() else future.exception()
+            gone = asyncio.CancelledError()
+            error = gone if future.cancelled() else future.exception()
             if error is not None:
                 where = f" for topic {topic.name} partition {partition}"
                 self._failure = self._failure or (error, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -10,6 +11,7 @@ from typing import ClassVar, Final
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
+from stream.core.durations import label
 from stream.deadletters.filters import Filter
 from stream.deadletters.ledger import Ledger
 from stream.deadletters.letter import Letter
@@ -31,6 +33,8 @@ MOST_RECORDS: Final = 500
 MOST_BYTES: Final = 1024 * 1024
 _BATCH_BYTES: Final = 256 * 1024
 _START_SECONDS: Final = 60.0
+_ANOTHER: Final = "another redrive of this group has taken over"
+_AGAIN: Final = "run it again for the rest, no record is sent twice"
 
 
 class RedriveStopped(Exception):
@@ -106,14 +110,17 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
         # Only now is nobody else writing, and the ledger complete.
         ledger = await reader.ledger()
         await _fit(reader, ledger, order)
-        sending = _Sending(writer, reader, ledger, report, order)
+        timeout_ms = kafka.transaction_timeout_ms
+        sending = _Sending(writer, reader, ledger, report, order, timeout_ms)
         async for previous, judged in _judged(reader, ledger, order, report):
             await sending.take(judged, previous)
         await sending.flush()
     except TimeoutError:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: no answer") from None
     except FENCED as error:
-        raise _superseded(report) from error
+        raise RedriveStopped(
+            f"stopped after {report.sent.total()} records: {_ANOTHER}; {_AGAIN}"
+        ) from error
     except KafkaError as error:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
     finally:
@@ -130,13 +137,16 @@ class _Sending:
         ledger: Ledger,
         report: Report,
         order: Order,
+        timeout_ms: int,
     ) -> None:
+        """``timeout_ms``: after so long the broker ends a transaction."""
         self._writer = writer
         self._names = reader.names
         self._ledger = ledger
         self._ledger_topic = reader.ledger_topic
         self._report = report
         self._order = order
+        self._timeout_ms = timeout_ms
         self._bytes = 0
         self._batch: list[Judged] = []
 
@@ -171,6 +181,7 @@ class _Sending:
         return Outgoing(source, letter.target, letter.key, letter.value, letter.headers_again())
 
     async def _commit(self, records: list[Outgoing], batch: list[Judged]) -> None:
+        began = time.monotonic()
         try:
             await self._writer.write(records)
         except RecordBeyondLimit as error:
@@ -178,22 +189,25 @@ class _Sending:
                 f"stopped after {self._report.sent.total()} records: {error}"
             ) from error
         except FlushFailed as error:
+            reason = str(error)
             if isinstance(error.__cause__, FENCED):
-                raise _superseded(self._report) from error
+                reason = self._fenced(time.monotonic() - began)
             lacks_right = isinstance(error.__cause__, TopicAuthorizationFailedError)
             first = "grant it, then " if lacks_right else ""
             raise RedriveStopped(
-                f"stopped after {self._report.sent.total()} records: {error}; {first}run it again"
-                " for the rest, no record is sent twice"
+                f"stopped after {self._report.sent.total()} records: {reason}; {first}{_AGAIN}"
             ) from error
         for judged in batch:
             self._report.add(judged)
 
-
-def _superseded(report: Report) -> RedriveStopped:
-    return RedriveStopped(
-        f"stopped after {report.sent.total()} records: another redrive of this group has taken over"
-    )
+    def _fenced(self, seconds: float) -> str:
+        """Why a transaction of so many seconds was fenced: a broker's own fence looks alike."""
+        if seconds * 1000 < self._timeout_ms:
+            return f"{_ANOTHER}, or the broker has ended the transaction"
+        return (
+            f"the transaction took {seconds:.0f} s, the broker ends one after"
+            f" kafka.transaction_timeout ({label(self._timeout_ms)})"
+        )
 
 
 async def _fit(reader: LetterReader, ledger: Ledger, order: Order) -> None:

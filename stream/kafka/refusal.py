@@ -75,10 +75,10 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
                 " sasl_mechanism"
             )
         except KafkaError as error:
-            refusal = f"Kafka {where} hangs up ({type(error).__name__}): is {_asked(kafka)} right?"
+            refusal = f"Kafka {where} hangs up ({type(error).__name__}): {_asked(kafka)}?"
         except ConnectionResetError:
             # So a listener without TLS answers the first bytes of TLS.
-            refusal = f"Kafka {where} hangs up: is {_asked(kafka)} right?"
+            refusal = f"Kafka {where} hangs up: {_asked(kafka)}?"
         except (OSError, TimeoutError):
             continue
         else:
@@ -88,7 +88,13 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
 
 def _asked(kafka: KafkaConfig) -> str:
     mechanism = f" with sasl_mechanism {kafka.sasl_mechanism}" if kafka.uses_sasl else ""
-    return f"security_protocol {kafka.security_protocol}{mechanism}"
+    asked = f"is security_protocol {kafka.security_protocol}{mechanism} right"
+    if not kafka.uses_tls:
+        return asked
+    # With TLS 1.3 a client's certificate is refused only after the handshake, without a word.
+    if kafka.ssl_certfile is None:
+        return f"{asked}, and does Kafka ask for a client certificate (ssl_certfile)"
+    return f"{asked}, and does Kafka accept the client certificate of ssl_certfile"
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +24,7 @@ from stream.top.trends import (
     without_data,
     worst_segments,
 )
+from stream.top.until import Until
 
 #: How long a worker may take to answer, in seconds.
 _TIMEOUT = 5.0
@@ -83,10 +83,10 @@ class Session:
         self,
         console: Console,
         every: float,
-        stop: Event,
+        until: Until,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Draw until ``stop`` is set or Ctrl-C, every ``every`` seconds.
+        """Draw every ``every`` seconds, until the time is over or Ctrl-C.
 
         An address that answered once and then no longer is tried again, and the screen says so.
         What ``check`` raises ends it.
@@ -94,7 +94,7 @@ class Session:
         lost: float | None = None
         with Live(self.screen, console=console, screen=True, auto_refresh=False) as live:
             live.refresh()
-            while not stop.wait(every):
+            while not until.wait(every):
                 check()
                 try:
                     self.poll()

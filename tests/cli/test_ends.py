@@ -53,6 +53,8 @@ EXPLAIN = ["explain", "conversion", "day.jsonl", *RULES]
         (["replay", "day.jsonl"], "stream.cli.replay.reading"),
         (["send", "day.jsonl"], "stream.cli.send.configuration"),
         (["generate", "--to", "out.jsonl", "--for", "1m"], "stream.cli.generate._write"),
+        (["top", "--once"], "stream.cli.top.configuration"),
+        (["top", "--once", "--json"], "stream.cli.lazy.import_module"),
     ],
 )
 def test_ctrl_c_that_cut_work_short_is_130(
@@ -68,6 +70,7 @@ def test_ctrl_c_that_cut_work_short_is_130(
     [
         (["worker"], "stream.cli.worker.configuration"),
         (["top"], "stream.cli.top.configuration"),
+        (["top", "--json"], "stream.cli.lazy.import_module"),
         (["broker"], "stream.cli.broker.Broker"),
     ],
 )

@@ -220,6 +220,26 @@ def test_a_state_that_does_not_tell_how_much_it_may_remember_forgets_nothing_whe
     assert former.settings().max_remembered > 100_000_000
 
 
+@pytest.mark.parametrize(
+    ("limit", "becomes"),
+    [
+        (
+            1_000,
+            (
+                "what is beyond it is forgotten with the next flush, in parts of up to 4,096, the"
+                " oldest first"
+            ),
+        ),
+        (9_000_000, "what was forgotten stays so"),
+    ],
+)
+def test_what_is_remembered_is_forgotten_in_parts_and_never_again_remembered(
+    limit: int, becomes: str
+) -> None:
+    (fact,) = facts(Shape.of(OWN), replace(OWN, max_remembered=limit), {})
+    assert fact.text == f"{limit} instead of 5000000 of a kind in a shard; {becomes}"
+
+
 def test_a_fact_is_one_sentence() -> None:
     fact, _ = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)), {})
     assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerFenced
 
+from stream.broker import Broker
 from stream.core.shard import Refusal
 from stream.core.timestamps import format_ms
 from stream.deadletters.headers import GROUP
@@ -31,7 +33,7 @@ from tests.deadletters.burying import (
     sent,
 )
 from tests.deadletters.letters import visit
-from tests.kafka.conftest import Site
+from tests.kafka.conftest import Site, Sites
 from tests.kafka.topics import Read, administer
 from tests.kafka.truth import outcomes
 
@@ -235,6 +237,40 @@ def test_a_transaction_whose_outcome_is_unknown_is_neither_lost_nor_repeated(
     assert rest["records"] == (200 if committed else 700)
     assert_each_once_and_in_order(sent(site), letters)
     assert redriven(site, "--yes")["records"] == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (
+            0,
+            "another redrive of this group has taken over, or the broker has ended the transaction",
+        ),
+        (
+            1.3,
+            "the transaction took N s, the broker ends one after kafka.transaction_timeout (1s)",
+        ),
+    ],
+)
+def test_a_fence_is_no_other_redrive_where_the_broker_has_lost_its_patience(
+    sites: Sites, broker: Broker, monkeypatch: pytest.MonkeyPatch, seconds: float, said: str
+) -> None:
+    site = sites(broker.bootstrap, kafka='transaction_timeout = "1s"', flush="500ms")
+    bury(site, visits(10))
+    commit = AIOKafkaProducer.commit_transaction
+
+    async def fenced(self: Any) -> None:
+        await asyncio.sleep(seconds)
+        raise ProducerFenced
+
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", fenced)
+    result = dlq(site, "redrive", "--yes")
+    assert result.exit_code == 2
+    rest = "run it again for the rest, no record is sent twice"
+    last = re.sub(r"took \d+ s", "took N s", result.stderr.splitlines()[-1])
+    assert last == f"Error: stopped after 0 records: {said}; {rest}"
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", commit)
+    assert redriven(site, "--yes")["records"] == 10
 
 
 #: Kills the process with SIGKILL in its second transaction.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
+import trustme
 
 from stream.broker import Broker
 from stream.config import KafkaConfig
@@ -14,19 +16,42 @@ from stream.kafka.refusal import unreachable
 @pytest.mark.parametrize(
     ("security", "asked"),
     [
-        ({"security_protocol": "SSL"}, "security_protocol SSL"),
+        (
+            {"security_protocol": "SSL"},
+            (
+                "security_protocol SSL right, and does Kafka ask for a client certificate"
+                " (ssl_certfile)?"
+            ),
+        ),
+        (
+            {"security_protocol": "SSL", "ssl_certfile": "client.pem"},
+            (
+                "security_protocol SSL right, and does Kafka accept the client certificate of"
+                " ssl_certfile?"
+            ),
+        ),
         (
             {"security_protocol": "SASL_SSL", "sasl_username": "cxkpi"},
-            "security_protocol SASL_SSL with sasl_mechanism PLAIN",
+            (
+                "security_protocol SASL_SSL with sasl_mechanism PLAIN right, and does Kafka ask for"
+                " a client certificate (ssl_certfile)?"
+            ),
         ),
     ],
 )
 def test_tls_for_a_listener_without_it_is_no_broker_that_does_not_answer(
-    broker: Broker, security: dict[str, str], asked: str
+    broker: Broker,
+    security: dict[str, str],
+    asked: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    client = trustme.CA().issue_cert("cxkpi@example.org")
+    client.private_key_and_cert_chain_pem.write_to_path("client.pem")
     kafka = KafkaConfig.model_validate({"bootstrap": broker.bootstrap, **security})
     said = str(asyncio.run(unreachable(kafka)))
-    assert said == f"Kafka at {broker.bootstrap} hangs up: is {asked} right?"
+    assert said == f"Kafka at {broker.bootstrap} hangs up: is {asked}"
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from click import Command
 from click.testing import CliRunner, Result
 
@@ -72,6 +74,29 @@ class Kafka:
 @pytest.fixture
 def kafka(broker: Broker) -> Kafka:
     return Kafka(broker)
+
+
+@pytest.fixture
+def hanging(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    """A broker that answers for a few batches and then no longer; Ctrl-C comes twice then."""
+    send_batch = AIOKafkaProducer.send_batch
+    calls = 0
+
+    async def hang(self: AIOKafkaProducer, *args: Any, **options: Any) -> asyncio.Future[Any]:
+        nonlocal calls
+        calls += 1
+        if calls <= 5:
+            sent: asyncio.Future[Any] = await send_batch(self, *args, **options)
+            await asyncio.wait({sent})
+            return sent
+        loop = asyncio.get_running_loop()
+        if calls == 6:
+            for seconds in (0.5, 1.0):
+                loop.call_later(seconds, os.kill, os.getpid(), signal.SIGINT)
+        return loop.create_future()
+
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", hang)
+    return kafka
 
 
 @pytest.fixture

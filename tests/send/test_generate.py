@@ -17,6 +17,7 @@ from stream.cli.generate import generate
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
+from stream.kafka.producer import EventProducer, NotDelivered
 from tests.send.conftest import Kafka
 
 
@@ -79,8 +80,47 @@ def test_a_signal_ends_it_with_everything_delivered(kafka: Kafka, number: signal
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     delivered = len(kafka.records())
-    # What was being written when the signal came may be delivered without being counted.
-    assert 500 < summary["events"] <= delivered <= summary["events"] + 2_000
+    assert 500 < summary["events"] == delivered
+    assert not summary["at_least"]
+
+
+def test_two_signals_while_the_broker_hangs_claim_no_more_than_it_has(
+    hanging: Kafka,
+) -> None:
+    said = hanging.run(generate, "--rate", 200, "--history", "5s").stderr.splitlines()[-1]
+    there = len(hanging.records())
+    assert there > 0
+    assert said.startswith(f"at least {there} events from ")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_the_broker_goes_away_it_says_first_what_is_there(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    submit = EventProducer.submit
+    calls = 0
+
+    async def failing(self: EventProducer) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise NotDelivered("the broker is gone")
+        await submit(self)
+        if calls == 3:
+            await self.flush()
+
+    monkeypatch.setattr(EventProducer, "submit", failing)
+    result = kafka.run(generate, "--history", "5s", *(["--json"] if as_json else []))
+    there = len(kafka.records())
+    assert result.exit_code == 2
+    assert there > 100
+    *_, before, last = result.stderr.splitlines()
+    assert last == "Error: the broker is gone"
+    if as_json:
+        summary = json.loads(result.stdout)
+        assert (summary["events"], summary["at_least"]) == (there, True)
+    else:
+        assert before.startswith(f"at least {there} events from ")
 
 
 def test_an_unreachable_broker_is_one_line(offline: Callable[..., Result]) -> None:

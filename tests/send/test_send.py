@@ -50,7 +50,8 @@ def test_recorded_events_reach_their_topics_by_entity_and_in_order(
         places = [order[value] for value in values]
         assert places == sorted(places)
     summary = json.loads(result.stdout)
-    assert (summary["sent"], summary["complete"]) == (len(GENERATED), True)
+    said = [summary[key] for key in ("sent", "at_least", "complete")]
+    assert said == [len(GENERATED), False, True]
     assert set(summary["topics"]) == {record.topic for record in found}
 
 
@@ -172,6 +173,22 @@ def test_where_the_broker_goes_away_it_says_first_what_is_there(
     assert first.startswith(f"at least {there.total():,} events sent in ")
     assert topics == [f"  {kafka.prefix}{t}  {n:,}" for t, n in sorted(there.items())]
     assert last == "Error: the broker is gone"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_two_signals_while_the_broker_hangs_say_that_there_may_be_more(
+    hanging: Kafka, recorded: Path, as_json: bool
+) -> None:
+    result = hanging.run(send, recorded, "--rate", 5_000, *(["--json"] if as_json else []))
+    there = len(hanging.records())
+    assert result.exit_code == 130
+    assert there > 0
+    if as_json:
+        summary = json.loads(result.stdout)
+        said = [summary[key] for key in ("sent", "at_least", "complete")]
+        assert said == [there, True, False]
+    else:
+        assert f"at least {there:,} events sent in " in result.stderr
 
 
 def test_a_rate_is_not_exceeded(kafka: Kafka, tmp_path: Path) -> None:
