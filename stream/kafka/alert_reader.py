@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from aiokafka import (
     ConsumerStoppedError,
     TopicPartition,
 )
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.clock import now_ms
@@ -82,7 +84,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             **client_options(self._kafka),
             group_id=self._group,
             isolation_level="read_committed",
-            auto_offset_reset="earliest",
+            # A position that is gone is told to us: whoever is put back to the beginning unasked
+            # passes over it as done.
+            auto_offset_reset="none",
             enable_auto_commit=False,
             session_timeout_ms=self._kafka.session_timeout_ms,
             heartbeat_interval_ms=self._kafka.session_timeout_ms // 3,
@@ -107,9 +111,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.wait_for(self._turn.wait(), _SIGN_OF_LIFE)
             except TimeoutError:
                 # Who never asks for records is taken for dead by its own client. Is there one by
-                # now, it is read again in its turn.
-                for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
-                    self._consumer.seek(tp, records[0].offset)
+                # now, or no position, that is read again in its turn.
+                with suppress(OffsetOutOfRangeError, NoOffsetForPartitionError):
+                    for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
+                        self._consumer.seek(tp, records[0].offset)
 
     async def _while_ours(self, work: Work) -> bool:
         """Have the work done; whether it has ended, rather than lost its turn."""
@@ -150,6 +155,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 record: ConsumerRecord = await self._consumer.getone()
             except ConsumerStoppedError:
                 return
+            except OffsetOutOfRangeError as error:
+                for tp, position in error.args[0].items():
+                    await self._begin_again(tp, position)
+                continue
             tp = TopicPartition(record.topic, record.partition)
             acknowledged = self._acknowledged[tp]
             if not acknowledged.begin(record.offset):
@@ -177,16 +186,42 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 await self._begin(tp)
 
-    async def _begin(self, tp: TopicPartition) -> None:
-        """Begin for a sink that is new: it is told what happened lately, not a week of old news."""
+    async def _begin(self, tp: TopicPartition, undone: int = -1) -> int:
+        """Begin for a sink that is new: it is told what happened lately, not a week of old news.
+
+        Nor is what lies from ``undone`` on left out. Returns where the partition ends.
+        """
         # The end is asked for first: what is appended meanwhile is late enough.
-        end = (await self._consumer.end_offsets([tp]))[tp]
+        end = int((await self._consumer.end_offsets([tp]))[tp])
         since = now_ms() - NEWS_MS
         found = (await self._consumer.offsets_for_times({tp: since}))[tp]
         first = end if found is None else min(end, found.offset)
+        if undone >= 0:
+            first = min(first, undone)
         self._consumer.seek(tp, first)
         # From now on nothing is left out, however long it takes until something is delivered.
         await self._consumer.commit({tp: OffsetAndMetadata(first, "")})
+        return end
+
+    async def _begin_again(self, tp: TopicPartition, position: int) -> None:
+        """Go on where nothing lies at the position any more, and leave out nothing that is left."""
+        where = f"sink {self._sink}: {tp.topic} partition {tp.partition}"
+        first = (await self._consumer.beginning_offsets([tp]))[tp]
+        if position < first:
+            log.warning("%s begins at %d, the changes from %d on are gone", where, first, position)
+            self._consumer.seek(tp, first)
+            return
+        # Its end is before the position, or was when Kafka said so. What is written there from now
+        # on is new, though its offset is one of those that were acknowledged.
+        async with self._committing:
+            undone, _ = self._acknowledged[tp].written()
+            self._acknowledged[tp] = Acknowledged()
+            end = await self._begin(tp, undone)
+        log.warning(
+            "%s ends at %d and was read up to %d: it has lost records, or was made anew; what is"
+            " left of the last hour is told again",
+            *(where, end, position),
+        )
 
     async def _acknowledge(
         self, acknowledged: Acknowledged, tp: TopicPartition, offset: int
