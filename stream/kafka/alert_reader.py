@@ -27,7 +27,7 @@ from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, is_of, own, refusal_headers
 from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.administration import administration
-from stream.kafka.connection import calm, calm_reader, client_options
+from stream.kafka.connection import calm, calm_reader, client_options, tell_heartbeats
 from stream.kafka.ending import say_goodbye
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
@@ -63,6 +63,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._sink = sink
         self._group = f"{kafka.group}-sink-{sink}"
         self._turn = asyncio.Event()
+        #: When the group was asked last of what it said that we are a member (monotonic seconds).
+        self._member_at = 0.0
+        self._is_member = asyncio.Event()
         self._committing = asyncio.Lock()
         self._working: asyncio.Future[None] | None = None
         self._acknowledged: dict[TopicPartition, Acknowledged] = {}
@@ -96,6 +99,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.subscribe([self._names.alerts], listener=self)
         try:
             await self._consumer.start()
+            tell_heartbeats(self._consumer._coordinator, self._note_member)  # noqa: SLF001
             is_over = False
             while not is_over:
                 await self._until_our_turn()
@@ -140,8 +144,23 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin where the worker before us ended."""
         self._acknowledged = {tp: Acknowledged() for tp in assigned}
+        self._note_member(time.monotonic())
         if assigned:
             self._turn.set()
+
+    def _note_member(self, at: float) -> None:
+        self._member_at = at
+        self._is_member.set()
+
+    async def _our_turn(self) -> None:
+        """Wait until no other worker can have our turn.
+
+        A worker that is cut off from Kafka, or stands still, is told late that it has lost it: when
+        others may have delivered what came after what it still has underway. That ends it.
+        """
+        while time.monotonic() - self._member_at >= self._kafka.session_timeout_ms / 1000:
+            self._is_member.clear()
+            await self._is_member.wait()
 
     # Records ------------------------------------------------------------------------------------
 
@@ -171,6 +190,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                     record.value or b"",
                     partial(self._acknowledge, acknowledged, tp, record.offset),
                     partial(self._bury, record),
+                    self._our_turn,
                 )
 
     async def _recall(self) -> None:

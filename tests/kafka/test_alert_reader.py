@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -460,6 +461,50 @@ def test_notes_of_others_mean_nothing() -> None:
 def test_a_note_of_no_records_or_fewer_is_none_of_ours(note: str) -> None:
     """A negative length would make up for one that is too long."""
     assert Acknowledged.recalled(5, note).begin(6)
+
+
+async def test_it_is_our_turn_for_as_long_as_the_group_can_not_have_given_us_up() -> None:
+    reader = AlertReader(KafkaConfig(session_timeout="6s"), Names("", "g"), "webhook")
+    waiting = asyncio.create_task(reader._our_turn())
+    # As after a process stood still: an answer to what was asked long ago, and then a fresh one.
+    for ago in (60.0, 6.5):
+        reader._note_member(time.monotonic() - ago)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+    reader._note_member(time.monotonic() - 4.5)
+    await asyncio.wait_for(waiting, 1)
+
+
+def test_who_hears_nothing_of_the_group_tries_nothing(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", None, b"one")])
+    beat = GroupCoordinator._do_heartbeat
+    is_cut_off = False
+
+    async def answered(self: GroupCoordinator) -> bool:
+        # The group has heard us, and we may not have heard its answer.
+        return bool(await beat(self)) and not is_cut_off
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", answered)
+
+    async def work(deliveries: AsyncIterator[Delivery]) -> None:
+        nonlocal is_cut_off
+        delivery = await anext(deliveries)
+        is_cut_off = True
+        await asyncio.sleep(kafka.session_timeout_ms / 1000)
+        waiting = asyncio.ensure_future(delivery.our_turn())
+        await asyncio.wait({waiting}, timeout=1)
+        seen.append(waiting.done())
+        is_cut_off = False
+        await asyncio.wait_for(waiting, 30)
+        seen.append(waiting.done())
+
+    seen: list[bool] = []
+    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
+    assert seen == [False, True]
 
 
 async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:
