@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from aiokafka import (
     ConsumerStoppedError,
     TopicPartition,
 )
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.clock import now_ms
@@ -25,7 +27,7 @@ from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, is_of, own, refusal_headers
 from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.administration import administration
-from stream.kafka.connection import calm, calm_reader, client_options
+from stream.kafka.connection import calm, calm_reader, client_options, tell_heartbeats
 from stream.kafka.ending import say_goodbye
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
@@ -61,6 +63,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._sink = sink
         self._group = f"{kafka.group}-sink-{sink}"
         self._turn = asyncio.Event()
+        #: When the group was asked last of what it said that we are a member (monotonic seconds).
+        self._member_at = 0.0
+        self._is_member = asyncio.Event()
         self._committing = asyncio.Lock()
         self._working: asyncio.Future[None] | None = None
         self._acknowledged: dict[TopicPartition, Acknowledged] = {}
@@ -82,7 +87,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             **client_options(self._kafka),
             group_id=self._group,
             isolation_level="read_committed",
-            auto_offset_reset="earliest",
+            # A position that is gone is told to us: whoever is put back to the beginning unasked
+            # passes over it as done.
+            auto_offset_reset="none",
             enable_auto_commit=False,
             session_timeout_ms=self._kafka.session_timeout_ms,
             heartbeat_interval_ms=self._kafka.session_timeout_ms // 3,
@@ -92,6 +99,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.subscribe([self._names.alerts], listener=self)
         try:
             await self._consumer.start()
+            tell_heartbeats(self._consumer._coordinator, self._note_member)  # noqa: SLF001
             is_over = False
             while not is_over:
                 await self._until_our_turn()
@@ -107,9 +115,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.wait_for(self._turn.wait(), _SIGN_OF_LIFE)
             except TimeoutError:
                 # Who never asks for records is taken for dead by its own client. Is there one by
-                # now, it is read again in its turn.
-                for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
-                    self._consumer.seek(tp, records[0].offset)
+                # now, or no position, that is read again in its turn.
+                with suppress(OffsetOutOfRangeError, NoOffsetForPartitionError):
+                    for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
+                        self._consumer.seek(tp, records[0].offset)
 
     async def _while_ours(self, work: Work) -> bool:
         """Have the work done; whether it has ended, rather than lost its turn."""
@@ -135,8 +144,23 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Begin where the worker before us ended."""
         self._acknowledged = {tp: Acknowledged() for tp in assigned}
+        self._note_member(time.monotonic())
         if assigned:
             self._turn.set()
+
+    def _note_member(self, at: float) -> None:
+        self._member_at = at
+        self._is_member.set()
+
+    async def _our_turn(self) -> None:
+        """Wait until no other worker can have our turn.
+
+        A worker that is cut off from Kafka, or stands still, is told late that it has lost it: when
+        others may have delivered what came after what it still has underway. That ends it.
+        """
+        while time.monotonic() - self._member_at >= self._kafka.session_timeout_ms / 1000:
+            self._is_member.clear()
+            await self._is_member.wait()
 
     # Records ------------------------------------------------------------------------------------
 
@@ -150,6 +174,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 record: ConsumerRecord = await self._consumer.getone()
             except ConsumerStoppedError:
                 return
+            except OffsetOutOfRangeError as error:
+                for tp, position in error.args[0].items():
+                    await self._begin_again(tp, position)
+                continue
             tp = TopicPartition(record.topic, record.partition)
             acknowledged = self._acknowledged[tp]
             if not acknowledged.begin(record.offset):
@@ -162,6 +190,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                     record.value or b"",
                     partial(self._acknowledge, acknowledged, tp, record.offset),
                     partial(self._bury, record),
+                    self._our_turn,
                 )
 
     async def _recall(self) -> None:
@@ -177,16 +206,42 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 await self._begin(tp)
 
-    async def _begin(self, tp: TopicPartition) -> None:
-        """Begin for a sink that is new: it is told what happened lately, not a week of old news."""
+    async def _begin(self, tp: TopicPartition, undone: int = -1) -> int:
+        """Begin for a sink that is new: it is told what happened lately, not a week of old news.
+
+        Nor is what lies from ``undone`` on left out. Returns where the partition ends.
+        """
         # The end is asked for first: what is appended meanwhile is late enough.
-        end = (await self._consumer.end_offsets([tp]))[tp]
+        end = int((await self._consumer.end_offsets([tp]))[tp])
         since = now_ms() - NEWS_MS
         found = (await self._consumer.offsets_for_times({tp: since}))[tp]
         first = end if found is None else min(end, found.offset)
+        if undone >= 0:
+            first = min(first, undone)
         self._consumer.seek(tp, first)
         # From now on nothing is left out, however long it takes until something is delivered.
         await self._consumer.commit({tp: OffsetAndMetadata(first, "")})
+        return end
+
+    async def _begin_again(self, tp: TopicPartition, position: int) -> None:
+        """Go on where nothing lies at the position any more, and leave out nothing that is left."""
+        where = f"sink {self._sink}: {tp.topic} partition {tp.partition}"
+        first = (await self._consumer.beginning_offsets([tp]))[tp]
+        if position < first:
+            log.warning("%s begins at %d, the changes from %d on are gone", where, first, position)
+            self._consumer.seek(tp, first)
+            return
+        # Its end is before the position, or was when Kafka said so. What is written there from now
+        # on is new, though its offset is one of those that were acknowledged.
+        async with self._committing:
+            undone, _ = self._acknowledged[tp].written()
+            self._acknowledged[tp] = Acknowledged()
+            end = await self._begin(tp, undone)
+        log.warning(
+            "%s ends at %d and was read up to %d: it has lost records, or was made anew; what is"
+            " left of the last hour is told again",
+            *(where, end, position),
+        )
 
     async def _acknowledge(
         self, acknowledged: Acknowledged, tp: TopicPartition, offset: int

@@ -207,3 +207,17 @@ def let_fetches_end(fetcher: Any) -> None:
             return False
 
     fetcher._proc_fetch_request = ending_well  # noqa: SLF001
+
+
+def tell_heartbeats(coordinator: Any, accepted: Callable[[float], None]) -> None:
+    """Tell of each heartbeat that the group accepts, with when it was sent (monotonic seconds)."""
+    beat: Callable[[], Awaitable[bool]] = coordinator._do_heartbeat  # noqa: SLF001
+
+    async def telling() -> bool:
+        sent = time.monotonic()
+        is_accepted = bool(await beat())
+        if is_accepted:
+            accepted(sent)
+        return is_accepted
+
+    coordinator._do_heartbeat = telling  # noqa: SLF001

@@ -40,7 +40,7 @@ class FiringAlerts:
         rules: Mapping[str, Rule],
         blind_seconds: float = BLIND_SECONDS,
     ) -> None:
-        """``rules`` are the configured ones, by name: alerts of others don't fire any more."""
+        """``rules`` are the configured ones, by name."""
         self._kafka = kafka
         self._known: list[Change] = []
         #: Until when that may be told (monotonic seconds).
@@ -70,13 +70,21 @@ class FiringAlerts:
                 raise
             log.info("what fires can't be read, going by what was known last: %r", error)
             return self._known
-        self._known = [
-            change or _told_by(state, self._rules[state.rule])
-            for state, change in firing_in(self._log)
-            if is_watched(state, self._rules.get(state.rule))
-        ]
+        found = (self._told(state, change) for state, change in firing_in(self._log))
+        self._known = [change for change in found if change is not None]
         self._known_until = time.monotonic() + self._blind_seconds
         return self._known
+
+    def _told(self, state: AlertState, change: Change | None) -> Change | None:
+        """The change, or what else can be told of the alert; None where that is nothing.
+
+        Not only of our own rules: whoever owns the family may have newer ones, and ends what fires
+        by those that are gone.
+        """
+        rule = self._rules.get(state.rule)
+        if change is None and rule is not None and is_watched(state, rule):
+            return _told_by(state, rule)
+        return change
 
     async def close(self) -> None:
         """Disconnect, and forget what was read."""

@@ -28,7 +28,7 @@ from faust.types import TP, ConsumerMessage
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp, Completeness, standing
-from stream.kafka.connection import calm, let_fetches_end
+from stream.kafka.connection import calm, let_fetches_end, tell_heartbeats
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
 
@@ -156,16 +156,10 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         let_fetches_end(fetcher)
 
     def _watch_heartbeats(self) -> None:
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
-        beat = coordinator._do_heartbeat  # noqa: SLF001
+        def accepted(_: float) -> None:
+            self.heartbeat_at = time.monotonic()
 
-        async def watched() -> bool:
-            accepted = bool(await beat())
-            if accepted:
-                self.heartbeat_at = time.monotonic()
-            return accepted
-
-        coordinator._do_heartbeat = watched  # noqa: SLF001
+        tell_heartbeats(self._ensure_consumer()._coordinator, accepted)  # noqa: SLF001
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: our own watch looks at heartbeats, topics and positions.

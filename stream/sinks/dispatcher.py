@@ -52,11 +52,13 @@ class Delivery(NamedTuple):
     """A record of the alert topic, and what to call once it needs no more attention.
 
     ``bury`` makes a dead letter of it, with the reason; it is still to be acknowledged then.
+    ``our_turn`` is awaited before each try: nobody else delivers meanwhile.
     """
 
     value: bytes
     acknowledge: Callable[[], Awaitable[None]]
     bury: Callable[[str], Awaitable[None]]
+    our_turn: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +138,20 @@ class Dispatcher:
             self._ended[change.key] = parse(change.changed_at)
         try:
             # A copy, as it holds what belongs to one call.
-            await self._retrying.copy()(self._try, change)
+            await self._retrying.copy()(self._try, change, delivery.our_turn)
         except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
             what = f"{change.rule} {change.to} ({change.id})"
             await self._give_up(what, reason(error), delivery)
         else:
             self.results["sent"] += 1
 
-    async def _try(self, change: Change) -> None:
+    async def _try(self, change: Change, our_turn: Callable[[], Awaitable[None]]) -> None:
         """Deliver once, when it is our turn and the receiver wants to hear us."""
         clock = asyncio.get_running_loop().time
         async with self._slots:
             await asyncio.sleep(max(0.0, self._quiet_until - clock()))
+            # Last, since whatever else is waited for may last longer than our turn.
+            await our_turn()
             try:
                 await self._sink.deliver(change)
             except Retry as error:

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -55,9 +57,11 @@ class Taker:
         finally:
             self.ended.set()
 
-    async def until(self, count: int) -> None:
+    async def until(self, count: int, *serving: asyncio.Task[None]) -> None:
         async with asyncio.timeout(60):
-            while len(self.taken) < count:  # noqa: ASYNC110 - it is a list.
+            while len(self.taken) < count:
+                for task in serving:
+                    assert not task.done(), task
                 await asyncio.sleep(0.02)
 
 
@@ -164,6 +168,99 @@ def test_a_new_sink_is_not_told_of_long_ago(broker: Broker) -> None:
     assert asyncio.run(told("first", 2)) == [b"new", b"late"]
 
 
+def test_a_sink_is_told_what_follows_where_the_topic_has_lost_what_was_read(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an unclean election or a restored disk leaves it, and as a topic that was made anew."""
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", None, b"kept")])
+    (kept,) = records(kafka.bootstrap, [names.alerts])
+    tp = TopicPartition(names.alerts, kept.partition)
+
+    async def told() -> list[bytes]:
+        group = f"{kafka.group}-sink-hook"
+        async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group) as consumer:
+            consumer.assign([tp])
+            await consumer.commit({tp: OffsetAndMetadata(9, "[[1,3]]")})
+        taker = Taker()
+        task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(taker.work))
+        await taker.until(1, task)
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            for n in range(12):
+                await producer.send_and_wait(names.alerts, b"%d" % n, partition=tp.partition)
+        await taker.until(13, task)
+        task.cancel()
+        await asyncio.wait({task})
+        return taker.taken
+
+    assert asyncio.run(told()) == [b"kept", *(b"%d" % n for n in range(12))]
+    (warned,) = (r.getMessage() for r in caplog.records if r.name == alert_reader.__name__)
+    assert warned == (
+        f"sink hook: {names.alerts} partition {tp.partition} ends at 1 and was read up to 9: it has"
+        " lost records, or was made anew; what is left of the last hour is told again"
+    )
+
+
+def test_a_topic_that_loses_records_while_it_is_read_leaves_out_nothing(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+
+    async def told() -> list[bytes]:
+        taker = Taker(b"undone")
+        reader = AlertReader(kafka, names, "hook")
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            task = asyncio.create_task(reader.serve(taker.work))
+            tp = await _has_begun(reader)
+            ago = time.time_ns() // 1_000_000 - NEWS_MS - 60_000
+            for value in (b"long done", b"undone", b"done"):
+                await producer.send_and_wait(
+                    names.alerts, value, partition=tp.partition, timestamp_ms=ago
+                )
+            await taker.until(3, task)
+            reader._consumer.seek(tp, 9)
+            await taker.until(5, task)
+            await producer.send_and_wait(names.alerts, b"new", partition=tp.partition)
+            await taker.until(6, task)
+            task.cancel()
+            await asyncio.wait({task})
+        return taker.taken
+
+    # The one that the sink has not taken yet is older than an hour, and is told for all that.
+    first, second = [b"long done", b"undone", b"done"], [b"undone", b"done", b"new"]
+    assert asyncio.run(told()) == first + second
+    assert "ends at 3 and was read up to 9" in caplog.text
+
+
+def test_a_sink_that_was_away_for_too_long_goes_on_with_what_is_left(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", None, b"%d" % n) for n in range(4)])
+    found = records(kafka.bootstrap, [names.alerts])
+    tp = TopicPartition(names.alerts, found[0].partition)
+
+    async def told() -> list[bytes]:
+        group = f"{kafka.group}-sink-hook"
+        async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group) as consumer:
+            consumer.assign([tp])
+            await consumer.commit({tp: OffsetAndMetadata(1, "")})
+        async with administration(kafka) as admin:
+            await admin.delete_records({tp: RecordsToDelete(before_offset=3)})
+        taker = Taker()
+        task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(taker.work))
+        await taker.until(1, task)
+        task.cancel()
+        await asyncio.wait({task})
+        return taker.taken
+
+    assert asyncio.run(told()) == [b"3"]
+    assert "begins at 3, the changes from 1 on are gone" in caplog.text
+
+
 def test_a_sink_is_told_of_its_own_groups_changes_and_of_those_of_old(broker: Broker) -> None:
     kafka, names = site(broker)
     other = KafkaConfig(
@@ -237,6 +334,16 @@ def test_many_changes_of_another_group_cost_a_sink_few_commits(
     taken, took = asyncio.run(told())
     assert taken == [b"own"]
     assert len(commits) < took / alert_reader._COMMIT_SECONDS + 5
+
+
+async def _has_begun(reader: AlertReader) -> TopicPartition:
+    """Wait until nothing that comes is too old for the sink."""
+    while not reader._acknowledged:  # noqa: ASYNC110 - it is a dictionary.
+        await asyncio.sleep(0.02)
+    (tp,) = reader._acknowledged
+    while await reader._consumer.committed(tp) is None:  # noqa: ASYNC110 - it is Kafka's.
+        await asyncio.sleep(0.02)
+    return tp
 
 
 async def _has_read_all(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> bool:
@@ -354,6 +461,50 @@ def test_notes_of_others_mean_nothing() -> None:
 def test_a_note_of_no_records_or_fewer_is_none_of_ours(note: str) -> None:
     """A negative length would make up for one that is too long."""
     assert Acknowledged.recalled(5, note).begin(6)
+
+
+async def test_it_is_our_turn_for_as_long_as_the_group_can_not_have_given_us_up() -> None:
+    reader = AlertReader(KafkaConfig(session_timeout="6s"), Names("", "g"), "webhook")
+    waiting = asyncio.create_task(reader._our_turn())
+    # As after a process stood still: an answer to what was asked long ago, and then a fresh one.
+    for ago in (60.0, 6.5):
+        reader._note_member(time.monotonic() - ago)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+    reader._note_member(time.monotonic() - 4.5)
+    await asyncio.wait_for(waiting, 1)
+
+
+def test_who_hears_nothing_of_the_group_tries_nothing(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, names = site(broker)
+    asyncio.run(prepare(kafka))
+    send(kafka, [("cx.alert", None, b"one")])
+    beat = GroupCoordinator._do_heartbeat
+    is_cut_off = False
+
+    async def answered(self: GroupCoordinator) -> bool:
+        # The group has heard us, and we may not have heard its answer.
+        return bool(await beat(self)) and not is_cut_off
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", answered)
+
+    async def work(deliveries: AsyncIterator[Delivery]) -> None:
+        nonlocal is_cut_off
+        delivery = await anext(deliveries)
+        is_cut_off = True
+        await asyncio.sleep(kafka.session_timeout_ms / 1000)
+        waiting = asyncio.ensure_future(delivery.our_turn())
+        await asyncio.wait({waiting}, timeout=1)
+        seen.append(waiting.done())
+        is_cut_off = False
+        await asyncio.wait_for(waiting, 30)
+        seen.append(waiting.done())
+
+    seen: list[bool] = []
+    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
+    assert seen == [False, True]
 
 
 async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:

@@ -30,6 +30,12 @@ class Topic:
         self.beyond: set[int] = set()
         #: Offsets of dead letters and their reasons.
         self.buried: dict[int, str] = {}
+        #: Whether it is surely our turn.
+        self.is_ours = asyncio.Event()
+        self.is_ours.set()
+
+    async def our_turn(self) -> None:
+        await self.is_ours.wait()
 
     async def read(self) -> AsyncIterator[Delivery]:
         for offset in range(self.position, len(self.values)):
@@ -46,7 +52,7 @@ class Topic:
                 assert offset not in self.beyond
                 self.buried[offset] = reason
 
-            yield Delivery(self.values[offset], acknowledge, bury)
+            yield Delivery(self.values[offset], acknowledge, bury, self.our_turn)
 
 
 class FakeSink:
@@ -119,6 +125,24 @@ async def test_a_failed_delivery_is_tried_again_before_the_next_change() -> None
     assert sink.tries == [IDS[0]] * 3 + IDS[1:]
     assert sink.taken == IDS
     assert dispatcher.results == {"sent": 3, "retried": 2}
+
+
+async def test_nothing_is_tried_while_it_may_be_another_workers_turn() -> None:
+    sink, topic = FakeSink(Retry("answer 500")), Topic(records(FIRINGS[:1]))
+    dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
+    topic.is_ours.clear()
+    task = asyncio.create_task(dispatcher.run(topic.read()))
+    await asyncio.sleep(0.05)
+    assert sink.tries == []
+    topic.is_ours.set()
+    await sink.tried.wait()
+    # It is asked for anew at each try, after the wait before it.
+    topic.is_ours.clear()
+    await asyncio.sleep(0.05)
+    assert sink.tries == IDS[:1]
+    topic.is_ours.set()
+    await task
+    assert (sink.tries, sink.taken) == ([IDS[0]] * 2, IDS[:1])
 
 
 async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -298,7 +322,7 @@ async def test_what_acknowledging_raises_ends_the_dispatcher() -> None:
             raise OSError("no broker")
 
         for value in records(FIRINGS):
-            yield Delivery(value, fail, fail)
+            yield Delivery(value, fail, fail, Topic(()).our_turn)
 
     with pytest.RaisesGroup(OSError):
         await Dispatcher("hook", FakeSink(), 1_000, QUICK).run(deliveries())
