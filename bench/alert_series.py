@@ -17,7 +17,7 @@ from stream.core.bounds import wilson
 from stream.core.formulas import divided
 from stream.core.integers import Ints
 from stream.core.kpi import Column
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Window
 
 STEP: Final = 5 * SECOND
@@ -67,7 +67,7 @@ def times(steps: int, start: int = EPOCH) -> Ints:
 
 
 def track(
-    labels: Labels, at: Ints, counts: Counts, window: Window, usual: Window | None = None
+    labels: LabelPairs, at: Ints, counts: Counts, window: Window, usual: Window | None = None
 ) -> Track:
     """What a rule on a window, and on a baseline where there is one, sees of these counts."""
     n, bad = windowed(counts.n, window), windowed(counts.bad, window)

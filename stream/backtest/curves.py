@@ -12,7 +12,7 @@ from stream.backtest.report import Report, RuleReport
 from stream.backtest.rerun import Alert, limits
 from stream.core.integers import Ints
 from stream.core.kpi import Column
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ def curve(of_rule: RuleReport, track: Track, span: tuple[int, int], slices: int)
     return Curve(low, high, lower, upper, limit, bottom, top)
 
 
-def shown_series(of_rule: RuleReport, most: int) -> list[Labels]:
+def shown_series(of_rule: RuleReport, most: int) -> list[LabelPairs]:
     """The series that are worth a plot: those that fired longest, else the one with most events."""
-    fired: dict[Labels, int] = {}
+    fired: dict[LabelPairs, int] = {}
     for alert in of_rule.verdict.alerts:
         until = alert.fired_at if alert.resolved_at is None else alert.resolved_at
         fired[alert.labels] = fired.get(alert.labels, 0) + 1 + until - alert.fired_at
@@ -60,13 +60,13 @@ def shown_series(of_rule: RuleReport, most: int) -> list[Labels]:
     return ranked[:most]
 
 
-def alerts_of_series(of_rule: RuleReport, labels: Labels) -> list[Alert]:
+def alerts_of_series(of_rule: RuleReport, labels: LabelPairs) -> list[Alert]:
     """The rule's alerts on a series."""
     return [a for a in of_rule.verdict.alerts if a.labels == labels]
 
 
 def incidents_of_series(
-    report: Report, of_rule: RuleReport, labels: Labels
+    report: Report, of_rule: RuleReport, labels: LabelPairs
 ) -> Sequence[tuple[str, int, int]]:
     """Name, start and end of the incidents that the series should show."""
     return [

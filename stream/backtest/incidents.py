@@ -14,7 +14,7 @@ from stream.config.errors import ConfigError, Problem, key_path, shown, suggesti
 from stream.config.toml import read_toml
 from stream.core.catalogue import KPIS
 from stream.core.event import Refused
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import RESERVED_LABELS
 from stream.core.timestamps import parse
 
@@ -52,7 +52,7 @@ class Incident:
         """Whether a rule on that KPI should find it; a rule on something else need not."""
         return self.kpi == kpi or (self.kpi is None and kpi in KPIS)
 
-    def agrees(self, labels: Labels) -> bool:
+    def agrees(self, labels: LabelPairs) -> bool:
         """Whether a series with these labels may show it: no label has another value."""
         return all(self.labels.get(name, value) == value for name, value in labels)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stream.backtest.incidents import Incident
 from stream.backtest.rerun import Alert
 from stream.core.catalogue import KPIS
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import DAY, Rule
 
 WEEK = 7 * DAY
@@ -100,7 +100,7 @@ def is_of(alert: Alert, incident: Incident, window_ms: int) -> bool:
 
 def flaps(alerts: Sequence[Alert], window_ms: int) -> frozenset[Alert]:
     """The alerts that fire within one window after the one before of their series was resolved."""
-    resolved: dict[Labels, int] = {}
+    resolved: dict[LabelPairs, int] = {}
     again = []
     for alert in sorted(alerts, key=lambda a: a.fired_at):
         before = resolved.get(alert.labels)

@@ -31,7 +31,7 @@ from stream.backtest.tables import (
 )
 from stream.core.alerts import described
 from stream.core.alerts.quantities import duration, quantity
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.text import printable
 
 #: So many series of a rule have a plot, and so many lanes the time line.
@@ -114,7 +114,7 @@ def _rule(report: Report, of_rule: RuleReport) -> Iterator[str]:
     yield "</section>"
 
 
-def _plot(report: Report, of_rule: RuleReport, labels: Labels) -> str:
+def _plot(report: Report, of_rule: RuleReport, labels: LabelPairs) -> str:
     track = of_rule.track(labels)
     if track is None:
         return ""

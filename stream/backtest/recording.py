@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.core.alerts import PreparedRule, RuleSample, needed
 from stream.core.integers import Ints
 from stream.core.kpi import Column
-from stream.core.series import Evaluation, Labels, Sample, rollup_of
+from stream.core.series import Evaluation, LabelPairs, Sample, rollup_of
 from stream.core.settings import Settings
 
 #: Three weeks of a dozen series every five seconds. A sample is five floats, and as many again when
@@ -37,7 +37,7 @@ class Track:
     rule's longest window that data covered, never NaN.
     """
 
-    labels: Labels
+    labels: LabelPairs
     at: Ints
     value: Column
     lower: Column
@@ -124,7 +124,7 @@ class Recording:
         self._times = array("q")
         #: The first event ever counted up to each evaluation; NaN before one.
         self._firsts = array("d")
-        self._series: dict[tuple[str, str, Labels], _Columns] = {}
+        self._series: dict[tuple[str, str, LabelPairs], _Columns] = {}
         self._most = most
 
     def take(self, evaluation: Evaluation) -> None:
@@ -176,7 +176,7 @@ class Recording:
         covered: Column = np.nan_to_num(np.clip(parts, 0.0, 1.0), nan=0.0)
         return covered
 
-    def _usual(self, prepared: PreparedRule, labels: Labels) -> Column:
+    def _usual(self, prepared: PreparedRule, labels: LabelPairs) -> Column:
         rule, n = prepared.rule, len(self._times)
         found = None
         if rule.baseline is not None:
@@ -184,7 +184,7 @@ class Recording:
         return np.full(n, _NAN) if found is None else found.padded(n)[0] * prepared.usual_scale
 
 
-def _by_key(item: tuple[tuple[str, str, Labels], _Columns]) -> tuple[str, str, Labels]:
+def _by_key(item: tuple[tuple[str, str, LabelPairs], _Columns]) -> tuple[str, str, LabelPairs]:
     return item[0]
 
 

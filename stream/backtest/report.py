@@ -16,7 +16,7 @@ from stream.backtest.sweep import Rehearsal, Suggestion, Tried, configured, sugg
 from stream.core.alerts import Change, PreparedRule, RuleSet, rfc3339
 from stream.core.alerts.machine import rises
 from stream.core.kpi import Kpi
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import SECOND, Rule, Settings
 from stream.core.timestamps import parse
 
@@ -51,7 +51,7 @@ class RuleReport:
     #: None where no number of alerts was asked for, or the rule has no thresholds to try.
     suggestion: Suggestion | None
 
-    def track(self, labels: Labels) -> Track | None:
+    def track(self, labels: LabelPairs) -> Track | None:
         """What was recorded of a series."""
         return next((t for t in self.tracks if t.labels == labels), None)
 
@@ -172,7 +172,7 @@ def alerts_of(changes: Iterable[Change], since: int = 0) -> tuple[list[Alert], i
 
     Of the latter only those count that ended at ``since`` (ms) or later.
     """
-    firing: dict[tuple[str, Labels], Change] = {}
+    firing: dict[tuple[str, LabelPairs], Change] = {}
     alerts: list[Alert] = []
     held_back = 0
     for change in changes:

@@ -11,7 +11,7 @@ from stream.backtest.recording import Track
 from stream.core.alerts import AlertState, step
 from stream.core.alerts.machine import rises
 from stream.core.kpi import Column
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import Rule
 
 
@@ -24,7 +24,7 @@ class Alert:
     """
 
     rule: str
-    labels: Labels
+    labels: LabelPairs
     started_at: int
     fired_at: int
     resolved_at: int | None

@@ -15,7 +15,7 @@ from stream.backtest.rerun import Alert
 from stream.backtest.sweep import Suggestion, with_threshold
 from stream.core.alerts.machine import rises
 from stream.core.alerts.quantities import counted, duration, quantity
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import SECOND, Rule
 from stream.core.text import printable
 
@@ -150,7 +150,7 @@ def limit(of_rule: RuleReport, value: float) -> str:
     return f"{value:.6g} ×" if of_rule.rule.factor is not None else quantity(of_rule.kpi, value)
 
 
-def series(labels: Labels) -> str:
+def series(labels: LabelPairs) -> str:
     """A series by its labels."""
     return printable(", ".join(f"{name}={value}" for name, value in labels)) or "total"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream.core.evaluate import Evaluator, Inputs, Share
 from stream.core.kpi import CONSTANT, OVERLAPPING, Kpi, Move
-from stream.core.series import Labels, rollup_of
+from stream.core.series import LabelPairs, rollup_of
 from stream.core.settings import Rule, Window
 from stream.core.worked import worked
 
@@ -123,7 +123,7 @@ def parts(
     return found
 
 
-def _within(labels: Labels, outer: Labels, name: str) -> str | None:
+def _within(labels: LabelPairs, outer: LabelPairs, name: str) -> str | None:
     """The value of ``name`` among labels that hold all the outer ones; None where they do not."""
     return dict(labels).get(name) if set(outer) <= set(labels) else None
 

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from stream.core.integers import Ints
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.core.settings import Window
 from stream.core.values import Segment
 
@@ -28,7 +28,7 @@ class Groups:
         self._label_names = (*rollup, *extra)
         self._places = [names.index(name) for name in self._label_names]
         self.keys: list[Key] = []
-        self.labels: list[Labels] = []
+        self.labels: list[LabelPairs] = []
         self._index: dict[Key, int] = {}
         if not self._label_names:
             # The total has a series before anything was counted.

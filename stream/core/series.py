@@ -8,7 +8,7 @@ import msgspec
 
 from stream.core.settings import RESERVED_LABELS
 
-Labels = tuple[tuple[str, str], ...]
+LabelPairs = tuple[tuple[str, str], ...]
 
 _QUANTILE: Final = "_quantile"
 
@@ -23,7 +23,7 @@ def kpi_of(name: str) -> str:
     return name.removesuffix(_QUANTILE)
 
 
-def rollup_of(labels: Labels) -> tuple[str, ...]:
+def rollup_of(labels: LabelPairs) -> tuple[str, ...]:
     """The rollup of a series: its label names without those that the KPI itself adds.
 
     They stand in the order of ``labels``, which samples have sorted by name.
@@ -41,7 +41,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
 
     kpi: str
     window: str
-    labels: Labels
+    labels: LabelPairs
     value: float | None
     lower: float | None = None
     upper: float | None = None

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from stream.core.kpi import Kpi
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.metrics.families import WORKER_FAMILIES, KpiFamily, WorkerFamily, kpi_families
 from stream.metrics.label_text import label_text
 from stream.metrics.view import Timing, WorkerView
@@ -71,7 +71,7 @@ class Exposition:
         self._registry = CollectorRegistry()
         self._registry.register(self._collector)
         ProcessCollector(registry=self._registry)
-        self._label_texts: dict[tuple[str, Labels], str] = {}
+        self._label_texts: dict[tuple[str, LabelPairs], str] = {}
         self._latest: tuple[tuple[Sample, ...], bytes] | None = None
 
     def text(self, view: WorkerView) -> bytes:

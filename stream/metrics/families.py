@@ -13,7 +13,7 @@ from typing import Literal
 
 from stream import __version__
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, quantile_id
+from stream.core.series import LabelPairs, quantile_id
 from stream.metrics.view import Timing, WorkerView
 
 Kind = Literal["gauge", "counter", "summary"]
@@ -43,7 +43,7 @@ class WorkerFamily:
     kind: Kind
     help: str
     labels: tuple[str, ...]
-    read: Callable[[WorkerView], Iterable[tuple[Labels, float | Timing]]]
+    read: Callable[[WorkerView], Iterable[tuple[LabelPairs, float | Timing]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +119,33 @@ def _sentence(text: str) -> str:
     return line if line.endswith(".") else line + "."
 
 
-def _by(name: str, numbers: Mapping[str, float]) -> Iterable[tuple[Labels, float]]:
+def _by(name: str, numbers: Mapping[str, float]) -> Iterable[tuple[LabelPairs, float]]:
     for value, number in sorted(numbers.items()):
         yield ((name, value),), number
 
 
 def _by_two(
     names: tuple[str, str], numbers: Mapping[tuple[str, str], float]
-) -> Iterable[tuple[Labels, float]]:
+) -> Iterable[tuple[LabelPairs, float]]:
     for values, number in sorted(numbers.items()):
         yield tuple(zip(names, values, strict=True)), number
 
 
-def _seconds(name: str, times: Mapping[str, int]) -> Iterable[tuple[Labels, float]]:
+def _seconds(name: str, times: Mapping[str, int]) -> Iterable[tuple[LabelPairs, float]]:
     return _by(name, {value: ms / 1000 for value, ms in times.items()})
 
 
-def _one(number: float | Timing | None) -> Iterable[tuple[Labels, float | Timing]]:
+def _one(number: float | Timing | None) -> Iterable[tuple[LabelPairs, float | Timing]]:
     return () if number is None else (((), number),)
 
 
-def _alerts(view: WorkerView) -> Iterable[tuple[Labels, float]]:
+def _alerts(view: WorkerView) -> Iterable[tuple[LabelPairs, float]]:
     for alert in view.alerts:
         labels = (("rule", alert.rule), ("severity", alert.severity), *alert.labels)
         yield labels, float(alert.firing)
 
 
-def _build(_: WorkerView) -> Iterable[tuple[Labels, float]]:
+def _build(_: WorkerView) -> Iterable[tuple[LabelPairs, float]]:
     yield (("version", __version__), ("python", platform.python_version())), 1.0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stream.core.series import Evaluation, Labels
+from stream.core.series import Evaluation, LabelPairs
 
 
 class Timing(msgspec.Struct, frozen=True, gc=False):
@@ -32,7 +32,7 @@ class AlertGauge(msgspec.Struct, frozen=True):
     rule: str
     severity: str
     #: The labels of the alert's series, sorted by name, without the window.
-    labels: Labels
+    labels: LabelPairs
     firing: bool
 
 

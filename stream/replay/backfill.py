@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Final
 
 from stream.core.catalogue import KPIS
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.metrics.families import KpiFamily, kpi_families
 from stream.metrics.label_text import ESCAPES, label_text
 from stream.replay.rows import NUMBERS, numbers_of
@@ -66,7 +66,7 @@ class OpenMetrics:
         self._file = file
         self._families = kpi_families(KPIS)
         #: (window, labels without quantile) of each series.
-        self._series: dict[tuple[str, Labels], int] = {}
+        self._series: dict[tuple[str, LabelPairs], int] = {}
         # With no name SQLite keeps it in a file of its own that nobody else sees.
         self._points = sqlite3.connect("", isolation_level=None)
         with _keeping():

@@ -19,7 +19,7 @@ from stream.core.explain import (
     reached,
 )
 from stream.core.kpi import DERIVED, Kpi
-from stream.core.series import Labels, rollup_of
+from stream.core.series import LabelPairs, rollup_of
 from stream.core.settings import Rule, Settings, Window
 from stream.core.timestamps import format_ms
 from stream.replay.run import Replay
@@ -229,7 +229,7 @@ def _quantiles(
     settings: Settings,
     kpi: Kpi,
     window: Window,
-    labels: Labels,
+    labels: LabelPairs,
     at: int,
 ) -> dict[str, float]:
     """The quantiles that go with the KPI, where the rollup is one that is kept."""

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from stream.config import durations
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.metrics.exposition import Scraped, parse
 from stream.metrics.families import KpiFamily, kpi_families
 
 #: A KPI's series within a window: its id and the labels of its rollup.
-Series = tuple[str, Labels]
+Series = tuple[str, LabelPairs]
 #: An alert: rule, severity and the labels of its series.
-Alert = tuple[str, str, Labels]
+Alert = tuple[str, str, LabelPairs]
 
 _WINDOW = re.compile(r'[{,]window="([^"\\]+)"')
 _PREFERRED_WINDOW = "1h"

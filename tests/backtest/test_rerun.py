@@ -13,7 +13,7 @@ from stream.backtest.recording import Recording, TooMuch, Track
 from stream.backtest.report import alerts_of
 from stream.backtest.rerun import Alert, rerun
 from stream.core.alerts import AlertState, Change, RuleSet, step
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core import incident
 
@@ -97,7 +97,7 @@ def at(text: str) -> int:
 def sample(
     at: int,
     value: float | None,
-    labels: Labels = (),
+    labels: LabelPairs = (),
     *,
     kpi: str = "csat",
     window: str = "5m",

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 
 FOLDER = Path(__file__).parents[1] / "data" / "incident"
@@ -82,7 +82,7 @@ def _read() -> list[Seen]:
 
 def _samples(rules: Settings, events: list[Seen], now: int) -> Iterator[Sample]:
     for region in (None, *sorted({e.region for e in events})):
-        labels: Labels = () if region is None else (("region", region),)
+        labels: LabelPairs = () if region is None else (("region", region),)
         mine = [e for e in events if region in (None, e.region)]
         for window in rules.windows:
             start = (now // window.pane_ms - window.size_ms // window.pane_ms + 1) * window.pane_ms
@@ -119,20 +119,20 @@ def _churn(events: list[Seen], start: int) -> tuple[float, float]:
     return sum(at >= start for at in lost), bases - sum(at < start for at in lost)
 
 
-def _nps(window: Window, labels: Labels, events: list[Seen]) -> Sample:
+def _nps(window: Window, labels: LabelPairs, events: list[Seen]) -> Sample:
     scores = [e.raw["score"] for e in events if e.raw.get("survey") == "nps"]
     difference = sum(s >= 9 for s in scores) - sum(s < 7 for s in scores)
     value = 100 * difference / len(scores) if scores else None
     return Sample("nps", window.label, labels, value, None, None, difference, len(scores))
 
 
-def _art(window: Window, labels: Labels, events: list[Seen]) -> Sample:
+def _art(window: Window, labels: LabelPairs, events: list[Seen]) -> Sample:
     times = [(e.at - _at(e.raw["opened_at"])) / 1e3 for e in events if e.type == "ticket.closed"]
     value = sum(times) / len(times) if times else None
     return Sample("art", window.label, labels, value, None, None, sum(times), len(times))
 
 
-def _ratio(kpi: str, window: Window, labels: Labels, counts: tuple[float, float]) -> Sample:
+def _ratio(kpi: str, window: Window, labels: LabelPairs, counts: tuple[float, float]) -> Sample:
     k, n = counts
     if n <= 0:
         return Sample(kpi, window.label, labels, None, None, None, k, n)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core.alerting import evaluate
 
@@ -29,11 +29,11 @@ def change(rule: Rule, samples: Sequence[Sample]) -> Change:
     return made
 
 
-def csat(labels: Labels, k: float, n: float = 100, window: str = "5m") -> Sample:
+def csat(labels: LabelPairs, k: float, n: float = 100, window: str = "5m") -> Sample:
     return Sample("csat", window, labels, k / n if n else None, None, None, k, n)
 
 
-def of(channel: str, region: str | None = None) -> Labels:
+def of(channel: str, region: str | None = None) -> LabelPairs:
     return (("channel", channel), *((("region", region),) if region else ()))
 
 
@@ -199,7 +199,7 @@ def test_retention_is_not_compared_over_windows_of_different_sizes() -> None:
 
 
 def test_the_usual_churn_is_scaled_to_the_window_for_the_parts_too() -> None:
-    def churn(labels: Labels, k: float, n: float, window: str) -> Sample:
+    def churn(labels: LabelPairs, k: float, n: float, window: str) -> Sample:
         return Sample("churn", window, labels, k / n, None, None, k, n)
 
     samples = [
@@ -262,7 +262,7 @@ def test_a_spikes_parts_are_measured_against_the_usual_value_where_theirs_is_not
 # Counts, and what can't be taken apart
 
 
-def counted(labels: Labels, value: float | None, window: str = "5m") -> Sample:
+def counted(labels: LabelPairs, value: float | None, window: str = "5m") -> Sample:
     return Sample("cart_recovered", window, labels, value)
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from stream.core.alerts import AlertStates, Change, RuleSet, needed, rfc3339
 from stream.core.alerts.machine import Watched
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core.alerting import evaluate
 
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
-EU: Labels = (("region", "eu"),)
-US: Labels = (("region", "us"),)
+EU: LabelPairs = (("region", "eu"),)
+US: LabelPairs = (("region", "us"),)
 NO_STATES = AlertStates()
 LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5)
 
@@ -26,11 +26,11 @@ def rule_set(*rules: Rule) -> RuleSet:
     return RuleSet.of(Settings(windows=WINDOWS, rules=rules))
 
 
-def csat(labels: Labels, k: float, n: float = 100, window: str = "5m") -> Sample:
+def csat(labels: LabelPairs, k: float, n: float = 100, window: str = "5m") -> Sample:
     return Sample("csat", window, labels, k / n if n else None, None, None, k, n)
 
 
-def churn(labels: Labels, value: float | None, window: str) -> Sample:
+def churn(labels: LabelPairs, value: float | None, window: str) -> Sample:
     n = 1_000
     return Sample("churn", window, labels, value, value, value, (value or 0) * n, n)
 
@@ -284,7 +284,7 @@ def test_needed_names_window_and_baseline_of_each_rollup() -> None:
 TOTAL = replace(LOW, by=())
 
 
-def of(channel: str, region: str | None = None) -> Labels:
+def of(channel: str, region: str | None = None) -> LabelPairs:
     return (("channel", channel), *((("region", region),) if region else ()))
 
 

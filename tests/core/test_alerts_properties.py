@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream.core.alerts import AlertStates, Change, RuleSet
 from stream.core.alerts.change import change_id
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, SECOND, Rule, Settings, Window
 from stream.core.timestamps import parse
 from tests.core.alerting import evaluate
@@ -20,7 +20,7 @@ from tests.core.alerting import evaluate
 PROPERTY = settings(max_examples=60, deadline=None)
 EVERY = 5 * SECOND
 START = 1_772_445_600_000
-REGIONS: tuple[Labels, ...] = tuple((("region", name),) for name in ("eu", "us"))
+REGIONS: tuple[LabelPairs, ...] = tuple((("region", name),) for name in ("eu", "us"))
 
 RULES = (
     Rule("Above", "csat", "5m", ("region",), above=0.5, clear=0.3),
@@ -40,7 +40,7 @@ VALUES = st.sampled_from([0.0, 0.3, 0.31, 0.4, 0.41, 0.5, 0.51, 0.7, 1.0])
 
 
 @st.composite
-def samples(draw: st.DrawFn, window: str, labels: Labels) -> list[Sample]:
+def samples(draw: st.DrawFn, window: str, labels: LabelPairs) -> list[Sample]:
     """A series' sample; none, without value, and of too few contributions too."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
@@ -77,18 +77,18 @@ def changes_of(evaluations: Sequence[Evaluation]) -> list[Change]:
     return [change for _, changes in run(evaluations) for change in changes]
 
 
-def alert_of(change: Change) -> tuple[str, Labels]:
+def alert_of(change: Change) -> tuple[str, LabelPairs]:
     return change.rule, tuple(sorted(change.labels.items()))
 
 
-def by_alert(changes: Sequence[Change]) -> dict[tuple[str, Labels], list[Change]]:
-    found: dict[tuple[str, Labels], list[Change]] = {}
+def by_alert(changes: Sequence[Change]) -> dict[tuple[str, LabelPairs], list[Change]]:
+    found: dict[tuple[str, LabelPairs], list[Change]] = {}
     for change in changes:
         found.setdefault(alert_of(change), []).append(change)
     return found
 
 
-def numbers(rule: Rule, evaluation: Evaluation, labels: Labels) -> tuple[float, float] | None:
+def numbers(rule: Rule, evaluation: Evaluation, labels: LabelPairs) -> tuple[float, float] | None:
     """(what is beyond from here on, what clears) less the value, by the rule's own words.
 
     Both are negative where it is so; None where there is no data.

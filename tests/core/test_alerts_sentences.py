@@ -27,7 +27,7 @@ from stream.core.alerts.links import DASHBOARD_UID, escaped
 from stream.core.alerts.sentences import LONGEST_SENTENCE
 from stream.core.alerts.template import BadTemplate, fields_of, filled
 from stream.core.catalogue import KPIS
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core.alerting import seen_in
 
@@ -36,12 +36,12 @@ BEGAN = "2026-05-04 00:40 UTC"
 DASHBOARDS = Path(__file__).parents[2] / "grafana" / "dashboards"
 patiently = settings(deadline=None)
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
-EU: Labels = (("region", "eu"),)
+EU: LabelPairs = (("region", "eu"),)
 LOW = Rule("CsatLow", "csat", "5m", ("region",), below=0.5)
 SETTINGS = Settings(windows=WINDOWS)
 
 
-def csat(labels: Labels, k: float, n: float = 100, window: str = "5m", **bounds: Any) -> Sample:
+def csat(labels: LabelPairs, k: float, n: float = 100, window: str = "5m", **bounds: Any) -> Sample:
     return Sample(
         "csat", window, labels, k / n if n else None, numerator=k, denominator=n, **bounds
     )

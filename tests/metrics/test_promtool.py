@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from stream.core.catalogue import KPIS
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.metrics.exposition import Exposition
 from stream.metrics.view import AlertGauge, WorkerView
 from tests.fixtures.prometheus import PrometheusTools
@@ -32,7 +32,7 @@ def check(prometheus_tools: PrometheusTools) -> Check:
 
 
 def _hostile() -> WorkerView:
-    series: tuple[Labels, ...] = tuple((("channel", text),) for text in HOSTILE)
+    series: tuple[LabelPairs, ...] = tuple((("channel", text),) for text in HOSTILE)
     return WorkerView(
         evaluation=Evaluation(1, tuple(Sample("csat", "1h", labels, 0.5) for labels in series)),
         alerts=tuple(AlertGauge("A", "warning", labels, firing=True) for labels in series),

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from stream.core.kpi import Kpi
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.metrics.view import AlertGauge, Timing, WorkerView
 
 #: The rollups of the default configuration: total, channel, region, both.
-SERIES: tuple[Labels, ...] = (
+SERIES: tuple[LabelPairs, ...] = (
     (),
     *(((("channel", channel),)) for channel in ("chat", "email", "phone")),
     *(((("region", region),)) for region in ("north", "south")),
@@ -30,7 +30,7 @@ def _between(kpi: Kpi, part: float) -> float:
 def samples(
     kpis: Mapping[str, Kpi],
     windows: tuple[str, ...] = WINDOWS,
-    series: tuple[Labels, ...] = SERIES,
+    series: tuple[LabelPairs, ...] = SERIES,
     shift: float = 0.0,
 ) -> Iterator[Sample]:
     """One sample for each KPI, window and series; ``shift`` moves all values (0 to 0.4)."""
@@ -66,7 +66,7 @@ def view(
     at: int = 1_790_000_000_000,
     *,
     windows: tuple[str, ...] = WINDOWS,
-    series: tuple[Labels, ...] = SERIES,
+    series: tuple[LabelPairs, ...] = SERIES,
     shift: float = 0.0,
     firing: bool = True,
     accepted: int = 123_456,

@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from stream.cli import cli
 from stream.core.catalogue import KPIS
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND
 from stream.core.timestamps import parse
 from stream.metrics.families import kpi_families
@@ -32,7 +32,7 @@ NOON = 1_772_452_800_000
 HOSTILE = 'a"b\\\nc{d="é"} \u202e,=#'
 
 #: (name, labels, time in ms) → value
-Points = dict[tuple[str, Labels, int], float]
+Points = dict[tuple[str, LabelPairs, int], float]
 
 
 def text_of(points: list[tuple[int, list[Sample]]]) -> str:

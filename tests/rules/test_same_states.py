@@ -22,7 +22,7 @@ from stream.core.alerts import AlertState, AlertStates, Phase, RuleSample, RuleS
 from stream.core.alerts.inputs import with_input
 from stream.core.alerts.machine import has_data
 from stream.core.catalogue import KPIS
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import SECOND, Rule
 from stream.rules import exported
 from tests.core.alerting import evaluate
@@ -73,11 +73,11 @@ def may_differ(rule: Rule, before: AlertState, sample: RuleSample | None, now: i
     return before.phase == "firing" and before.clearing_since is not None
 
 
-def states_of(run: Run, config: Config) -> Iterator[tuple[str, Labels, int, Phase]]:
+def states_of(run: Run, config: Config) -> Iterator[tuple[str, LabelPairs, int, Phase]]:
     """The state of every alert after every evaluation, as the product's machine has it."""
     rules = RuleSet.of(config.core())
     states = AlertStates()
-    over: set[tuple[str, Labels]] = set()
+    over: set[tuple[str, LabelPairs]] = set()
     for step, row in enumerate(run.rows):
         now = step * EVERY
         before = {(state.rule, state.labels): state for state in states.alerts}
@@ -98,7 +98,7 @@ def states_of(run: Run, config: Config) -> Iterator[tuple[str, Labels, int, Phas
                     yield (*key, now // SECOND, after.get(key, "inactive"))
 
 
-def seen(rule: Rule, scale: float, labels: Labels, row: Sequence[Sample]) -> RuleSample | None:
+def seen(rule: Rule, scale: float, labels: LabelPairs, row: Sequence[Sample]) -> RuleSample | None:
     """What a rule sees of a series, as far as it says whether there is data."""
     found = {s.window: s for s in row if (s.kpi, s.labels) == (rule.kpi, labels)}
     sample, usual = found.get(rule.window), found.get(rule.baseline or "")

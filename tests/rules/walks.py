@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from stream.core.catalogue import KPIS
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.metrics.families import parts_of
 
 WINDOWS = ("5m", "1h")
@@ -50,9 +50,9 @@ def run_of(seed: int, rules: int = 12, steps: int = 60) -> Run:
     return Run(made, rows, tuple(instances), random.randint(-3_600, steps * 5) * 1_000)
 
 
-def labels_of(kpi: str, by: Sequence[str]) -> list[Labels]:
+def labels_of(kpi: str, by: Sequence[str]) -> list[LabelPairs]:
     """The labels of a rule's series."""
-    own: Labels = tuple((name, "EUR") for name in KPIS[kpi].labels)
+    own: LabelPairs = tuple((name, "EUR") for name in KPIS[kpi].labels)
     if not by:
         return [own]
     return [tuple(sorted((*own, ("region", region)))) for region in REGIONS]
@@ -82,7 +82,9 @@ def _rule(random: Random, name: str) -> dict[str, Any]:
     return rule
 
 
-def _walk(random: Random, kpi: str, window: str, labels: Labels, steps: int) -> list[Sample | None]:
+def _walk(
+    random: Random, kpi: str, window: str, labels: LabelPairs, steps: int
+) -> list[Sample | None]:
     """The samples of one series: each stays for some evaluations, as windows do not jump."""
     found: list[Sample | None] = []
     while len(found) < steps:
@@ -90,7 +92,7 @@ def _walk(random: Random, kpi: str, window: str, labels: Labels, steps: int) -> 
     return found[:steps]
 
 
-def _sample(random: Random, kpi: str, window: str, labels: Labels) -> Sample | None:
+def _sample(random: Random, kpi: str, window: str, labels: LabelPairs) -> Sample | None:
     """A sample of any shape that the KPI can have; None for a series that nobody exposes."""
     if random.random() < 0.06:
         return None

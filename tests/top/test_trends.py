@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.catalogue import KPIS as CATALOGUE
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.metrics.exposition import Exposition
 from stream.metrics.view import AlertGauge, WorkerView
 from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
@@ -14,7 +14,7 @@ from stream.top.trends import Trends, sparkline, totals, without_data, worst_seg
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
 
-NORTH: Labels = (("region", "north"),)
+NORTH: LabelPairs = (("region", "north"),)
 
 
 def scrape(worker: WorkerView, taken: float = 1000.0, window: str | None = None) -> Snapshot:
@@ -178,7 +178,7 @@ def test_a_sparkline_fits_its_width(values: list[float | None], width: int) -> N
     assert sparkline(values, width, ascii_only=True).isascii()
 
 
-def rated(kpi: str, labels: Labels, value: float | None, half: float | None = None) -> Sample:
+def rated(kpi: str, labels: LabelPairs, value: float | None, half: float | None = None) -> Sample:
     if value is None or half is None:
         return Sample(kpi, "1h", labels, value)
     return Sample(kpi, "1h", labels, value, value - half, value + half)

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import xxhash
 
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import Rule
 from stream.core.timestamps import format_ms
 
@@ -121,13 +121,13 @@ def alert_key(rule: str, labels: Iterable[tuple[str, str]]) -> bytes:
     return msgspec.json.encode([rule, sorted(labels)])
 
 
-def change_id(rule: str, labels: Labels, now: int, to: Target) -> str:
+def change_id(rule: str, labels: LabelPairs, now: int, to: Target) -> str:
     """The identity of a change: 32 hexadecimal digits."""
     return xxhash.xxh3_128_hexdigest(msgspec.json.encode([rule, labels, now, to]))
 
 
 def change_of(
-    rule: Rule, labels: Labels, from_: Phase, to: Target, *, started: int, now: int
+    rule: Rule, labels: LabelPairs, from_: Phase, to: Target, *, started: int, now: int
 ) -> Change:
     """A change of an alert of a rule, of which nothing was measured. Times are in ms."""
     return Change(

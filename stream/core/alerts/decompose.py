@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from stream.core.alerts.change import Contributor, Rest
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 
 #: How many contributors a change names.
 MOST_CONTRIBUTORS = 5
@@ -37,7 +37,7 @@ class Before(NamedTuple):
 class Effect(NamedTuple):
     """What one sub-series adds to the difference; without labels: all that is in none of them."""
 
-    labels: Labels | None
+    labels: LabelPairs | None
     mix: float
     rate: float
     now: Sample | None = None
@@ -64,8 +64,8 @@ class _Cell(NamedTuple):
 def effects(
     whole: Sample,
     before: Before,
-    now: Mapping[Labels, Sample],
-    then: Mapping[Labels, Sample],
+    now: Mapping[LabelPairs, Sample],
+    then: Mapping[LabelPairs, Sample],
     unit: float,
 ) -> list[Effect]:
     """The effects of all sub-series and of what is in none of them; they sum to the difference.
@@ -129,7 +129,10 @@ def _of_ratio(now: _Cell, then: _Cell, all_now: _Cell, all_then: _Cell) -> tuple
 
 
 def _of_counts(
-    whole: Sample, before: Before, now: Mapping[Labels, Sample], then: Mapping[Labels, Sample]
+    whole: Sample,
+    before: Before,
+    now: Mapping[LabelPairs, Sample],
+    then: Mapping[LabelPairs, Sample],
 ) -> list[Effect]:
     """Of a count, each sub-series adds the difference of its own count: all of it is rate."""
     found = []

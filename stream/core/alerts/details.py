@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from stream.core.alerts.rules import PreparedRule, Rollups
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator, Share, Wanted
-from stream.core.series import Labels, Sample, rollup_of
+from stream.core.series import LabelPairs, Sample, rollup_of
 from stream.core.settings import Settings, Window
 
 
@@ -22,11 +22,11 @@ class Details:
     #: The newest part of each window, by the window's label.
     parts: Mapping[str, Window] = field(default_factory=dict)
 
-    def sample(self, kpi: str, window: str, labels: Labels) -> Sample | None:
+    def sample(self, kpi: str, window: str, labels: LabelPairs) -> Sample | None:
         """A series of a window."""
         return self.whole.get((kpi, window), {}).get(rollup_of(labels), {}).get(labels)
 
-    def newest_sample(self, kpi: str, window: str, labels: Labels) -> Sample | None:
+    def newest_sample(self, kpi: str, window: str, labels: LabelPairs) -> Sample | None:
         """A series of the newest part of a window."""
         return self.newest.get((kpi, window), {}).get(rollup_of(labels), {}).get(labels)
 
@@ -91,7 +91,7 @@ def look_closer(rules: Iterable[PreparedRule], look: Look) -> Details:
 
 def indexed(samples: Iterable[Sample]) -> Mapping[tuple[str, str], Rollups]:
     """Samples by KPI and window, then by rollup and labels."""
-    index: dict[tuple[str, str], dict[tuple[str, ...], dict[Labels, Sample]]] = {}
+    index: dict[tuple[str, str], dict[tuple[str, ...], dict[LabelPairs, Sample]]] = {}
     for sample in samples:
         rollups = index.setdefault((sample.kpi, sample.window), {})
         rollups.setdefault(rollup_of(sample.labels), {})[sample.labels] = sample

@@ -12,10 +12,10 @@ from stream.core.alerts.explain import explained, explained_overflow
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, Watched, step
 from stream.core.alerts.overflow import step_overflow
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
-from stream.core.series import Evaluation, Labels, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 
-NOTHING: Mapping[Labels, Sample] = {}
-_Known = Mapping[Labels, AlertState]
+NOTHING: Mapping[LabelPairs, Sample] = {}
+_Known = Mapping[LabelPairs, AlertState]
 
 
 class Evaluated(NamedTuple):
@@ -53,7 +53,7 @@ def evaluate(
     if states.at is not None and now <= states.at:
         return Evaluated(states, ())
     index = _index(rules, evaluation)
-    known: dict[str, dict[Labels, AlertState]] = {}
+    known: dict[str, dict[LabelPairs, AlertState]] = {}
     overflows: dict[str, AlertState] = {}
     going_on, after, ended = sorted_out(rules, states, now)
     for state in going_on:
@@ -61,7 +61,7 @@ def evaluate(
             overflows[state.rule] = state
         else:
             known.setdefault(state.rule, {})[state.labels] = state
-    over: dict[str, set[Labels]] = {}
+    over: dict[str, set[LabelPairs]] = {}
     for state in after:
         over.setdefault(state.rule, set()).add(state.labels)
     made: list[_Made] = []
@@ -116,7 +116,7 @@ class _Turn:
         self._present = present
         self._usual = index.get((rule.kpi, rule.baseline or ""), {}).get(prepared.by, NOTHING)
 
-    def take(self, overflow: AlertState | None, over: set[Labels]) -> None:
+    def take(self, overflow: AlertState | None, over: set[LabelPairs]) -> None:
         """Take all series of the rule a step further, and the alert on their number.
 
         Those whose alert is just ``over`` wait for the next evaluation: they have had their change.
@@ -131,12 +131,12 @@ class _Turn:
         self._take_limited(series, overflow, waiting, is_over=() in over)
 
     def _take_limited(
-        self, series: list[Labels], overflow: AlertState | None, waiting: int, *, is_over: bool
+        self, series: list[LabelPairs], overflow: AlertState | None, waiting: int, *, is_over: bool
     ) -> None:
         """Those that are active first; what they leave goes to the others in order."""
         taken = {labels: self._step(labels) for labels in series if self._is_active(labels)}
         active = waiting + sum(state.phase != "inactive" for state, _ in taken.values())
-        left_out: list[Labels] = []
+        left_out: list[LabelPairs] = []
         for labels in series:
             if labels in taken:
                 continue
@@ -156,11 +156,11 @@ class _Turn:
         for labels in sorted(taken):
             self._keep(*taken[labels])
 
-    def _is_active(self, labels: Labels) -> bool:
+    def _is_active(self, labels: LabelPairs) -> bool:
         state = self._known.get(labels)
         return state is not None and state.phase != "inactive"
 
-    def _step(self, labels: Labels) -> tuple[AlertState, _Made | None]:
+    def _step(self, labels: LabelPairs) -> tuple[AlertState, _Made | None]:
         rule = self._prepared.rule
         before = AlertState(rule.name, labels, watched=self._watched)
         previous = self._known.get(labels) or before

@@ -15,7 +15,7 @@ from stream.core.alerts.quantities import duration
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
 from stream.core.alerts.sentences import overflow_sentence, sentence, summary_values
 from stream.core.alerts.template import filled
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.core.timestamps import parse
 
 #: Without bounds a change of less than this part of the value is none.
@@ -63,7 +63,7 @@ def _worded(rules: RuleSet, change: Change, words: str) -> Change:
 
 
 def _baseline(
-    prepared: PreparedRule, sample: RuleSample | None, labels: Labels, details: Details
+    prepared: PreparedRule, sample: RuleSample | None, labels: LabelPairs, details: Details
 ) -> Sample | None:
     """The series over the longer window; None where that knows of nothing before this window."""
     if prepared.baseline is None:
@@ -146,7 +146,7 @@ def _finer(by: tuple[str, ...], rollups: Rollups) -> list[tuple[str, ...]]:
     return [names for names in finer if not any(set(o) < set(names) for o in finer)]
 
 
-def _parts(samples: Mapping[Labels, Sample], labels: Labels) -> dict[Labels, Sample]:
+def _parts(samples: Mapping[LabelPairs, Sample], labels: LabelPairs) -> dict[LabelPairs, Sample]:
     """The sub-series of a series."""
     of_series = set(labels)
     return {part: sample for part, sample in samples.items() if of_series <= set(part)}
@@ -155,7 +155,7 @@ def _parts(samples: Mapping[Labels, Sample], labels: Labels) -> dict[Labels, Sam
 def _trend(
     prepared: PreparedRule,
     sample: RuleSample | None,
-    labels: Labels,
+    labels: LabelPairs,
     details: Details,
     sizes: Mapping[str, int],
 ) -> Trend | None:

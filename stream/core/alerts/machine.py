@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.core.alerts.change import Change, Phase, Target, alert_key, change_of
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import Rule
 
 
@@ -61,7 +61,7 @@ class AlertState(msgspec.Struct, frozen=True, gc=False):
     """
 
     rule: str
-    labels: Labels = ()
+    labels: LabelPairs = ()
     phase: Phase = "inactive"
     started_at: int | None = None
     changed_at: int | None = None

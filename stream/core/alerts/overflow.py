@@ -16,7 +16,7 @@ import msgspec
 from stream.core.alerts.change import Change, Contributor, Rest
 from stream.core.alerts.machine import AlertState, RuleSample, step
 from stream.core.alerts.measures import SERIES
-from stream.core.series import Labels
+from stream.core.series import LabelPairs
 from stream.core.settings import MINUTE, Rule
 
 #: The alert is resolved once no more than this part of the places is needed, ...
@@ -56,7 +56,7 @@ def longest_wait_ms(rule: Rule) -> int:
 
 
 def step_overflow(
-    rule: Rule, previous: AlertState, active: int, left_out: Sequence[Labels], now: int
+    rule: Rule, previous: AlertState, active: int, left_out: Sequence[LabelPairs], now: int
 ) -> tuple[AlertState, Change | None]:
     """Take the alert on the number of series through the evaluation at ``now`` (ms).
 

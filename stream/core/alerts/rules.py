@@ -11,12 +11,12 @@ from stream.core.alerts.quantities import as_written
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
-from stream.core.series import Labels, Sample
+from stream.core.series import LabelPairs, Sample
 from stream.core.settings import SECOND, Rule, Settings, Window
 from stream.core.text import printable
 
 #: Samples of one KPI and window: rollup → labels → sample.
-Rollups = Mapping[tuple[str, ...], Mapping[Labels, Sample]]
+Rollups = Mapping[tuple[str, ...], Mapping[LabelPairs, Sample]]
 
 
 @dataclass(frozen=True, slots=True)
