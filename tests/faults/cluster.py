@@ -141,9 +141,10 @@ class Cluster:
         return [f"{n} refuses: {log.splitlines()[-1]}" for n, log in ended if REMEDY in log]
 
     def _quiet(self, count: int) -> None:
-        """Wait until nothing more is counted, or everything is."""
+        """Wait until nothing more is counted, or everything is; or what is shown stays absent."""
         counted, since = 0.0, time.monotonic()
-        while time.monotonic() - since < _QUIET_SECONDS and not (
+        deadline = since + self._patience
+        while time.monotonic() < min(since + _QUIET_SECONDS, deadline) and not (
             self._watch.complete and self._watch.counted >= count
         ):
             time.sleep(0.1)
