@@ -182,7 +182,8 @@ class Desk:
         """Count what comes due by a clock (ms) that was set back far: none of it can be made."""
         if not self._rules.rules:
             return
-        before, self._slow_clock = self._slow_clock, clock
+        before = self._slow_clock
+        self._slow_clock = clock if before is None else max(before, clock)
         if before is not None:
             due = max(0, clock // self._every - before // self._every)
             self._passed_over += due

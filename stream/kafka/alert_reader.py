@@ -36,6 +36,8 @@ from stream.sinks.dispatcher import Delivery
 _MOST_SILENCE_MS: Final = 8 * DAY
 #: So often a worker that waits for its turn shows that it lives, in seconds.
 _SIGN_OF_LIFE: Final = 3600.0
+#: How often a reader at work looks whether its group has failed, in seconds.
+_LOOK_SECONDS: Final = 1.0
 #: How long what is underway may take to end when another worker takes over, in seconds.
 _LAST_WORDS_SECONDS: Final = 3.0
 #: So many changes may pass one that can't be delivered; all are kept in mind until it is.
@@ -124,7 +126,10 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Have the work done; whether it has ended, rather than lost its turn."""
         working = self._working = asyncio.ensure_future(work(self._deliveries()))
         try:
-            await asyncio.wait({working})
+            while not (await asyncio.wait({working}, timeout=_LOOK_SECONDS))[0]:
+                # Else only who asks for records is told what has ended the heartbeats, and nobody
+                # does while as much is underway as may be.
+                self._consumer._coordinator.check_errors()  # noqa: SLF001
         finally:
             if working.cancel():
                 await asyncio.wait({working})

@@ -118,7 +118,8 @@ class ValueRegistry:
             places = self._places(stored)
             if lost := self._values.claim_lost(places):
                 log.warning(
-                    "topic %s was made anew or has lost records: %d values are told again",
+                    "topic %s lacks %d values, which are told again: it was made anew or has lost"
+                    " records, or a worker with shorter windows has freed their places",
                     self._names.values,
                     lost,
                 )

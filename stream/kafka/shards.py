@@ -28,7 +28,7 @@ from stream.core.event import DEAD_LETTER_OUTCOMES
 from stream.core.merge import LEAD_MS
 from stream.core.settings import SECOND, Settings
 from stream.core.shard import Refusal, Shard
-from stream.core.sharing import Sharing
+from stream.core.sharing import BEHIND_MS, Sharing
 from stream.core.state import StateLog, StateRefused
 from stream.core.topics import cart
 from stream.core.values import Values
@@ -343,7 +343,7 @@ def tell_lead(shards: Iterable[OwnedShard], clock: int) -> None:
             "the state is %s ahead of the clock, as a worker's was that wrote it: until %s KPIs are"
             " absent and no alert rule is evaluated; wait, or `cxkpi state rebuild`",
             about(latest - clock),
-            rfc3339(latest),
+            rfc3339(latest + BEHIND_MS),
         )
 
 

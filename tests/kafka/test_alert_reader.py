@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -505,6 +506,31 @@ def test_who_hears_nothing_of_the_group_tries_nothing(
     seen: list[bool] = []
     asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
     assert seen == [False, True]
+
+
+async def test_a_group_that_fails_ends_the_reader_also_while_nothing_more_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As much as may be is underway, and waits for a turn that never comes: nobody beats."""
+    monkeypatch.setattr(alert_reader, "_LOOK_SECONDS", 0.01)
+    reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
+    looks, is_cut_short = itertools.count(), asyncio.Event()
+
+    def check_errors() -> None:
+        if next(looks) == 3:
+            raise GroupAuthorizationFailedError("g-sink-webhook")
+
+    reader._consumer = SimpleNamespace(_coordinator=SimpleNamespace(check_errors=check_errors))
+
+    async def work(_: AsyncIterator[Delivery]) -> None:
+        try:
+            await reader._our_turn()
+        finally:
+            is_cut_short.set()
+
+    with pytest.raises(GroupAuthorizationFailedError):
+        await asyncio.wait_for(reader._while_ours(work), 10)
+    assert is_cut_short.is_set()
 
 
 async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_that_one() -> None:

@@ -228,6 +228,17 @@ async def test_what_comes_due_by_a_clock_that_was_set_back_is_left_out_and_count
     assert (at or 0) < (watched.states.at or 0) <= again, "they are evaluated again"
 
 
+async def test_a_clock_that_is_moved_to_and_fro_leaves_no_time_out_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_rules(monkeypatch, AlertStates())
+    settings = Settings(rules=(Rule("Low", "csat", "5m", below=0.5),))
+    watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
+    for clock in (0, HOUR, 0, HOUR, MINUTE, HOUR + settings.evaluate_ms):
+        watched.pass_over(clock)
+    assert watched.rules_skipped == HOUR // settings.evaluate_ms + 1
+
+
 async def test_a_family_without_rules_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = without_rules(monkeypatch, AlertStates())
     for clock in range(0, MINUTE, SECOND):

@@ -236,7 +236,8 @@ async def test_a_topic_that_was_made_anew_or_cut_back_is_told_again_what_it_held
     await accepted("fourth")
     assert list(joined(broker.log)["channel"]) == ["first", "second", "third", "fourth"]
     assert caplog.messages == [
-        f"topic g-values was made anew or has lost records: {n} values are told again"
+        f"topic g-values lacks {n} values, which are told again: it was made anew or has lost"
+        " records, or a worker with shorter windows has freed their places"
         for n in (2, 2)
     ]
     assert values.generation == 0

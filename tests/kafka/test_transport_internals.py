@@ -55,7 +55,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_fetch_min_bytes",
         "_subscription.fetch_context",
     ),
-    "coordinator": ("_do_heartbeat",),
+    "coordinator": ("_do_heartbeat", "check_errors"),
     "fetcher": (
         "_closed",
         "_create_fetch_waiter",
