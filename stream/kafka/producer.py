@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import cycle
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import has_lz4
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.config import KafkaConfig
 from stream.kafka.admin import AdminClient
@@ -26,6 +27,8 @@ from stream.sizes import batch_bytes
 Message = tuple[str, bytes | None, bytes]
 
 _BATCH_BYTES: Final = 256 * 1024
+#: How long brokers may be away, in seconds, as ``delivery.timeout.ms`` of Kafka's own producer.
+DELIVERY_SECONDS: Final = 120.0
 
 
 class NotDelivered(Exception):
@@ -183,7 +186,7 @@ class EventProducer:
         count = builder.record_count()
         builder.close()
         try:
-            future = await self._producer.send_batch(builder, topic.name, partition=partition)
+            future = await self._handed_over(builder, topic.name, partition)
         except KafkaError as error:
             raise self._not_delivered(error) from error
         self._underway.add(future)
@@ -199,6 +202,18 @@ class EventProducer:
                 self.delivered[topic.name.removeprefix(self._kafka.topic_prefix)] += count
 
         future.add_done_callback(done)
+
+    async def _handed_over(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+        """Give a batch to the client, which waits for the one before it a request's time only."""
+        end = time.monotonic() + DELIVERY_SECONDS
+        while True:
+            try:
+                return await self._producer.send_batch(  # type: ignore[no-any-return]
+                    batch, topic, partition=partition
+                )
+            except KafkaTimeoutError:
+                if time.monotonic() >= end:
+                    raise
 
     async def _topic(self, name: str) -> _Topic:
         """The topic, created where it is missing."""

@@ -8,8 +8,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
 
@@ -18,6 +21,7 @@ from stream.cli.send import _Report, _tell, send
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
+from stream.kafka import producer
 from stream.kafka.producer import EventProducer, Message, NotDelivered
 from tests.send.conftest import Kafka
 
@@ -173,6 +177,35 @@ def test_where_the_broker_goes_away_it_says_first_what_is_there(
     assert first.startswith(f"at least {there.total():,} events sent in ")
     assert topics == [f"  {kafka.prefix}{t}  {n:,}" for t, n in sorted(there.items())]
     assert last == "Error: the broker is gone"
+
+
+@pytest.mark.parametrize(("patience", "refusals"), [(60.0, 3), (0.0, 1)])
+def test_a_broker_that_is_away_for_longer_than_a_request_is_waited_for(
+    kafka: Kafka,
+    recorded: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: float,
+    refusals: int,
+) -> None:
+    send_batch = AIOKafkaProducer.send_batch
+    calls = 0
+
+    async def full(self: AIOKafkaProducer, *given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls <= refusals:
+            raise KafkaTimeoutError
+        return await send_batch(self, *given, **named)
+
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", full)
+    monkeypatch.setattr(producer, "DELIVERY_SECONDS", patience)
+    result = kafka.run(send, recorded)
+    if patience:
+        assert result.exit_code == 0, result.output
+        assert len(kafka.records()) == len(GENERATED)
+    else:
+        assert result.exit_code == 2
+        assert result.stderr.splitlines()[-1].endswith("KafkaTimeoutError()")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
