@@ -94,6 +94,8 @@ class EventProducer:
             max_batch_size=_BATCH_BYTES,
             compression_type="lz4" if has_lz4() else None,
         )
+        # Else batches whose partition has no leader are given up after the time of a request.
+        self._producer._message_accumulator._batch_ttl = DELIVERY_SECONDS  # noqa: SLF001
         calm(self._producer.client)
         self._admin = AdminClient(**options)
         async with connecting(self._kafka, self._stop):

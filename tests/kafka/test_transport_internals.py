@@ -92,6 +92,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "producer": (
         "_closed",
+        "_message_accumulator._batch_ttl",
         "_message_accumulator._batches",
         "_message_accumulator._pending_batches",
         "_sender.close",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
@@ -206,6 +207,23 @@ def test_a_broker_that_is_away_for_longer_than_a_request_is_waited_for(
     else:
         assert result.exit_code == 2
         assert result.stderr.splitlines()[-1].endswith("KafkaTimeoutError()")
+
+
+def test_partitions_without_a_leader_for_longer_than_a_request_are_waited_for(
+    kafka: Kafka, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = ClusterMetadata.leader_for_partition
+    asked: list[float] = []
+
+    def later(self: ClusterMetadata, partition: TopicPartition) -> Any:
+        asked.append(time.monotonic())
+        return leader(self, partition) if asked[-1] > asked[0] + 2.5 else -1
+
+    monkeypatch.setattr(ClusterMetadata, "leader_for_partition", later)
+    kafka.env["CXKPI_KAFKA__REQUEST_TIMEOUT"] = "1s"
+    result = kafka.run(send, recorded)
+    assert result.exit_code == 0, result.output
+    assert len(kafka.records()) == len(GENERATED)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
