@@ -15,7 +15,7 @@ from stream.config import KafkaConfig
 from stream.core.alerts import rfc3339
 from stream.core.catalogue import FAMILIES
 from stream.core.durations import about
-from stream.core.merge import LEAD_MS
+from stream.core.merge import LEAD_MS, far_ahead
 from stream.core.series import Evaluation, Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
@@ -338,9 +338,8 @@ class Monitor:
         """Which of this worker's shards no owner of a family can add up, as its time is ahead."""
         clock = self._clock()
         for number, owned in sorted(self._owner.shards.items()):
-            lead = owned.shard.progress.now - clock
-            if lead > LEAD_MS:
-                return f"shard {number} is {about(lead)} ahead of this worker's clock"
+            if said := far_ahead(number, owned.shard.progress.now - clock):
+                return said
         return None
 
     def _standing(self) -> str:

@@ -380,9 +380,8 @@ class Family:
             part = voice.current
             if part is None or part.beat is None:
                 continue
-            lead = part.beat.at - now
-            if lead > LEAD_MS:
-                return f"shard {number} is {about(lead)} ahead of this worker's clock"
+            if said := far_ahead(number, part.beat.at - now):
+                return said
             if now < part.unsettled_to:
                 return f"shard {number} was far ahead of this worker's clock until a moment ago"
         return None
@@ -427,3 +426,10 @@ class Family:
                 voice.current.expire(at)
                 shares.append(voice.current.share())
         return shares
+
+
+def far_ahead(number: int, lead: int) -> str | None:
+    """That a shard's own time is too far (ms) ahead of this worker's clock; None where it isn't."""
+    if lead <= LEAD_MS:
+        return None
+    return f"shard {number} is {about(lead)} ahead of this worker's clock"
