@@ -264,7 +264,7 @@ async def test_a_take_over_of_a_state_that_is_ahead_says_until_when_and_what_to_
     await recovering()
     words = (
         "the state is 60 min ahead of the clock, as a worker's was that wrote it: until"
-        " 2026-03-02T13:00:00Z KPIs are absent and no alert rule is evaluated; wait, or `cxkpi"
+        " 2026-03-02T13:00:06Z KPIs are absent and no alert rule is evaluated; wait, or `cxkpi"
         " state rebuild`"
     )
     assert [record.getMessage() for record in caplog.records] == [words] * is_said
