@@ -10,12 +10,13 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from stream.config import Config
 from stream.core.catalogue import KPIS
+from stream.core.errors import StopError
 from stream.kafka import app as faust_app
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
@@ -50,10 +51,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Defect(Exception):
+class Defect(StopError):
     """A mistake in the product, which no further try mends; the log has where it lies."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class Worker:
@@ -100,8 +99,8 @@ class Worker:
         which a broker that is gone can hold up for ever.
 
         Raises:
-            CannotListen, TopicsUnfit, StateRefused, UnknownSink, Defect and others whose
-            ``decision`` is "stop": one line says what to do.
+            StopError: such as CannotListen, TopicsUnfit, StateRefused, UnknownSink or Defect; one
+                line says what to do.
         """
         http = self._config.http
         self._dispatchers = [
@@ -241,9 +240,9 @@ def _one_line() -> Iterator[None]:
     """Have whatever ends the worker be an error that says so in one line."""
     try:
         yield
+    except StopError:
+        raise
     except Exception as error:
-        if getattr(error, "decision", None) == "stop":
-            raise
         log.exception("a part of the worker failed")
         what = "can't go on" if is_transient(error) else "has a defect"
         raise Defect(f"the worker {what}: {error!r}; the log says where") from error

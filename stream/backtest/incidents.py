@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 import orjson
 
 from stream.config.errors import ConfigError, Problem, key_path, shown, suggestion
 from stream.config.toml import read_toml
 from stream.core.catalogue import KPIS
+from stream.core.errors import StopError
 from stream.core.event import Refused
 from stream.core.series import LabelPairs
 from stream.core.settings import RESERVED_LABELS
@@ -25,10 +26,8 @@ _FORM: Final = "a table or object with start and end"
 _LONGEST_NAME: Final = 200
 
 
-class IncidentsRefused(Exception):
+class IncidentsRefused(StopError):
     """A file of incidents can't be used; ``problems`` says why, a line each."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

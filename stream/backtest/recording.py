@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.alerts import PreparedRule, RuleSample, needed
+from stream.core.errors import StopError
 from stream.core.integers import Ints
 from stream.core.kpi import Column
 from stream.core.series import Evaluation, LabelPairs, Sample, rollup_of
@@ -22,10 +23,8 @@ MOST_SAMPLES: Final = 5_000_000
 _NAN: Final = math.nan
 
 
-class TooMuch(Exception):
+class TooMuch(StopError):
     """The recording has no room for more samples; the message says what to do."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from stream.core.errors import StopError
 
 
-class BrokerError(Exception):
+class BrokerError(StopError):
     """The embedded broker can't run; the message says why and what to do."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class PortTaken(BrokerError):

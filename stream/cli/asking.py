@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from stream.cli.failure import CommandFailed
+from stream.core.errors import DecidedError
 
 T = TypeVar("T")
 
@@ -22,14 +23,12 @@ def said_in_one_line() -> Iterator[None]:
     ``cxkpi check`` says.
 
     Raises:
-        CommandFailed: in place of an error that has a ``decision``.
+        CommandFailed: in place of an error of the product's own.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
     try:
         yield
-    except Exception as error:
-        if not hasattr(error, "decision"):
-            raise
+    except DecidedError as error:
         raise CommandFailed(str(error)) from error
 
 

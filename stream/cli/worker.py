@@ -19,6 +19,7 @@ from stream.cli.failure import CommandFailed
 from stream.config import Config
 from stream.config.loading import file_read
 from stream.config.warned import warned_of
+from stream.core.errors import StopError
 from stream.kafka.repeats import tidy
 
 #: How long closing connections may take, in seconds.
@@ -76,10 +77,8 @@ async def _run(config: Config) -> None:
 
     try:
         await running.run(lambda url: click.echo(f"Metrics at {url}/metrics", err=True), ending)
-    except Exception as error:
-        if getattr(error, "decision", None) == "stop":
-            raise CommandFailed(str(error)) from error
-        raise
+    except StopError as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _leave(failed: BaseException | None) -> None:

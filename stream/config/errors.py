@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
+from stream.core.errors import StopError
 from stream.core.text import clipped, printable
 
 #: Where a value stands in the document: keys, and positions in arrays (from 0).
@@ -67,13 +67,11 @@ class Problem:
         return ": ".join(part for part in (self.where, self.key, self.message) if part)
 
 
-class ConfigError(Exception):
+class ConfigError(StopError):
     """The configuration can't be used; ``problems`` says why, in the order of the file's lines.
 
     ``unreadable`` is true where there was nothing to check: no such file, or not TOML.
     """
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
     def __init__(self, problems: Iterable[Problem], *, unreadable: bool = False) -> None:
         self.problems = sorted(problems, key=lambda p: p.line)

@@ -8,10 +8,11 @@ expiry drops whole ones, and a sum over panes or shards is sort-and-add.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
+from stream.core.errors import StopError
 from stream.core.integers import NO_INTS, Ints, Mask, order_of, starts_of_runs
 
 COUNTER_BITS = 13
@@ -36,10 +37,8 @@ _MOST_PIECES = 64
 _FEW_RUNS: Final = 3
 
 
-class CounterOverflow(ArithmeticError):
+class CounterOverflow(StopError, ArithmeticError):
     """A sum has left the range of 64-bit integers; going on would show wrong numbers."""
-
-    decision: ClassVar[str] = "stop"
 
 
 def pack(row: int, counter: int) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from stream.core.errors import DeadLetterError
 from stream.core.integers import Ints
 
 #: The outcomes of a record, in the order of the checks.
@@ -111,10 +112,8 @@ class EventType:
         return str(self.struct.__struct_config__.tag)
 
 
-class Refused(Exception):
+class Refused(DeadLetterError):
     """A value can't be read; the message is the reason, ``path`` its field where that is known."""
-
-    decision: ClassVar[str] = "dead-letter"
 
     def __init__(self, reason: str, path: str | None = None) -> None:
         super().__init__(reason)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, takewhile
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import zstandard
 
 from stream.core.contents import Contents, Mark
+from stream.core.errors import StopError
 from stream.core.text import printable
 
 #: Key and value of a log record; no value deletes the key.
@@ -48,10 +49,8 @@ _compressor: Final = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 _decompressor: Final = zstandard.ZstdDecompressor()
 
 
-class StateRefused(Exception):
+class StateRefused(StopError):
     """The state can't be used as it is; the message says why and what to do."""
-
-    decision: ClassVar[str] = "stop"
 
     def __init__(self, message: str) -> None:
         """The message may have words of records that can't be read."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
+
+from stream.core.errors import StopError
 
 #: So many offsets of a partition share a record of the ledger: at worst, every second letter sent,
 #: it has some 150 KB.
@@ -19,10 +21,8 @@ BLOCK: Final = 16_384
 VERSION: Final = 1
 
 
-class LedgerDamaged(Exception):
+class LedgerDamaged(StopError):
     """A record of the ledger can't be read; what was sent is not known."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class _Block(msgspec.Struct):

@@ -16,6 +16,7 @@ from typing import ClassVar, Final, Self
 
 from stream.broker import Broker
 from stream.broker.process import GuardedProcess
+from stream.core.errors import StopError
 from stream.core.settings import SECOND
 from stream.generate.profile import busiest_region
 
@@ -62,10 +63,8 @@ type = "log"
 """
 
 
-class DemoFailed(Exception):
+class DemoFailed(StopError):
     """A part of the demonstration did not start or has ended; the message says which and why."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class Demo:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.config import durations
+from stream.core.errors import StopError
 from stream.core.settings import MINUTE
 from stream.generate.profile import REGIONS
 
@@ -28,10 +29,8 @@ _FORM = re.compile(
 )
 
 
-class IncidentRefused(ValueError):
+class IncidentRefused(StopError, ValueError):
     """An incident can't be read; the message says what is wrong and what is allowed."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

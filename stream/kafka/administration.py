@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -14,6 +14,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
+from stream.core.errors import StopError
 from stream.kafka.admin import AdminClient
 from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
@@ -27,10 +28,8 @@ LOOKS: Final = 50
 T = TypeVar("T")
 
 
-class TopicsUnfit(Exception):
+class TopicsUnfit(StopError):
     """The topics can't be used as they are; the message says what to do."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @asynccontextmanager

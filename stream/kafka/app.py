@@ -6,12 +6,13 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import faust
 from faust.types.auth import SASLMechanism
 
 from stream.config import KafkaConfig
+from stream.core.errors import StopError
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.connection import tls_context
 from stream.kafka.group import REBALANCE_SECONDS, answer_seconds
@@ -111,10 +112,8 @@ async def stop(app: MonitorApp) -> None:
     await app.stop()
 
 
-class AppCrashed(Exception):
+class AppCrashed(StopError):
     """A part of the app has failed for good."""
-
-    decision: ClassVar[str] = "stop"
 
 
 def check(app: MonitorApp) -> None:

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -20,6 +20,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import HeartbeatRequest
 
 from stream.config import KafkaConfig
+from stream.core.errors import RetryError
 from stream.kafka.codecs import bound_client
 from stream.kafka.records import read_any_name
 
@@ -42,10 +43,8 @@ bound_client()
 read_any_name()
 
 
-class BrokerUnreachable(Exception):
+class BrokerUnreachable(RetryError):
     """No broker answers, or none lets us in; the message names the addresses and the reason."""
-
-    decision: ClassVar[Literal["retry"]] = "retry"
 
 
 def client_options(kafka: KafkaConfig) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, Final, Self
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
+from stream.core.errors import StopError
 from stream.deadletters.ledger import Ledger, LedgerDamaged
 from stream.deadletters.letter import ALERT_TOPIC, Letter, letter
 from stream.deadletters.redrive import Target
@@ -37,10 +38,8 @@ _SILENCE: Final = 30.0
 _LEDGER_CONFIG: Final = {"cleanup.policy": "compact", "max.message.bytes": str(USUAL_LIMIT)}
 
 
-class LettersUnusable(Exception):
+class LettersUnusable(StopError):
     """The dead letters or their ledger can't be used as they are; the message says what to do."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
@@ -20,6 +20,7 @@ from aiokafka.errors import (
 )
 
 from stream.config import KafkaConfig
+from stream.core.errors import RetryError, StopError
 from stream.kafka.connection import calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import begin_at, fold, reader, started, to_end
@@ -45,17 +46,15 @@ class Outgoing(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-class FlushFailed(Exception):
+class FlushFailed(RetryError):
     """A transaction failed, was fenced, or its outcome is unknown: what is in memory is void."""
-
-    decision: ClassVar[str] = "retry"
 
 
 class FlushStopped(FlushFailed):
     """A transaction was cut short because the writer was let go of meanwhile: no fault."""
 
 
-class RecordBeyondLimit(Exception):
+class RecordBeyondLimit(StopError):
     """A record is larger than the writer was told that any may be: the next try would be, too.
 
     None of its transaction is written, and the writer is of no more use.
@@ -64,13 +63,9 @@ class RecordBeyondLimit(Exception):
     another limit when it is tried again.
     """
 
-    decision: ClassVar[str] = "stop"
 
-
-class LogUnread(Exception):
+class LogUnread(RetryError):
     """A log can't be read now; nothing was changed."""
-
-    decision: ClassVar[str] = "retry"
 
 
 class TransactionalWriter:

@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Final
 
 from aiokafka import TopicPartition
 
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
+from stream.core.errors import StopError
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
@@ -35,10 +36,8 @@ _RETRY_SECONDS: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class CountingFailed(Exception):
+class CountingFailed(StopError):
     """Records can't be counted; going on would show wrong numbers."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class ShardOwner:

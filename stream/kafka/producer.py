@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import has_lz4
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.config import KafkaConfig
+from stream.core.errors import DeadLetterError, StopError
 from stream.kafka.admin import AdminClient
 from stream.kafka.administration import TopicsUnfit, create, largest_batch
 from stream.kafka.connection import calm
@@ -31,16 +32,12 @@ _BATCH_BYTES: Final = 256 * 1024
 DELIVERY_SECONDS: Final = 120.0
 
 
-class NotDelivered(Exception):
+class NotDelivered(StopError):
     """The broker did not take what was sent, or went away; the message says why."""
 
-    decision: ClassVar[Literal["stop"]] = "stop"
 
-
-class RecordTooLarge(Exception):
+class RecordTooLarge(DeadLetterError):
     """A record is larger than its topic takes."""
-
-    decision: ClassVar[Literal["dead-letter"]] = "dead-letter"
 
 
 class _Topic:

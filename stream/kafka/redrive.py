@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import Final
 
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.core.durations import label
+from stream.core.errors import StopError
 from stream.deadletters.filters import Filter
 from stream.deadletters.ledger import Ledger
 from stream.deadletters.letter import Letter
@@ -37,10 +38,8 @@ _ANOTHER: Final = "another redrive of this group has taken over"
 _AGAIN: Final = "run it again for the rest, no record is sent twice"
 
 
-class RedriveStopped(Exception):
+class RedriveStopped(StopError):
     """Sending ended before its end; the message says why, and what holds."""
-
-    decision: ClassVar[str] = "stop"
 
 
 async def _at_once(records: int) -> None:

@@ -14,6 +14,7 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed
 
 from stream.config import KafkaConfig
+from stream.core.errors import DecidedError
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.transient import is_transient
 
@@ -49,7 +50,7 @@ async def connecting(
         await hang_up()
         if isinstance(error, KafkaConnectionError):
             raise await unreachable(kafka) from error
-        if is_transient(error) and not hasattr(error, "decision"):
+        if is_transient(error) and not isinstance(error, DecidedError):
             raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
         raise
 

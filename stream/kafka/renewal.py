@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -22,6 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
+from stream.core.errors import StopError
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
@@ -39,10 +40,8 @@ from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names
 _LOOKS: Final = 300
 
 
-class NotRenewed(Exception):
+class NotRenewed(StopError):
     """The state can't be made anew now; the message says why."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
 from stream.config import KafkaConfig
+from stream.core.errors import RetryError
 from stream.core.sharing import ShareRecord
 from stream.kafka.ending import say_goodbye
 from stream.kafka.reading import reader
@@ -19,10 +20,8 @@ from stream.kafka.transient import is_transient
 _WAIT_MS: Final = 100
 
 
-class SharesUnread(Exception):
+class SharesUnread(RetryError):
     """The shares can't be read now."""
-
-    decision: ClassVar[str] = "retry"
 
 
 @contextmanager

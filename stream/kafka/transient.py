@@ -18,6 +18,8 @@ from aiokafka.errors import (
     KafkaError,
 )
 
+from stream.core.errors import DecidedError, RetryError
+
 #: What no broker takes before the configuration is another one. A right that is missing is not
 #: among it: it can be granted meanwhile. Nor are errors that Kafka does not call retriable, such as
 #: a fenced producer: what is tried again is never the same request, but a take-over from the log.
@@ -30,13 +32,12 @@ _OURS: Final = "stream"
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may go well.
 
-    Errors of our own say so themselves, by their ``decision``.
+    Errors of our own say so themselves.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_transient, error.exceptions))
-    decision = getattr(error, "decision", None)
-    if decision is not None:
-        return bool(decision == "retry")
+    if isinstance(error, DecidedError):
+        return isinstance(error, RetryError)
     if isinstance(error, _PASSING):
         return not isinstance(error, _LASTING)
     return isinstance(error, Exception) and _is_of_a_client(error)

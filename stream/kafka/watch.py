@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from functools import partial
-from typing import ClassVar, Final, TypeVar
+from typing import Final, TypeVar
 
 from stream.config import KafkaConfig
+from stream.core.errors import StopError
 from stream.kafka.administration import Administrator, TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import answer_seconds, is_settled
@@ -27,10 +28,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class GroupLost(Exception):
+class GroupLost(StopError):
     """The consumer does not find back into its group; only a new start helps."""
-
-    decision: ClassVar[str] = "stop"
 
 
 def silence_seconds(kafka: KafkaConfig) -> float:

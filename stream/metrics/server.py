@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from stream.core.errors import StopError
 from stream.core.kpi import Kpi
 from stream.metrics.exposition import CONTENT_TYPE, Exposition
 from stream.metrics.view import WorkerView
@@ -26,10 +27,8 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class CannotListen(Exception):
+class CannotListen(StopError):
     """The host and port of the pages can't be had; the message is one line for the user."""
-
-    decision: ClassVar[str] = "stop"
 
 
 class MetricsServer:

@@ -11,9 +11,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Final
+from typing import BinaryIO, Final
 
 from stream.core.catalogue import KPIS
+from stream.core.errors import StopError
 from stream.core.series import LabelPairs, Sample
 from stream.metrics.families import KpiFamily, kpi_families
 from stream.metrics.label_text import ESCAPES, label_text
@@ -27,10 +28,8 @@ _LINES_AT_ONCE: Final = 10_000
 _FOLDERS: Final = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - it chooses, we only say.
 
 
-class NoScratch(Exception):
+class NoScratch(StopError):
     """Points can't be kept meanwhile; the message names the folder and how to choose another."""
-
-    decision: ClassVar[str] = "stop"
 
 
 def scratch_folder() -> str:

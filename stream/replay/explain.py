@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 from stream.core.catalogue import LAYOUT
+from stream.core.errors import StopError
 from stream.core.evaluate import Inputs, Wanted
 from stream.core.explain import (
     Numbers,
@@ -28,10 +29,8 @@ from stream.replay.run import Replay
 _NAMED: Final = 8
 
 
-class NoSuchSeries(Exception):
+class NoSuchSeries(StopError):
     """There is no series with these labels; the message says which there are."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from contextlib import ExitStack
 from io import UnsupportedOperation
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Final, Literal, NamedTuple, Self, TextIO
+from typing import BinaryIO, Final, NamedTuple, Self, TextIO
 
 import zstandard
 
 from stream.core.decode import occurred_at
+from stream.core.errors import StopError
 
 STANDARD_INPUT: Final = "-"
 #: So much is read at once, after decompression.
@@ -46,10 +47,8 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BEFORE_ALL: Final = float("-inf")
 
 
-class InputError(Exception):
+class InputError(StopError):
     """A file can't be read; the message names it, the position and the reason on one line."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
 
 class InputMissing(InputError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 import orjson
 
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
+from stream.core.errors import DeadLetterError
 from stream.core.event import Refused, Timestamp
 from stream.core.labels import LabelCache
 from stream.core.timestamps import format_ms, parse
@@ -34,10 +35,8 @@ _LABELS_KEY: Final = "labels"
 _LABELS: Final = LabelCache()
 
 
-class Unsendable(Exception):
+class Unsendable(DeadLetterError):
     """A line belongs to no topic; the message says why."""
-
-    decision: ClassVar[str] = "dead-letter"
 
 
 class Addressed(NamedTuple):

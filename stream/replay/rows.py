@@ -6,10 +6,11 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Final, Literal, Protocol, get_args
+from typing import BinaryIO, Final, Literal, Protocol, get_args
 
 import orjson
 
+from stream.core.errors import StopError
 from stream.core.series import Sample
 from stream.core.timestamps import format_ms
 
@@ -28,10 +29,8 @@ SUFFIXES: Final[dict[str, Format]] = {
 NUMBERS: Final = ("value", "lower", "upper", "numerator", "denominator")
 
 
-class ExtraMissing(Exception):
+class ExtraMissing(StopError):
     """A format needs an optional library; the message names the extra."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
 
 class RowWriter(Protocol):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final, Literal
+from typing import Final
 
+from stream.core.errors import StopError
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.timestamps import format_ms
@@ -18,10 +19,8 @@ Take = Callable[[int, Sequence[Sample]], None]
 _NO_TIMES: Final = range(0)
 
 
-class TooManyPoints(Exception):
+class TooManyPoints(StopError):
     """The time line would have more points than is reasonable; the message says between when."""
-
-    decision: ClassVar[Literal["stop"]] = "stop"
 
 
 class TimeLine:

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from stream.core.alerts import Change
+from stream.core.errors import DeadLetterError, DecidedError, RetryError, StopError
 
 
-class SinkError(Exception):
+class SinkError(DecidedError):
     """A delivery failed; the message says why, without addresses or secrets."""
 
-    decision: ClassVar[Literal["dead-letter", "retry", "stop"]]
 
-
-class Retry(SinkError):
+class Retry(SinkError, RetryError):
     """It may work later; ``after`` is the number of seconds the receiver asked for, if it did."""
-
-    decision = "retry"
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
         self.after = after
 
 
-class Rejected(SinkError):
+class Rejected(SinkError, DeadLetterError):
     """The receiver will never take this change."""
 
-    decision = "dead-letter"
 
-
-class UnknownSink(SinkError):
+class UnknownSink(SinkError, StopError):
     """There is no sink of this type, or it lacks what it needs."""
-
-    decision = "stop"
 
 
 class Secret(Protocol):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import zlib
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 from urllib.parse import urlsplit
+
+from stream.core.errors import RetryError, StopError
 
 #: Longer pages are cut off; 15,000 series take about 1.5 MB.
 _MOST_BYTES = 256 * 1024 * 1024
@@ -16,16 +18,12 @@ _DEFAULT_HOST = "127.0.0.1"
 _DEFAULT_PORT = 9464
 
 
-class Unreachable(Exception):
+class Unreachable(RetryError):
     """No page could be had from the address; the message is one line for the user."""
 
-    decision: ClassVar[str] = "retry"
 
-
-class BadAddress(Exception):
+class BadAddress(StopError):
     """What was given is no address; the message is one line for the user."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from stream.config import durations
+from stream.core.errors import StopError
 from stream.core.kpi import Kpi
 from stream.core.series import LabelPairs, Sample
 from stream.metrics.exposition import Scraped, parse
@@ -23,16 +23,12 @@ _WINDOW = re.compile(r'[{,]window="([^"\\]+)"')
 _PREFERRED_WINDOW = "1h"
 
 
-class NoWorker(Exception):
+class NoWorker(StopError):
     """What answers at the address is no worker; the message is one line for the user."""
 
-    decision: ClassVar[str] = "stop"
 
-
-class NotExposed(Exception):
+class NotExposed(StopError):
     """The window or label that was asked for isn't there; the message is one line."""
-
-    decision: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from stream.core.errors import StopError
 from stream.metrics.exposition import parse
 from stream.metrics.server import CannotListen, MetricsServer
 from stream.metrics.view import WorkerView
@@ -123,7 +124,7 @@ async def test_a_port_in_use_is_refused_with_one_line(
     assert str(refusal.value) == (
         f"port {server.port} on 127.0.0.1 is in use; choose another as [http] port"
     )
-    assert refusal.value.decision == "stop"
+    assert isinstance(refusal.value, StopError)
 
 
 async def test_a_host_that_is_not_ours_is_refused_with_one_line(worker: Worker) -> None:

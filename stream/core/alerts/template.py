@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Final
+from typing import Final
+
+from stream.core.errors import StopError
 
 #: Fields of every summary. The labels of the rule's rollup are fields too, of the same names.
 FIELDS: Final = (
@@ -27,10 +29,8 @@ FIELDS: Final = (
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
-class BadTemplate(ValueError):
+class BadTemplate(StopError, ValueError):
     """A brace that stands alone."""
-
-    decision: ClassVar[str] = "stop"
 
 
 def fields_of(template: str) -> list[str]:
