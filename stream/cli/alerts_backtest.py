@@ -16,11 +16,11 @@ from stream import collector
 from stream.backtest.incidents import Incident, IncidentsRefused, read_incidents
 from stream.backtest.recording import MOST_SAMPLES, Recording, TooMuch
 from stream.backtest.report import Rehearsing, Report, as_json
-from stream.cli.configured import config_option, configuration
+from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.failure import CommandFailed, Problems
 from stream.cli.progress import bar
 from stream.cli.values import Moment
-from stream.cli.written import failed
+from stream.cli.written import failed, refuse_overwriting
 from stream.config.errors import suggestion
 from stream.core.alerts import rfc3339
 from stream.core.settings import Settings
@@ -95,7 +95,11 @@ def backtest(
     alert is judged: what it found and how soon, what was false, what was missed.
     """
     # Nothing is sent anywhere, so no secret is needed.
-    settings = _chosen(configuration(config_path, needs=()).core(), names)
+    config = configuration(config_path, needs=())
+    settings = _chosen(config.core(), names)
+    read: list[str | Path] = [*files, *files_of(config_path, config)]
+    read += filter(None, [incidents_path])
+    refuse_overwriting(read, {"--html": page})
     if page is not None:
         _check_writable(page)
     collector.tune()

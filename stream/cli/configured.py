@@ -9,7 +9,7 @@ import click
 
 from stream.cli.failure import Problems
 from stream.config import DEFAULT_FILE, Config, ConfigError, SinkConfig, load
-from stream.config.loading import Need
+from stream.config.loading import Need, file_read
 
 config_option = click.option(
     "--config",
@@ -44,3 +44,11 @@ def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sin
     for line in config.strangers:
         click.echo(f"warning: {line}", err=True)
     return config
+
+
+def files_of(path: Path | None, config: Config) -> list[Path]:
+    """The files that the configuration was read from; ``path`` is as given to ``configuration``."""
+    file = file_read(path)
+    if file is None:
+        return []
+    return [file] if config.benchmarks is None else [file, file.parent / config.benchmarks]

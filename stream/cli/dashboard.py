@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from stream.cli.configured import config_option, configuration
+from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.failure import CommandFailed
-from stream.cli.written import output_option, print_or_write
+from stream.cli.written import output_option, print_or_write, refuse_overwriting
 from stream.core.catalogue import KPIS
 
 
@@ -26,7 +26,9 @@ def export(config_path: Path | None, output: Path | None) -> None:
     With other dimensions than the default ones, the dashboard of the repository shows totals that
     take in series of several rollups.
     """
-    text = _overview(configuration(config_path, needs=()).dimensions)
+    config = configuration(config_path, needs=())
+    refuse_overwriting(files_of(config_path, config), {"--output": output})
+    text = _overview(config.dimensions)
     print_or_write(text, output)
 
 

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from stream import collector
-from stream.cli.configured import config_option, configuration
+from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.failure import CommandFailed
 from stream.cli.replay_lines import STANDARD_OUTPUT, LineOptions, Lines, open_lines
 from stream.cli.replay_output import print_alerts, print_samples
@@ -21,10 +21,9 @@ from stream.cli.replay_reading import (
     opened,
     outcomes_said,
     reading,
-    refuse_overwriting,
 )
 from stream.cli.values import Duration
-from stream.cli.written import opened_for_writing
+from stream.cli.written import opened_for_writing, refuse_overwriting
 from stream.core.alerts.quantities import counted
 from stream.core.settings import Settings
 from stream.core.timestamps import format_ms
@@ -89,7 +88,8 @@ def replay(
     if printed and (alerts or as_json or options.prints_rows or openmetrics == STANDARD_OUTPUT):
         raise CommandFailed("--rejects -: something else is printed already; name a file")
     rejected = None if rejects is None or printed else Path(rejects)
-    refuse_overwriting(files, {"--rejects": rejected, **options.written()})
+    read: list[str | Path] = [*files, *files_of(config_path, config)]
+    refuse_overwriting(read, {"--rejects": rejected, **options.written()})
     collector.tune()
     with ExitStack() as stack:
         reader = stack.enter_context(opened(files))

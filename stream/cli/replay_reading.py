@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -13,7 +12,7 @@ from stream.cli.failure import CommandFailed
 from stream.cli.progress import bar
 from stream.cli.values import Moment
 from stream.core.timestamps import format_ms
-from stream.replay.files import STANDARD_INPUT, InputError, Reader
+from stream.replay.files import InputError, Reader
 from stream.replay.run import Replay
 from stream.replay.timeline import TooManyPoints
 
@@ -78,31 +77,3 @@ def outcomes_said(run: Replay) -> str:
     """How many records had each outcome. Valid ones after ``--at`` were left out and have none."""
     said = ", ".join(f"{n:,} {outcome}" for outcome, n in run.outcomes().items() if n)
     return said or ("no records" if run.at is None else f"no records up to {format_ms(run.at)}")
-
-
-def refuse_overwriting(files: Sequence[str], written: Mapping[str, Path | None]) -> None:
-    """See that no file is written that is read, or written twice; ``written`` is by option.
-
-    Raises:
-        CommandFailed: one is.
-    """
-    taken = {_identity(Path(name)): f"{name} is read" for name in files if name != STANDARD_INPUT}
-    for option, path in written.items():
-        if path is not None and not _is_special(path):
-            if (said := taken.get(_identity(path))) is not None:
-                raise CommandFailed(f"{option} {path}: would be overwritten, but {said}")
-            taken[_identity(path)] = f"{option} writes it too"
-
-
-def _identity(path: Path) -> object:
-    """The same for two names of one file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return path.absolute()
-    return status.st_dev, status.st_ino
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a device or a pipe, which nothing overwrites."""
-    return path.exists() and not path.is_file()

@@ -8,9 +8,9 @@ from typing import get_args
 
 import click
 
-from stream.cli.configured import config_option, configuration
+from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.values import Duration
-from stream.cli.written import output_option, print_or_write
+from stream.cli.written import output_option, print_or_write, refuse_overwriting
 from stream.rules import Document, Options, exported
 from stream.rules.export import KpiRules
 
@@ -69,6 +69,7 @@ def export(
     can't be expressed; it is left out, named on standard error and in the file.
     """
     config = configuration(config_path, needs=())
+    refuse_overwriting(files_of(config_path, config), {"--output": output})
     document = exported(config, Options(job, runbooks, kpi_rules, silence_ms))
     _write(document, output, as_json)
     if "://" not in runbooks:

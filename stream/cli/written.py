@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast
@@ -88,3 +88,33 @@ def opened_for_writing(path: Path, shown: Path | None = None) -> BinaryIO:
         return cast("BinaryIO", io.BufferedWriter(_Named(path, shown)))
     except OSError as error:
         raise CommandFailed(failed(shown, error)) from error
+
+
+def refuse_overwriting(read: Iterable[str | Path], written: Mapping[str, Path | None]) -> None:
+    """See that no file is written that is read, or written twice; ``written`` is by option.
+
+    ``-`` is no file.
+
+    Raises:
+        CommandFailed: one is.
+    """
+    taken = {_identity(Path(name)): f"{name} is read" for name in read if str(name) != "-"}
+    for option, path in written.items():
+        if path is not None and not _is_special(path):
+            if (said := taken.get(_identity(path))) is not None:
+                raise CommandFailed(f"{option} {path}: would be overwritten, but {said}")
+            taken[_identity(path)] = f"{option} writes it too"
+
+
+def _identity(path: Path) -> object:
+    """The same for two names of one file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path.absolute()
+    return status.st_dev, status.st_ino
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which nothing overwrites."""
+    return path.exists() and not path.is_file()
