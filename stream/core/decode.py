@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Meta
 
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE, TOPICS
+from stream.core.errors import UNREADABLE
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
 from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
@@ -113,8 +114,6 @@ class _Head(msgspec.Struct):
     occurred_at: Any = None
 
 
-#: What msgspec raises on bad input.
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _read_head: Final = msgspec.json.Decoder(_Head).decode
 
 
@@ -275,7 +274,7 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
         return _invalid("$", f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
     try:
         kind = _read_head(value).type
-    except _UNREADABLE:
+    except UNREADABLE:
         return Invalid("$", "is not a JSON object")
     return _explain_type(kind, topic) or _explain_field(str(error))
 
@@ -350,7 +349,7 @@ def type_of(value: bytes) -> Any:
     """What a record that may be invalid says of its type; None where unreadable."""
     try:
         return _read_head(value).type
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -358,5 +357,5 @@ def occurred_at(value: bytes) -> int | None:
     """``occurred_at`` in ms of a record that may be invalid otherwise; None where unreadable."""
     try:
         return parse(_read_head(value).occurred_at)
-    except (*_UNREADABLE, TypeError, Refused):
+    except (*UNREADABLE, TypeError, Refused):
         return None

@@ -6,6 +6,13 @@ don't say; whether one of Kafka's client passes is known in ``stream.kafka.trans
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+#: What msgspec raises where a document can't be read: the latter two it lets through from below.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 class DecidedError(Exception):
     """An error that carries the decision; the message is one line, for whoever must act."""

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from stream.core.errors import UNREADABLE
 from stream.core.event import Refused
 from stream.core.integers import Ints
 
@@ -198,7 +199,7 @@ def _read(raw: bytes) -> Labels:
         values = _decode(raw)
     except msgspec.ValidationError:
         raise _refusal(raw) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise Refused("is not JSON", "labels") from None
     return intern({k: v for k, v in values.items() if v is not None}) if values else NO_LABELS
 
@@ -207,7 +208,7 @@ def _refusal(raw: bytes) -> Refused:
     """Which label breaks which rule."""
     try:
         values: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return Refused("is not JSON, or nested too deeply", "labels")
     if not isinstance(values, dict):
         return Refused("must be an object of texts", "labels")

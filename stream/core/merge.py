@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import zstandard
 
@@ -18,6 +17,7 @@ from stream.core.cells import COUNTER_BITS, summed
 from stream.core.contents import Contents
 from stream.core.durations import about
 from stream.core.ends_of_time import AFTER_ALL
+from stream.core.errors import UNREADABLE
 from stream.core.evaluate import Share
 from stream.core.groups import Key, Rollup
 from stream.core.health import HealthSums
@@ -273,7 +273,7 @@ class Family:
         voice.unread.pop(key, None)
         try:
             self._take(voice, (key or b"", value), kind, place, now)
-        except (zstandard.ZstdError, msgspec.DecodeError, ValueError):
+        except (zstandard.ZstdError, ValueError, *UNREADABLE):
             if value is not None:
                 voice.unread[key] = voice.latest
 

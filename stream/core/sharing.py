@@ -127,7 +127,7 @@ def unpack(value: bytes) -> tuple[str, Any]:
     """The life and the data of a record.
 
     Raises:
-        zstandard.ZstdError, msgspec.DecodeError: the record is damaged.
+        zstandard.ZstdError, UNREADABLE: the record is damaged.
     """
     return _decode(_decompress(value))
 

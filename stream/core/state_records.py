@@ -18,7 +18,7 @@ import msgspec
 import zstandard
 
 from stream.core.contents import Contents, Mark
-from stream.core.errors import StopError
+from stream.core.errors import UNREADABLE, StopError
 from stream.core.text import printable
 
 #: Key and value of a log record; no value deletes the key.
@@ -135,7 +135,7 @@ def unpack(key: bytes, value: bytes) -> Any:
         if zstandard.frame_content_size(value) > _LARGEST:
             raise damaged(key, "it says that it is too large")
         return msgspec.msgpack.decode(_decompressor.decompress(value))
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zstandard.ZstdError, *UNREADABLE) as error:
         raise damaged(key, error) from error
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.errors import StopError
+from stream.core.errors import UNREADABLE, StopError
 
 #: So many offsets of a partition share a record of the ledger: at worst, every second letter sent,
 #: it has some 150 KB.
@@ -76,7 +76,7 @@ class Ledger:
                 topic, partition, block = key.decode().split("/")
                 found = _decode(value)
                 ledger._blocks[topic, int(partition), int(block)] = found
-            except (ValueError, msgspec.MsgspecError) as error:
+            except (ValueError, *UNREADABLE) as error:
                 raise LedgerDamaged(f"a record is damaged: {error}") from error
             if found.version != VERSION:
                 raise LedgerDamaged(f"a record is of version {found.version}, not {VERSION}")

@@ -6,6 +6,8 @@ from typing import Final, Self
 
 import msgspec
 
+from stream.core.errors import UNREADABLE
+
 #: A broker takes 4,096 bytes of notes with a commit, unless it is told otherwise.
 _LONGEST_NOTE: Final = 4_000
 #: A note that tells of more records is none of ours.
@@ -35,7 +37,7 @@ class Acknowledged:
         """As it was when ``position`` and ``note`` were committed; a note of others is nothing."""
         try:
             ranges = msgspec.json.decode(note or "[]", type=list[tuple[int, int]])
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return cls(position)
         lengths = [length for _, length in ranges]
         # A negative length would make up for one that is too long.

@@ -10,6 +10,7 @@ import msgspec
 
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
+from stream.core.errors import UNREADABLE
 from stream.core.state import StateRefused
 from stream.deadletters.headers import GROUP
 from stream.kafka import ids
@@ -57,7 +58,7 @@ def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertSta
             kind, owner, place = _parted(key)
             if kind == _STATE and owner == family:
                 found[place] = msgspec.json.decode(value, type=AlertState)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise StateRefused(f"topic {topic} is damaged: {error}; {_REMEDY}") from error
     return AlertStates(head.at, tuple(found.values()))
 
@@ -230,5 +231,5 @@ def firing_in(log: Mapping[bytes, bytes]) -> Iterator[tuple[AlertState, Change |
 def _read(value: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None

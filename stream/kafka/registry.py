@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from stream.config import KafkaConfig
+from stream.core.errors import UNREADABLE
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
@@ -73,7 +74,7 @@ class ValueRegistry:
     def _stored(self, records: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
         try:
             return joined(records)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise StateRefused(
                 f"topic {self._names.values} is damaged: {error}; {ONLY_REMEDY}"
             ) from error
@@ -169,7 +170,7 @@ def joined(records: Mapping[bytes, bytes]) -> dict[str, dict[str, int]]:
     """What ``parted`` was given.
 
     Raises:
-        MsgspecError: a record is damaged.
+        UNREADABLE: a record is damaged.
     """
     stored: dict[str, dict[str, int]] = {}
     for number in range(len(records)):

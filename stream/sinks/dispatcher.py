@@ -26,6 +26,7 @@ from tenacity import (
 )
 
 from stream.core.alerts import Change
+from stream.core.errors import UNREADABLE
 from stream.core.event import Refused
 from stream.core.settings import SECOND
 from stream.core.text import printable
@@ -223,7 +224,7 @@ def _decoded(value: bytes) -> Change | str:
         change = msgspec.json.decode(value, type=Change)
         parse(change.started_at)
         parse(change.changed_at)
-    except (msgspec.MsgspecError, Refused) as error:
+    except (*UNREADABLE, Refused) as error:
         return str(error)
     return change
 

@@ -179,11 +179,24 @@ async def test_an_alert_that_was_told_resolved_is_not_found_firing_in_the_head_a
     assert {s.labels for s in found.alerts} >= {s.labels for s in (changed, state("c"))}
 
 
-@pytest.mark.parametrize("key", [b"cx.survey", b'alert cx.survey ["Low",[["region","eu"]]]'])
-async def test_a_damaged_record_is_refused(kafka: FakeKafka, key: bytes) -> None:
+HEAD, ALERT = b"cx.survey", b'alert cx.survey ["Low",[["region","eu"]]]'
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (HEAD, b"rubbish"),
+        (HEAD, b'{"alerts":[{"rule":"\xff"}]}'),
+        (HEAD, b'{"more":' + b"[" * 3_000),
+        (ALERT, b"rubbish"),
+        (ALERT, b'{"rule":"\xff"}'),
+        (ALERT, b'{"more":' + b"[" * 3_000),
+    ],
+)
+async def test_a_damaged_record_is_refused(kafka: FakeKafka, key: bytes, value: bytes) -> None:
     first, _ = await owner()
     await first.write(AlertStates(1, (state("eu"),)), [])
-    kafka.log[key] = b"rubbish"
+    kafka.log[key] = value
     with pytest.raises(StateRefused, match=r"topic g-alerts is damaged: .* delete that topic"):
         await owner()
 

@@ -208,7 +208,13 @@ async def test_a_fault_of_the_sink_is_tried_again_and_its_words_are_not_shown(
 NO_TIME = msgspec.structs.replace(change("resolved"), changed_at="soon")
 
 
-@pytest.mark.parametrize("value", [b"", b"no json", b"{}", b"[1]", b"\xff", *records([NO_TIME])])
+NO_CHANGES = [
+    *(b"", b"no json", b"{}", b"[1]", b"\xff", *records([NO_TIME])),
+    *(b'{"id":"\xff"}', b'{"id":"\\ud800"}', b'{"more":' + b"[" * 3_000),
+]
+
+
+@pytest.mark.parametrize("value", NO_CHANGES)
 async def test_a_record_that_is_no_change_is_a_dead_letter(value: bytes) -> None:
     sink, topic = FakeSink(), Topic([value, *records(FIRINGS[:1])])
     dispatcher = await dispatched(sink, topic)

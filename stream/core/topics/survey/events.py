@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from stream.core.errors import UNREADABLE
 from stream.core.event import Event, Id, Number, Refused, Sentiment, says
 
 SurveyKind = Literal["nps", "csat", "ces", "css", "emotion"]
@@ -57,7 +58,7 @@ class Answer(Event):
         """
         try:
             return _read_emotions(self.emotions)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             name = _no_number(self.emotions)
             if name is not None:
                 path = f"emotions.{name[:LONGEST_SHOWN]}"
@@ -86,12 +87,12 @@ def _no_number(emotions: msgspec.Raw) -> str | None:
     """The name of the first emotion that has no number, if that is what is wrong."""
     try:
         named = _read_any(emotions)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     for name, intensity in named.items():
         try:
             _read_number(intensity)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return name
     return None
 
