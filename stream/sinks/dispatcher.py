@@ -41,6 +41,8 @@ Result = Literal["sent", "retried", "dropped", "refreshed", "unrefreshed"]
 TOLD: Final = frozenset({"firing", "resolved"})
 #: The longest that a receiver's ``Retry-After`` is waited for, in seconds.
 MOST_PATIENCE: Final = 300.0
+#: So long before a delivery is given up, in seconds, it is tried a last time.
+_LAST_TRY_SECONDS: Final = 0.5
 #: So many changes may be read and not acknowledged: those that fail, and what waits behind them.
 MOST_UNDERWAY: Final = 1_000
 #: So many deliveries are made at a time.
@@ -82,7 +84,8 @@ class Dispatcher:
         self.name = name
         self.results: Counter[Result] = Counter()
         self._sink = sink
-        self._patience = min(MOST_PATIENCE, retry_for_ms / SECOND)
+        self._retry_for = retry_for_ms / SECOND
+        self._patience = min(MOST_PATIENCE, self._retry_for)
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         #: The loop's time up to which the receiver has asked to be left alone.
         self._quiet_until = 0.0
@@ -94,7 +97,7 @@ class Dispatcher:
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_may_work_later),
             wait=self._wait,
-            stop=stop_before_delay(retry_for_ms / SECOND),
+            stop=stop_before_delay(self._retry_for),
             before_sleep=self._note_retry,
             sleep=asyncio.sleep,
             reraise=True,
@@ -172,10 +175,14 @@ class Dispatcher:
         )
 
     def _wait(self, state: RetryCallState) -> float:
-        """A random wait, or what the receiver asked for where that is longer."""
+        """A random wait, or what the receiver asked for where that is longer.
+
+        Who asks for more than is left gets a last try before that is over.
+        """
         error = state.outcome.exception() if state.outcome is not None else None
         asked = error.after if isinstance(error, Retry) and error.after is not None else 0.0
-        return max(self._jitter(state), min(asked, MOST_PATIENCE))
+        left = self._retry_for - (state.seconds_since_start or 0.0) - _LAST_TRY_SECONDS
+        return max(self._jitter(state), min(asked, MOST_PATIENCE, left))
 
     def _note_retry(self, state: RetryCallState) -> None:
         self.results["retried"] += 1

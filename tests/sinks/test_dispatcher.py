@@ -188,10 +188,15 @@ async def test_a_receivers_patience_is_waited_for_when_it_is_longer() -> None:
     assert sink.taken == IDS[:1]
 
 
-async def test_patience_beyond_the_time_to_retry_is_not_waited_for() -> None:
-    sink = FakeSink(Retry("answer 429", after=86_400))
-    dispatcher = await asyncio.wait_for(dispatched(sink, Topic(records(FIRINGS)), 1_000), 30)
-    assert dispatcher.results == {"sent": 2, "dropped": 1}
+@pytest.mark.parametrize(("refusals", "dropped"), [(1, 0), (2, 1)])
+async def test_who_asks_for_more_than_the_time_to_retry_is_asked_once_more_within_it(
+    refusals: int, dropped: int
+) -> None:
+    sink = FakeSink(*[Retry("answer 429", after=86_400)] * refusals)
+    dispatcher = await asyncio.wait_for(dispatched(sink, Topic(records(FIRINGS[:1])), 1_000), 30)
+    assert sink.tries == IDS[:1] * 2
+    assert dispatcher.results["dropped"] == dropped
+    assert dispatcher.results["sent"] == 1 - dropped
 
 
 async def test_a_fault_of_the_sink_is_tried_again_and_its_words_are_not_shown(
