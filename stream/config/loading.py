@@ -182,6 +182,8 @@ def _named(sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
         name = sink.name or next(c for c in candidates if c not in taken)
         taken.add(name)
         named.append(sink.model_copy(update={"name": name}))
+        if not sink.name and name != sink.type:
+            named[-1].hold_place()
     return tuple(named)
 
 

@@ -194,7 +194,8 @@ class SinkConfig(Table):
     type: Annotated[Text, OneOf(lambda: SINK_TYPES, "type")]
     """The log, a webhook, Slack, Alertmanager's API v2, or through `apprise` everything else."""
     name: OneLine = ""
-    """Name in logs and metrics; by default the type, numbered from the second on."""
+    """Name in logs, metrics and Kafka, which keeps under it what was told; by default the type,
+    numbered from the second on. Name each where there are several of a type."""
     url: SecretStr | None = None
     """Address to post to; for Alertmanager its root. One that holds a secret does not belong here:
     use `url_env` or `url_file`."""
@@ -215,6 +216,16 @@ class SinkConfig(Table):
 
     _url: SecretStr | None = PrivateAttr(None)
     _secret: SecretStr | None = PrivateAttr(None)
+    _is_named_by_place: bool = PrivateAttr(False)
+
+    @property
+    def is_named_by_place(self) -> bool:
+        """Whether the name changes when sinks of the type before it come or go."""
+        return self._is_named_by_place
+
+    def hold_place(self) -> None:
+        """Keep that the name comes from the place."""
+        self._is_named_by_place = True
 
     def hold(self, kind: Literal["url", "secret"], value: SecretStr | None) -> None:
         """Keep the address or the secret, once it was fetched."""

@@ -11,7 +11,7 @@ from stream.config.model import Config
 
 def warned_of(config: Config) -> list[str]:
     """The warnings, a line each: the key and what is to be known."""
-    return [*_of_kafka(config.kafka), *warnings(config)]
+    return [*_of_kafka(config.kafka), *warnings(config), *_of_sinks(config)]
 
 
 def _of_kafka(kafka: KafkaConfig) -> Iterator[str]:
@@ -20,3 +20,13 @@ def _of_kafka(kafka: KafkaConfig) -> Iterator[str]:
             "kafka.security_protocol: SASL_PLAINTEXT with sasl_mechanism PLAIN sends user name and"
             " password in the clear"
         )
+
+
+def _of_sinks(config: Config) -> Iterator[str]:
+    for number, sink in enumerate(config.sinks):
+        if sink.is_named_by_place:
+            yield (
+                f"sink[{number}].name: is missing; it is {sink.name} by its place among those of"
+                f" type {sink.type}, and another sink's once that changes, with what was told and"
+                " what was not: give it a name of its own"
+            )

@@ -185,6 +185,27 @@ def test_what_is_meant_is_not_warned_of(kpi: str, keys: str) -> None:
     assert json.loads(_check(content, "--json").stdout)["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("names", "warned"),
+    [
+        (["", ""], ["log-2"]),
+        (["", "", ""], ["log-2", "log-3"]),
+        (["", "second"], []),
+        (["first", ""], []),
+        (["", "log-2"], []),
+        ([""], []),
+    ],
+)
+def test_a_sink_whose_name_depends_on_its_place_is_warned_of(
+    names: list[str], warned: list[str]
+) -> None:
+    tables = ('[[sink]]\ntype = "log"\n' + (f'name = "{name}"\n' if name else "") for name in names)
+    told = json.loads(_check("".join(tables), "--json").stdout)["warnings"]
+    assert [words.split(" by its place")[0] for words in told] == [
+        f"sink[{number}].name: is missing; it is {name}" for number, name in enumerate(warned, 1)
+    ]
+
+
 def test_a_variable_that_sets_nothing_is_told_by_check_and_every_other_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
