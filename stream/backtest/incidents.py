@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any, Final
 import orjson
 
 from stream.config.errors import ConfigError, Problem, key_path, shown, suggestion
+from stream.config.errors import Path as KeyPath
+from stream.config.positions import Positions
 from stream.config.toml import read_toml
 from stream.core.catalogue import KPIS
 from stream.core.errors import StopError
 from stream.core.event import Refused
 from stream.core.series import LabelPairs
-from stream.core.settings import RESERVED_LABELS
 from stream.core.timestamps import parse
 
 _KEYS: Final = ("name", "start", "end", "kpi", "labels")
@@ -56,16 +57,35 @@ class Incident:
         return all(self.labels.get(name, value) == value for name, value in labels)
 
 
-def read_incidents(path: Path) -> tuple[Incident, ...]:
+class _Source:
+    """An incident's place: a file with the lines of its keys, or a line of a file."""
+
+    def __init__(self, name: str, prefix: KeyPath = (), positions: Positions | None = None) -> None:
+        self._name = name
+        self._prefix = prefix
+        self._positions = positions
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """What is wrong with the value at this path within the incident."""
+        path = (*self._prefix, *path)
+        line = None if self._positions is None else self._positions.line(path)
+        where = self._name if line is None else f"{self._name}:{line}"
+        return Problem(where, key_path(path), message, line or 0)
+
+
+def read_incidents(path: Path, dimensions: Sequence[str]) -> tuple[Incident, ...]:
     """The incidents of a TOML file (``[[incident]]``) or of JSON lines, in order of their start.
+
+    ``dimensions`` are those of the configuration: a label that no series has says nothing, so that
+    a slip in its name would have the incident be found by whatever fires.
 
     Raises:
         IncidentsRefused: the file can't be read, or something in it is wrong.
     """
     problems: list[Problem] = []
     incidents = []
-    for number, (where, prefix, raw) in enumerate(_entries(path)):
-        incident = _Reading(where, prefix, problems).incident(raw, number + 1)
+    for number, (source, raw) in enumerate(_entries(path)):
+        incident = _Reading(source, dimensions, problems).incident(raw, number + 1)
         if incident is not None:
             incidents.append(incident)
     if problems:
@@ -73,30 +93,30 @@ def read_incidents(path: Path) -> tuple[Incident, ...]:
     return tuple(sorted(incidents, key=lambda i: (i.start, i.end, i.name)))
 
 
-def _entries(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
-    """Each incident as it is written, with the file and the keys that lead to it."""
+def _entries(path: Path) -> Iterator[tuple[_Source, Any]]:
+    """Each incident as it is written, with its place."""
     return _of_toml(path) if path.suffix == ".toml" else _of_lines(path)
 
 
-def _of_toml(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+def _of_toml(path: Path) -> Iterator[tuple[_Source, Any]]:
     try:
-        _, raw = read_toml(str(path))
+        positions, raw = read_toml(str(path))
     except ConfigError as error:
         raise IncidentsRefused(error.problems) from None
+    file = _Source(str(path), (), positions)
     for key in raw:
         if key != "incident":
             words = f"unknown key; {suggestion(key, ['incident'])}"
-            raise IncidentsRefused([Problem(str(path), key_path((key,)), words)])
+            raise IncidentsRefused([file.problem((key,), words)])
     tables = raw.get("incident", [])
     if not isinstance(tables, list):
-        raise IncidentsRefused(
-            [Problem(str(path), "incident", "must be an array of tables: [[incident]]")]
-        )
+        words = "must be an array of tables: [[incident]]"
+        raise IncidentsRefused([file.problem(("incident",), words)])
     for number, table in enumerate(tables):
-        yield str(path), ("incident", number), table
+        yield _Source(str(path), ("incident", number), positions), table
 
 
-def _of_lines(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
+def _of_lines(path: Path) -> Iterator[tuple[_Source, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -110,7 +130,7 @@ def _of_lines(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
             continue
         where = f"{path}:{number}"
         try:
-            yield where, (), orjson.loads(line)
+            yield _Source(where), orjson.loads(line)
         except orjson.JSONDecodeError as error:
             words = f"not JSON: {error.msg} (TOML is read from a file whose name ends in .toml)"
             raise IncidentsRefused([Problem(where, "", words)]) from None
@@ -119,9 +139,9 @@ def _of_lines(path: Path) -> Iterator[tuple[str, tuple[str | int, ...], Any]]:
 class _Reading:
     """One incident's fields, and what is wrong with them."""
 
-    def __init__(self, where: str, prefix: tuple[str | int, ...], problems: list[Problem]) -> None:
-        self._where = where
-        self._prefix = prefix
+    def __init__(self, source: _Source, dimensions: Sequence[str], problems: list[Problem]) -> None:
+        self._source = source
+        self._dimensions = dimensions
         self._problems = problems
 
     def incident(self, raw: Any, number: int) -> Incident | None:
@@ -136,9 +156,9 @@ class _Reading:
         if start is not None and end is not None and end <= start:
             self._refuse(("end",), "must be later than start")
         kpi = raw.get("kpi")
-        if kpi is not None and not (isinstance(kpi, str) and kpi in KPIS):
+        if kpi is not None and not _is_kpi(kpi):
             self._refuse(("kpi",), f"unknown KPI {shown(kpi)}; {suggestion(str(kpi), KPIS)}")
-        labels = self._labels(raw.get("labels"))
+        labels = self._labels(raw.get("labels"), kpi)
         name = raw.get("name", f"incident {number}")
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
             self._refuse(("name",), f"must be a text of 1 to {_LONGEST_NAME} characters")
@@ -161,18 +181,30 @@ class _Reading:
                 self._refuse((key,), f"must be {_TIME}, not {shown(value)}")
         return None
 
-    def _labels(self, raw: Any) -> dict[str, str]:
+    def _labels(self, raw: Any, kpi: Any) -> dict[str, str]:
         if raw is None:
             return {}
         if not isinstance(raw, dict):
             self._refuse(("labels",), f"must be names with texts, not {shown(raw)}")
             return {}
+        allowed = [*self._dimensions, *_own_labels(kpi)]
         for name, value in raw.items():
-            if not isinstance(value, str):
+            if name not in allowed:
+                whose = f"of {kpi}" if _is_kpi(kpi) else "of a series"
+                self._refuse(("labels", name), f"is no label {whose}; {suggestion(name, allowed)}")
+            elif not isinstance(value, str):
                 self._refuse(("labels", name), f"must be a text, not {shown(value)}")
-            elif name in RESERVED_LABELS - {"currency"}:
-                self._refuse(("labels", name), "is no label of a series")
         return raw
 
-    def _refuse(self, path: tuple[str | int, ...], message: str) -> None:
-        self._problems.append(Problem(self._where, key_path((*self._prefix, *path)), message))
+    def _refuse(self, path: KeyPath, message: str) -> None:
+        self._problems.append(self._source.problem(path, message))
+
+
+def _is_kpi(kpi: Any) -> bool:
+    return isinstance(kpi, str) and kpi in KPIS
+
+
+def _own_labels(kpi: Any) -> Iterable[str]:
+    """The labels beyond dimensions that series of the KPI have; without a KPI those of any."""
+    kpis = [KPIS[kpi]] if _is_kpi(kpi) else KPIS.values()
+    return dict.fromkeys(label for entry in kpis for label in entry.labels)

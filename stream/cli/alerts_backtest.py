@@ -104,7 +104,9 @@ def backtest(
         _check_writable(page)
     collector.tune()
     try:
-        incidents = None if incidents_path is None else read_incidents(incidents_path)
+        incidents = None
+        if incidents_path is not None:
+            incidents = read_incidents(incidents_path, settings.dimensions)
         report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
     except IncidentsRefused as error:
         raise Problems(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ LINES = """\
 
 {"name": "incident 2", "start": "2026-03-02T08:00:00Z", "end": "2026-03-02T09:00:00.500Z"}
 """
+DIMENSIONS = ("channel", "region")
 TEN = 1_772_445_600_000
 
 
@@ -43,14 +45,14 @@ def written(folder: Path, name: str, text: str) -> Path:
     ],
 )
 def test_both_forms_say_the_same_in_order_of_time(tmp_path: Path, name: str, text: str) -> None:
-    first, second = read_incidents(written(tmp_path, name, text))
+    first, second = read_incidents(written(tmp_path, name, text), DIMENSIONS)
     assert first == Incident("incident 2", TEN - 7_200_000, TEN - 3_599_500)
     assert second == Incident("late", TEN, TEN + 1_800_000, "csat", {"region": "eu"})
 
 
 def test_a_file_without_incidents_marks_none(tmp_path: Path) -> None:
-    assert read_incidents(written(tmp_path, "i.toml", "")) == ()
-    assert read_incidents(written(tmp_path, "i.jsonl", "\n")) == ()
+    assert read_incidents(written(tmp_path, "i.toml", ""), DIMENSIONS) == ()
+    assert read_incidents(written(tmp_path, "i.jsonl", "\n"), DIMENSIONS) == ()
 
 
 START = 'start = "2026-03-02T10:00:00Z"\n'
@@ -71,7 +73,18 @@ TIMES = START + END
         (TIMES + "kpi = []\n", "incident[0].kpi: unknown KPI []; allowed: nps"),
         (TIMES + "labels = 3\n", "incident[0].labels: must be names with texts, not 3"),
         (TIMES + "labels = { region = 3 }\n", "incident[0].labels.region: must be a text, not 3"),
-        (TIMES + 'labels = { window = "5m" }\n', "incident[0].labels.window: is no label"),
+        (
+            TIMES + 'labels = { window = "5m" }\n',
+            "incident[0].labels.window: is no label of a series; allowed: channel, region, curr",
+        ),
+        (
+            TIMES + 'labels = { regio = "us" }\n',
+            'incident[0].labels.regio: is no label of a series; did you mean "region"? allowed: ch',
+        ),
+        (
+            TIMES + 'kpi = "csat"\nlabels = { currency = "EUR" }\n',
+            "incident[0].labels.currency: is no label of csat; allowed: channel, region",
+        ),
         (TIMES + 'name = ""\n', "incident[0].name: must be a text of 1 to 200 characters"),
         (
             TIMES + "nmae = 1\n",
@@ -84,18 +97,26 @@ def test_what_is_wrong_is_said_with_file_key_and_what_is_allowed(
 ) -> None:
     path = written(tmp_path, "i.toml", "[[incident]]\n" + table)
     with pytest.raises(IncidentsRefused) as refused:
-        read_incidents(path)
+        read_incidents(path, DIMENSIONS)
     (problem,) = map(str, refused.value.problems)
-    assert problem.startswith(f"{path}: {message}")
+    assert re.sub(r":\d+:", ":", problem, count=1).startswith(f"{path}: {message}")
     assert "\n" not in problem
+
+
+def test_a_label_that_series_of_the_incidents_kpi_have_is_taken(tmp_path: Path) -> None:
+    for kpi in ("", 'kpi = "clv"\n'):
+        table = TIMES + kpi + 'labels = { plan = "pro", currency = "EUR" }\n'
+        path = written(tmp_path, "i.toml", "[[incident]]\n" + table)
+        (incident,) = read_incidents(path, ("plan",))
+        assert incident.labels == {"plan": "pro", "currency": "EUR"}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("i.toml", "[incident]\nstart = 1\n", ": incident: must be an array of tables"),
-        ("i.toml", "incident = [3]\n", ": incident[0]: must be a table or object with start"),
-        ("i.toml", "[[outage]]\n", ": outage: unknown key; allowed: incident"),
+        ("i.toml", "[incident]\nstart = 1\n", ":1: incident: must be an array of tables"),
+        ("i.toml", "incident = [3]\n", ":1: incident[0]: must be a table or object with start"),
+        ("i.toml", "\n[[outage]]\n", ":2: outage: unknown key; allowed: incident"),
         ("i.toml", "[[incident\n", ":1: not TOML: "),
         ("i.toml", "a = " + "[" * 20_000, ": nested too deeply"),
         ("i.toml", "a = " + "9" * 5_000, ": a number is too long"),
@@ -112,7 +133,7 @@ def test_a_file_of_another_form_is_refused(
 ) -> None:
     path = tmp_path / name if text is None else written(tmp_path, name, text)
     with pytest.raises(IncidentsRefused) as refused:
-        read_incidents(path)
+        read_incidents(path, DIMENSIONS)
     assert str(refused.value).startswith(f"{path}{message}")
 
 
@@ -121,22 +142,35 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(IncidentsRefused, match="not UTF-8"):
-        read_incidents(path)
+        read_incidents(path, DIMENSIONS)
 
 
 def test_a_name_may_hold_what_ends_a_line_elsewhere(tmp_path: Path) -> None:
     line = '{"name": "a\u2028b", "start": "2026-03-02T10:00:00Z", "end": "2026-03-02T10:30:00Z"}\n'
-    (incident,) = read_incidents(written(tmp_path, "i.jsonl", line))
+    (incident,) = read_incidents(written(tmp_path, "i.jsonl", line), DIMENSIONS)
     assert incident.name == "a\u2028b"
 
 
-def test_every_problem_has_its_line(tmp_path: Path) -> None:
-    text = '{"start": 1, "end": "x"}\n{"start": "2026-03-02T10:00:00Z"}\n'
+@pytest.mark.parametrize(
+    ("name", "text", "lines"),
+    [
+        (
+            "i.jsonl",
+            '{"start": 1, "end": "x"}\n{"start": "2026-03-02T10:00:00Z"}\n',
+            ["1", "1", "2"],
+        ),
+        (
+            "i.toml",
+            f"[[incident]]\n{TIMES}kpi = 3\n\n[[incident]]\n{START}\n[incident.labels]\na = 1\n",
+            ["4", "6", "10"],
+        ),
+    ],
+)
+def test_every_problem_has_its_line(tmp_path: Path, name: str, text: str, lines: list[str]) -> None:
     with pytest.raises(IncidentsRefused) as refused:
-        read_incidents(written(tmp_path, "i.jsonl", text))
-    assert [str(p).split(": ")[0].rsplit(":", 1)[1] for p in refused.value.problems] == [
-        *("1", "1", "2")
-    ]
+        read_incidents(written(tmp_path, name, text), DIMENSIONS)
+    found = [str(p).split(": ")[0].rsplit(":", 1)[1] for p in refused.value.problems]
+    assert found == lines
 
 
 @pytest.mark.parametrize(
