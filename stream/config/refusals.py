@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -72,7 +73,25 @@ def _unknown_key(path: Path, root: type[BaseModel]) -> str:
     if path[0] == "sink" and key in ("secret", "token", "password"):
         return "a secret does not belong in the file; use secret_env or secret_file"
     keys = [] if table is None else [i.alias or n for n, i in table.model_fields.items()]
-    return f"unknown key; {suggestion(key, keys)}"
+    words = ["unknown key", *_elsewhere(key, root), suggestion(key, keys)]
+    return "; ".join(words)
+
+
+def _elsewhere(key: str, root: type[BaseModel]) -> Iterator[str]:
+    """Where a key belongs that stands in a table which doesn't have it.
+
+    All that follows a table's header is of that table, which is easily forgotten.
+    """
+    tables: list[str] = []
+    for name, info in root.model_fields.items():
+        table, header = table_of(info), info.alias or name
+        written = f"[[{header}]]" if is_array_of_tables(info) else f"[{header}]"
+        if header == key:
+            yield f"{key} stands before the first table" if table is None else f"write {written}"
+        elif table is not None and _named(table, key) is not None:
+            tables.append(written)
+    if tables:
+        yield f"{key} belongs to {' or '.join(tables)}"
 
 
 def model_at(path: Path, root: type[BaseModel] = Config) -> type[BaseModel] | None:

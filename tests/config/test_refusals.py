@@ -24,6 +24,46 @@ CASES: list[Case] = [
         ["2: cart.zzz: unknown key; allowed: timeout"],
     ),
     (
+        "a key of the top level behind a table",
+        '[http]\nevaluate = "1s"\n',
+        [
+            (
+                "2: http.evaluate: unknown key; evaluate stands before the first table; "
+                "allowed: host, port"
+            )
+        ],
+    ),
+    (
+        "a key of the top level behind an array of tables",
+        '[[sink]]\ntype = "log"\n[[window]]\nsize = "1h"\npane = "1m"\ndimensions = ["plan"]\n',
+        [
+            (
+                "6: window[0].dimensions: unknown key; dimensions stands before the first table; "
+                "allowed: size, pane"
+            )
+        ],
+    ),
+    (
+        "a key of another table",
+        '[http]\nbootstrap = "kafka:9092"\n',
+        ["2: http.bootstrap: unknown key; bootstrap belongs to [kafka]; allowed: host, port"],
+    ),
+    (
+        "a key of several other tables",
+        '[http]\nurl = "http://grafana"\n',
+        ["2: http.url: unknown key; url belongs to [dashboard] or [[sink]]; allowed: host, port"],
+    ),
+    (
+        "a key of a table before the first one",
+        "port = 80\n",
+        ["1: port: unknown key; port belongs to [http]; allowed: dimensions, "],
+    ),
+    (
+        "a table within another",
+        "[cart.http]\nport = 80\n",
+        ["1: cart.http: unknown key; write [http]; allowed: timeout"],
+    ),
+    (
         "an unknown table",
         "[tickets]\nrapid_response = 1\n",
         [
