@@ -15,6 +15,7 @@ from stream.config.model import Benchmark
 from stream.config.refusals import refusals
 from stream.config.table import Table
 from stream.config.toml import read_toml
+from stream.config.units import InUnit
 
 #: Each is a series that every worker exposes.
 MOST_BENCHMARKS: Final = 200
@@ -27,7 +28,7 @@ class BenchmarkEntry(Table):
     """The KPI that the figure is one of, by the same definition."""
     industry: Annotated[Text, ShortLine]
     """Whose figure it is; the label `industry`."""
-    value: Number
+    value: Annotated[Number, InUnit()]
     """The figure in the unit of the KPI's gauge: 0.7 for a share of 70%."""
     source: OneLine
     """Who published it, in what, and where it can be read."""

@@ -31,6 +31,7 @@ from stream.config.kafka import KafkaConfig
 from stream.config.kpis import kpi_ids, topic_names
 from stream.config.sink_kinds import SINK_TYPES
 from stream.config.table import Table
+from stream.config.units import InUnit
 from stream.core.settings import (
     DAY,
     HOUR,
@@ -153,12 +154,13 @@ class AlertConfig(Table):
     """The alert is on while the topic's latest event is longer ago than this."""
     by: tuple[SnakeCase, ...] = ()
     """A rollup; the rule has one alert for each of its series."""
-    above: Number | None = None
-    """The alert is on while the value is greater."""
-    below: Number | None = None
-    """The alert is on while the value is less."""
-    clear: Number | None = None
-    """Firing ends when the value is back at this; by default at the threshold."""
+    above: Annotated[Number, InUnit()] | None = None
+    """The alert is on while the value is greater. It is in the unit of the KPI's gauge: a share of
+    70% is 0.7, two hours are 7200."""
+    below: Annotated[Number, InUnit()] | None = None
+    """The alert is on while the value is less; in the same unit."""
+    clear: Annotated[Number, InUnit()] | None = None
+    """Firing ends when the value is back at this, in the same unit; by default at the threshold."""
     for_ms: Annotated[int, Duration()] = Field(0, alias="for")
     """How long the value must be beyond before the alert fires."""
     keep_firing_for_ms: Annotated[int, Duration()] = Field(0, alias="keep_firing_for")

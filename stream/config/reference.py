@@ -16,6 +16,7 @@ from stream.config.environment import PASSWORD, variable
 from stream.config.fields import Between, Duration, OneOf
 from stream.config.model import Config
 from stream.config.table import is_array_of_tables, table_of
+from stream.config.units import InUnit
 
 #: A complete file; the tests check it.
 EXAMPLE: Final = """\
@@ -165,6 +166,8 @@ def _type(info: FieldInfo) -> str:
             return "id of a KPI" if mark.what == "KPI" else _listed(mark.allowed())
         if isinstance(mark, Between):
             return f"{'whole number' if kind is int else 'number'}, {mark.range()}"
+        if isinstance(mark, InUnit):
+            return "number, in the KPI's unit"
     words: dict[Any, str] = {str: "text", bool: "true or false", float: "number", SecretStr: "text"}
     if kind in words:
         return words[kind]

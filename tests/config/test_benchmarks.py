@@ -100,7 +100,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     (
         "no number",
         entry(value='"28"'),
-        [':4: benchmark[0].value: must be a number, not "28"'],
+        [':4: benchmark[0].value: must be a number, not "28"; nps is in points: 28'],
     ),
     (
         "not a number",

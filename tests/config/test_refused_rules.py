@@ -64,6 +64,40 @@ CASES: list[Case] = [
         CHURN + "above = nan\n",
         ["5: alert[0].above: must be a finite number, not NaN"],
     ),
+    *(
+        (
+            f"{threshold} as a threshold on {kpi}",
+            ALERT + f'kpi = "{kpi}"\nwindow = "1h"\nabove = "{threshold}"\n',
+            [f'5: alert[0].above: must be a number, not "{threshold}"; {kpi} is {form}'],
+        )
+        for kpi, threshold, form in (
+            ("art", "2h", "in seconds: 7200"),
+            ("art", "250ms", "in seconds: 0.25"),
+            ("art", "7200", "in seconds: 7200"),
+            ("art", "long", "in seconds: 7200 for 2h"),
+            ("csat", "70%", "a share: 0.7"),
+            ("csat", "0.7", "a share: 0.7"),
+            ("csat", "nan", "a share: 0.7 for 70%"),
+            ("csat", "1h", "a share: 0.7 for 70%"),
+            ("nps", "-5%", "in points: -5"),
+            ("nps", "high", "in points"),
+            ("clv", "100 EUR", "in its currency"),
+            ("cart_recovered", "many", "in carts"),
+        )
+    ),
+    (
+        "a threshold in words on a KPI that isn't known",
+        ALERT + 'kpi = "chrun"\nwindow = "1h"\nbelow = "70%"\n',
+        [
+            '3: alert[0].kpi: unknown KPI "chrun"; did you mean "churn"? allowed: nps, csat, ',
+            '5: alert[0].below: must be a number, not "70%"',
+        ],
+    ),
+    (
+        "a clear in words",
+        CHURN + 'above = 0.05\nclear = "3%"\n',
+        ['6: alert[0].clear: must be a number, not "3%"; churn is a share: 0.03'],
+    ),
     (
         "a clear that is beyond above",
         CHURN + "above = 0.05\nclear = 0.06\n",
