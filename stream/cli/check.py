@@ -24,6 +24,7 @@ from stream.config import (
 from stream.config.loading import Need, file_read
 from stream.config.warned import warned_of
 from stream.core.alerts import described
+from stream.deadletters.letter import ALERT_TOPIC
 
 
 @click.command()
@@ -141,7 +142,7 @@ def _text(config: Config, read: Path | None, becomes: dict[str, Any] | None) -> 
         ("http", f"{host}:{config.http.port}"),
         *(("benchmark", _figure(figure)) for figure in config.figures),
         *(("alert", f"{r.name}: {described(r)}, {r.severity}") for r in config.core().rules),
-        *(("sink", f"{s.name}: {_target(s)}") for s in config.sinks),
+        *(("sink", line) for line in _sink_lines(config)),
     ]
     lines += [("warning", warning) for warning in _warnings(config)]
     lines += [("state", line) for line in _state_lines(becomes)]
@@ -162,6 +163,14 @@ def _state_lines(becomes: dict[str, Any] | None) -> list[str]:
 
 def _figure(figure: Benchmark) -> str:
     return f"{figure.kpi} {figure.industry}: {figure.value:g} ({figure.source}; {figure.year})"
+
+
+def _sink_lines(config: Config) -> list[str]:
+    """The sinks; that nobody is told of alerts is a choice, but is easily overlooked."""
+    if config.alerts and not config.sinks:
+        topic = config.kafka.topic_prefix + ALERT_TOPIC
+        return [f"none; changes of alerts go to the topic {topic} only"]
+    return [f"{sink.name}: {_target(sink)}" for sink in config.sinks]
 
 
 def _target(sink: SinkConfig) -> str:

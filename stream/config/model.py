@@ -35,6 +35,7 @@ from stream.config.units import InUnit
 from stream.core.settings import (
     DAY,
     HOUR,
+    MIN_SAMPLES,
     MINUTE,
     NEGATIVE_EMOTIONS,
     POSITIVE_EMOTIONS,
@@ -165,7 +166,7 @@ class AlertConfig(Table):
     """How long the value must be beyond before the alert fires."""
     keep_firing_for_ms: Annotated[int, Duration()] = Field(0, alias="keep_firing_for")
     """How long the value must be back before the alert is resolved."""
-    min_samples: Annotated[Number, Between(0, 10**12)] = 30.0
+    min_samples: Annotated[Number, Between(0, 10**12)] = MIN_SAMPLES
     """With a denominator less than this there is no data."""
     min_covered: Annotated[Number, Between(0, 1)] = 0.0
     """There is no data before events cover this part of the window and of a spike's baseline, from

@@ -13,6 +13,8 @@ DAY = 24 * HOUR
 #: The shortest time that answers, carts and values of a dimension are remembered, in ms.
 SHORTEST_MEMORY = 7 * DAY
 
+#: The denominator below which a rule has no data, unless it says otherwise.
+MIN_SAMPLES = 30.0
 #: Label names that belong to the product, or to Prometheus (``le``, as ``quantile``), and can't be
 #: dimensions.
 RESERVED_LABELS = frozenset({"window", "quantile", "le", "currency", "rule", "severity", "kpi"})
@@ -72,7 +74,7 @@ class Rule:
     clear: float | None = None
     for_ms: int = 0
     keep_firing_for_ms: int = 0
-    min_samples: float = 30
+    min_samples: float = MIN_SAMPLES
     #: The part (0 to 1) of the window, and of a spike's baseline, that data must cover.
     min_covered: float = 0
     significant: bool = False

@@ -79,7 +79,7 @@ windows     1h/1m, 7d/1h
 kafka       127.0.0.1:9092 PLAINTEXT, group cxkpi, topics "eu.…"
 http        [::1]:9464
 alert       Low: csat 1h by region below 0.7 significantly for 2m, critical
-alert       Spike: churn 1h above 2 × that of 7d, warning
+alert       Spike: churn 1h above 2 × that of 7d once 90% is covered, warning
 alert       Silence: no event of cx.survey for 10m for 1m, warning
 sink        log: standard error
 sink        webhook: http://127.0.0.1:8080/…
@@ -97,13 +97,33 @@ window = "1h"
 below = 0.7
 clear = 0.75
 keep_firing_for = "10m"
+min_samples = 100
 """
 
 
-def test_a_rule_is_told_with_what_ends_it() -> None:
+def test_a_rule_is_told_with_what_it_asks_for_and_what_ends_it() -> None:
     result = _check(HELD)
-    told = "Held: csat 1h below 0.7 cleared at 0.75 kept for 10m, warning"
+    told = "Held: csat 1h below 0.7 cleared at 0.75 from 100 samples on kept for 10m, warning"
     assert f"alert       {told}\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("", []),
+        (HELD, ["sink        none; changes of alerts go to the topic cx.alert only"]),
+        (
+            '[kafka]\ntopic_prefix = "eu."\n' + HELD,
+            ["sink        none; changes of alerts go to the topic eu.cx.alert only"],
+        ),
+        (HELD + '[[sink]]\ntype = "log"\n', ["sink        log: standard error"]),
+    ],
+)
+def test_that_nobody_is_told_of_alerts_is_said(content: str, lines: list[str]) -> None:
+    result = _check(content)
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if line.startswith("sink")] == lines
+    assert result.stdout.endswith("\nok\n")
 
 
 def test_json_says_the_same() -> None:

@@ -472,6 +472,15 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
             "art 1h above 900 s (15 min) cleared at 600 s (10 min)",
         ),
         (Rule("R", "churn", "1h", baseline="7d", factor=0.5), "churn 1h below 0.5 × that of 7d"),
+        (
+            Rule("R", "churn", "1h", baseline="7d", factor=2, min_covered=0.29, for_ms=MINUTE),
+            "churn 1h above 2 × that of 7d once 29% is covered for 1m",
+        ),
+        (
+            Rule("R", "nps", "1h", below=0, min_samples=2_500),
+            "nps 1h below 0 from 2500 samples on",
+        ),
+        (Rule("R", "nps", "1h", below=0, min_samples=0), "nps 1h below 0 from 0 samples on"),
         (Rule.missing_input("R", "cx.survey", 30 * MINUTE), "no event of cx.survey for 30m"),
         (
             Rule.missing_input("R", "cx.survey", SECOND, for_ms=MINUTE, keep_firing_for_ms=HOUR),

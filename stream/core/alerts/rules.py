@@ -12,7 +12,7 @@ from stream.core.catalogue import KPIS
 from stream.core.evaluate import Wanted
 from stream.core.kpi import Kpi
 from stream.core.series import LabelPairs, Sample
-from stream.core.settings import SECOND, Rule, Settings, Window
+from stream.core.settings import MIN_SAMPLES, SECOND, Rule, Settings, Window
 from stream.core.text import printable
 
 #: Samples of one KPI and window: rollup → labels → sample.
@@ -150,3 +150,7 @@ def _condition(rule: Rule) -> Iterator[str]:
         yield "significantly"
     if rule.clear is not None:
         yield f"cleared at {as_written(kpi, rule.clear)}"
+    if rule.min_samples != MIN_SAMPLES:
+        yield f"from {rule.min_samples:.12g} samples on"
+    if rule.min_covered:
+        yield f"once {100 * rule.min_covered:.12g}% is covered"
