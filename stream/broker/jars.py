@@ -36,6 +36,7 @@ LOCK_FILE = Path(__file__).with_name("kafka.lock.toml")
 _ATTEMPTS = 3
 _PARALLEL = 4
 _TIMEOUT_SECONDS = 10
+_SCRATCH = ".fetch-"
 
 #: Tells the user what takes long; gets one line of text.
 Tell = Callable[[str], None]
@@ -115,9 +116,13 @@ def fetch(jars: Sequence[Jar], folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # A folder that is there may not be writable, which is no fault of the connection.
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder):
+            pass
     except OSError as error:
         raise DownloadFailed(
-            f"Apache Kafka {KAFKA_VERSION} can't be stored in {folder}: {error.strerror}"
+            f"Apache Kafka {KAFKA_VERSION} can't be stored in {folder}: {error.strerror}; "
+            "set XDG_CACHE_HOME, or HOME, to a folder that can be written"
         ) from error
     given_up = threading.Event()
     try:
@@ -150,7 +155,7 @@ def _each(work: Callable[[Jar], None], jars: Iterable[Jar]) -> None:
 
 def _fetch_once(jar: Jar, folder: Path) -> None:
     try:
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             file = _download(jar, Path(scratch))
             if _sha256(file) != jar.sha256:
                 raise JarMismatch(f"the download of {jar.filename} is not the file that is locked")

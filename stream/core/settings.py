@@ -15,6 +15,7 @@ SHORTEST_MEMORY = 7 * DAY
 
 #: The denominator below which a rule has no data, unless it says otherwise.
 MIN_SAMPLES = 30.0
+
 #: Label names that belong to the product, or to Prometheus (``le``, as ``quantile``), and can't be
 #: dimensions.
 RESERVED_LABELS = frozenset({"window", "quantile", "le", "currency", "rule", "severity", "kpi"})

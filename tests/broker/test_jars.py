@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import os
 import re
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -172,7 +174,25 @@ def test_a_repository_out_of_reach_is_one_line(
     assert len(message) < 400
 
 
-def test_a_folder_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
+REMEDY = "set XDG_CACHE_HOME, or HOME, to a folder that can be written"
+
+
+def test_a_folder_that_can_not_be_made_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DownloadFailed, match="can't be stored in"):
+    with pytest.raises(DownloadFailed, match=f"can't be stored in .*; {REMEDY}$"):
         jars.fetch([JAR], tmp_path / "file" / "jars")
+
+
+def test_a_folder_that_can_not_be_written_is_no_failed_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    # Root can write to any folder, whatever its mode.
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(DownloadFailed) as refused:
+        jars.fetch([JAR], tmp_path)
+    assert str(refused.value).endswith(
+        f" can't be stored in {tmp_path}: Permission denied; {REMEDY}"
+    )
