@@ -32,6 +32,7 @@ from stream.cli.sending import run
 from stream.cli.values import Moment, Rate
 from stream.clock import now_ms
 from stream.config import durations
+from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
 from stream.core.escape import escaped, safe_json
 from stream.core.event import DEAD_LETTER_OUTCOMES, OUTCOMES
@@ -403,7 +404,7 @@ async def _send(
         with bar("Sending" if yes else "Reading", reader.total) as advance:
 
             def progress(passed: int, report: Report) -> None:
-                advance(passed, f"{report.sent.total():,} records")
+                advance(passed, counted(report.sent.total(), "record"))
 
             order = replace(order, progress=progress)
             if yes:

@@ -193,7 +193,7 @@ def tell_letter(letter: Letter, group: str, *, redriven: bool | None) -> None:
         _say(console, Text.assemble(("record       ", "bold"), said_of_it))
         return
     size = 0 if letter.value is None else len(letter.value)
-    _say(console, Text.assemble(("record       ", "bold"), f"{size:,} bytes"))
+    _say(console, Text.assemble(("record       ", "bold"), counted(size, "byte")))
     # What could not be delivered has nothing wrong in it: its field names the sink.
     is_refused = letter.outcome != UNDELIVERED
     lines = marked(letter.value, letter.field if is_refused else "$", letter.reason)
@@ -243,7 +243,7 @@ def tell_report(report: Report, seconds: float, *, executed: bool, as_json: bool
             why = f"{escaped(group.field, _LONGEST_FIELD)}: {escaped(group.reason)}"
         click.echo(f"  {tally.count:,} x {why}", err=True)
     if len(groups) > _REASONS:
-        click.echo(f"  and {len(groups) - _REASONS} more reasons", err=True)
+        click.echo(f"  and {counted(len(groups) - _REASONS, 'more reason')}", err=True)
     if not executed and report.left_by("refused"):
         click.echo("  (--even-if-refused sends them all the same)", err=True)
     if report.others:

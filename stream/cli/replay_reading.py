@@ -11,6 +11,7 @@ import click
 from stream.cli.failure import CommandFailed
 from stream.cli.progress import bar
 from stream.cli.values import Moment
+from stream.core.alerts.quantities import counted
 from stream.core.timestamps import format_ms
 from stream.replay.files import InputError, Reader
 from stream.replay.run import Replay
@@ -70,7 +71,7 @@ def reading(reader: Reader, run: Replay, *, quiet: bool = False) -> Iterator[Non
 
 
 def _said(records: int, now: int | None) -> str:
-    return f"{records:,} records" + ("" if now is None else f", {format_ms(now)[:16]}")
+    return counted(records, "record") + ("" if now is None else f", {format_ms(now)[:16]}")
 
 
 def outcomes_said(run: Replay) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import zstandard
 
+from stream.core.alerts.quantities import counted
 from stream.core.cells import COUNTER_BITS, summed
 from stream.core.contents import Contents
 from stream.core.durations import about
@@ -363,7 +364,7 @@ class Family:
             if voice.current is None or voice.current.beat is None:
                 return f"shard {number} has not told its part yet"
             if voice.unread:
-                return f"{len(voice.unread)} records of shard {number} can't be read"
+                return f"{counted(len(voice.unread), 'record')} of shard {number} can't be read"
             if voice.current.lacks_rows:
                 return f"shard {number} has not told all labels"
             if voice.current.is_cut:

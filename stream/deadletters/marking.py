@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from stream.core.alerts.quantities import counted
 from stream.core.escape import escaped, quoted, width
 
 #: Of a record so many lines are shown, and so many around the marked one.
@@ -175,7 +176,7 @@ def _excerpt(lines: Iterator[Line]) -> list[Line]:
 
 
 def _gap(skipped: int) -> list[Line]:
-    return [Line(f"… {skipped:,} more lines")] if skipped > 0 else []
+    return [Line(f"… {counted(skipped, 'more line')}")] if skipped > 0 else []
 
 
 def _raw(value: bytes, reason: str) -> list[Line]:
@@ -183,7 +184,7 @@ def _raw(value: bytes, reason: str) -> list[Line]:
     wrong = _wrong_byte(value, reason)
     first = 0 if wrong is None else max(0, wrong - _ROWS * ROW // 2)
     start = _whole(value, first)
-    lines = [Line(f"… {start:,} bytes before")] if start else []
+    lines = [Line(f"… {counted(start, 'byte')} before")] if start else []
     for _ in range(_ROWS):
         end = _whole(value, start + ROW)
         if wrong is not None and (start <= wrong < end or wrong == end == len(value)):
@@ -193,7 +194,7 @@ def _raw(value: bytes, reason: str) -> list[Line]:
         start = end
         if end >= len(value):
             return lines
-    return [*lines, Line(f"… {len(value) - start:,} more bytes")]
+    return [*lines, Line(f"… {counted(len(value) - start, 'more byte')}")]
 
 
 def _with_byte(row: bytes, place: int) -> Line:

@@ -11,6 +11,7 @@ from typing import Final
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from stream.config import KafkaConfig
+from stream.core.alerts.quantities import counted
 from stream.core.durations import label
 from stream.core.errors import StopError
 from stream.deadletters.filters import Filter
@@ -117,13 +118,15 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
     except TimeoutError:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: no answer") from None
     except FENCED as error:
-        raise RedriveStopped(
-            f"stopped after {report.sent.total()} records: {_ANOTHER}; {_AGAIN}"
-        ) from error
+        raise _stopped(report, f"{_ANOTHER}; {_AGAIN}") from error
     except KafkaError as error:
         raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
     finally:
         await writer.stop()
+
+
+def _stopped(report: Report, why: str) -> RedriveStopped:
+    return RedriveStopped(f"stopped after {counted(report.sent.total(), 'record')}: {why}")
 
 
 class _Sending:
@@ -184,18 +187,14 @@ class _Sending:
         try:
             await self._writer.write(records)
         except RecordBeyondLimit as error:
-            raise RedriveStopped(
-                f"stopped after {self._report.sent.total()} records: {error}"
-            ) from error
+            raise _stopped(self._report, str(error)) from error
         except FlushFailed as error:
             reason = str(error)
             if isinstance(error.__cause__, FENCED):
                 reason = self._fenced(time.monotonic() - began)
             lacks_right = isinstance(error.__cause__, TopicAuthorizationFailedError)
             first = "grant it, then " if lacks_right else ""
-            raise RedriveStopped(
-                f"stopped after {self._report.sent.total()} records: {reason}; {first}{_AGAIN}"
-            ) from error
+            raise _stopped(self._report, f"{reason}; {first}{_AGAIN}") from error
         for judged in batch:
             self._report.add(judged)
 

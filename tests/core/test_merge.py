@@ -596,7 +596,7 @@ def test_a_damaged_record_is_forgotten_once_its_key_is_written_anew() -> None:
     site.share(NOON)
     told(family, site, read)
     assert family.damaged == {b"pane/0/1h/3"}
-    assert family.missing(NOON) == "1 records of shard 0 can't be read"
+    assert family.missing(NOON) == "1 record of shard 0 can't be read"
     # Whoever takes the shard over tells everything.
     site.take_over(0)
     read = len(site.logs["cx.visit"])
@@ -653,7 +653,7 @@ def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone(
         family.take(*record, now=NOON)
     assert family.damaged == {b"piece/0/ab/1"}
     assert family.beats()
-    assert family.missing(NOON) == "1 records of shard 0 can't be read"
+    assert family.missing(NOON) == "1 record of shard 0 can't be read"
 
 
 @pytest.mark.parametrize("number", ["-1", "1"])

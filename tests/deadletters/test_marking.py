@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.cli.dlq_output import tell_letter
+from stream.cli.dlq_output import tell_letter, tell_report
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
 from stream.core.decode import Decoder
 from stream.core.event import Invalid
 from stream.deadletters.headers import UNDELIVERED
-from stream.deadletters.marking import AROUND, HEAD, Line, caret, has_mark, marked
+from stream.deadletters.listing import Group
+from stream.deadletters.marking import AROUND, HEAD, ROW, Line, caret, has_mark, marked
+from stream.deadletters.redrive import Report
 from tests.deadletters.letters import refused, visit
 from tests.strategies import broken_events
 
@@ -115,6 +117,27 @@ def test_of_a_long_record_the_marked_line_is_shown_with_what_is_around_it() -> N
     skipped = [t for t in texts if "more lines" in t]
     # 10,002 lines: those shown and those left out are all.
     assert sum(int(t.split()[1].replace(",", "")) for t in skipped) == 10_002 - len(lines) + 2
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "line"),
+    [
+        (b"\xff" * (16 * ROW + 1), "", "… 1 more byte"),
+        (b"\xff" * (16 * ROW + 2), "", "… 2 more bytes"),
+        (b"a" * (8 * ROW + 1), f"is not JSON (byte {8 * ROW + 1})", "… 1 byte before"),
+        (orjson.dumps(list(range(HEAD - 1))), "", "… 1 more line"),
+    ],
+)
+def test_one_of_what_is_left_out_is_not_told_as_many(value: bytes, reason: str, line: str) -> None:
+    assert line in [shown.text for shown in marked(value, "x", reason)]
+
+
+def test_one_more_reason_is_not_told_as_many(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report()
+    for number in range(6):
+        report.refused.count(Group("cx.visit", "invalid", f"field{number}", "is required"), 0)
+    tell_report(report, 0.0, executed=False, as_json=False)
+    assert "  and 1 more reason\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
