@@ -30,7 +30,7 @@ from stream.backtest.tables import (
     thresholds_table,
 )
 from stream.core.alerts import described
-from stream.core.alerts.quantities import duration, quantity
+from stream.core.alerts.quantities import counted, duration, quantity
 from stream.core.series import LabelPairs
 from stream.core.text import printable
 
@@ -121,7 +121,7 @@ def _plot(report: Report, of_rule: RuleReport, labels: LabelPairs) -> str:
     alerts = alerts_of_series(of_rule, labels)
     drawn = svg.plot(
         f"{of_rule.rule.name}, {series(labels)}",
-        f"{of_rule.rule.kpi} over {of_rule.rule.window}, {len(alerts)} alerts",
+        f"{of_rule.rule.kpi} over {of_rule.rule.window}, {counted(len(alerts), 'alert')}",
         curve(of_rule, track, report.span, _SLICES),
         report.span,
         [_named(report, of_rule, alert) for alert in alerts],

@@ -174,7 +174,7 @@ async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
                             await producer.submit()
                         report.sent.update([message.topic for message in messages])
                         await pace.sent(len(some.values))
-                        advance(reader.consumed, f"{report.sent.total():,} events")
+                        advance(reader.consumed, counted(report.sent.total(), "event"))
                 await producer.flush()
         report.complete = True
     except RecordTooLarge as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cache, reduce
+from itertools import chain
 from operator import attrgetter, or_
-from typing import Annotated, Any, Final, NamedTuple, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -276,7 +277,7 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
         kind = _read_head(value).type
     except UNREADABLE:
         return Invalid("$", "is not a JSON object")
-    return _explain_type(kind, topic) or _explain_field(str(error))
+    return _explain_type(kind, topic) or _explain_field(str(error), kind)
 
 
 def _has_half_a_pair(value: bytes, said: str) -> bool:
@@ -330,19 +331,33 @@ _PLAIN_WORDS: Final = (
 )
 
 
-def _explain_field(message: str) -> Invalid:
-    """Turn msgspec's message into path and reason."""
+def _explain_field(message: str, kind: str) -> Invalid:
+    """Turn msgspec's message on an event of the type ``kind`` into path and reason."""
     place = _PLACE.search(message)
     path = place[1] if place else ""
     text = message[: place.start()] if place else message
     if missing := _MISSING.fullmatch(text):
         return Invalid(f"{path}.{missing[1]}".lstrip("."), "is required")
     if text.startswith("Invalid enum value"):
-        text = "is none of the allowed values"
+        text = f"is none of {', '.join(_values(kind).get(path, ('the allowed values',)))}"
     for theirs, ours in _PLAIN_WORDS:
         text = text.replace(theirs, ours)
     text = _WHOLE.sub(r"\1", text)
     return _invalid(path or "$", text[:1].lower() + text[1:])
+
+
+@cache
+def _values(kind: str) -> dict[str, tuple[str, ...]]:
+    """The values that may stand in a field, of those of an event type that have few of them."""
+    fields = msgspec.structs.fields(EVENT_TYPES[kind].struct)
+    return {field.encode_name: values for field in fields if (values := _choice(field.type))}
+
+
+def _choice(kind: Any) -> tuple[str, ...]:
+    """The values of a ``Literal``, however it is wrapped up with descriptions."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(chain.from_iterable(map(_choice, get_args(kind))))
 
 
 def type_of(value: bytes) -> Any:

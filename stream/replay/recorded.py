@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 import orjson
 
+from stream.config.errors import suggestion
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
 from stream.core.errors import DeadLetterError
 from stream.core.event import Refused, Timestamp
@@ -33,6 +35,7 @@ TIMES: Final = tuple(
 #: The key of types whose entity is a set of labels.
 _LABELS_KEY: Final = "labels"
 _LABELS: Final = LabelCache()
+_LONGEST_SHOWN: Final = 64
 
 
 class Unsendable(DeadLetterError):
@@ -67,10 +70,16 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     kind = event.get("type") if isinstance(event, dict) else None
     topic = TOPIC_OF_TYPE.get(kind) if isinstance(kind, str) else None
     if topic is None:
-        raise Unsendable("no event type" if kind is None else f"no event type: {str(kind)[:64]!r}")
+        raise Unsendable("no event type" if kind is None else _no_type(str(kind)[:_LONGEST_SHOWN]))
     if shift:
         line = _shifted(event, shift)
     return Addressed(topic, _key(event, EVENT_TYPES[str(kind)].key), line)
+
+
+@lru_cache(64)
+def _no_type(kind: str) -> str:
+    """What is said of a type that there is none of; often it is the same one in many lines."""
+    return f"no event type: {kind!r}; {suggestion(kind, EVENT_TYPES)}"
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -16,7 +16,11 @@ from stream.replay.recorded import TIMES, Unsendable, address
         (b"nonsense\n", r"not JSON: .+ \(column \d+\)"),
         (b'{"type": "\xff"}\n', "is not UTF-8"),
         (b"[]\n", "no event type"),
-        (b'{"type": "hello"}\n', "no event type: 'hello'"),
+        (b'{"type": "hello"}\n', "no event type: 'hello'; allowed: survey.responded, .+"),
+        (
+            b'{"type": "survey.respnded"}\n',
+            "no event type: 'survey.respnded'; did you mean \"survey.responded\"[?] allowed: .+",
+        ),
     ],
 )
 def test_a_line_that_belongs_to_no_topic_is_told_in_words(line: bytes, said: str) -> None:
