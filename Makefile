@@ -1,7 +1,8 @@
 # Needs make and Python 3.11 or newer; everything else is installed into .venv by `make setup`.
 #
 #   make setup           .venv with the command .venv/bin/cxkpi and all tools
-#   make demo [FOR=90s]  broker, worker and generated events, shown live
+#   make demo [FOR=90s]  broker, worker and generated events, shown live; FOR is a number with its
+#                        unit, such as 90s or 5m
 #   make check           lint, types, import contracts
 #   make test            check, then the tests; ARGS="tests/core -k nps" runs some of them, JOBS=0
 #                        runs them in one process, as --pdb and -s need it

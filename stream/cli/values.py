@@ -29,6 +29,8 @@ class Duration(click.ParamType):
         try:
             milliseconds = durations.parse(str(value))
         except ValueError as error:
+            if str(value).isdecimal():
+                self.fail(f"{str(value)!r} lacks a unit, such as {value}s for seconds", param, ctx)
             self.fail(f"{str(value)!r} {error}", param, ctx)
         if milliseconds < self._least_ms:
             least = durations.label(self._least_ms)

@@ -22,5 +22,19 @@ def test_a_rate_is_a_number_that_can_be_kept(command: str, rate: str) -> None:
     assert "is not in the range" in error
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("5", "'5' lacks a unit, such as 5s for seconds"),
+        ("5x", "'5x' is not a duration: a whole number and a unit, such as 250ms, 5s, "),
+    ],
+)
+@pytest.mark.parametrize("command", ["demo", "generate --to -"])
+def test_a_duration_has_a_unit(command: str, text: str, said: str) -> None:
+    result = CliRunner().invoke(cli, [*command.split(), "--for", text])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Invalid value for '--for': {said}" in result.stderr
+
+
 def test_a_rate_may_be_the_least_and_the_most() -> None:
     assert [Rate().convert(str(r), None, None) for r in (LEAST_RATE, MOST_RATE)] == [0.001, 1e6]
