@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
 from stream.config.fields import (
     Between,
@@ -16,6 +16,7 @@ from stream.config.fields import (
     Text,
     TopicPart,
     Whole,
+    refused,
 )
 from stream.config.table import Table
 from stream.core.settings import MINUTE, SECOND
@@ -32,10 +33,17 @@ _BOOTSTRAP = Form(
 _GROUP = Form("[A-Za-z0-9._-]{1,150}", "1 to 150 letters, digits, dots, hyphens, underscores")
 
 
+def _one_text(value: object) -> object:
+    if isinstance(value, list):
+        several = "several are separated by commas in one text"
+        raise refused(f'must be text in quotes; {several}, such as "kafka-1:9092,kafka-2:9092"')
+    return value
+
+
 class KafkaConfig(Table):
     """The brokers, the topics' names and how to log in."""
 
-    bootstrap: Annotated[Text, _BOOTSTRAP] = "127.0.0.1:9092"
+    bootstrap: Annotated[Text, _BOOTSTRAP, BeforeValidator(_one_text)] = "127.0.0.1:9092"
     """Brokers to ask first, `host:port`, several comma-separated."""
     group: Annotated[Text, _GROUP] = "cxkpi"
     """Consumer group; also the prefix of internal topics and transactional ids.

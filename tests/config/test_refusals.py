@@ -147,6 +147,16 @@ CASES: list[Case] = [
         ['1: evaluate: must be 100ms to 1h, not "2h"'],
     ),
     (
+        "a list of brokers",
+        '[kafka]\nbootstrap = ["a:1", "b:2"]\n',
+        [
+            (
+                "2: kafka.bootstrap: must be text in quotes; several are separated by commas in one"
+                ' text, such as "kafka-1:9092,kafka-2:9092"'
+            )
+        ],
+    ),
+    (
         "brokers without a form",
         '[kafka]\nbootstrap = "kafka://h:1"\n',
         [
