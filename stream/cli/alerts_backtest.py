@@ -54,7 +54,7 @@ class PerWeek(click.ParamType):
 @click.option(
     "--incidents",
     "incidents_path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Marked incidents: [[incident]] in a .toml file, or JSON lines.",
 )
 @click.option(

@@ -14,7 +14,8 @@ from stream.config.loading import Need, file_read
 config_option = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    # Why a file can't be read is said where it is read, in one line as of any other.
+    type=click.Path(readable=False, path_type=Path),
     help=f"The configuration, a TOML file. [default: {DEFAULT_FILE} where it exists]",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -96,6 +97,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(line: str, said: str) -> None:
     assert isinstance(result.exception, SystemExit)
     assert result.stderr.removeprefix("Error: ").startswith(said)
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("check", "worker", "replay good.jsonl", "alerts backtest good.jsonl"),
+        "alerts backtest good.jsonl --incidents locked.toml",
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_in_one_line(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        if path.name == "locked.toml":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return b'[[alert]]\nname = "A"\nkpi = "nps"\nwindow = "1h"\nabove = 1\n'
+
+    Path("locked.toml").touch()
+    Path("cxkpi.toml").touch()
+    # Root may read any file, whatever its mode.
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    result = _cxkpi(line if "locked" in line else f"{line} --config locked.toml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "locked.toml: permission denied\n"
 
 
 @pytest.mark.parametrize("command", ["replay", "send"])
