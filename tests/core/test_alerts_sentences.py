@@ -480,6 +480,7 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
             Rule("R", "nps", "1h", below=0, min_samples=2_500),
             "nps 1h below 0 from 2500 samples on",
         ),
+        (Rule("R", "nps", "1h", below=0, min_samples=1), "nps 1h below 0 from 1 sample on"),
         (Rule("R", "nps", "1h", below=0, min_samples=0), "nps 1h below 0 from 0 samples on"),
         (Rule.missing_input("R", "cx.survey", 30 * MINUTE), "no event of cx.survey for 30m"),
         (

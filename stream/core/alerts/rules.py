@@ -151,6 +151,6 @@ def _condition(rule: Rule) -> Iterator[str]:
     if rule.clear is not None:
         yield f"cleared at {as_written(kpi, rule.clear)}"
     if rule.min_samples != MIN_SAMPLES:
-        yield f"from {rule.min_samples:.12g} samples on"
+        yield f"from {rule.min_samples:.12g} sample{'s' * (rule.min_samples != 1)} on"
     if rule.min_covered:
         yield f"once {100 * rule.min_covered:.12g}% is covered"
