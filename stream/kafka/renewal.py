@@ -97,11 +97,8 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         plain = {TopicPartition(full[t], p): t for t, n in partitions.items() for p in range(n)}
         sources = list(plain)
         starts, ends = await bounds(kafka, sources)
-        if said.notes:
-            buried = {tp: note.buried for tp, note in said.notes.items()}
-        else:
-            dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
-            buried = await _buried(kafka, names, await counts(admin, dead), plain)
+        dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
+        buried = await _buried(kafka, names, await counts(admin, dead), plain, said.notes)
     begin = {tp: starts[tp] for tp in sources}
     if how == "reset":
         for tp in sources:
@@ -133,12 +130,15 @@ async def _buried(
     names: Names,
     dead: Mapping[str, int],
     sources: Mapping[TopicPartition, str],
+    notes: Mapping[TopicPartition, Note],
 ) -> dict[TopicPartition, int]:
-    """Up to where dead letters were written: as the state says, else as the last ones say.
+    """Up to where dead letters were written: as notes and state say, else as the last ones say.
 
+    Neither notes nor state say it alone: a worker that has joined just as the notes were written
+    goes on beyond some of them, and others give way to what it commits.
     ``dead`` has the partitions of each topic of dead letters.
     """
-    buried: dict[TopicPartition, int] = {}
+    buried = {tp: note.buried for tp, note in notes.items()}
     for number, found in enumerate(await read_state(kafka)):
         for positions in (found.positions, found.buried):
             for topic, position in positions.items():

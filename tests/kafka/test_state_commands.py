@@ -19,11 +19,12 @@ from click.testing import CliRunner, Result
 from stream.broker import Broker
 from stream.cli import cli
 from stream.core.alerts import AlertState, AlertStates
-from stream.core.catalogue import FAMILIES
+from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.state import StateRefused
 from stream.kafka import ids, renewal
 from stream.kafka.administration import TopicsUnfit
 from stream.kafka.alert_log import AlertLog
+from stream.kafka.group import Note, commit
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, prepare
 from tests.kafka.conftest import Site, Sites
@@ -247,6 +248,26 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     assert cxkpi(site, "state", how, "--yes").exit_code == 0
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
     counts_again(site, 5 if how == "reset" else 25)
+
+
+@pytest.mark.parametrize(
+    ("noted", "state_is_gone"), [(1, False), (6, False), (1, True)], ids=["few", "all", "lost"]
+)
+def test_no_dead_letter_is_doubled_where_a_worker_went_on_after_a_rebuild_was_begun(
+    site: Site, noted: int, state_is_gone: bool
+) -> None:
+    """Its commits have replaced most of the notes, or it has read beyond what they say."""
+    read(site, 20)
+    topics = sorted(TOPICS, reverse=True)[:noted]
+    note = Note("rebuild", 0, 0).offset_and_metadata()
+    places = [TopicPartition(site.source(t), n) for t in topics for n in range(4)]
+    asyncio.run(commit(site.config.kafka, dict.fromkeys(places, note)))
+    if state_is_gone:
+        delete(site, f"{site.group}-state")
+    with pytest.raises((StateRefused, TopicsUnfit), match="run it again"):
+        asyncio.run(prepare(site.config.kafka))
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+    counts_again(site, 20)
 
 
 def test_a_run_that_another_has_taken_over_from_ends_with_one_line(
