@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -61,6 +61,9 @@ class Plan:
     buried: Mapping[TopicPartition, int]
     #: What was begun before and not finished.
     unfinished: How | None = None
+    #: Offsets that carry notes and are of topics that these are not: what was begun for another
+    #: prefix, and gives way to this.
+    replaced: Mapping[TopicPartition, int] = field(default_factory=dict)
     #: Other groups that have a state.
     others: Sequence[str] = ()
 
@@ -114,6 +117,7 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         ends,
         {tp: buried.get(tp, 0) for tp in sources},
         next((note.how for note in said.notes.values()), None),
+        {tp: note.offset for tp, note in said.notes.items() if tp not in plain},
         _groups(there - {names.state}),
     )
 
@@ -203,7 +207,9 @@ async def _renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
             await counts(admin, [planned.names.state])
         for number, writer in enumerate(writers):
             await writer.write(_first_records(settings, planned, number))
-    await commit(kafka, {tp: OffsetAndMetadata(n, "") for tp, n in planned.begin.items()})
+    # Not before the end: until then who goes back to the other prefix finds its notes.
+    offsets = {**planned.replaced, **planned.begin}
+    await commit(kafka, {tp: OffsetAndMetadata(n, "") for tp, n in offsets.items()})
     return planned
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from aiokafka import TopicPartition
 
 from stream.cli.failure import CommandFailed
 from stream.cli.state import _confirm, _text, _told
@@ -65,6 +66,17 @@ def test_a_group_without_a_state_may_be_a_mistyped_one(
     told = _told(KafkaConfig(group="g"), planned)
     assert told[:-1] == said
     assert told[-1] == "Counting begins at the present end of the sources, in 4 partitions."
+
+
+def test_what_was_begun_with_another_prefix_is_told_with_its_topics() -> None:
+    replaced = {TopicPartition(topic, 0): 0 for topic in ("b-cx.visit", "b-cx.cart")}
+    planned = Plan(
+        "rebuild", Names("", "g"), ["g-state"], {"cx.visit": 4}, {}, {}, {}, "reset", replaced
+    )
+    assert _told(KafkaConfig(group="g"), planned)[:2] == [
+        "A reset was begun before and not finished.",
+        "It was begun for other topics, and this takes its place: b-cx.cart, b-cx.visit.",
+    ]
 
 
 def test_a_group_with_a_state_is_one_with_all_of_its_topics() -> None:

@@ -29,7 +29,7 @@ from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
-from tests.kafka.test_trouble import counted, refused
+from tests.kafka.test_trouble import counted, create, refused
 from tests.kafka.topics import administer
 
 GARBAGE = [("cx.survey", str(i).encode(), b"{") for i in range(12)]
@@ -248,6 +248,26 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     assert cxkpi(site, "state", how, "--yes").exit_code == 0
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
     counts_again(site, 5 if how == "reset" else 25)
+
+
+@pytest.mark.parametrize("name", ["_delete", "_grow_dead_letters", "commit"])
+def test_what_was_begun_with_another_prefix_gives_way(
+    sites: Sites, broker: Broker, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    site = sites(broker.bootstrap)
+    read(site, 20)
+    other = sites(broker.bootstrap, like=site, prefix=f"other-{site.prefix}")
+    create(other, {other.source(topic): {} for topic in TOPICS})
+    with monkeypatch.context() as patch:
+        _dies_at(patch, renewal, name, 2 if name == "commit" else 1)
+        with pytest.raises(Killed):
+            cxkpi(other, "state", "rebuild", "--yes")
+    result = cxkpi(site, "state", "rebuild", "--yes")
+    assert result.exit_code == 0
+    assert f"this takes its place: {other.source('cx.cart')}, " in result.stderr
+    assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] is None
+    assert printed(cxkpi(site, "check", "--state", "--json"))["state"]["ok"] is True
+    counts_again(site, 20)
 
 
 @pytest.mark.parametrize(
