@@ -35,6 +35,7 @@ from stream.kafka.topics import (
     refuse_gone,
     refuse_grown,
     refuse_made_anew,
+    refuse_other_shares,
     refused_settings,
 )
 
@@ -74,7 +75,7 @@ class _Topics:
     there: frozenset[str]
     #: Partitions of the source topics, by name without prefix.
     partitions: Mapping[str, int]
-    #: Partitions of the state and of the dead letters, by full name.
+    #: Partitions of the state, the shares and the dead letters, by full name.
     own: Mapping[str, int]
 
     def sources(self, shard: int) -> dict[TopicPartition, str]:
@@ -116,6 +117,7 @@ async def look_at_group(kafka: KafkaConfig, settings: Settings) -> GroupState:
             or _refusal(partial(refuse_gone, names, topics.there))
             or await refused_settings(admin, kafka, names, topics.there)
             or _refusal(partial(refuse_grown, names, topics.partitions, topics.own))
+            or _refusal(partial(refuse_other_shares, names, topics.own[names.shares]))
             or await _refused_values(kafka, settings, topics)
             or await _refused_alerts(kafka, settings, topics)
             or _first(topics, kafka.group, said, shards)
@@ -134,11 +136,12 @@ async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) 
     there = frozenset(await admin.list_topics())
     full = {topic: names.source(topic) for topic in TOPICS}
     dead = {topic: names.dead_letters(topic) for topic in TOPICS}
-    wanted = {*full.values(), *dead.values(), names.state} & there
+    wanted = {*full.values(), *dead.values(), names.state, names.shares} & there
     found = await counts(admin, wanted)
     partitions = {topic: found.get(name, kafka.partitions) for topic, name in full.items()}
     own = {name: found.get(name, partitions[topic]) for topic, name in dead.items()}
     own[names.state] = found.get(names.state, max(partitions.values()))
+    own[names.shares] = found.get(names.shares, len(FAMILIES))
     return _Topics(names, there, partitions, own)
 
 

@@ -54,6 +54,11 @@ ONLY_REMEDY: Final = (
     "stop all workers of the group, then `cxkpi state reset` makes it anew and counts from now on"
 )
 
+#: Whoever starts tells all of it again.
+_SHARES_REMEDY: Final = (
+    "stop all workers of the group, delete that topic, and start them again: it is made anew, and"
+    " nothing that was counted is lost"
+)
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +170,9 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
         if topic["error_code"]:
             continue
         if found != exact.get(name, found):
+            remedy = _SHARES_REMEDY if name == names.shares else REMEDY
             raise TopicsUnfit(
-                f"topic {name} has {found} partitions now, not {exact[name]}; {REMEDY}"
+                f"topic {name} has {found} partitions now, not {exact[name]}; {remedy}"
             )
         # A letter lies in the partition of its source; further ones stay empty.
         if found < least.get(name, found):
@@ -240,7 +246,9 @@ async def _check_partitions(
     admin: AIOKafkaAdminClient, names: Names, partitions: Mapping[str, int]
 ) -> None:
     dead = map(names.dead_letters, partitions)
-    refuse_grown(names, partitions, await counts(admin, [*dead, names.state]))
+    found = await counts(admin, [*dead, names.state, names.shares])
+    refuse_grown(names, partitions, found)
+    refuse_other_shares(names, found[names.shares])
 
 
 def refuse_grown(names: Names, partitions: Mapping[str, int], found: Mapping[str, int]) -> None:
@@ -269,6 +277,19 @@ def refuse_grown(names: Names, partitions: Mapping[str, int], found: Mapping[str
         raise TopicsUnfit(
             f"topic {names.state} has {own} partitions and the source topics have up to {shards}:"
             f" their number has changed; {REMEDY}"
+        )
+
+
+def refuse_other_shares(names: Names, found: int) -> None:
+    """See that the topic of shares, which has ``found`` partitions, has one for each KPI family.
+
+    Raises:
+        TopicsUnfit: it hasn't.
+    """
+    if found != len(FAMILIES):
+        raise TopicsUnfit(
+            f"topic {names.shares} has {found} partitions, not {len(FAMILIES)}, one for each KPI"
+            f" family; {_SHARES_REMEDY}"
         )
 
 

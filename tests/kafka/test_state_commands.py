@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -444,6 +445,25 @@ def test_a_damaged_state_of_alerts_is_told_where_there_are_rules(
     delete(site, f"{site.group}-alerts")
     assert cxkpi(site, "state", "show").exit_code == 0
     asyncio.run(prepare(site.config.kafka))
+
+
+@pytest.mark.parametrize("partitions", [1, 8])
+def test_shares_with_another_number_of_partitions_are_refused_until_they_are_deleted(
+    site: Site, partitions: int
+) -> None:
+    shares = f"{site.group}-share"
+    asyncio.run(prepare(site.config.kafka))
+    delete(site, shares)
+    time.sleep(1)
+    create(site, {shares: COMPACTED}, partitions)
+    said = f"topic {shares} has {partitions} partitions, not 6, one for each KPI family; stop all"
+    with pytest.raises(TopicsUnfit, match=said):
+        asyncio.run(prepare(site.config.kafka))
+    told_beforehand(site, said)
+    assert "delete that topic" in refused(site.worker())
+    delete(site, shares)
+    asyncio.run(prepare(site.config.kafka))
+    assert cxkpi(site, "check", "--state").exit_code == 0
 
 
 def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site) -> None:

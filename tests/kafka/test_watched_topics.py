@@ -58,6 +58,21 @@ async def test_a_topic_that_is_gone_is_told_with_its_remedy(name: str) -> None:
     assert str(gone.value) == f"topic {name} is gone; {remedy}"
 
 
+@pytest.mark.parametrize("name", [NAMES.state, NAMES.shares, NAMES.source("cx.cart")])
+async def test_only_shares_with_another_number_of_partitions_are_told_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COUNTS, name, 8)
+    with pytest.raises(TopicsUnfit) as unfit:
+        await check(administrator("", 0), TOPIC_MAP)
+    said, remedy = str(unfit.value).split("; ")
+    assert said.startswith(f"topic {name} has 8 partitions now, not ")
+    assert remedy.startswith("stop all workers of the group, delete that topic, and start") is (
+        name == NAMES.shares
+    )
+    assert (remedy == REMEDY) is (name != NAMES.shares)
+
+
 @pytest.mark.parametrize("name", ["", *COUNTS])
 async def test_a_topic_that_may_not_be_described_is_not_taken_for_gone(name: str) -> None:
     await check(administrator(name, TopicAuthorizationFailedError.errno), TOPIC_MAP)
