@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    CommitFailedError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
     KafkaError,
@@ -28,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.config import KafkaConfig
+from stream.core.errors import StopError
 from stream.core.state import REMEDY, StateRefused
 from stream.core.text import printable
 from stream.kafka.administration import administration
@@ -57,6 +59,10 @@ _SILENT: Final = "the coordinator of group {} does not answer"
 _SETTLED: Final = frozenset({"Stable", "Empty", "Dead"})
 
 T = TypeVar("T")
+
+
+class GroupInUse(StopError):
+    """The group has members, so that nobody else commits for it; the message says what to do."""
 
 
 def answer_seconds(kafka: KafkaConfig) -> float:
@@ -206,6 +212,7 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
 
     Raises:
         BrokerUnreachable: the broker does not take them.
+        GroupInUse: the group has members.
     """
     if not offsets:
         return
@@ -217,6 +224,11 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
         async with started(consumer):
             consumer.assign(list(offsets))
             await consumer.commit(dict(offsets))
+    except CommitFailedError as error:
+        raise GroupInUse(
+            f"a worker of group {kafka.group} has joined meanwhile: stop all workers of the group"
+            " and run it again"
+        ) from error
     except KafkaError as error:
         raise BrokerUnreachable(
             f"the offsets of group {kafka.group} can't be committed: {error!r}"

@@ -161,7 +161,7 @@ async def renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
 
     Raises:
         BrokerUnreachable, FlushFailed, LogUnread: the broker does not do it; run it again.
-        NotRenewed: a worker, or another run, has started meanwhile.
+        NotRenewed, GroupInUse: a worker, or another run, has started meanwhile.
     """
     try:
         return await _renew(kafka, settings, how)

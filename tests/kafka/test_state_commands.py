@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from click.testing import CliRunner, Result
@@ -27,6 +27,7 @@ from stream.kafka.administration import TopicsUnfit
 from stream.kafka.alert_log import AlertLog
 from stream.kafka.group import Note, commit
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
+from stream.kafka.reading import started
 from stream.kafka.topics import COMPACTED, STATE_LIMIT, Names, prepare
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
@@ -318,6 +319,36 @@ def test_a_run_that_another_has_taken_over_from_ends_with_one_line(
     gc.collect()
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
     assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] == "rebuild"
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+
+
+@pytest.mark.parametrize(("call", "unfinished"), [(1, None), (2, "rebuild")])
+def test_a_worker_that_joins_before_the_offsets_are_committed_is_told_with_the_remedy(
+    site: Site, monkeypatch: pytest.MonkeyPatch, call: int, unfinished: str | None
+) -> None:
+    asyncio.run(prepare(site.config.kafka))
+    calls = 0
+
+    async def joined_by_another(*of_ours: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls < call:
+            return await commit(*of_ours)
+        topic = site.source("cx.visit")
+        worker = AIOKafkaConsumer(topic, bootstrap_servers=site.bootstrap, group_id=site.group)
+        async with started(worker):
+            await worker.getmany(timeout_ms=100)
+            return await commit(*of_ours)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(renewal, "commit", joined_by_another)
+        result = cxkpi(site, "state", "rebuild", "--yes")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: a worker of group {site.group} has joined meanwhile: stop all workers of the"
+        " group and run it again"
+    )
+    assert printed(cxkpi(site, "state", "show", "--json"))["unfinished"] == unfinished
     assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
 
 
