@@ -317,7 +317,7 @@ def refuse_made_anew(tp: TopicPartition, position: int, end: int | None) -> None
         )
     raise StateRefused(
         f"topic {tp.topic} partition {tp.partition} ends at {end} but was read up"
-        f" to {position}: it was made anew; {REMEDY}"
+        f" to {position}: it was made anew or has lost its latest records; {REMEDY}"
     )
 
 

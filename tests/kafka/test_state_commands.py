@@ -501,8 +501,9 @@ def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site)
     read(site, 40)
     delete(site, site.source("cx.survey"))
     assert told_beforehand(site, "is gone but was read up to") == [True] * 4
-    assert "was made anew" in refused(site.worker())
-    assert told_beforehand(site, "was made anew") == [True] * 4
+    said = "it was made anew or has lost its latest records; stop all workers of the group"
+    assert said in refused(site.worker())
+    assert told_beforehand(site, said) == [True] * 4
 
 
 def test_all_topics_named_after_the_group_are_internal() -> None:
