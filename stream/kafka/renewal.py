@@ -115,7 +115,8 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         partitions,
         begin,
         ends,
-        {tp: buried.get(tp, 0) for tp in sources},
+        # A source that ends before is another now, or has lost records: what comes there is new.
+        {tp: min(buried.get(tp, 0), ends[tp]) for tp in sources},
         next((note.how for note in said.notes.values()), None),
         {tp: note.offset for tp, note in said.notes.items() if tp not in plain},
         _groups(there - {names.state}),

@@ -506,6 +506,22 @@ def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site)
     assert told_beforehand(site, said) == [True] * 4
 
 
+@pytest.mark.parametrize("how", ["reset", "rebuild"])
+def test_what_comes_to_a_source_that_was_made_anew_gets_its_dead_letters(
+    site: Site, how: str
+) -> None:
+    read(site, 60)
+    source = site.source("cx.survey")
+    delete(site, source)
+    time.sleep(1)
+    create(site, {source: {}})
+    assert cxkpi(site, "state", how, "--yes").exit_code == 0
+    worker = site.worker()
+    worker.until_ready()
+    site.send(*GARBAGE)
+    worker.until(lambda: len(site.dead_letters()) == 2 * len(GARBAGE), "buried what is new")
+
+
 def test_all_topics_named_after_the_group_are_internal() -> None:
     names = Names("", "group")
     properties = [n for n, p in vars(Names).items() if isinstance(p, property) and n != "internal"]
