@@ -129,8 +129,8 @@ class Monitor:
             self._is_set_back = True
             log.warning(
                 "the clock was set back by %s: until %s KPIs are absent and no alert rule is"
-                " evaluated; if it is wrong now, set it; if it was ahead before, wait, or"
-                " `cxkpi state rebuild`",
+                " evaluated; if it is wrong now, set it, as events that are more than a minute"
+                " ahead of it are refused; if it was ahead before, wait, or `cxkpi state rebuild`",
                 about(set_back),
                 rfc3339(self._now),
             )

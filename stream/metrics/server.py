@@ -88,10 +88,10 @@ class MetricsServer:
             return f"port {self.port} on {self.host} is in use; choose another as [http] port"
         if error.errno == errno.EACCES:
             return f"may not listen on {address}: choose an [http] port of 1024 or more"
-        reason = error.strerror or str(error)
-        if error.errno is not None and error.errno > 0:
-            # The event loop's own words say the address again.
-            reason = os.strerror(error.errno).lower()
+        # The event loop's own words say the address again; of an address that no interface has it
+        # says, from Python 3.12 on, no number.
+        number = error.errno or errno.EADDRNOTAVAIL
+        reason = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
         return f"cannot listen on {address}: {reason}; see [http] host and port"
 
     async def stop(self) -> None:

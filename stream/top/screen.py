@@ -65,7 +65,7 @@ class Screen:
         """The view in so many columns and rows; without a height everything."""
         drawing = _Drawing(self._trends, self._kpis, ascii_only=ascii_only)
         snapshot = self._trends.latest
-        lines = [_header(self._address, snapshot)]
+        lines = [_header(self._address, snapshot, is_present=self.problem is None)]
         if self.problem is not None:
             lines.append(Text(safe(self.problem), "bold red"))
         if snapshot is not None:
@@ -86,20 +86,22 @@ class Screen:
         return lines if height is None else lines[:height]
 
 
-def _header(address: str, snapshot: Snapshot | None) -> Text:
+def _header(address: str, snapshot: Snapshot | None, *, is_present: bool) -> Text:
+    """The worker and what is shown of it; one that can't be reached is neither ready nor not."""
     line = Text.assemble(("cxkpi", "bold"), f" {safe(address.removeprefix('http://'))}")
     if snapshot is None:
         return line
     # A narrow terminal cuts the end off, and this is what must not be missed.
-    if snapshot.ready is not None:
+    if snapshot.ready is not None and is_present:
         line.append(" · ")
         line.append(*(("ready", "green") if snapshot.ready else ("not ready", "bold red")))
     line.append(f" · window {safe(snapshot.window)}")
     if snapshot.covered is not None and snapshot.covered < 1:
         line.append(f" ({100 * snapshot.covered:.0f}% covered)")
     if snapshot.evaluated is not None:
-        age = max(0.0, snapshot.taken - snapshot.evaluated)
-        line.append(f" · as of {clock(snapshot.evaluated)} ({age:.0f} s ago)")
+        line.append(f" · as of {clock(snapshot.evaluated)}")
+        if is_present:
+            line.append(f" ({max(0.0, snapshot.taken - snapshot.evaluated):.0f} s ago)")
     return line
 
 

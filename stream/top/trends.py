@@ -49,6 +49,9 @@ class Trends:
 
     latest: Snapshot | None = None
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=_CHANGES))
+    #: The alerts as they were shown last, and the topics of those.
+    _alerts: Mapping[Alert, bool] = field(default_factory=dict)
+    _topics: frozenset[str] = frozenset()
     _values: dict[Series, deque[float | None]] = field(default_factory=dict)
     _counts: deque[tuple[float, Mapping[tuple[str, str], float]]] = field(default_factory=deque)
 
@@ -69,12 +72,13 @@ class Trends:
         return changes
 
     def _alert_changes(self, snapshot: Snapshot) -> list[Change]:
+        before, now, topics = self._alerts, snapshot.alerts, snapshot.topics
+        # What another worker shows now, or nobody in an outage, is gone from here for that reason.
+        if not self._topics <= topics:
+            now, topics = {**before, **now}, self._topics | topics
+        self._alerts, self._topics = now, topics
         if self.latest is None:
             return []
-        before, now = self.latest.alerts, snapshot.alerts
-        # What another worker shows now is gone from here, and no alert of it was resolved.
-        if not self.latest.topics <= snapshot.topics:
-            before = {alert: fires for alert, fires in before.items() if alert in now}
         return [
             Change(snapshot.taken, alert, firing=now.get(alert, False))
             for alert in sorted(before.keys() | now.keys())
@@ -86,16 +90,19 @@ class Trends:
         return list(self._values.get(series, ()))
 
     def rates(self) -> dict[str, float] | None:
-        """Records per second by outcome; None until two snapshots were seen."""
-        if len(self._counts) < 2:
+        """Records per second by outcome; None until two snapshots were seen that show them."""
+        if len(self._counts) < 2 or self.latest is None:
             return None
-        (start, before), (end, now) = self._counts[0], self._counts[-1]
-        if end <= start:
+        end, now = self._counts[-1]
+        if not now and not self.latest.topics:
             return None
         rates: dict[str, float] = defaultdict(float)
         for key, number in now.items():
-            # A total that fell began anew: what it counts since is not known.
-            rates[key[1]] += max(0.0, number - before.get(key, number)) / (end - start)
+            # In an outage totals are absent: the rate is over the time since they were there.
+            start, before = next((at, seen[key]) for at, seen in self._counts if key in seen)
+            if end > start:
+                # A total that fell began anew: what it counts since is not known.
+                rates[key[1]] += max(0.0, number - before) / (end - start)
         return dict(rates)
 
 

@@ -316,6 +316,7 @@ async def test_it_is_said_once_that_the_clock_was_set_back_and_what_comes_due_th
     (said,) = (r.getMessage() for r in caplog.records if r.name == monitor.__name__)
     assert said == (
         "the clock was set back by 60 min: until 2026-03-02T13:00:00Z KPIs are absent and no alert"
-        " rule is evaluated; if it is wrong now, set it; if it was ahead before, wait, or"
+        " rule is evaluated; if it is wrong now, set it, as events that are more than a minute"
+        " ahead of it are refused; if it was ahead before, wait, or"
         " `cxkpi state rebuild`"
     )

@@ -123,6 +123,16 @@ def test_a_narrow_terminal_shows_the_state_first(drawn: Screen, state: str) -> N
     assert f" · {state} · " in text(drawn, 40, 24).splitlines()[0]
 
 
+def test_a_worker_that_cannot_be_reached_is_not_said_to_be_ready_nor_its_page_to_be_new() -> None:
+    drawn = screen(view(KPIS))
+    assert "s ago)" in text(drawn, 120, 24).splitlines()[0]
+    drawn.problem = "it can't be reached"
+    header = text(drawn, 120, 24).splitlines()[0]
+    assert "ready" not in header
+    assert " · as of " in header
+    assert "ago" not in header
+
+
 def test_a_worker_without_kpis_is_said_to_have_none() -> None:
     shown = text(screen(WorkerView()), 80, 24)
     assert "not ready" in shown

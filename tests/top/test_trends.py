@@ -96,7 +96,20 @@ def test_an_alert_that_goes_to_another_worker_with_its_topic_is_not_resolved() -
     firing, other = alerting(True, True), evaluated(Sample("csat", "1h", (), 0.5))
     trends.observe(scrape(msgspec.structs.replace(other, alerts=firing.alerts)))
     assert trends.observe(scrape(WorkerView(), 1002.0)) == []
-    assert trends.observe(scrape(alerting(False), 1004.0)) == []
+    assert trends.observe(scrape(WorkerView(), 1004.0)) == []
+
+
+def test_an_alert_that_fires_as_before_an_outage_has_not_changed() -> None:
+    trends = Trends()
+    topic = evaluated(Sample("csat", "1h", (), 0.5))
+    before = msgspec.structs.replace(topic, alerts=alerting(True, True, False).alerts)
+    after = msgspec.structs.replace(topic, alerts=alerting(True, False, True).alerts)
+    trends.observe(scrape(before))
+    for second in range(2):
+        assert trends.observe(scrape(WorkerView(), 1002.0 + second)) == []
+    changes = trends.observe(scrape(after, 1004.0))
+    assert [(c.alert[0], c.firing) for c in changes] == [("Rule1", False), ("Rule2", True)]
+    assert trends.observe(scrape(after, 1005.0)) == []
 
 
 def test_the_topics_are_those_of_the_kpis_that_the_worker_evaluates() -> None:
@@ -132,6 +145,16 @@ def test_rates_are_taken_over_the_latest_ten_seconds() -> None:
     trends.observe(scrape(counted(1_000_000), 0.0))
     assert trends.rates() is None
     for second in range(1, 31):
+        trends.observe(scrape(counted(1_000_000 + 100 * second), float(second)))
+    assert trends.rates() == {"accepted": 100.0, "late": 0.0}
+
+
+def test_rates_after_an_outage_are_of_the_time_since() -> None:
+    trends = Trends()
+    for second in range(3):
+        trends.observe(scrape(WorkerView(), float(second)))
+        assert trends.rates() is None, "nothing is known of what nobody shows"
+    for second in range(3, 6):
         trends.observe(scrape(counted(1_000_000 + 100 * second), float(second)))
     assert trends.rates() == {"accepted": 100.0, "late": 0.0}
 
