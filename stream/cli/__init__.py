@@ -15,6 +15,7 @@ import click
 
 from stream import __version__
 from stream.cli.lazy import Lazy
+from stream.cli.telling import have_standard_error, let_go_of_output
 
 #: A disk that has no room, or that fails, which a traceback says nothing of.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -101,10 +102,7 @@ def main(argv: list[str] | None = None) -> Any:
     Exits with 0 (fine), 1 (findings), 2 (unusable input) or 130 (cut short by Ctrl-C).
     """
     args = sys.argv[1:] if argv is None else argv
-    if sys.stderr is None:
-        # It was closed. Else the first file or connection would take its number, and its lines.
-        let_go_of_output(2)
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is open to the end.
+    have_standard_error()
     _let_all_characters_pass(as_json="--json" in args)
     run: Callable[..., Any] = cli.main
     try:
@@ -115,14 +113,6 @@ def main(argv: list[str] | None = None) -> Any:
         click.echo(f"Error: can't write: {os.strerror(error.errno).lower()}", err=True)
         let_go_of_output()
         sys.exit(2)
-
-
-def let_go_of_output(descriptor: int = 1) -> None:
-    """What is still held back for standard output can't be written either, and must not fail.
-
-    ``descriptor``: 2 for standard error.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _let_all_characters_pass(*, as_json: bool) -> None:

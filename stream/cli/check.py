@@ -51,8 +51,8 @@ def check(
 ) -> None:
     """Check the configuration and print it in short.
 
-    Each problem is one line: file, line, key, what is allowed. No broker is asked but with --state,
-    which also says what a worker of this configuration keeps, starts empty or drops of the state
+    Each problem is one line: file, line, key, what is allowed. Only --state asks a broker: it
+    also says what a worker of this configuration keeps, starts empty or drops of the state
     that is there, and why it would refuse it. Exit code 0: fine, 1: something is wrong, refused,
     or would be dropped, 2: there is no such file, it isn't TOML, or no broker answers.
     """

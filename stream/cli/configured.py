@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stream.cli.failure import Problems
+from stream.cli.telling import tell
 from stream.config import DEFAULT_FILE, Config, ConfigError, SinkConfig, load
 from stream.config.loading import Need, file_read
 
@@ -43,13 +44,15 @@ def configuration(path: Path | None, *, needs: tuple[Need, ...] = ("kafka", "sin
     except ConfigError as error:
         raise Problems("\n".join(map(str, error.problems))) from None
     for line in config.strangers:
-        click.echo(f"warning: {line}", err=True)
+        tell(f"warning: {line}")
     return config
 
 
 def files_of(path: Path | None, config: Config) -> list[Path]:
     """The files that the configuration was read from; ``path`` is as given to ``configuration``."""
     file = file_read(path)
-    if file is None:
-        return []
-    return [file] if config.benchmarks is None else [file, file.parent / config.benchmarks]
+    read = [] if file is None else [file]
+    if config.benchmarks is not None:
+        # A variable can name them where there is no file.
+        read.append((file or Path(DEFAULT_FILE)).parent / config.benchmarks)
+    return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,10 +13,16 @@ class CommandFailed(click.ClickException):
 
     exit_code = 2
 
+    def show(self, file: Any = None) -> None:
+        """Write the message to standard error."""
+        with suppress(BrokenPipeError):  # The exit code says it, too.
+            super().show(file)
+
 
 class Problems(CommandFailed):
     """What a command was given can't be used: every problem on a line of its own, exit code 2."""
 
     def show(self, file: Any = None) -> None:
         """Write the problems to standard error."""
-        click.echo(self.message, file=file, err=file is None)
+        with suppress(BrokenPipeError):
+            click.echo(self.message, file=file, err=file is None)

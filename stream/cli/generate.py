@@ -14,9 +14,10 @@ from typing import IO, Final
 
 import click
 
-from stream.cli import INTERRUPTED, let_go_of_output
+from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
+from stream.cli.telling import let_go_of_output
 from stream.cli.values import Duration, Moment, Rate
 from stream.cli.written import compressed, failed, opened_for_writing
 from stream.clock import now_ms

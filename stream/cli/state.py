@@ -100,7 +100,7 @@ def _told(kafka: KafkaConfig, planned: Plan) -> list[str]:
         lines.append(f"A {planned.unfinished} was begun before and not finished.")
     if planned.replaced:
         topics = ", ".join(sorted({tp.topic for tp in planned.replaced}))
-        lines.append(f"It was begun for other topics, and this takes its place: {topics}.")
+        lines.append(f"In part it was begun for other topics, and this takes its place: {topics}.")
     if planned.doomed:
         topics = ", ".join(planned.doomed)
         lines.append(f"This destroys the state of group {kafka.group}: {topics}.")

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from stream import collector
-from stream.cli import let_go_of_output
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
+from stream.cli.telling import tell
 from stream.config import Config
 from stream.config.loading import file_read
 from stream.config.warned import warned_of
@@ -77,21 +77,13 @@ async def _run(config: Config) -> None:
         hurry[0].start()
 
     try:
-        await running.run(lambda url: _tell(f"Metrics at {url}/metrics"), ending)
+        await running.run(lambda url: tell(f"Metrics at {url}/metrics"), ending)
     except StopError as error:
         raise CommandFailed(str(error)) from error
-
-
-def _tell(text: str) -> None:
-    """Say it; where nobody reads any more, the worker works as well."""
-    try:
-        click.echo(text, err=True)
-    except BrokenPipeError:
-        let_go_of_output(2)
 
 
 def _leave(failed: BaseException | None) -> None:
     """End the process whatever still runs in it."""
     if failed is not None:
-        _tell(f"Error: {failed}")
+        tell(f"Error: {failed}")
     os._exit(0 if failed is None else CommandFailed.exit_code)

@@ -37,18 +37,22 @@ def in_unit(unit: str, text: str) -> str:
     number = _number(text)
     match unit:
         case "ratio":
-            share = number / 100 if number is not None and text.endswith("%") else number
-            return "a share: 0.7 for 70%" if share is None else f"a share: {share:.12g}"
+            percent = _number(text.removesuffix("%")) if text.endswith("%") else None
+            share = number if percent is None else percent / 100
+            is_share = share is not None and abs(share) <= 1
+            return f"a share: {share:.12g}" if is_share else "a share: 0.7 for 70%"
         case "seconds":
             seconds = _seconds(text) if number is None else number
             return "in seconds: 7200 for 2h" if seconds is None else f"in seconds: {seconds:.12g}"
+        case "points" if text.endswith("%"):
+            number = _number(text.removesuffix("%"))
     words = "in its currency" if unit == "currency" else f"in {unit}"
     return words if number is None else f"{words}: {number:.12g}"
 
 
 def _number(text: str) -> float | None:
     with suppress(ValueError):
-        number = float(text.removesuffix("%"))
+        number = float(text)
         return number if abs(number) < float("inf") else None
     return None
 

@@ -148,6 +148,9 @@ async def _buried(
         for positions in (found.positions, found.buried):
             for topic, position in positions.items():
                 tp = TopicPartition(names.source(topic), number)
+                note = notes.get(tp)
+                if positions is found.positions and note is not None and position == note.offset:
+                    continue  # That is where the one begun before has the state begin.
                 buried[tp] = max(position, buried.get(tp, 0))
     for tp, topic in sources.items():
         name = names.dead_letters(topic)

@@ -30,7 +30,7 @@ _PIECE: Final = 64
 _UNKNOWN: Final = -1
 #: Why records are not read whose batch is whole and yet none that can be read. Brokers look into
 #: batches too, but unpack some that we can't, and others may look less closely.
-UNREADABLE: Final = "is in a batch that can't be read"
+UNREAD_BATCH: Final = "is in a batch that can't be read"
 
 bound_client()
 read_any_name()
@@ -119,7 +119,7 @@ class Unpacking:
         except UnicodeDecodeError:
             again = lenient(self._fetched._records.raw)  # noqa: SLF001
         except (CorruptRecordException, UnsupportedCodecError) as error:
-            again = self._unread(getattr(error, "reason", UNREADABLE))
+            again = self._unread(getattr(error, "reason", UNREAD_BATCH))
         if again is not None:
             self._records, self.unpacked = again, 0
         elif not piece:

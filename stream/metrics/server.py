@@ -90,7 +90,8 @@ class MetricsServer:
             return f"may not listen on {address}: choose an [http] port of 1024 or more"
         # The event loop's own words say the address again; of an address that no interface has it
         # says, from Python 3.12 on, no number.
-        number = error.errno or errno.EADDRNOTAVAIL
+        is_foreign = error.errno is None and "could not bind" in str(error)
+        number = errno.EADDRNOTAVAIL if is_foreign else error.errno or 0
         reason = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
         return f"cannot listen on {address}: {reason}; see [http] host and port"
 

@@ -177,12 +177,13 @@ class Dispatcher:
     def _wait(self, state: RetryCallState) -> float:
         """A random wait, or what the receiver asked for where that is longer.
 
-        Who asks for more than is left gets a last try before that is over.
+        A last try is left, whatever the receiver asks for.
         """
         error = state.outcome.exception() if state.outcome is not None else None
         asked = error.after if isinstance(error, Retry) and error.after is not None else 0.0
         left = self._retry_for - (state.seconds_since_start or 0.0) - _LAST_TRY_SECONDS
-        return max(self._jitter(state), min(asked, MOST_PATIENCE, left))
+        wait = max(self._jitter(state), min(asked, MOST_PATIENCE))
+        return min(wait, left) if left > 0 else wait
 
     def _note_retry(self, state: RetryCallState) -> None:
         self.results["retried"] += 1

@@ -15,6 +15,8 @@ from stream.top.snapshot import Alert, Series, Snapshot
 _TREND = 240
 #: Over how many seconds the rate of events is taken.
 _RATE_SECONDS = 10.0
+#: So long after the first topic is shown again the others may take, in seconds.
+_RETURN_SECONDS = 60.0
 _CHANGES = 50
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -52,6 +54,8 @@ class Trends:
     #: The alerts as they were shown last, and the topics of those.
     _alerts: Mapping[Alert, bool] = field(default_factory=dict)
     _topics: frozenset[str] = frozenset()
+    #: Since when some topics are shown and others not that were.
+    _missing_since: float | None = None
     _values: dict[Series, deque[float | None]] = field(default_factory=dict)
     _counts: deque[tuple[float, Mapping[tuple[str, str], float]]] = field(default_factory=deque)
 
@@ -73,9 +77,13 @@ class Trends:
 
     def _alert_changes(self, snapshot: Snapshot) -> list[Change]:
         before, now, topics = self._alerts, snapshot.alerts, snapshot.topics
-        # What another worker shows now, or nobody in an outage, is gone from here for that reason.
-        if not self._topics <= topics:
+        if self._topics <= topics:
+            self._missing_since = None
+        elif self._is_outage(snapshot):
             now, topics = {**before, **now}, self._topics | topics
+        else:
+            # Another worker shows it now, so it is gone from here and was not resolved.
+            before = {alert: fires for alert, fires in before.items() if alert in now}
         self._alerts, self._topics = now, topics
         if self.latest is None:
             return []
@@ -84,6 +92,15 @@ class Trends:
             for alert in sorted(before.keys() | now.keys())
             if before.get(alert, False) != now.get(alert, False)
         ]
+
+    def _is_outage(self, snapshot: Snapshot) -> bool:
+        """Whether topics that are not shown may yet come back: all of them, or some, one by one."""
+        if not snapshot.topics:
+            self._missing_since = None
+            return True
+        if self._missing_since is None:
+            self._missing_since = snapshot.taken
+        return snapshot.taken - self._missing_since <= _RETURN_SECONDS
 
     def trend(self, series: Series) -> list[float | None]:
         """The values seen of a series, the oldest first; None where it was absent."""
@@ -103,7 +120,7 @@ class Trends:
             if end > start:
                 # A total that fell began anew: what it counts since is not known.
                 rates[key[1]] += max(0.0, number - before) / (end - start)
-        return dict(rates)
+        return dict(rates) if rates or not now else None
 
 
 def sparkline(values: Iterable[float | None], width: int, *, ascii_only: bool = False) -> str:

@@ -103,7 +103,9 @@ min_samples = 100
 
 def test_a_rule_is_told_with_what_it_asks_for_and_what_ends_it() -> None:
     result = _check(HELD)
-    told = "Held: csat 1h below 0.7 cleared at 0.75 from 100 samples on kept for 10m, warning"
+    told = (
+        "Held: csat 1h below 0.7 cleared at 0.75 from a denominator of 100 on kept for 10m, warning"
+    )
     assert f"alert       {told}\n" in result.stdout
 
 

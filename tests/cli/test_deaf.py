@@ -44,6 +44,8 @@ def test_a_worker_whose_lines_nobody_reads_serves_its_pages_until_it_is_stopped(
     ):
         try:
             assert _lives(run, f"http://127.0.0.1:{port}/healthz")
+            if standard_error == "closed" and sys.platform == "linux":
+                assert Path(f"/proc/{run.pid}/fd/2").resolve() == Path(os.devnull)
         finally:
             run.send_signal(signal.SIGTERM)
         assert run.wait(30) == 0

@@ -75,7 +75,7 @@ def test_what_was_begun_with_another_prefix_is_told_with_its_topics() -> None:
     )
     assert _told(KafkaConfig(group="g"), planned)[:2] == [
         "A reset was begun before and not finished.",
-        "It was begun for other topics, and this takes its place: b-cx.cart, b-cx.visit.",
+        "In part it was begun for other topics, and this takes its place: b-cx.cart, b-cx.visit.",
     ]
 
 

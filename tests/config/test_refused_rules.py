@@ -77,6 +77,8 @@ CASES: list[Case] = [
             ("art", "long", "in seconds: 7200 for 2h"),
             ("csat", "70%", "a share: 0.7"),
             ("csat", "0.7", "a share: 0.7"),
+            ("csat", "70", "a share: 0.7 for 70%"),
+            ("art", "50%", "in seconds: 7200 for 2h"),
             ("csat", "nan", "a share: 0.7 for 70%"),
             ("csat", "1h", "a share: 0.7 for 70%"),
             ("nps", "-5%", "in points: -5"),

@@ -478,10 +478,16 @@ def test_an_alert_that_ends_for_want_of_time_says_so() -> None:
         ),
         (
             Rule("R", "nps", "1h", below=0, min_samples=2_500),
-            "nps 1h below 0 from 2500 samples on",
+            "nps 1h below 0 from a denominator of 2500 on",
         ),
-        (Rule("R", "nps", "1h", below=0, min_samples=1), "nps 1h below 0 from 1 sample on"),
-        (Rule("R", "nps", "1h", below=0, min_samples=0), "nps 1h below 0 from 0 samples on"),
+        (
+            Rule("R", "nps", "1h", below=0, min_samples=1),
+            "nps 1h below 0 from a denominator of 1 on",
+        ),
+        (
+            Rule("R", "nps", "1h", below=0, min_samples=0),
+            "nps 1h below 0 from a denominator of 0 on",
+        ),
         (Rule.missing_input("R", "cx.survey", 30 * MINUTE), "no event of cx.survey for 30m"),
         (
             Rule.missing_input("R", "cx.survey", SECOND, for_ms=MINUTE, keep_firing_for_ms=HOUR),

@@ -252,6 +252,22 @@ def test_what_was_killed_halfway_is_finished_by_running_it_again(
     counts_again(site, 5 if how == "reset" else 25)
 
 
+def test_a_rebuild_buries_what_a_reset_that_was_broken_off_would_have_skipped(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(site, 20)
+    site.send(("cx.visit", b"v", b"["))
+    with monkeypatch.context() as patch:
+        _dies_at(patch, renewal, "commit", 2)
+        with pytest.raises(Killed):
+            cxkpi(site, "state", "reset", "--yes")
+    assert cxkpi(site, "state", "rebuild", "--yes").exit_code == 0
+    worker = site.worker()
+    worker.until(lambda: len(site.dead_letters()) == len(GARBAGE) + 1, "buried what is new")
+    worker.until(lambda: worker.ready() and accepted(worker) == 20, "counted all")
+    assert len(site.dead_letters()) == len(GARBAGE) + 1
+
+
 @pytest.mark.parametrize("name", ["_delete", "_grow_dead_letters", "commit"])
 def test_what_was_begun_with_another_prefix_gives_way(
     sites: Sites, broker: Broker, monkeypatch: pytest.MonkeyPatch, name: str

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream.kafka import codecs
 from stream.kafka.header_count import COUNTED_BEYOND, MOST_HEADERS, TooManyHeaders
 from stream.kafka.records import lenient
-from stream.kafka.unpacking import UNREADABLE, Unpacking, Unread
+from stream.kafka.unpacking import UNREAD_BATCH, Unpacking, Unread
 from tests.kafka.batches import (
     CODECS,
     GZIP,
@@ -368,7 +368,7 @@ def test_of_a_batch_that_can_not_be_read_each_record_passes_by_unread(
     taken, more = unpacking.take(MANY, MANY)
     assert not more
     assert unpacking.next_fetch_offset == 11
-    unread = [Unread(offset, UNREADABLE) for offset in range(max(6, position), 9)]
+    unread = [Unread(offset, UNREAD_BATCH) for offset in range(max(6, position), 9)]
     assert [r for r in taken if isinstance(r, Unread)] == unread
     assert [r.offset for r in taken] == list(range(position, 11))
 

@@ -189,7 +189,7 @@ async def test_a_receivers_patience_is_waited_for_when_it_is_longer() -> None:
 
 
 @pytest.mark.parametrize(("refusals", "dropped"), [(1, 0), (2, 1)])
-async def test_who_asks_for_more_than_the_time_to_retry_is_asked_once_more_within_it(
+async def test_who_asks_for_more_than_the_time_to_retry_is_asked_once_more(
     refusals: int, dropped: int
 ) -> None:
     sink = FakeSink(*[Retry("answer 429", after=86_400)] * refusals)

@@ -112,6 +112,31 @@ def test_an_alert_that_fires_as_before_an_outage_has_not_changed() -> None:
     assert trends.observe(scrape(after, 1005.0)) == []
 
 
+BOTH = evaluated(Sample("csat", "1h", (), 0.5), Sample("churn", "1h", (), 0.5))
+ONE = evaluated(Sample("csat", "1h", (), 0.5))
+
+
+def test_what_another_worker_shows_for_good_is_forgotten_and_the_rest_told_as_before() -> None:
+    trends = Trends()
+    trends.observe(scrape(msgspec.structs.replace(BOTH, alerts=alerting(True, True).alerts), 0.0))
+    left = msgspec.structs.replace(ONE, alerts=alerting(True).alerts)
+    for second in (1.0, 61.0, 62.0):
+        assert trends.observe(scrape(left, second)) == []
+    changes = trends.observe(scrape(ONE, 63.0))
+    assert [(c.alert[0], c.firing) for c in changes] == [("Rule0", False)]
+
+
+def test_topics_may_come_back_one_by_one_after_an_outage_of_any_length() -> None:
+    trends = Trends()
+    firing = msgspec.structs.replace(BOTH, alerts=alerting(True, True).alerts)
+    trends.observe(scrape(firing, 0.0))
+    for second in (1.0, 999.0):
+        assert trends.observe(scrape(WorkerView(), second)) == []
+    half = msgspec.structs.replace(ONE, alerts=alerting(True).alerts)
+    assert trends.observe(scrape(half, 1000.0)) == []
+    assert trends.observe(scrape(firing, 1010.0)) == []
+
+
 def test_the_topics_are_those_of_the_kpis_that_the_worker_evaluates() -> None:
     assert scrape(view(KPIS)).topics == {kpi.topic for kpi in KPIS.values()}
     one = scrape(evaluated(Sample("csat", "1h", (), None, numerator=0, denominator=0)))
@@ -154,6 +179,8 @@ def test_rates_after_an_outage_are_of_the_time_since() -> None:
     for second in range(3):
         trends.observe(scrape(WorkerView(), float(second)))
         assert trends.rates() is None, "nothing is known of what nobody shows"
+    trends.observe(scrape(counted(1_000_250), 2.5))
+    assert trends.rates() is None, "nor of what was shown once"
     for second in range(3, 6):
         trends.observe(scrape(counted(1_000_000 + 100 * second), float(second)))
     assert trends.rates() == {"accepted": 100.0, "late": 0.0}

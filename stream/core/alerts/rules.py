@@ -150,7 +150,7 @@ def _condition(rule: Rule) -> Iterator[str]:
         yield "significantly"
     if rule.clear is not None:
         yield f"cleared at {as_written(kpi, rule.clear)}"
-    if rule.min_samples != MIN_SAMPLES:
-        yield f"from {rule.min_samples:.12g} sample{'s' * (rule.min_samples != 1)} on"
+    if rule.min_samples != MIN_SAMPLES and kpi is not None and kpi.denominator is not None:
+        yield f"from a denominator of {rule.min_samples:.12g} on"
     if rule.min_covered:
         yield f"once {100 * rule.min_covered:.12g}% is covered"
