@@ -157,6 +157,8 @@ def _print(
                 click.echo(line)
         sys.stdout.flush()
         if until.wait(_PLAIN_SECONDS):
+            with suppress(*LOST):  # An alert since the last look is among what is told at the end.
+                session.poll()
             return
         running.check()
         try:

@@ -23,7 +23,7 @@ from stream.generate.profile import busiest_region
 #: The worker's usual port; another one is taken where it is not free.
 USUAL_PORT: Final = 9464
 #: The churn spike comes so long after the start of the events.
-SPIKE_AFTER_SECONDS: Final = 15
+SPIKE_AFTER_SECONDS: Final = 10
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 3
 _POLL_SECONDS: Final = 0.2
