@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from stream.config.errors import ConfigError, Problem, key_path, shown, suggestion
+from stream.config.errors import ConfigError, Problem, problem_in, shown, suggestion
 from stream.config.errors import Path as KeyPath
 from stream.config.positions import Positions
 from stream.config.toml import read_toml
@@ -69,8 +69,7 @@ class _Source:
         """What is wrong with the value at this path within the incident."""
         path = (*self._prefix, *path)
         line = None if self._positions is None else self._positions.line(path)
-        where = self._name if line is None else f"{self._name}:{line}"
-        return Problem(where, key_path(path), message, line or 0)
+        return problem_in(self._name, path, message, line)
 
 
 def read_incidents(path: Path, dimensions: Sequence[str]) -> tuple[Incident, ...]:

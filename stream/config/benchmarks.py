@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field, ValidationError
 
 from stream.config.checks import Finding
-from stream.config.errors import ConfigError, Path, Problem, key_path, shown
+from stream.config.errors import ConfigError, problem_in, shown
 from stream.config.fields import Between, Number, OneLine, OneOf, ShortLine, Text, Whole
 from stream.config.kpis import kpi_ids, kpis
 from stream.config.model import Benchmark
@@ -55,12 +55,10 @@ def read_benchmarks(name: str) -> tuple[Benchmark, ...]:
     except ValidationError as error:
         entries, found = (), refusals(error, BenchmarkFile)
     if found:
-        raise ConfigError(_problem(name, path, text, positions.line(path)) for path, text in found)
+        raise ConfigError(
+            problem_in(name, path, text, positions.line(path)) for path, text in found
+        )
     return tuple(Benchmark(e.kpi, e.industry, e.value, e.source, e.year) for e in entries)
-
-
-def _problem(name: str, path: Path, text: str, line: int | None) -> Problem:
-    return Problem(name if line is None else f"{name}:{line}", key_path(path), text, line or 0)
 
 
 def _findings(entries: tuple[BenchmarkEntry, ...]) -> Iterator[Finding]:

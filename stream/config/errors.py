@@ -67,6 +67,11 @@ class Problem:
         return ": ".join(part for part in (self.where, self.key, self.message) if part)
 
 
+def problem_in(file: str, path: Path, message: str, line: int | None) -> Problem:
+    """What is wrong at a path of keys within a file; ``line`` None where it has none."""
+    return Problem(file if line is None else f"{file}:{line}", key_path(path), message, line or 0)
+
+
 class ConfigError(StopError):
     """The configuration can't be used; ``problems`` says why, in the order of the file's lines.
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stream.config import environment, secrets
 from stream.config.benchmarks import read_benchmarks
 from stream.config.checks import Finding, findings
-from stream.config.errors import ConfigError, Path, Problem, key_path
+from stream.config.errors import ConfigError, Path, Problem, key_path, problem_in
 from stream.config.model import Config, SinkConfig
 from stream.config.positions import Positions
 from stream.config.refusals import refusals
@@ -36,14 +36,10 @@ class _Source:
 
     def problem(self, finding: Finding) -> Problem:
         path, message = finding
-        key = key_path(path)
         variable = self._variable(path)
         if variable is not None:
-            return Problem(variable, key, message)
-        line = self._positions.line(path)
-        if line is None:
-            return Problem(self._name, key, message)
-        return Problem(f"{self._name}:{line}", key, message, line)
+            return Problem(variable, key_path(path), message)
+        return problem_in(self._name, path, message, self._positions.line(path))
 
     def _variable(self, path: Path) -> str | None:
         for length in range(len(path), 0, -1):
