@@ -8,8 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
@@ -116,18 +114,15 @@ class Worker:
             if topics is None:
                 log.info("stopped")
             else:
-                folder = Path(stack.enter_context(TemporaryDirectory(prefix="cxkpi-")))
-                await self._work(topics, folder, ending)
+                await self._work(topics, ending)
 
-    async def _work(
-        self, topics: TopicMap, folder: Path, ending: Callable[[BaseException | None], None]
-    ) -> None:
+    async def _work(self, topics: TopicMap, ending: Callable[[BaseException | None], None]) -> None:
         kafka = self._config.kafka
         settings = self._config.core()
         owner = ShardOwner(settings, kafka, topics)
         monitor = self._monitor = Monitor(settings, kafka, topics.names, owner)
         with _one_line():
-            app = faust_app.build(kafka, topics, owner, folder)
+            app = faust_app.build(kafka, topics, owner)
         tasks: list[asyncio.Task[None]] = []
         failed: BaseException | None = None
         try:

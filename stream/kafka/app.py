@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -31,11 +30,12 @@ class MonitorApp(faust.App):
     #: How many partitions each source topic has, by its full name.
     partitions: Mapping[str, int]
 
+    def _create_directories(self) -> None:
+        """Make none: they are for Faust's own tables, and whoever is killed leaves them behind."""
 
-def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path) -> MonitorApp:
+
+def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp:
     """The app, not started. Faust assigns the partitions; shards, state and positions are ours.
-
-    Faust wants a ``folder`` for tables, of which we have none.
 
     Raises:
         OSError: a certificate can't be read.
@@ -52,7 +52,6 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, folder: Path)
         broker_request_timeout=answer_seconds(kafka),
         consumer_max_fetch_size=FETCH_PARTITION_BYTES,
         consumer_auto_offset_reset="earliest",
-        datadir=folder,
         stream_wait_empty=False,
         # Without standbys Faust falls back to an assignor that tears shards apart (faust#402).
         table_standby_replicas=1,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -43,10 +42,10 @@ def topic_map() -> TopicMap:
     return TopicMap(Names("", "group"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 10**6))
 
 
-def new_app(folder: Path, source: FakeSource | None = None) -> faust_app.MonitorApp:
+def new_app(source: FakeSource | None = None) -> faust_app.MonitorApp:
     """The app as a worker builds it, not started."""
     owner = cast("ShardOwner", source or FakeSource({}))
-    app = faust_app.build(KafkaConfig(), topic_map(), owner, folder)
+    app = faust_app.build(KafkaConfig(), topic_map(), owner)
     app.finalize()
     return app
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -107,10 +106,8 @@ class Writing(logging.Handler):
         self.written.append(record)
 
 
-async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try(
-    tmp_path: Path,
-) -> None:
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try() -> None:
+    reading = Reading(consumer_of(new_app()).thread)
     await reading.enter(0, 1)
     handler = Writing()
     logging.getLogger("stream").addHandler(handler)

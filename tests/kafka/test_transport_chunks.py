@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
@@ -19,8 +18,8 @@ TEN = log_of([Batch(0, 10, tuple(range(10)))])
 
 
 @pytest.fixture
-async def reading(tmp_path: Path) -> Reading:
-    return Reading(consumer_of(new_app(tmp_path)).thread)
+async def reading() -> Reading:
+    return Reading(consumer_of(new_app()).thread)
 
 
 async def test_a_chunk_says_from_where_to_where_it_reaches(reading: Reading) -> None:
@@ -139,14 +138,14 @@ async def test_after_a_damaged_batch_it_reads_on_where_it_stood(
 
 @pytest.mark.parametrize("codec", [name for name in CODECS if name != "none"])
 async def test_what_is_held_unpacked_of_all_partitions_is_bounded_and_each_gets_its_turn(
-    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+    codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = 50_000
     for module in (codecs, transport):
         monkeypatch.setattr(module, "MOST_UNPACKED", bound)
     monkeypatch.setattr(transport, "CHUNK_BYTES", 2_000)
     parts = [TopicPartition("cx.visit", number) for number in range(6)]
-    reading = Reading(consumer_of(new_app(tmp_path)).thread, parts)
+    reading = Reading(consumer_of(new_app()).thread, parts)
     number, kept = CODECS[codec], tuple(range(130))
     small = Batch(0, 130, kept, codec=number)
     large = [

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from importlib.metadata import version
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
+import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -100,14 +100,15 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_txn_manager.wait_for_transaction_end",
         "client.close",
     ),
+    "faust app": ("_create_directories",),
     "faust consumer": ("_read_offset", "_thread", "can_resume_flow", "flow_active"),
     "faust thread": ("_ensure_consumer", "call_thread", "verify_event_path"),
 }
 
 
 @pytest.fixture
-async def objects(tmp_path: Path) -> dict[str, Any]:
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+async def objects() -> dict[str, Any]:
+    reading = Reading(consumer_of(new_app()).thread)
     await reading.enter(0, epoch=1)
     log = log_of([Batch(0, 2, (0, 1))])
     result = FetchResult(
@@ -126,7 +127,8 @@ async def objects(tmp_path: Path) -> dict[str, Any]:
         "records": fetched(log, records=MemoryRecords),
         "batch": fetched(log, records=MemoryRecords)._records.next_batch(),
         "producer": AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", transactional_id="id"),
-        "faust consumer": consumer_of(new_app(tmp_path)),
+        "faust app": faust.App,
+        "faust consumer": consumer_of(new_app()),
         "faust thread": reading.thread,
     }
 
@@ -146,6 +148,7 @@ async def test_the_parts_that_are_used_exist(objects: dict[str, Any], name: str)
 async def test_the_routines_that_call_what_is_replaced_look_it_up_each_time() -> None:
     """Replacing a method on an object has an effect only where callers go through the object."""
     for caller, replaced in (
+        (faust.App.on_first_start, "_create_directories"),
         (AIOKafkaAdminClient._get_cluster_metadata, "_send_request"),
         (AIOKafkaAdminClient.create_topics, "_send_to_controller"),
         (AIOKafkaClient._md_synchronizer, "_metadata_update"),

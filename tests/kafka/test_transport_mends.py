@@ -101,8 +101,8 @@ async def test_a_client_goes_on_asking_for_metadata_after_an_error_of_any_kind()
     routine.cancel()
 
 
-async def test_the_clients_that_a_worker_reads_and_writes_with_are_such(tmp_path: Path) -> None:
-    consumer = consumer_of(new_app(tmp_path))
+async def test_the_clients_that_a_worker_reads_and_writes_with_are_such() -> None:
+    consumer = consumer_of(new_app())
     reads = consumer.thread._create_worker_consumer(consumer.transport)._client
     writes = TransactionalWriter(app_kafka(), "id", 1_000_000)._producer.client
     for client in (reads, writes):
@@ -193,17 +193,15 @@ async def test_a_broker_that_does_not_answer_is_not_asked_what_others_know(
 # The consumer ---------------------------------------------------------------------------------
 
 
-async def test_aborted_records_are_left_out_and_silence_is_noticed_within_100_ms(
-    tmp_path: Path,
-) -> None:
-    consumer = consumer_of(new_app(tmp_path))
+async def test_aborted_records_are_left_out_and_silence_is_noticed_within_100_ms() -> None:
+    consumer = consumer_of(new_app())
     client = consumer.thread._create_worker_consumer(consumer.transport)
     assert client._isolation_level == "read_committed"
     assert client._fetch_max_wait_ms == 100
 
 
-async def test_partitions_of_one_number_stay_together_without_faust_tables(tmp_path: Path) -> None:
-    app = new_app(tmp_path)
+async def test_partitions_of_one_number_stay_together_without_faust_tables() -> None:
+    app = new_app()
     consumer = consumer_of(app)
     client = consumer.thread._create_worker_consumer(consumer.transport)
     assert client._partition_assignment_strategy == [app.assignor]
@@ -229,9 +227,9 @@ class FakeThread:
         return {faust_types.TP(TP.topic, TP.partition): 7}
 
 
-async def test_while_no_partition_is_live_nothing_is_read(tmp_path: Path) -> None:
+async def test_while_no_partition_is_live_nothing_is_read() -> None:
     source = FakeSource({})
-    consumer = consumer_of(new_app(tmp_path, source))
+    consumer = consumer_of(new_app(source))
     thread = FakeThread([Chunk(TP.topic, TP.partition, 1, 0, 1, [])])
     consumer._thread = cast("Any", thread)
     assert [message async for message in consumer.getmany(0.1)] == []
@@ -241,8 +239,8 @@ async def test_while_no_partition_is_live_nothing_is_read(tmp_path: Path) -> Non
     assert thread.asked == [{TP: 1}]
 
 
-async def test_while_the_flow_is_stopped_nothing_is_taken_and_then_dropped(tmp_path: Path) -> None:
-    consumer = consumer_of(new_app(tmp_path, FakeSource({TP: 1})))
+async def test_while_the_flow_is_stopped_nothing_is_taken_and_then_dropped() -> None:
+    consumer = consumer_of(new_app(FakeSource({TP: 1})))
     thread = FakeThread([Chunk(TP.topic, TP.partition, 1, 0, 1, [])])
     consumer._thread = cast("Any", thread)
     consumer.stop_flow()
@@ -257,8 +255,8 @@ async def test_while_the_flow_is_stopped_nothing_is_taken_and_then_dropped(tmp_p
     assert len(await asyncio.wait_for(reading, 5)) == 1
 
 
-async def test_faust_neither_seeks_nor_drops_by_offsets_of_the_group(tmp_path: Path) -> None:
-    consumer = consumer_of(new_app(tmp_path))
+async def test_faust_neither_seeks_nor_drops_by_offsets_of_the_group() -> None:
+    consumer = consumer_of(new_app())
     thread = FakeThread([])
     consumer._thread = cast("Any", thread)
     await consumer.perform_seek()
@@ -271,10 +269,10 @@ async def test_faust_neither_seeks_nor_drops_by_offsets_of_the_group(tmp_path: P
 
 
 async def test_the_source_writes_before_faust_gives_up_partitions_and_starts_after_it_has_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = FakeSource({})
-    consumer = consumer_of(new_app(tmp_path, source))
+    consumer = consumer_of(new_app(source))
 
     async def told(*_: Any) -> None:
         source.said.append("faust")
@@ -286,8 +284,8 @@ async def test_the_source_writes_before_faust_gives_up_partitions_and_starts_aft
     assert source.said == ["revoked", "faust", "faust", "assigned"]
 
 
-async def test_commits_for_tools_that_fail_are_of_no_consequence(tmp_path: Path) -> None:
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+async def test_commits_for_tools_that_fail_are_of_no_consequence() -> None:
+    reading = Reading(consumer_of(new_app()).thread)
     committed: list[object] = []
 
     async def commit(offsets: object) -> None:
@@ -302,10 +300,10 @@ async def test_commits_for_tools_that_fail_are_of_no_consequence(tmp_path: Path)
 
 
 async def test_a_commit_for_tools_that_hangs_does_not_take_the_threads_time_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "_COMMIT_SECONDS", 0.05)
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+    reading = Reading(consumer_of(new_app()).thread)
 
     async def commit(offsets: object) -> None:
         await asyncio.get_running_loop().create_future()
@@ -314,8 +312,8 @@ async def test_a_commit_for_tools_that_hangs_does_not_take_the_threads_time_for_
     await asyncio.wait_for(reading.thread._commit_quietly({TP: 5}), 5)
 
 
-async def test_a_mistake_in_a_commit_for_tools_is_not_taken_for_its_failing(tmp_path: Path) -> None:
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+async def test_a_mistake_in_a_commit_for_tools_is_not_taken_for_its_failing() -> None:
+    reading = Reading(consumer_of(new_app()).thread)
 
     async def commit(offsets: object) -> None:
         raise TypeError("offsets")
@@ -325,8 +323,8 @@ async def test_a_mistake_in_a_commit_for_tools_is_not_taken_for_its_failing(tmp_
         await reading.thread._commit_quietly({TP: 5})
 
 
-async def test_only_heartbeats_that_the_group_accepts_count(tmp_path: Path) -> None:
-    thread = consumer_of(new_app(tmp_path)).thread
+async def test_only_heartbeats_that_the_group_accepts_count() -> None:
+    thread = consumer_of(new_app()).thread
     answers = [False, True]
 
     async def beat() -> bool:
@@ -342,9 +340,9 @@ async def test_only_heartbeats_that_the_group_accepts_count(tmp_path: Path) -> N
 
 
 async def test_fausts_own_watch_over_progress_raises_no_false_alarm_during_a_rebalance(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    thread = consumer_of(new_app(tmp_path)).thread
+    thread = consumer_of(new_app()).thread
     # As during a rebalance: there is no assignment to look at.
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=None))
     fetcher = SimpleNamespace(_subscriptions=subscription)
@@ -354,10 +352,8 @@ async def test_fausts_own_watch_over_progress_raises_no_false_alarm_during_a_reb
     assert caplog.records == []
 
 
-async def test_a_consumer_ends_well_while_it_waits_after_a_fetch_that_failed(
-    tmp_path: Path,
-) -> None:
-    reading = Reading(consumer_of(new_app(tmp_path)).thread)
+async def test_a_consumer_ends_well_while_it_waits_after_a_fetch_that_failed() -> None:
+    reading = Reading(consumer_of(new_app()).thread)
     fetcher = reading.fetcher
     failed = asyncio.Event()
 
@@ -376,10 +372,16 @@ async def test_a_consumer_ends_well_while_it_waits_after_a_fetch_that_failed(
     await asyncio.wait_for(fetcher.close(), 5)
 
 
-def test_faust_serves_no_pages(tmp_path: Path) -> None:
-    app = new_app(tmp_path)
+def test_faust_serves_no_pages() -> None:
+    app = new_app()
     assert not app.conf.web_enabled
     assert list(cast("Any", app.boot_strategy).web_server()) == []
+
+
+def test_faust_makes_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(new_app().on_first_start())
+    assert not list(tmp_path.iterdir())
 
 
 # The owner of the shards ----------------------------------------------------------------------
@@ -415,10 +417,8 @@ class EnteringThread:
         self.entered.append((positions, epoch))
 
 
-async def test_a_chunk_that_faust_has_lost_is_read_again_before_any_later_one_counts(
-    tmp_path: Path,
-) -> None:
-    app = new_app(tmp_path)
+async def test_a_chunk_that_faust_has_lost_is_read_again_before_any_later_one_counts() -> None:
+    app = new_app()
     owner = ShardOwner(Settings(), app_kafka(), topic_map())
     thread, shard = EnteringThread(), FakeShard(0)
     owner.thread = cast("ChunkThread", thread)
@@ -697,9 +697,9 @@ async def test_a_producer_whose_broker_is_stopped_waits_and_does_not_spin(
 
 @pytest.mark.parametrize("live", [{TP: 1}, {}])
 async def test_a_worker_that_looks_for_records_is_no_idle_member(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: dict[TopicPartition, int]
+    monkeypatch: pytest.MonkeyPatch, live: dict[TopicPartition, int]
 ) -> None:
-    consumer = consumer_of(new_app(tmp_path, FakeSource(live)))
+    consumer = consumer_of(new_app(FakeSource(live)))
     reading = Reading(consumer.thread)
 
     async def here(coroutine: Callable[..., Awaitable[object]], *arguments: object) -> object:

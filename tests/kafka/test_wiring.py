@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -161,5 +160,5 @@ async def test_what_the_worker_failed_of_is_told_once_only_connections_are_to_be
     topics = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
     told: list[BaseException | None] = []
     with nullcontext() if error is None else pytest.raises(StateRefused, match="damaged"):
-        await worker._work(topics, Path(), told.append)
+        await worker._work(topics, told.append)
     assert told == [error]
