@@ -22,7 +22,7 @@
 
 # PYTHON names the interpreter; else the first one found that is new enough.
 ifeq ($(strip $(PYTHON)),)
-PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
 	done)
 endif

@@ -19,6 +19,7 @@ from stream.core.errors import UNREADABLE
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
 from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
+from stream.core.nesting import MOST_LEVELS, is_too_deep
 from stream.core.timestamps import parse, parse_all
 
 #: Texts that were found to be three capitals (26³ at most), and no currency at all.
@@ -69,6 +70,8 @@ _KINDS: Final = tuple(
     _kind(number, event_type) for number, event_type in enumerate(EVENT_TYPES.values())
 )
 _NUMBERS: Final[dict[type, int]] = {kind.struct: kind.number for kind in _KINDS} | {Invalid: -1}
+
+_TOO_DEEP: Final = Invalid("$", f"has more than {MOST_LEVELS} objects and lists within one another")
 
 _LONGEST_REASON: Final = 200
 _LONGEST_SHOWN: Final = 64
@@ -149,6 +152,7 @@ class Decoder:
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
                 events.append(_explain(values[len(events)], error, self._topic))
         _refuse_other_encodings(values, events)
+        _refuse_deep(values, events)
         groups = _by_type(events)
         at = np.zeros(len(events), dtype=np.int64)
         labels = np.zeros(len(events), dtype=np.int64)
@@ -257,6 +261,15 @@ def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event |
                 events[index] = Invalid("$", "is not UTF-8")
 
 
+def _refuse_deep(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
+    """What is nested too deeply is refused, however much of a stack this process has left."""
+    if max(map(len, filter(None, values)), default=0) <= MOST_LEVELS:
+        return
+    for index, value in enumerate(values):
+        if value is not None and len(value) > MOST_LEVELS and is_too_deep(value):
+            events[index] = _TOO_DEEP
+
+
 def _invalid(path: str, reason: str) -> Invalid:
     return Invalid(path, reason[:_LONGEST_REASON])
 
@@ -266,7 +279,7 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     if not value or value.isspace():
         return Invalid("$", "is empty")
     if isinstance(error, RecursionError):
-        return Invalid("$", "is nested too deeply")
+        return _TOO_DEEP
     if isinstance(error, UnicodeDecodeError):
         return Invalid("$", "is not UTF-8")
     if not isinstance(error, msgspec.ValidationError):

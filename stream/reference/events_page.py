@@ -9,6 +9,7 @@ from typing import Any, Final
 from stream.core.catalogue import EVENT_TYPES, TOPICS
 from stream.core.event import CAPITALS, LIMIT, OUTCOMES, Event, EventType
 from stream.core.intake import FUTURE_MS
+from stream.core.nesting import MOST_LEVELS
 from stream.core.schema import event_schema, rules_across_fields
 from stream.core.settings import DAY, SECOND, SHORTEST_MEMORY
 from stream.reference.kpi_pages import NOTE
@@ -66,6 +67,7 @@ def _events() -> Iterator[str]:
     yield (
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
         " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
+        f" At most {MOST_LEVELS} objects and lists lie within one another, ignored ones too."
         " Write each name in an object once: of two values the last one counts, but the first may"
         " get the record refused. The JSON Schemas of `schemas/` say the same to machines."
         " `cxkpi replay --rejects - FILE` tries a file of such objects, one a line, without Kafka"

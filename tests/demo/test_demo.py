@@ -14,7 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -70,10 +70,20 @@ class Demo:
 
     def processes(self) -> list[str]:
         """All processes that work in the folder, as the system lists them."""
-        listed = subprocess.run(
-            ["ps", "-A", "-ww", "-o", "pid=,command="], capture_output=True, text=True, check=True
-        )
-        return [line for line in listed.stdout.splitlines() if str(self._temporary) in line]
+        return [line for line in command_lines() if str(self._temporary) in line]
+
+
+def command_lines() -> Iterator[str]:
+    """The command line of each process."""
+    if not Path("/proc/self/cmdline").exists():
+        command = ["ps", "-A", "-ww", "-o", "command="]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True)
+        yield from listed.stdout.splitlines()
+        return
+    # A bare Linux may have no ps.
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 @contextmanager

@@ -41,7 +41,10 @@ BAD: dict[bytes, tuple[str, str]] = {
     visit(4)[:-1] + b',"pages":NaN}': ("$", "is not JSON"),
     visit(5, pages=0): ("pages", ">= 1"),
     b"x" * _TWO_MEGABYTES: ("$", "is not JSON"),
-    b'{"deep":' * 20_000 + b"1" + b"}" * 20_000: ("$", "is nested too deeply"),
+    b'{"deep":' * 20_000 + b"1" + b"}" * 20_000: (
+        "$",
+        "has more than 500 objects and lists within one another",
+    ),
 }
 
 
