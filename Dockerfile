@@ -9,7 +9,9 @@ RUN python -m venv /opt/cxkpi
 WORKDIR /src
 # The dependencies change less often than the source, so they have a layer of their own.
 COPY requirements.lock ./
-RUN /opt/cxkpi/bin/pip install --require-hashes --only-binary :all: -r requirements.lock
+# Faust has no wheels for Linux on ARM. There it is made from its sources, which needs no compiler.
+RUN sources=$([ "$(uname -m)" = aarch64 ] && echo --no-binary faust-streaming || true) && \
+    /opt/cxkpi/bin/pip install --require-hashes --only-binary :all: $sources -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY stream ./stream
 RUN /opt/cxkpi/bin/pip install --no-deps --no-build-isolation .

@@ -29,6 +29,8 @@ endif
 UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
+# Faust has no wheels for Linux on ARM. There it is made from its sources, which needs no compiler.
+FROM_SOURCES := $(if $(filter Linux-aarch64,$(shell uname -s)-$(shell uname -m)),--no-binary faust-streaming)
 # Python compiles what is imported when it is first imported, which is a fraction of all modules.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --no-compile
 
@@ -41,7 +43,7 @@ $(VENV)/.installed: pyproject.toml requirements-dev.lock
 		echo "cxkpi needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into $(VENV) (once; takes about a minute)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
-	@$(PIP) --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) --require-hashes --only-binary :all: $(FROM_SOURCES) -r requirements-dev.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -1,6 +1,7 @@
 """make sets up, demonstrates, checks and tests from a bare clone."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,18 +23,20 @@ def clone(tmp_path: Path) -> Path:
 PROCESSES = os.sysconf("SC_NPROCESSORS_ONLN") + 2
 
 
-def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(
+    clone: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *arguments],
         cwd=clone,
-        env=environment(),
+        env=environment or surroundings(),
         check=False,
         capture_output=True,
         text=True,
     )
 
 
-def environment() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """The environment, less what a make around the tests would tell the one within them."""
     told = ("MAKE", "MFLAGS", "ARGS", "JOBS")
     return {k: v for k, v in os.environ.items() if not k.startswith(told)}
@@ -54,6 +57,53 @@ def test_a_python_that_is_too_old_is_told_in_one_line(clone: Path) -> None:
     told = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert told == ["cxkpi needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11"]
     assert not (clone / ".venv").exists()
+
+
+def machine(folder: Path, system: str, processor: str) -> dict[str, str]:
+    """An environment whose ``uname`` tells of another machine."""
+    told = folder / "machine" / "uname"
+    told.parent.mkdir()
+    told.write_text(f'#!/bin/sh\ncase "$1" in -s) echo {system} ;; -m) echo {processor} ;; esac\n')
+    told.chmod(0o755)
+    around = surroundings()
+    return around | {"PATH": f"{told.parent}:{around['PATH']}"}
+
+
+#: Elsewhere each package has a wheel, so nothing is to run code of its own to be installed.
+each_machine = pytest.mark.parametrize(
+    ("system", "processor", "from_sources"),
+    [
+        ("Linux", "x86_64", False),
+        ("Linux", "aarch64", True),
+        ("Darwin", "arm64", False),
+        ("Darwin", "x86_64", False),
+    ],
+)
+
+
+@each_machine
+def test_only_faust_and_only_on_linux_on_arm_is_made_from_sources(
+    clone: Path, system: str, processor: str, *, from_sources: bool
+) -> None:
+    done = make(clone, "-n", "setup", environment=machine(clone, system, processor))
+    [command] = [line for line in done.stdout.splitlines() if "--require-hashes" in line]
+    assert "--only-binary :all:" in command
+    assert ("--no-binary faust-streaming" in command) is from_sources
+
+
+@each_machine
+def test_so_it_is_in_the_image(
+    clone: Path, system: str, processor: str, *, from_sources: bool
+) -> None:
+    [expression] = re.findall(r"sources=\$\(.*\)", (ROOT / "Dockerfile").read_text())
+    done = subprocess.run(
+        ["sh", "-ec", f'{expression} && echo "$sources"'],
+        env=machine(clone, system, processor),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == ("--no-binary faust-streaming" if from_sources else "")
 
 
 def test_setup_does_nothing_when_nothing_changed(clone: Path) -> None:
@@ -109,7 +159,7 @@ def test_continuous_integration_runs_make_test(clone: Path) -> None:
     done = subprocess.run(
         ["bash", ".ci/run"],
         cwd=clone,
-        env=environment(),
+        env=surroundings(),
         check=True,
         capture_output=True,
         text=True,
