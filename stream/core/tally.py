@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from stream.core.cells import COUNTER_BITS, Cells, summed_over_time
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.integers import NO_INTS, Ints, Mask, distinct
 from stream.core.layout import Contribution, Parts
 from stream.core.packed import Packed, packed, packed_steps, unpacked, unpacked_steps
@@ -31,6 +32,8 @@ PART_CELLS: Final = 131_072
 
 #: Units of time, what is counted (see ``cells.pack``), and how many of it: parallel arrays.
 Facts = tuple[Ints, Ints, Ints]
+#: A pane, or a column of them.
+_Panes = TypeVar("_Panes", int, Ints)
 _NO_FACTS: Facts = (NO_INTS,) * 3
 
 
@@ -42,19 +45,31 @@ class Tally:
         self._whole_ms = reduce(math.gcd, (w.pane_ms for w in windows))
         #: The same, also of the moments that are told apart.
         self.unit_ms = self._whole_ms
+        self._windows = tuple(windows)
         self._places = {w.label: place for place, w in enumerate(windows, start=1)}
+        #: Windows that hold what happened from so on (ms) only, by label.
+        self.starts: dict[str, int] = {}
+        #: The same windows themselves.
+        self._younger: list[tuple[Window, int]] = []
         self._added = _Gathered()
         self._taken = _Gathered()
         self._columns: list[Facts] = []
         #: Those of one window alone.
         self._of_windows: list[Facts] = []
 
-    def tell_apart(self, moments: Iterable[int]) -> None:
-        """Tell what happened before each of these moments (ms) from what came later, too.
+    def start_at(self, starts: Mapping[str, int]) -> None:
+        """Let windows hold what happened from a time (ms) on only, by label.
 
-        Nothing may have been counted since the last ``drain``.
+        What happened before each of these moments is told apart from what came later. Nothing may
+        have been counted since the last ``drain``.
         """
-        self.unit_ms = math.gcd(self._whole_ms, *moments)
+        self.starts = dict(starts)
+        self._younger = [(w, starts[w.label]) for w in self._windows if w.label in starts]
+        self.unit_ms = math.gcd(self._whole_ms, *starts.values())
+
+    def holds(self, window: Window, moment: int) -> bool:
+        """Whether a window holds what happened at a moment (ms)."""
+        return moment >= self.starts.get(window.label, BEFORE_ALL)
 
     def next_start(self, moment: int) -> int:
         """When a window can start that knows nothing of what was before ``moment`` (ms)."""
@@ -66,14 +81,29 @@ class Tally:
 
         ``parts`` are what they add: positions, or one for all, and how much of it.
         """
-        units, low = times // self.unit_ms, rows << COUNTER_BITS
-        for positions, values in parts:
-            some = values != 0
-            if some.all():
-                self._columns.append((units, low | positions, values))
-            elif some.any():
-                where = positions if isinstance(positions, int) else positions[some]
-                self._columns.append((units[some], low[some] | where, values[some]))
+        self._columns += _in_columns(times // self.unit_ms, rows, parts)
+
+    def add_columns_earlier(self, times: Ints, causes: Ints, rows: Ints, parts: Parts) -> None:
+        """Count facts at ``times`` (ms) of what happened later, at ``causes``.
+
+        A window holds them that holds their causes, also where it began in between; not if they
+        are so far apart that it never shows both.
+        """
+        self.add_columns(times, rows, parts)
+        for window, start in self._younger:
+            some: Mask = (times < start) & (start <= causes)
+            # A division costs more than all else here, and most windows began long ago.
+            if not some.any():
+                continue
+            panes = times // window.pane_ms
+            some &= causes // window.pane_ms - panes < window.panes
+            if some.any():
+                units = self._units_of(window, panes[some])
+                own: Parts = [
+                    (positions if isinstance(positions, int) else positions[some], values[some])
+                    for positions, values in parts
+                ]
+                self._of_windows += _in_columns(units, rows[some], own)
 
     def add(self, at: int, row: int, contribution: Contribution) -> None:
         """Count a fact that happened at ``at`` (ms) in a segment's row."""
@@ -81,6 +111,14 @@ class Tally:
         added.times.append(at)
         added.rows.append(row)
         added.contributions.append(contribution)
+
+    def add_earlier(self, at: int, cause: int, row: int, contribution: Contribution) -> None:
+        """Count a fact at ``at`` (ms) of what happened later, as ``add_columns_earlier`` does."""
+        self.add(at, row, contribution)
+        for window, start in self._younger:
+            pane = at // window.pane_ms
+            if at < start <= cause and cause // window.pane_ms - pane < window.panes:
+                self.add_in_pane(window, pane, row, contribution, 1)
 
     def take_back(self, at: int, row: int, contribution: Contribution) -> None:
         """Undo what ``add`` did with the same arguments."""
@@ -92,11 +130,15 @@ class Tally:
     def add_in_pane(
         self, window: Window, pane: int, row: int, contribution: Contribution, n: int
     ) -> None:
-        """Count n times a fact of one window alone, in a pane of it."""
-        unit = pane * window.pane_ms // self.unit_ms + (self._places[window.label] << _UNIT_BITS)
+        """Count n times a fact of one window alone, in a pane of it, whenever the window began."""
+        unit = self._units_of(window, pane)
         for position, value in zip(contribution[0::2], contribution[1::2], strict=True):
             low = (row << COUNTER_BITS) | position
             self._of_windows.append((np.array([unit]), np.array([low]), np.array([n * value])))
+
+    def _units_of(self, window: Window, panes: _Panes) -> _Panes:
+        """The units of time of facts of one window alone."""
+        return panes * window.pane_ms // self.unit_ms + (self._places[window.label] << _UNIT_BITS)
 
     def drain(self) -> Facts:
         """The sums since the last call, in order of time."""
@@ -111,6 +153,18 @@ class Tally:
             facts.append((units, low, -values))
         # Their units are so far from the others' that all together would take longer to sort.
         return _joined([_summed(facts), _summed(of_windows)])
+
+
+def _in_columns(units: Ints, rows: Ints, parts: Parts) -> Iterator[Facts]:
+    """Facts of which each adds all of ``parts``, save for what is zero of these."""
+    low = rows << COUNTER_BITS
+    for positions, values in parts:
+        some = values != 0
+        if some.all():
+            yield units, low | positions, values
+        elif some.any():
+            where = positions if isinstance(positions, int) else positions[some]
+            yield units[some], low[some] | where, values[some]
 
 
 def dumped_cells(low: Ints, values: Ints) -> list[Packed]:
@@ -192,13 +246,16 @@ class WindowStore:
     def __init__(self, windows: Sequence[Window], tally: Tally) -> None:
         self.windows = tuple(windows)
         self.cells = {w.label: Cells() for w in windows}
-        #: Windows that were added to a state later hold what happened from so on, in ms, by label.
-        self.starts: dict[str, int] = {}
         self._tally = tally
         #: Panes that have changed since a reader last emptied this.
         self.renewed: set[str] = set()
         self._touched: set[str] = set()
         self._pending: list[Facts] = []
+
+    @property
+    def starts(self) -> dict[str, int]:
+        """Windows that were added to a state later hold what happened from so on (ms), by label."""
+        return self._tally.starts
 
     def start_at(self, starts: Mapping[str, int]) -> None:
         """Let windows hold what happened from a time (ms) on only, by label.
@@ -206,8 +263,7 @@ class WindowStore:
         Whatever the other windows are or become, the same events are before that time: it is told
         apart from what is around it.
         """
-        self.starts = dict(starts)
-        self._tally.tell_apart(starts.values())
+        self._tally.start_at(starts)
 
     def between(self, window: str, first: int, last: int) -> tuple[Ints, Ints]:
         """(row, counter) keys and values of a window's panes ``first`` to ``last``, unsummed."""
@@ -229,10 +285,15 @@ class WindowStore:
         parts = {place: _by_moment(some) for place, some in _by_window(facts).items()}
         for place, window in enumerate(self.windows, start=1):
             changed: set[int] = set()
-            for moments, which, low, values in (parts[p] for p in (0, place) if p in parts):
+            for of, (moments, which, low, values) in parts.items():
+                if of not in (0, place):
+                    continue
                 times = moments * self._tally.unit_ms
                 panes = times // window.pane_ms
-                kept = self._kept(window, times, panes, at, is_newer)
+                kept = self._kept(window, panes, at, is_newer)
+                if not of and window.label in self.starts:
+                    # Facts of one window alone are made for what it holds, wherever they stand.
+                    kept &= times >= self.starts[window.label]
                 slots = panes[which]
                 if not kept.all():
                     some = kept[which]
@@ -243,17 +304,10 @@ class WindowStore:
             self.renewed.update(blocks)
 
     def _kept(
-        self,
-        window: Window,
-        times: Ints,
-        panes: Ints,
-        at: int,
-        is_newer: Callable[[str], bool] | None,
+        self, window: Window, panes: Ints, at: int, is_newer: Callable[[str], bool] | None
     ) -> Mask:
-        """At which times facts count in the window that happened then, in these panes."""
+        """In which panes facts count in the window."""
         kept: Mask = panes >= window.first_pane(at - GRACE_MS)
-        if window.label in self.starts:
-            kept &= times >= self.starts[window.label]
         if is_newer is not None:
             for pane in distinct(panes[kept]).tolist():
                 if not is_newer(f"{window.label}/{pane}"):

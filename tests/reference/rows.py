@@ -55,8 +55,15 @@ class Series:
         return [f for f in self.facts if f.kind == kind]
 
 
-def rows(reading: Reading, at: int | None = None) -> list[Row]:
-    """The rows that have a value or a number that is not 0, at ``at`` or the time of the input."""
+def rows(
+    reading: Reading, at: int | None = None, begins: Mapping[str, int] | None = None
+) -> list[Row]:
+    """The rows that have a value or a number that is not 0, at ``at`` or the time of the input.
+
+    Windows that were added later know of nothing that counts before a time (ms), by their names in
+    ``begins``: save for signals, whose customers are remembered, and for how many are active. What
+    counts later is told in full, also how old a subscription was that was cancelled.
+    """
     t = at if at is not None else reading.t
     if t is None or reading.t is None:
         return []
@@ -65,7 +72,12 @@ def rows(reading: Reading, at: int | None = None) -> list[Row]:
     found = []
     for window, (size, pane) in config["windows"].items():
         first = start(t, size, pane)
-        inside = [f for f in facts if first <= f.at < (t // pane + 1) * pane]
+        begin = (begins or {}).get(window, -math.inf)
+        inside = [
+            f
+            for f in facts
+            if first <= f.at < (t // pane + 1) * pane and (f.kind == "signal" or f.at >= begin)
+        ]
         for labels in _series(facts, config):
             series = Series(
                 config,

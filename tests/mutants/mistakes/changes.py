@@ -10,9 +10,23 @@ CHANGES: Final = (
     Mistake(
         "starts-within-a-unit-of-time",
         "tally.py",
-        "        self.unit_ms = math.gcd(self._whole_ms, *moments)\n",
+        "        self.unit_ms = math.gcd(self._whole_ms, *starts.values())\n",
         "        self.unit_ms = self._whole_ms\n",
         "a window that began lately takes back what it never counted, or counts too little",
+    ),
+    Mistake(
+        "new-and-cancelled-by-the-start",
+        "tally.py",
+        "                if not of and window.label in self.starts:\n",
+        "                if window.label in self.starts:\n",
+        "in a window that was added, who came before that and left later counts as lost",
+    ),
+    Mistake(
+        "new-and-cancelled-by-the-start-in-columns",
+        "tally.py",
+        "some: Mask = (times < start) & (start <= causes)",
+        "some: Mask = (times < start) & (start > causes)",
+        "in a window that was added, cancellations from before it count and later ones don't",
     ),
     Mistake(
         "filled-from-the-shortest",

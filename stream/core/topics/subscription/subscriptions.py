@@ -220,18 +220,22 @@ class Subscriptions(Keeper):
     def _count_since(self, started: int, occurred: int, at: int, row: int) -> None:
         """Count a cancelled one at its start, for windows in which it both started and ended.
 
-        Where it ended ahead of the clock, a window may hold the pane of the start before that of
-        the end begins. A pane counts in a window from when it begins until as many panes later as
-        the window has: what is taken back so many panes before the end lasts up to the end.
+        A window that was added in between holds the end, so it holds this too. Where it ended ahead
+        of the clock, a window may hold the pane of the start before that of the end begins. A pane
+        counts in a window from when it begins until as many panes later as the window has: what is
+        taken back so many panes before the end lasts up to the end.
         """
         since = self.layout.contribution([("cancelled_since", 1)])
-        self.tally.add(started, row, since)
+        self.tally.add_earlier(started, occurred, row, since)
         if occurred <= at:
             return
         for window in self.settings.windows:
+            if not self.tally.holds(window, occurred):
+                continue
             now, start, end = (time // window.pane_ms for time in (at, started, occurred))
             if end - start >= window.panes:
-                self.tally.add_in_pane(window, start, row, since, -1)
+                if self.tally.holds(window, started):
+                    self.tally.add_in_pane(window, start, row, since, -1)
                 continue
             while end > now:
                 end, start = end - window.panes, start - window.panes
@@ -302,7 +306,7 @@ class Subscriptions(Keeper):
         known = started != UNKNOWN
         with_start = known.astype(np.int64)
         since = self.layout.parts([("cancelled_since", with_start)])
-        self.tally.add_columns(np.where(known, started, 0), rows, since)
+        self.tally.add_columns_earlier(np.where(known, started, 0), occurred, rows, since)
         lifetime = np.where(known, occurred - started, 0)
         counts = [
             ("cancelled", np.ones(chosen.size, dtype=np.int64)),
