@@ -12,7 +12,7 @@ from stream.core.settings import HOUR, SECOND
 from stream.rules.document import AlertingRule, Document, Group, LeftOut
 from stream.rules.kpis import kpi_rule, obstacle, series_of
 from stream.rules.pipeline import PIPELINE, WORKERS_OWN, Facts
-from stream.rules.text import alert_name
+from stream.rules.text import alert_name, literal
 
 #: Who evaluates the rules on KPIs: Prometheus, from the gauges; the workers, whose alerts are
 #: handed on; or nobody here.
@@ -46,8 +46,8 @@ class Options:
     silence_ms: int = HOUR
 
     def page(self, alert: str) -> str:
-        """The runbook of an alert."""
-        return f"{self.runbooks.rstrip('/')}/{alert}.md"
+        """The runbook of an alert, as an annotation holds it."""
+        return literal(f"{self.runbooks.rstrip('/')}/{alert}.md")
 
 
 def exported(config: Config, options: Options = Options()) -> Document:

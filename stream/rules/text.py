@@ -13,11 +13,13 @@ from stream.rules.promql import Series, unscraped
 
 #: Stands for an action of a Go template while the text around it is made literal.
 _ACTION: Final = "\ue000{}\ue001"
+#: What would open an action, or be taken for a part of one that follows.
+_OPENING: Final = re.compile(r"\{\{|\{(?=\ue000)")
 
 
 def literal(text: str) -> str:
     """A text that a Go template, which labels and annotations are, leaves as it is."""
-    return text.replace("{{", '{{ "{{" }}')
+    return _OPENING.sub(lambda brace: f'{{{{ "{brace[0]}" }}}}', text)
 
 
 def alert_name(rule: str, taken: Collection[str]) -> str:

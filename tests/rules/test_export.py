@@ -112,6 +112,53 @@ def test_promtool_finds_nothing(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("quiet {{{topic}}}", "quiet {cx.cart}"),
+        ("{{{topic}}}{{{topic}}}", "{cx.cart}{cx.cart}"),
+        ("{{{{{topic}}}}}", "{{cx.cart}}"),
+        ("{{{{{{{topic}}}}}}}", "{{{cx.cart}}}"),
+        ("{{{{{{ {topic} {{ }} {{", "{{{ cx.cart { } {"),
+        ("{topic}{{{{ .Nothing }}}}", "cx.cart{{ .Nothing }}"),
+        ("{{ok}} {{{value}}}", "{ok} {20m 0s}"),
+    ],
+)
+def test_braces_that_are_meant_are_in_the_alert(
+    template: str, shown: str, prometheus_tools: PrometheusTools, tmp_path: Path
+) -> None:
+    content = (
+        f'[[alert]]\nname = "Silent"\ntopic = "cx.cart"\nabsent_for = "10m"\nsummary = "{template}"'
+    )
+    export("--output", "rules.yml", "--runbooks", "https://wiki/{{page}}", content=content)
+    labels = {"topic": "cx.cart", "kpi": "input", "rule": "Silent", "severity": "warning"}
+    annotations = {
+        "summary": shown,
+        "description": "Time without an event for topic cx.cart is 20m 0s; it was above 10 min.",
+        "runbook_url": "https://wiki/{{page}}/KpiAlert.md",
+    }
+    last = 'cx_last_event_timestamp_seconds{job="cxkpi",topic="cx.cart"}'
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": last, "values": "0x20"}],
+        "alert_rule_test": [
+            {
+                "alertname": "Silent",
+                "eval_time": "20m",
+                "exp_alerts": [
+                    {"exp_labels": {**labels, "job": "cxkpi"}, "exp_annotations": annotations}
+                ],
+            }
+        ],
+    }
+    Path("tests.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [test]}))
+    done = subprocess.run(
+        [prometheus_tools.promtool, "test", "rules", "tests.yml"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_rules_ask_for_metrics_that_a_worker_has_and_for_its_job() -> None:
     known = {family.name for family in families(KPIS)}
     for rule in (
