@@ -12,7 +12,7 @@ from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.values import Duration
 from stream.cli.written import output_option, print_or_write, refuse_overwriting
 from stream.rules import Document, Options, exported
-from stream.rules.export import KpiRules
+from stream.rules.export import LEAST_SILENCE, MOST_SILENCE, KpiRules
 
 _DEFAULTS = Options()
 
@@ -46,10 +46,10 @@ def rules() -> None:
 @click.option(
     "--silence",
     "silence_ms",
-    type=Duration(),
+    type=Duration(LEAST_SILENCE, MOST_SILENCE),
     default="1h",
     show_default=True,
-    help="So long without an event of a topic is an alert.",
+    help="So long without an event of a topic is an alert: 1m to 366d.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
 @click.pass_context

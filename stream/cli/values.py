@@ -13,17 +13,18 @@ from stream.core.timestamps import parse
 
 
 class Duration(click.ParamType):
-    """A duration such as ``90s`` or ``1h``, in ms; at least ``least_ms``."""
+    """A duration such as ``90s`` or ``1h``, in ms; from ``least_ms`` to ``most_ms``."""
 
     name = "duration"
 
-    def __init__(self, least_ms: int = 0) -> None:
+    def __init__(self, least_ms: int = 0, most_ms: int | None = None) -> None:
         self._least_ms = least_ms
+        self._most_ms = most_ms
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Milliseconds; a usage error where the text is no duration or too short."""
+        """Milliseconds; a usage error where the text is no duration, too short or too long."""
         if isinstance(value, int):
             return value
         try:
@@ -32,8 +33,11 @@ class Duration(click.ParamType):
             if str(value).isdecimal():
                 self.fail(f"{str(value)!r} lacks a unit, such as {value}s for seconds", param, ctx)
             self.fail(f"{str(value)!r} {error}", param, ctx)
+        least = durations.label(self._least_ms)
+        if self._most_ms is not None and not self._least_ms <= milliseconds <= self._most_ms:
+            most = durations.label(self._most_ms)
+            self.fail(f"{str(value)!r} is not in the range {least} to {most}", param, ctx)
         if milliseconds < self._least_ms:
-            least = durations.label(self._least_ms)
             self.fail(f"{str(value)!r} is too short: at least {least}", param, ctx)
         return milliseconds
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from stream.config import Config, durations
 from stream.core.alerts import RuleSet
-from stream.core.settings import HOUR, SECOND
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND
 from stream.rules.document import AlertingRule, Document, Group, LeftOut
 from stream.rules.kpis import kpi_rule, obstacle, series_of
 from stream.rules.pipeline import PIPELINE, WORKERS_OWN, Facts
@@ -19,6 +19,10 @@ from stream.rules.text import alert_name, literal
 KpiRules = Literal["prometheus", "workers", "none"]
 #: The runbook of rules that name none, without its suffix.
 KPI_RUNBOOK: Final = "KpiAlert"
+#: The range of a silence that is an alert, in ms: there is no topic that an event comes to all the
+#: time, and none that is missed for longer than a year.
+LEAST_SILENCE: Final = MINUTE
+MOST_SILENCE: Final = 366 * DAY
 
 _HEAD: Final = (
     "Written by `cxkpi rules export`: change the configuration and write it anew.\n"

@@ -11,6 +11,9 @@ from stream.core.settings import SECOND
 from stream.rules.document import AlertingRule
 from stream.rules.promql import moving, number, rose, selector, without
 
+#: A topic without events for so long is out of use, in seconds; where it may be silent for longer
+#: than half of it, one without events for twice the silence.
+_WEEK: Final = 604_800
 #: The alert that hands on what workers' own rules say.
 HANDED_ON: Final = "CxAlertFiring"
 
@@ -79,8 +82,9 @@ def _lag(facts: Facts) -> str:
 
 def _silent(facts: Facts) -> str:
     last = f"max by (topic) ({facts.of('cx_last_event_timestamp_seconds')})"
-    # A topic that nobody has used for a week is out of use.
-    return f"time() - {last} > {number(facts.silence)}\nand\ntime() - {last} < 604800"
+    # A topic that nobody has used for so long is out of use.
+    out_of_use = max(_WEEK, 2 * facts.silence)
+    return f"time() - {last} > {number(facts.silence)}\nand\ntime() - {last} < {number(out_of_use)}"
 
 
 def _dead_letters(facts: Facts) -> str:

@@ -252,6 +252,31 @@ def test_a_silence_and_limits_of_the_configuration_are_taken() -> None:
     assert found["CxRuleEvaluationsSkipped"]["expr"].endswith("> 0.01")
 
 
+@pytest.mark.parametrize(
+    ("silence", "more", "less"),
+    [
+        ("1m", 60, 604800),
+        ("1h", 3600, 604800),
+        ("84h", 302400, 604800),
+        ("6d", 518400, 1036800),
+        ("8d", 691200, 1382400),
+        ("366d", 31622400, 63244800),
+    ],
+)
+def test_a_silence_of_any_length_can_be_an_alert(silence: str, more: int, less: int) -> None:
+    expr = alerts("--silence", silence)["CxNoEvents"]["expr"]
+    assert re.findall(r"[<>] \d+", expr) == [f"> {more}", f"< {less}"]
+
+
+@pytest.mark.parametrize("silence", ["0", "59s", "367d", "999999999999999d"])
+def test_a_silence_that_is_no_alert_or_always_one_is_refused(silence: str) -> None:
+    done = export("--silence", silence)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: Invalid value for '--silence': '{silence}' is not in the range 1m to 366d"
+    )
+
+
 def test_what_can_differ_is_said_beside_the_rule() -> None:
     done = export("--json")
     notes = [(note["alert"], note["note"]) for note in json.loads(done.stdout)["notes"]]
