@@ -24,6 +24,7 @@ from stream.config.errors import shown, suggestion
 #: Type of the errors that this package words itself; the message is the error's only context.
 REFUSED: Final = "refused"
 LONGEST_TEXT: Final = 1_000
+_ONE_LINE: Final = f"1 to {LONGEST_TEXT} printable characters on one line, no blank at either end"
 
 
 def refused(message: str) -> PydanticCustomError:
@@ -153,17 +154,29 @@ class Form:
 
 
 def _printable(value: str) -> str:
-    if not value or len(value) > LONGEST_TEXT or not value.isprintable() or value != value.strip():
-        raise refused(
-            f"must be 1 to {LONGEST_TEXT} printable characters on one line, "
-            f"no blank at either end; not {shown(value)}"
-        )
+    if not _is_one_line(value):
+        raise refused(f"must be {_ONE_LINE}; not {shown(value)}")
+    return value
+
+
+def _is_one_line(value: str) -> bool:
+    return 0 < len(value) <= LONGEST_TEXT and value.isprintable() and value == value.strip()
+
+
+def _file_name(value: str) -> str:
+    if "://" in value:
+        raise refused("must be the name of a file that holds it, not an address")
+    if not _is_one_line(value):
+        raise refused(f"must be the name of a file that holds it: {_ONE_LINE}")
     return value
 
 
 Text = Annotated[str, Strict()]
 #: A text that can be a label's value and stand in one line of a log.
 OneLine = Annotated[str, Strict(), AfterValidator(_printable)]
+#: The name of a file that holds a secret, which is easily written here itself, so that nothing
+#: that can't be such a name is shown.
+SecretFile = Annotated[str, Strict(), AfterValidator(_file_name)]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]

@@ -22,6 +22,7 @@ from stream.config.fields import (
     Number,
     OneLine,
     OneOf,
+    SecretFile,
     ShortLine,
     SnakeCase,
     Text,
@@ -204,11 +205,11 @@ class SinkConfig(Table):
     use `url_env` or `url_file`."""
     url_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the address."""
-    url_file: OneLine | None = None
+    url_file: SecretFile | None = None
     """File that holds the address."""
     secret_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the secret: a webhook's signing key, Alertmanager's bearer token."""
-    secret_file: OneLine | None = None
+    secret_file: SecretFile | None = None
     """File that holds the secret."""
     timeout_ms: Annotated[int, Duration(100, 5 * MINUTE)] = Field(5 * SECOND, alias="timeout")
     """How long one try may take."""

@@ -147,8 +147,6 @@ def _of_sink(
     if key is None:
         return sink.url if kind == "url" else None
     name = str(getattr(sink, key))
-    if "://" in name:
-        raise _Missing("must be a file that holds it, not an address")
     value = _variable(name, environ) if key.endswith("_env") else _file(folder / name)
     if kind == "url" and (words := SINK_KINDS[sink.type].refused(value)):
         raise _Missing(f"must hold {words}")

@@ -9,6 +9,7 @@ import pytest
 import trustme
 from click.testing import CliRunner
 
+from stream.cli import cli
 from stream.cli.check import check
 from stream.cli.configured import unusable
 from stream.config import ConfigError, load
@@ -168,7 +169,10 @@ def test_an_end_of_line_and_the_mark_of_an_editor_are_no_part_of_a_password(end:
         ),
         (
             f'[[sink]]\ntype = "slack"\nurl_file = "https://h/{SECRET}"\n',
-            "cxkpi.toml:3: sink[0].url_file: must be a file that holds it, not an address",
+            (
+                "cxkpi.toml:3: sink[0].url_file: must be the name of a file that holds it,"
+                " not an address"
+            ),
         ),
         (
             f'[kafka]\nbootstrap = "me:{SECRET}@kafka:9092"\n',
@@ -243,6 +247,40 @@ def test_what_is_wrong_with_a_secret_is_told_without_it(content: str, line: str)
         load(None, ADDRESSES, vet=unusable)
     assert str(refused.value) == line
     assert SECRET not in repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["url_file", "secret_file", "sasl_password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile"],
+)
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (f"https://hooks.slack.com/services/{SECRET}", ", not an address"),
+        (f"mailtos://user:{SECRET}@example.org", ", not an address"),
+        (f"  {SECRET}", ": 1 to 1000 printable characters on one line, no blank at either end"),
+        (
+            f"-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n",
+            ": 1 to 1000 printable characters on one line, no blank at either end",
+        ),
+    ],
+)
+def test_a_secret_in_the_place_of_its_file_is_refused_by_every_command_and_not_shown(
+    key: str, value: str, reason: str
+) -> None:
+    in_sink = key in {"url_file", "secret_file"}
+    _write(('[[sink]]\ntype = "webhook"\n' if in_sink else LOGIN) + f'{key} = "{value}"\n')
+    line = 3 if in_sink else 4
+    for arguments in (["check"], ["check", "--no-secrets"], ["check", "--no-secrets", "--json"]):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 1
+        place = f"cxkpi.toml:{line}: {'sink[0]' if in_sink else 'kafka'}.{key}"
+        said = f"{place}: must be the name of a file that holds it{reason}"
+        assert said in result.stderr.splitlines()
+        assert SECRET not in result.output
+    result = CliRunner().invoke(cli, ["rules", "export"])
+    assert result.exit_code == 2
+    assert SECRET not in result.output
 
 
 def test_nothing_that_is_printed_holds_a_secret() -> None:
