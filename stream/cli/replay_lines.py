@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 import click
 
 from stream.cli.failure import CommandFailed
-from stream.cli.written import opened_for_writing
+from stream.cli.written import opened_for_writing, replacing
 from stream.core.series import Evaluation, Sample
 from stream.replay.backfill import NoScratch, OpenMetrics
 from stream.replay.rows import SUFFIXES, ExtraMissing, Format, RowWriter, format_of, writer
@@ -153,16 +153,5 @@ def _open(name: str | None, *, at_once: bool) -> Iterator[BinaryIO]:
         yield click.get_binary_stream("stdout")
         return
     path = Path(name)
-    # A pipe or a device can't be put in place of another.
-    at_once = at_once or (path.exists() and not path.is_file())
-    written = path if at_once else path.with_name(f"{path.name}.part")
-    file = opened_for_writing(written, path)
-    try:
-        with file:
-            yield file
-    except BaseException:
-        if not at_once:
-            written.unlink(missing_ok=True)
-        raise
-    if not at_once:
-        written.replace(path)
+    with opened_for_writing(path) if at_once else replacing(path) as file:
+        yield file

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast
 
@@ -18,9 +21,9 @@ from stream.cli.failure import CommandFailed
 class _Named(io.FileIO):
     """A file that says its name where it can't be written."""
 
-    def __init__(self, path: Path, shown: Path) -> None:
+    def __init__(self, file: Path | int, shown: Path) -> None:
         self._shown = shown
-        super().__init__(path, "wb")
+        super().__init__(file, "wb")
 
     def write(self, data: Any, /) -> int:
         """Write, or say what is in the way."""
@@ -77,17 +80,82 @@ def failed(path: Path | str, error: OSError) -> str:
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
 
-def opened_for_writing(path: Path, shown: Path | None = None) -> BinaryIO:
-    """The file, emptied; ``shown`` is what people call it, where that is another name.
+def opened_for_writing(path: Path) -> BinaryIO:
+    """The file, emptied.
 
     Raises:
         CommandFailed: it can't be opened; and later, it can't be written.
     """
-    shown = shown or path
+    return _opened(path, path)
+
+
+def _opened(file: Path | int, shown: Path) -> BinaryIO:
     try:
-        return cast("BinaryIO", io.BufferedWriter(_Named(path, shown)))
+        return cast("BinaryIO", io.BufferedWriter(_Named(file, shown)))
     except OSError as error:
         raise CommandFailed(failed(shown, error)) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of ``path`` when it is complete, so that no part is ever there.
+
+    Where anything is raised, what was there stays. It keeps its rights, and links to it lead to the
+    new one. A pipe, a device and what we print into are written at once.
+
+    Raises:
+        CommandFailed: it can't be written, or put into its place.
+    """
+    if _is_special(path) or _is_printed_into(path):
+        with opened_for_writing(path) as file:
+            yield file
+        return
+    # The place of a link is where it leads to.
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".cxkpi-{secrets.token_hex(8)}.part")
+    file = _opened(_begun(draft, target, path), path)
+    try:
+        with file:
+            yield file
+        try:
+            draft.replace(target)
+        except OSError as error:
+            raise CommandFailed(failed(path, error)) from error
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _begun(draft: Path, target: Path, shown: Path) -> int:
+    """The draft of a file, empty and with the rights of what it is to replace, if anything."""
+    mode = _mode(target)
+    if mode is not None and not os.access(target, os.W_OK):
+        raise CommandFailed(f"{shown}: permission denied")
+    try:
+        begun = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        beside = "" if mode is None else f" in {target.parent}, where its successor is written"
+        raise CommandFailed(failed(shown, error) + beside) from error
+    if mode is not None:
+        os.fchmod(begun, stat.S_IMODE(mode))
+    return begun
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of file it is, and its rights; None where there is none."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
+
+
+def _is_printed_into(path: Path) -> bool:
+    """Whether it is the file behind standard output or error, such as ``/dev/stdout``."""
+    for stream in (1, 2):
+        with suppress(OSError):  # It may be closed, or no such file be there.
+            if os.path.samestat(path.stat(), os.fstat(stream)):
+                return True
+    return False
 
 
 def refuse_overwriting(read: Iterable[str | Path], written: Mapping[str, Path | None]) -> None:
@@ -117,4 +185,5 @@ def _identity(path: Path) -> object:
 
 def _is_special(path: Path) -> bool:
     """Whether it is a device or a pipe, which nothing overwrites."""
-    return path.exists() and not path.is_file()
+    mode = _mode(path)
+    return mode is not None and not stat.S_ISREG(mode)
