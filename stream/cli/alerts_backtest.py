@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,7 +21,7 @@ from stream.cli.configured import config_option, configuration, files_of
 from stream.cli.failure import CommandFailed, Problems
 from stream.cli.progress import bar
 from stream.cli.values import Moment
-from stream.cli.written import failed, refuse_overwriting
+from stream.cli.written import refuse_overwriting, replacing
 from stream.config.errors import suggestion
 from stream.core.alerts import rfc3339
 from stream.core.settings import Settings
@@ -100,32 +101,27 @@ def backtest(
     read: list[str | Path] = [*files, *files_of(config_path, config)]
     read += filter(None, [incidents_path])
     refuse_overwriting(read, {"--html": page})
-    if page is not None:
-        _check_writable(page)
     collector.tune()
-    try:
-        incidents = None
-        if incidents_path is not None:
-            incidents = read_incidents(incidents_path, settings.dimensions)
-        report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
-    except IncidentsRefused as error:
-        raise Problems(str(error)) from error
-    except (InputError, TooMuch) as error:
-        raise CommandFailed(str(error)) from error
-    _print(report, as_json_=as_json_)
-    if page is not None:
-        _write(page, report)
+    # That a page can't be written is said before minutes of reading, not after.
+    with nullcontext() if page is None else replacing(page) as file:
+        try:
+            incidents = None
+            if incidents_path is not None:
+                incidents = read_incidents(incidents_path, settings.dimensions)
+            report = _rehearsed(files, settings, incidents, since, wanted, max_samples)
+        except IncidentsRefused as error:
+            raise Problems(str(error)) from error
+        except (InputError, TooMuch) as error:
+            raise CommandFailed(str(error)) from error
+        _print(report, as_json_=as_json_)
+        if file is not None:
+            file.write(_page(report).encode())
 
 
-def _check_writable(page: Path) -> None:
-    """Said before minutes of reading, not after; a file that is there stays as it is."""
-    was_there = page.exists()
-    try:
-        page.open("ab").close()
-    except OSError as error:
-        raise CommandFailed(failed(page, error)) from error
-    if not was_there:
-        page.unlink()
+def _page(report: Report) -> str:
+    from stream.backtest.page import page
+
+    return page(report)
 
 
 def _print(report: Report, *, as_json_: bool) -> None:
@@ -183,12 +179,3 @@ def _span(whole: tuple[int, int] | None, since: int | None) -> tuple[int, int]:
     if since >= whole[1]:
         raise CommandFailed(f"--from is not before the last event, {rfc3339(whole[1])}")
     return since, whole[1]
-
-
-def _write(path: Path, report: Report) -> None:
-    from stream.backtest.page import page
-
-    try:
-        path.write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(failed(path, error)) from error

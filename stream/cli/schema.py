@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from stream.cli.failure import CommandFailed
-from stream.cli.written import failed
+from stream.cli.written import failed, print_or_write
 from stream.config.schema import config_schema
 from stream.core.schema import event_schemas
 
@@ -42,8 +42,7 @@ def schema(types: tuple[str, ...], directory: Path | None, as_json: bool) -> Non
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, content in wanted.items():
-            file = directory / f"{name}.json"
-            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise CommandFailed(failed(error.filename, error)) from error
+    for name, content in wanted.items():
+        print_or_write(json.dumps(content, indent=2) + "\n", directory / f"{name}.json")

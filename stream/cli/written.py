@@ -69,10 +69,8 @@ def print_or_write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(failed(output, error)) from error
+    with replacing(output) as file:
+        file.write(text.encode())
 
 
 def failed(path: Path | str, error: OSError) -> str:

@@ -33,6 +33,10 @@ RULE = '[[alert]]\nname = "Low"\nkpi = "nps"\nwindow = "1h"\nbelow = 0\nby = []\
 COMMANDS = {
     "replay day.jsonl --every 1m --format parquet --output out": "out",
     "replay day.jsonl --every 1m --openmetrics out": "out",
+    "alerts backtest day.jsonl --html out": "out",
+    "rules export --output out": "out",
+    "dashboard export --output out": "out",
+    "schema config --write .": "config.json",
 }
 each_command = pytest.mark.parametrize(("command", "name"), COMMANDS.items(), ids=COMMANDS)
 
