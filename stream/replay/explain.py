@@ -124,7 +124,8 @@ def _data(numbers: Numbers) -> dict[str, float | None]:
 
 def _part(part: Part) -> dict[str, Any]:
     return {
-        part.label: part.name,
+        # A dimension may be called like any of the other keys.
+        "labels": {part.label: part.name},
         **_data(part.numbers),
         "share": part.share,
         "adds": part.adds,

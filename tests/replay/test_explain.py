@@ -334,6 +334,20 @@ def test_every_kpi_is_explained_in_json(kpi: str) -> None:
     assert (set(data["quantiles"]) == {"0.5", "0.9", "0.99"}) == (kpi == "art")
 
 
+@pytest.mark.parametrize(
+    "dimension",
+    ["value", "lower", "upper", "numerator", "denominator", "share", "adds", "without", "effect",
+     "labels", "name"],
+)  # fmt: skip
+def test_in_json_a_dimension_may_have_any_name(dimension: str) -> None:
+    core = Settings(dimensions=(dimension,), rollups=((), (dimension,)), windows=SETTINGS.windows)
+    records = [line.replace(b'"channel"', f'"{dimension}"'.encode()) for line in answers(2, 0, 2)]
+    found = explained(core, [*records, answer(9, 10)], "nps").data()["segments"][dimension]
+    assert {part["labels"][dimension] for part in found} == {"app", "web", None}
+    usual = explained(SETTINGS, answers(2, 0, 2), "nps").data()["segments"]["channel"]
+    assert {frozenset(part) for part in found} == {frozenset(part) for part in usual}
+
+
 def company() -> list[bytes]:
     """A few events of every topic, so that every KPI has a value."""
     early, late = text(NOON - 2 * DAY), text(NOON)
