@@ -61,13 +61,13 @@ output_option: Final = click.option(
 
 
 def print_or_write(text: str, output: Path | None) -> None:
-    """Print a text, or write it into a file.
+    """Print a text that other programs read, or write it into a file: UTF-8 in every locale.
 
     Raises:
         CommandFailed: the file can't be written.
     """
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(text.encode(), nl=False)
         return
     with replacing(output) as file:
         file.write(text.encode())

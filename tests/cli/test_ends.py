@@ -165,6 +165,33 @@ def test_a_locale_with_few_characters_is_no_fault(
         assert ("Zürich" in said) == (encoding != "ascii" and line is EXPLAIN)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "cp437", "utf-8"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["rules", "export", "--config", "umlaut.toml"],
+        ["dashboard", "export", *RULES],
+        ["replay", "day.jsonl", "--every", "1h", "--format", "csv"],
+        ["replay", "day.jsonl", "--every", "1h", "--format", "jsonl"],
+    ],
+)
+def test_what_programs_read_is_utf_8_in_every_locale(
+    line: list[str], encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = Path("rule.toml").read_text().replace('"A"', '"Zürich läuft – 解約"')
+    Path("umlaut.toml").write_text(rules, encoding="utf-8")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit) as printed:
+        main(line)
+    sys.stdout.flush()
+    with pytest.raises(SystemExit) as kept:
+        main([*line, "--output", "kept"])
+    assert (printed.value.code, kept.value.code) == (0, 0)
+    assert written.getvalue() == Path("kept").read_bytes()
+    assert not written.getvalue().decode().isascii()
+
+
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [("ascii", "-0.5 ? 1 ?"), ("iso-8859-1", "-0.5 × 1 ?"), ("utf-8", "−0.5 × 1 …")],
