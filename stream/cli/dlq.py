@@ -198,10 +198,11 @@ def list_(
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(where: tuple[str, ...], *, raw: bool, config_path: Path | None, as_json: bool) -> None:
-    """Show a dead letter: why it was refused, the rule, and the record with the field marked.
+    r"""Show a dead letter: why it was refused, the rule, and the record with the field marked.
 
     Name it as `cxkpi dlq list` does, such as cx.visit/2/17, or in three words. With --raw it can
-    be mended and sent: cxkpi dlq show --raw cx.visit/2/17 | sed … | cxkpi send -
+    be mended, put on one line and sent:
+    cxkpi dlq show --raw cx.visit/2/17 | sed … | tr -d '\r\n' | cxkpi send -
     """
     kafka = configuration(config_path, needs=("kafka",)).kafka
     topic, partition, offset = _address(where, kafka.topic_prefix)
