@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,11 @@ class Bucket:
         #: How many of them have moved.
         self.left = 0
 
+    @property
+    def size(self) -> int:
+        """How many records it has. It is the same after a recovery, so what follows from it is."""
+        return len(self.slots) - self.left
+
     def all_slots(self) -> Slots:
         """Those that it ever took in and has not let go, the moved ones too."""
         return np.array(self.slots, dtype=np.int64)
@@ -54,8 +59,10 @@ class Buckets:
         self.named: dict[int, Bucket] = {}
         self.numbered: list[Bucket] = []
         self._free_numbers: list[int] = []
-        #: The part that takes new records, by the first part of its time.
-        self._open: dict[int, int] = {}
+        #: The youngest part of each time, which takes new records.
+        self._youngest: dict[int, int] = {}
+        #: Whether parts of what has no time may have become small enough to be put together.
+        self.are_thinned = True
         #: No bucket that can expire ends before this.
         self.next_end = FOREVER
         #: Buckets up to these were forgotten early: of those with a time, and of those without.
@@ -88,6 +95,7 @@ class Buckets:
                 bucket = Bucket(name, len(self.numbered))
                 self.numbered.append(bucket)
             self.named[name] = bucket
+            self._youngest[name // _PARTS] = max(name, self._youngest.get(name // _PARTS, name))
             self.next_end = min(self.next_end, end_of(name))
         return bucket
 
@@ -99,13 +107,14 @@ class Buckets:
         return max((last // BUCKET_MS) * _PARTS, timed + 1)
 
     def _open_bucket(self, first: int) -> Bucket:
-        """The part with room for at least one record."""
-        name = self._open.get(first, first)
-        bucket = self.bucket(name)
-        while len(bucket.slots) >= BUCKET_RECORDS:
-            name += 1
-            bucket = self.bucket(name)
-        self._open[first] = name
+        """The youngest part of a time, or a further one where it is full.
+
+        An older one stays as it is though records have left it: what goes before its time goes by
+        parts, and no record is to go before those that are older.
+        """
+        bucket = self.bucket(max(first, self._youngest.get(first // _PARTS, first)))
+        while bucket.size >= BUCKET_RECORDS:
+            bucket = self.bucket(bucket.name + 1)
         return bucket
 
     def enter_one(self, slot: int, last: int) -> None:
@@ -127,29 +136,59 @@ class Buckets:
             entering = slots[start:end]
             while entering.size:
                 bucket = self._open_bucket(int(firsts[start]))
-                some = entering[: BUCKET_RECORDS - len(bucket.slots)]
+                some = entering[: BUCKET_RECORDS - bucket.size]
                 self.fill(bucket, some)
                 entering = entering[some.size :]
 
     def move(self, slots: Slots, last: Ints) -> None:
         """Put records into the buckets of other times."""
-        numbers, counts = with_counts(self._table.fields[BUCKET][slots])
+        former = self._table.fields[BUCKET][slots]
         self.touch_all(slots)
         self.enter(slots, last)
+        self.leave(former)
+
+    def leave(self, former: Ints) -> None:
+        """Note that records have left the buckets of these numbers, one for each record."""
+        numbers, counts = with_counts(former)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             bucket = self.numbered[number]
             bucket.left += count
+            self.are_thinned |= bucket.name >= FOREVER
             if bucket.left > max(_FEW, len(bucket.slots) // 2):
                 self._close_ranks(bucket)
 
     def _close_ranks(self, bucket: Bucket) -> None:
-        """Let go of the slots of records that have left, so that others find room."""
+        """Let go of the slots of records that have left."""
         kept = self.slots_of(bucket)
         bucket.slots = array("i", kept.astype(np.int32).tobytes())
         bucket.left = 0
-        if bucket.name >= FOREVER:
-            first = self._first_part(FOREVER)
-            self._open[first] = min(self._open.get(first, first), bucket.name)
+
+    def thin(self) -> list[list[int]]:
+        """Names of parts of what has no time that are to be one, the oldest first.
+
+        Without that a few records that last would keep a part each. They are neighbours, so that
+        the order of ages stays, and half a part at most together: a part has once been full, so
+        fewer move than half as many as are ever put.
+        """
+        found: list[list[int]] = []
+        names: list[int] = []
+        size = 0
+        for name in sorted(name for name in self.named if name >= FOREVER):
+            size += self.named[name].size
+            if names and size > BUCKET_RECORDS // 2:
+                found.append(names)
+                names, size = [], self.named[name].size
+            names.append(name)
+        return [names for names in [*found, names] if len(names) > 1]
+
+    def join(self, names: Sequence[int]) -> Slots:
+        """Put the records of all these buckets into the last one; the slots of those that moved."""
+        buckets = [self.pop(name) for name in names[:-1]]
+        slots = self.slots_of(*buckets)
+        self.fill(self.named[names[-1]], slots)
+        self.touched.add(names[-1])
+        self.free(buckets)
+        return slots
 
     def fill(self, bucket: Bucket, slots: Slots) -> None:
         """Put records into a bucket, whatever room it has."""
@@ -196,7 +235,8 @@ class Buckets:
     def pop(self, name: int) -> Bucket:
         """Take out a bucket, whose number stays its own until it is set free."""
         self.touched.discard(name)
-        self._open.pop(name, None)
+        if self._youngest.get(name // _PARTS) == name:
+            del self._youngest[name // _PARTS]
         return self.named.pop(name)
 
     def free(self, buckets: Iterable[Bucket]) -> None:

@@ -265,6 +265,7 @@ class Memory:
         if slots.size:
             self._buckets.touch_all(slots)
             self._table.remove(slots)
+            self._buckets.leave(self._table.fields[BUCKET][slots])
             self._drop_extras(slots)
 
     def _drop_extras(self, slots: Slots) -> None:
@@ -299,10 +300,12 @@ class Memory:
         slots[new] = table.insert(keys[new])
         table.fields[BUCKET][slots[new]] = bucket.number
         moved = slots[table.fields[BUCKET][slots] != bucket.number]
+        former = table.fields[BUCKET][moved]
         if moved.size:
             # The blocks that they have left hold them until they are written anew.
             self._buckets.touch_all(moved)
         self._buckets.fill(bucket, np.concatenate((slots[new], moved)))
+        self._buckets.leave(former)
         for field in self._names:
             values = np.frombuffer(columns[field], dtype=table.fields[field].dtype)
             table.fields[field][slots] = values[places]
@@ -339,10 +342,12 @@ class Memory:
 
         A record that was used since its birth moves to a younger bucket. Of these a look takes so
         many, and the next ones go on: until then buckets that are over stay as they are, and
-        ``next_end`` says that there are some. Beyond the limit the oldest buckets go too.
+        ``next_end`` says that there are some. It is the same with parts of what has no time from
+        which so many have gone that they become one. Beyond the limit the oldest buckets go too.
         """
         limit = at - self._keep_ms
-        if self._buckets.next_end > limit and len(self._table) <= self._limit:
+        nothing_ends = self._buckets.next_end > limit and not self._buckets.are_thinned
+        if nothing_ends and len(self._table) <= self._limit:
             return
         changed = self._changed_mask()
         if self._buckets.next_end <= limit:
@@ -358,12 +363,33 @@ class Memory:
                 moved += self._drop(names, limit, changed)[1]
                 yield from map(str, names)
             self._buckets.next_end = min(map(end_of, self._buckets.named), default=FOREVER)
+        if self._buckets.are_thinned:
+            yield from self._join_thin(changed)
         while len(self._table) > self._limit:
             name = min(self._buckets.named)
             self.forgotten += self._drop([name], BEFORE_ANY, changed, everything=True)[0]
             self._buckets.horizons[name >= FOREVER] = name
             self._early_is_new = self._early_is_touched = True
             yield str(name)
+
+    def _join_thin(self, changed: Mask) -> Iterator[str]:
+        """Put thin parts of what is not forgotten together; yields those that are gone."""
+        moved = 0
+        thin = self._buckets.thin()
+        self._buckets.are_thinned = False
+        for names in thin:
+            if moved >= MOST_MOVED:
+                self._buckets.are_thinned = True
+                return
+            slots = self._buckets.join(names)
+            self._note_moved(slots, changed)
+            moved += slots.size
+            yield from map(str, names[:-1])
+
+    def _note_moved(self, slots: Slots, changed: Mask) -> None:
+        """See that the log is told of records that are in other buckets now."""
+        self._changed.append(slots)
+        changed[slots] = True
 
     def _changed_mask(self) -> Mask:
         """Which slots' records changed since the last ``changes``."""
@@ -397,8 +423,7 @@ class Memory:
             self._drop_extras(gone)
         if used.any():
             self._buckets.enter(slots[used], last[used])
-            self._changed.append(slots[used])
-            changed[slots[used]] = True
+            self._note_moved(slots[used], changed)
             self._buckets.touch_all(slots[used])
         self._buckets.free(buckets)
         return int(gone.size), int(slots.size - gone.size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from stream.core.buckets import BUCKET_MS, BUCKET_RECORDS
 from stream.core.memory import FOREVER, Memory
@@ -112,6 +114,57 @@ def test_what_has_a_time_is_forgotten_before_what_has_none() -> None:
     memory.put(digest("c"), FOREVER, 3)
     list(memory.expire(0))
     assert held(memory) == {1, 3}
+
+
+def recovered(memory: Memory, limit: int) -> Memory:
+    """A memory that begins with the blocks of another one."""
+    again = new_memory(limit)
+    memory.changes()
+    for block in memory.touched():
+        again.load(block, packed(memory.dump(block)))
+    return again
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("ended", [1, BUCKET_RECORDS // 2, BUCKET_RECORDS // 2 + 1])
+def test_what_lasts_is_not_forgotten_before_what_lasts_longer_already(
+    ended: int, restarts: bool
+) -> None:
+    limit = 2 * BUCKET_RECORDS
+    memory = new_memory(limit)
+    for i in range(2 * BUCKET_RECORDS):
+        memory.put(digest(f"old-{i}"), FOREVER, 0)
+    for i in range(ended):
+        memory.put(digest(f"old-{i}"), 0, 0)
+    list(memory.expire(2 * KEEP))
+    memory = recovered(memory, limit) if restarts else memory
+    for i in range(ended + 1):
+        memory.put(digest(f"new-{i}"), FOREVER, 1)
+    list(memory.expire(2 * KEEP))
+    rows = [record[1] for _, record in memory.items()]
+    assert (rows.count(0), rows.count(1)) == (BUCKET_RECORDS, ended + 1)
+    assert memory.forgotten == BUCKET_RECORDS - ended
+
+
+def test_the_few_of_many_that_last_long_take_few_buckets_in_the_order_of_their_ages() -> None:
+    memory, blocks, moved, waves, stay = new_memory(), set[str](), 0, 16, BUCKET_RECORDS // 8
+    for wave in range(waves):
+        for i in range(BUCKET_RECORDS):
+            memory.put(digest(f"{wave}-{i}"), FOREVER, wave)
+        for i in range(stay, BUCKET_RECORDS):
+            memory.put(digest(f"{wave - 1}-{i}"), 0, -1)
+        memory.changes()
+        blocks |= memory.touched()
+        blocks -= set(memory.expire(10**15))
+        moved += sum(len(names) // 8 for _, (names, *_) in memory.changes())
+    assert moved <= waves * BUCKET_RECORDS // 4
+    rows = [
+        np.frombuffer(memory.dump(block)[0]["row"], dtype=np.int32)
+        for block in sorted(blocks, key=int)
+    ]
+    assert sum(part.size for part in rows) == (waves - 1) * stay + BUCKET_RECORDS
+    assert len(rows) <= waves // 3
+    assert all(a.max() < b.min() for a, b in pairwise(rows))
 
 
 def test_what_was_forgotten_early_stays_forgotten_after_a_recovery() -> None:

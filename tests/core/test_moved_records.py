@@ -94,8 +94,22 @@ _step = st.tuples(
 def test_what_a_restart_remembers_is_what_was_remembered(
     steps: Sequence[Step], limit: int | None
 ) -> None:
-    settings = Settings() if limit is None else replace(Settings(), max_remembered=limit)
-    worker, at = _Worker(settings), NOON
+    worker = _Worker(_settings(limit))
+    for at, then in _worked(worker, steps):
+        if then:
+            worker.flush(at)
+            assert _remembered(worker.recovered()[0]) == _remembered(worker.shard)
+        if then == "restart":
+            worker.start()
+
+
+def _settings(limit: int | None) -> Settings:
+    return Settings() if limit is None else replace(Settings(), max_remembered=limit)
+
+
+def _worked(worker: _Worker, steps: Sequence[Step]) -> Iterator[tuple[int, str]]:
+    """Take the steps, and say after each when it was and what becomes of the worker."""
+    at = NOON
     for number, (kind, who, hours, then) in enumerate(steps):
         at += hours * HOUR + MINUTE
         event = {
@@ -105,8 +119,21 @@ def test_what_a_restart_remembers_is_what_was_remembered(
             "subscription_id": who,
         }
         worker.shard.ingest("cx.subscription", [json.dumps(event).encode()], at)
-        if then:
-            worker.flush(at)
-            assert _remembered(worker.recovered()[0]) == _remembered(worker.shard)
-        if then == "restart":
-            worker.start()
+        yield at, then
+
+
+@given(st.lists(_step, max_size=40), st.sampled_from((2, 3, 4, 5)), st.sampled_from((2, 4)))
+def test_what_the_limit_forgets_after_restarts_is_what_it_forgets_without(
+    steps: Sequence[Step], limit: int, records: int
+) -> None:
+    with mock.patch.object(buckets, "BUCKET_RECORDS", records):
+        restarted, lasting = _Worker(_settings(limit)), _Worker(_settings(limit))
+        both = zip(_worked(restarted, steps), _worked(lasting, steps), strict=True)
+        for (at, then), _ in both:
+            if then:
+                restarted.flush(at)
+                lasting.flush(at)
+                assert _remembered(restarted.shard) == _remembered(lasting.shard)
+                assert restarted.shard.forgotten() == lasting.shard.forgotten()
+            if then == "restart":
+                restarted.start()
