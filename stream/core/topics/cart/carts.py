@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,24 +46,34 @@ PURCHASED, RECOVERED = 1, 2
 class Deadlines:
     """Which carts may have to be abandoned, by minute.
 
-    A cart that is open stands in the minute of its deadline or in an earlier one.
+    A cart that is open stands in the minute of its deadline or in an earlier one. One whose
+    deadline moves away stays where it is until that minute comes.
     """
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[Slots]] = {}
+        self._slots: defaultdict[int, array[int]] = defaultdict(lambda: array("i"))
+
+    def __len__(self) -> int:
+        """How many there are, those included that stand there more than once or in vain."""
+        return sum(map(len, self._slots.values()))
 
     def put(self, slots: Slots, deadlines: Ints) -> None:
         """Note carts by their slots."""
         minutes = deadlines // MINUTE
         for minute in distinct(minutes).tolist():
-            self._slots.setdefault(minute, []).append(slots[minutes == minute].astype(np.int32))
+            inside = slots[minutes == minute].astype(np.int32)
+            self._slots[minute].frombytes(inside.tobytes())
+
+    def put_one(self, slot: int, deadline: int) -> None:
+        """Note a cart by its slot."""
+        self._slots[deadline // MINUTE].append(slot)
 
     def up_to(self, at: int) -> Slots:
         """Take out all whose minute has begun at ``at``."""
         minutes = [minute for minute in self._slots if minute * MINUTE <= at]
         if not minutes:
             return NO_INTS
-        parts = [part for minute in minutes for part in self._slots.pop(minute)]
+        parts = [np.frombuffer(self._slots.pop(minute), dtype=np.int32) for minute in minutes]
         return distinct(np.concatenate(parts)).astype(np.int64)
 
 
@@ -123,7 +135,8 @@ class Carts(Keeper):
         if life.purchase == NOTHING or occurred <= life.purchase[0]:
             runs = with_activity(life.runs, (occurred, row), self._timeout_ms)[:MAX_RUNS]
             life = Life(life.last, runs, life.purchase)
-        self._put(key, (*before, self._settled(life, near), *after))
+        former = (*before, *near, *after)
+        self._put(key, (*before, self._settled(life, near), *after), former)
 
     def _bought(
         self, cart: CartEvent, key: int, occurred: int, at: int, row: int, labels: Labels
@@ -133,7 +146,8 @@ class Carts(Keeper):
         if life.purchase == NOTHING or occurred < life.purchase[0]:
             purchase = (occurred, row)
             life = Life(life.last, up_to_purchase(life.runs, purchase), purchase)
-        self._put(key, (*before, self._settled(life, near), *after))
+        former = (*before, *near, *after)
+        self._put(key, (*before, self._settled(life, near), *after), former)
 
     def _lives(self, key: int, occurred: int, at: int) -> tuple[list[Life], list[Life], list[Life]]:
         """The lives of an id before, around and after an event; one may join several."""
@@ -149,16 +163,21 @@ class Carts(Keeper):
         after = [life for life in lives if life.first - occurred > self._memory_ms]
         return before, lives[len(before) : len(lives) - len(after)], after
 
-    def _put(self, key: int, lives: Sequence[Life]) -> None:
+    def _put(self, key: int, lives: Sequence[Life], former: Sequence[Life] = ()) -> None:
+        """Remember an id's lives in the place of former ones, whose deadline is queued."""
         fields, extra = _record_of(lives)
         slot = self._carts.put(key, lives[-1].last, *fields, extra=extra)
-        self._queue(slot, lives)
+        self._queue(slot, lives, former)
 
-    def _queue(self, slot: int, lives: Sequence[Life]) -> None:
+    def _queue(self, slot: int, lives: Sequence[Life], former: Sequence[Life] = ()) -> None:
+        deadline, queued = self._deadline(lives), self._deadline(former)
+        if deadline is not None and (queued is None or deadline < queued):
+            self._deadlines.put_one(slot, deadline)
+
+    def _deadline(self, lives: Sequence[Life]) -> int | None:
+        """When the first of these lives has to be abandoned; None where none is open."""
         until = (life.open_until(self._timeout_ms) for life in lives)
-        deadlines = [deadline for deadline in until if deadline is not None]
-        if deadlines:
-            self._deadlines.put(np.array([slot]), np.array([min(deadlines)]))
+        return min((deadline for deadline in until if deadline is not None), default=None)
 
     def _settled(self, life: Life, former: Sequence[Life], at: int = NEVER) -> Life:
         """The life with what became of it counted, in the place of what was counted before."""
