@@ -51,7 +51,7 @@ def _metrics() -> Iterator[str]:
 _ALSO: Final = """\
 | `_lower`, `_upper` | ends of the 95% confidence interval, in gauges of their own: `cx_nps_lower` |
 | `_numerator`, `_denominator` | its sides: they add up over series, which the value doesn't |
-| quantiles | a summary with the label `quantile`, within 1% |"""
+| quantiles | a summary with the label `quantile`, within 1% of times in whole milliseconds |"""
 _GRAFANA: Final = """\
 ## Grafana
 

@@ -74,8 +74,8 @@ ART: Final = Meaning(
         " max(0, occurred_at − opened_at − excluded_seconds). Time that is not the team's (a bot's,"
         " waiting for the customer, off-hours) is left out where the sender says how much it was in"
         " `excluded_seconds`. The quantiles 0.5, 0.9 and 0.99 stand beside the mean in a gauge of"
-        " their own, within 1% of times in whole milliseconds: a mean of times is pulled up by few"
-        " slow ones."
+        " their own, within 1% of times that are cut to whole milliseconds, as those of events are:"
+        " a mean of times is pulled up by few slow ones."
     ),
     examples=(
         Example(
