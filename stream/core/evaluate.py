@@ -113,11 +113,15 @@ class _Picture:
 
 
 class Evaluator:
-    """Evaluates KPIs over the sum of shares. It keeps no state between calls."""
+    """Evaluates KPIs over the sum of shares. It keeps no state between calls.
 
-    def __init__(self, settings: Settings) -> None:
+    ``counted`` are the windows that the shards count for, where those of the settings are others:
+    label sets count in units of time that all of them share.
+    """
+
+    def __init__(self, settings: Settings, counted: Sequence[Window] = ()) -> None:
         self.settings = settings
-        self._unit_ms = Tally(settings.windows).unit_ms
+        self._unit_ms = Tally(counted or settings.windows).unit_ms
 
     def active_sums(self) -> ActiveSums:
         """What ``evaluate`` can keep of subscriptions, for one sequence of times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,19 +10,20 @@ from stream.core.alerts import Closer
 from stream.core.catalogue import KPIS
 from stream.core.evaluate import Evaluator
 from stream.core.series import Sample, kpi_of
-from stream.core.settings import MINUTE, Settings, Window
+from stream.core.settings import HOUR, MINUTE, SECOND, Settings, Window
 from stream.core.topics import signal
 from tests.core.running import new_shard
 from tests.reference.streams import streams
 
 ALL = frozenset(KPIS)
 OF_CUSTOMERS = {kpi.id for kpi in KPIS.values() if kpi.topic == signal.NAME}
-#: The newest quarter of the first is as long as the second.
+#: The newest quarter of the first is as long as the second; the third makes shards count in units
+#: of time that are shorter than the others' panes.
 SETTINGS = Settings(
     windows=(
         Window("20m", 20 * MINUTE, MINUTE),
         Window("5m", 5 * MINUTE, MINUTE),
-        Window("1m", MINUTE, MINUTE),
+        Window("90s", 90 * SECOND, 90 * SECOND),
     )
 )
 
@@ -82,3 +84,24 @@ def test_where_all_windows_have_one_pane_there_are_only_whole_ones() -> None:
     details = Closer(hour).at([shard.share()], 0)({"1h": ALL}, {"1h": ALL})
     assert details.whole
     assert (details.newest, details.parts) == ({}, {})
+
+
+@pytest.mark.parametrize("alone", [(), (Window("90s", 90 * SECOND, 90 * SECOND),)])
+def test_what_is_active_is_known_in_the_newest_part_beside_any_window(
+    alone: tuple[Window, ...],
+) -> None:
+    core = Settings((), ((),), (Window("1h", HOUR, MINUTE), *alone))
+    shard = new_shard(core)
+    base = '{"event_id":"%d","type":"subscription.%s","occurred_at":"2026-03-02T%sZ",%s}'
+    records = [
+        base % (1, "base", "10:00:00", '"active":50'),
+        base % (2, "started", "10:30:00", '"subscription_id":"s"'),
+        base % (3, "cancelled", "11:59:00", '"subscription_id":"s"'),
+    ]
+    assert not shard.ingest(None, [record.encode() for record in records])
+    at = shard.progress.now
+    shard.fold(at)
+    details = Closer(core).at([shard.share()], at)({}, {"1h": ALL})
+    found = details.newest_sample("churn", "1h", ())
+    assert found is not None
+    assert (found.numerator, found.denominator) == (1, 51)

@@ -50,7 +50,7 @@ class Closer:
         }
         self._whole = Evaluator(settings)
         newest = replace(settings, windows=tuple(self._parts.values()))
-        self._newest = Evaluator(newest) if self._parts else None
+        self._newest = Evaluator(newest, settings.windows) if self._parts else None
         self._for_customers = {kpi.id for kpi in KPIS.values() if kpi.is_per_customer}
 
     def at(self, shares: Sequence[Share], at: int) -> Look:
