@@ -18,7 +18,6 @@ from stream.core.alerts.machine import rises
 from stream.core.kpi import Kpi
 from stream.core.series import LabelPairs
 from stream.core.settings import SECOND, Rule, Settings
-from stream.core.timestamps import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +179,9 @@ def alerts_of(changes: Iterable[Change], since: int = 0) -> tuple[list[Alert], i
         if change.to == "firing":
             firing[key] = change
         elif change.to == "resolved" and key in firing:
-            alerts.append(_alert(firing.pop(key), parse(change.changed_at)))
+            alerts.append(_alert(firing.pop(key), change.changed_ms))
         elif change.to == "inactive":
-            held_back += parse(change.changed_at) >= since
+            held_back += change.changed_ms >= since
     alerts += [_alert(change, None) for change in firing.values()]
     return sorted(alerts, key=lambda a: (a.fired_at, a.labels)), held_back
 
@@ -191,8 +190,8 @@ def _alert(fired: Change, resolved_at: int | None) -> Alert:
     return Alert(
         fired.rule,
         tuple(sorted(fired.labels.items())),
-        parse(fired.started_at),
-        parse(fired.changed_at),
+        fired.started_ms,
+        fired.changed_ms,
         resolved_at,
         fired.threshold,
     )

@@ -79,7 +79,7 @@ def _head(e: Explanation) -> Iterator[Text]:
 
 def _coverage(e: Explanation, first: int) -> str:
     """How much of the window is covered, and whether the value is lower for it."""
-    since = f"{format_ms(first)[:19].replace('T', ' ')} UTC"
+    since = f"{format_ms(first)[:-5].replace('T', ' ')} UTC"
     said = f"data covers {number(e.covered, 'ratio')} of {e.window}, from {since} on"
     per_window = e.kpi.grows_with_window or any(t.column in CONSTANT for t in e.kpi.terms)
     return f"{said}; too low so far" if per_window else said
@@ -203,7 +203,7 @@ def _changes(e: Explanation) -> Iterator[str]:
     for target in e.reached:
         yield _reached(e, target)
     if e.next is not None:
-        when = format_ms(e.next.at)[:19].replace("T", " ")
+        when = format_ms(e.next.at)[:-5].replace("T", " ")
         moved = ", ".join(
             f"{words} {plain(e.terms[words])} → {plain(n)}"
             for words, n in e.next.terms.items()

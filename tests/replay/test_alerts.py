@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.backtest.report import alerts_of
 from stream.core.evaluate import Wanted
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
@@ -137,6 +139,49 @@ def test_silence_is_found_in_a_long_gap_and_told_once() -> None:
     assert [(row["to"], row["value"]) for row in replay.rows()] == [
         ("pending", 3 * 3_600 + 5),
         ("firing", 3 * 3_600 + 65),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("day", "offset", "began"),
+    [
+        ("0001-01-01T00", "+01:00", "0000-12-31T23"),
+        ("9999-12-31T23", "-23:00", "10000-01-01T22"),
+    ],
+)
+def test_alerts_are_told_at_the_ends_of_the_calendar_too(
+    tmp_path: Path, day: str, offset: str, began: str
+) -> None:
+    rules = (
+        Rule("Low", "conversion", "5m", below=0.5, min_samples=1),
+        Rule.missing_input("Silent", "cx.survey", 10 * MINUTE),
+    )
+    records = tmp_path / "records.jsonl"
+    records.write_text(
+        "".join(
+            f'{{"event_id":"{n}","type":"visit.ended","occurred_at":"{day}:{minute}:00{offset}",'
+            f'"visit_id":"v","converted":{"false" if n == 0 else "true"}}}\n'
+            for n, minute in enumerate(("00", "01", "20"))
+        )
+    )
+    core = replace(SETTINGS, rules=rules, dashboard_url="https://grafana.example")
+    replay = Replay(core, alerts=True)
+    for batch in read([str(records)]):
+        replay.feed(batch)
+    changes = replay.finish_alerts()
+    assert [(c.changed_at, c.rule, c.to) for c in changes] == [
+        (f"{began}:00:00Z", "Low", "firing"),
+        (f"{began}:01:00Z", "Low", "resolved"),
+        (f"{began}:10:05Z", "Silent", "firing"),
+    ]
+    assert f"1 min after the alert began at {began.replace('T', ' ')}:00 UTC." in (
+        changes[1].explanation
+    )
+    assert f"since {began.replace('T', ' ')}:00 UTC." in changes[2].explanation
+    found, _ = alerts_of(changes)
+    assert [(a.rule, a.resolved_at and a.resolved_at - a.fired_at) for a in found] == [
+        ("Low", MINUTE),
+        ("Silent", None),
     ]
 
 

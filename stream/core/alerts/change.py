@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+import numpy as np
 import xxhash
 
 from stream.core.series import LabelPairs
@@ -115,6 +116,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
         """The record key: all changes of one alert share a partition, and so keep their order."""
         return alert_key(self.rule, self.labels.items())
 
+    @property
+    def started_ms(self) -> int:
+        """``started_at`` in ms since the epoch."""
+        return _read_back(self.started_at)
+
+    @property
+    def changed_ms(self) -> int:
+        """``changed_at`` in ms since the epoch."""
+        return _read_back(self.changed_at)
+
 
 def alert_key(rule: str, labels: Iterable[tuple[str, str]]) -> bytes:
     """What tells the alerts of one series from those of all others, in the topics."""
@@ -155,3 +166,11 @@ def change_of(
 def rfc3339(at: int) -> str:
     """A time in ms since the epoch as RFC 3339 in UTC; milliseconds appear where there are any."""
     return format_ms(at).replace(".000Z", "Z")
+
+
+def _read_back(time: str) -> int:
+    """What ``rfc3339`` was given.
+
+    Offsets take the ends of the calendar into the years 0 and 10000, which no event can name.
+    """
+    return int(np.datetime64(time.removesuffix("Z"), "ms").astype(np.int64))

@@ -16,7 +16,6 @@ from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
 from stream.core.alerts.sentences import overflow_sentence, sentence, summary_values
 from stream.core.alerts.template import filled
 from stream.core.series import LabelPairs, Sample
-from stream.core.timestamps import parse
 
 #: Without bounds a change of less than this part of the value is none.
 STEADY_PART = 0.01
@@ -53,7 +52,7 @@ def explained_overflow(rules: RuleSet, change: Change) -> Change:
 
 
 def _worded(rules: RuleSet, change: Change, words: str) -> Change:
-    link = dashboard_link(rules, change, parse(change.started_at), parse(change.changed_at))
+    link = dashboard_link(rules, change, change.started_ms, change.changed_ms)
     return msgspec.structs.replace(
         change,
         explanation=words,

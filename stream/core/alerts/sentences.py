@@ -12,7 +12,6 @@ from stream.core.alerts.quantities import duration, quantity
 from stream.core.alerts.rules import PreparedRule
 from stream.core.settings import SECOND, Rule
 from stream.core.text import clipped, printable
-from stream.core.timestamps import parse
 
 #: A label's value is cut after so many characters, ...
 LONGEST_LABEL = 40
@@ -103,7 +102,7 @@ def _for(labels: Mapping[str, str]) -> str:
 
 
 def _after(change: Change) -> str:
-    lasted = duration(parse(change.changed_at) - parse(change.started_at))
+    lasted = duration(change.changed_ms - change.started_ms)
     return f"{lasted} after the alert began at {moment(change.started_at)}"
 
 
@@ -114,7 +113,7 @@ def _of_input(prepared: PreparedRule, change: Change) -> str:
     silent = duration(silence)
     allowed = duration(round((rule.above or 0.0) * SECOND))
     # The alert began only once the silence was too long.
-    quiet = moment(rfc3339((parse(change.changed_at) - silence) // SECOND * SECOND))
+    quiet = moment(rfc3339((change.changed_ms - silence) // SECOND * SECOND))
     missing = f"No event of {rule.topic} for {silent} (allowed: {allowed}), since {quiet}"
     again = f"Events of {rule.topic} come again, the latest {silent} ago"
     match change.to:
