@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stream.core.catalogue import KPIS, LAYOUT, UNITS
 from stream.core.decode import Decoder
 from stream.core.evaluate import Evaluator, Wanted
-from stream.core.formulas import divided, roomy, times
+from stream.core.formulas import FIXED, divided, fixed, fixed_columns, roomy, times
 from stream.core.labels import NO_LABELS
 from stream.core.settings import Rule, Settings
 from stream.core.timestamps import format_ms
@@ -102,6 +102,8 @@ def changes(rule: Rule, events: Events) -> list[str]:
         ("nev", 4.7, emotions(("happy", 7.1), ("frustrated", 2.4))),
         ("art", 323.4, tickets([323.4] * 3)),
         ("upsell", 0.1, payments([(1, 0.1)] * 3)),
+        ("upsell", 0.2, payments([(8_390_465.55, 1_678_093.11)])),
+        ("upsell", 0.2, payments([(89_999_999_999.95, 17_999_999_999.99)])),
         ("health", 50.1, signals([50.1] * 3)),
     ],
 )
@@ -159,6 +161,30 @@ def test_sums_that_no_float_holds_give_the_value_too(
     wanted = {"1h": Wanted(frozenset({kpi}), frozenset({()}))}
     found = Evaluator(core).evaluate([shard.share()], NOON, wanted).samples
     assert value in [s.value for s in found if s.kpi == kpi]
+
+
+@st.composite
+def amounts(draw: st.DrawFn) -> tuple[float, Fraction]:
+    """A number of up to 15 digits, which a float keeps, nine of them decimals at most."""
+    places = draw(st.integers(0, 9))
+    digits = draw(st.integers(-(10**15) + 1, 10**15 - 1))
+    exact = Fraction(digits, 10**places)
+    return float(exact), exact
+
+
+@given(st.lists(amounts(), max_size=5))
+def test_numbers_count_as_the_decimals_that_were_sent(sent: list[tuple[float, Fraction]]) -> None:
+    sent = [(value, exact) for value, exact in sent if abs(value) <= 10**12]
+    assert [fixed(value) for value, _ in sent] == [exact * FIXED for _, exact in sent]
+    in_range = [(value, exact) for value, exact in sent if abs(value) < 2**32]
+    found = fixed_columns(np.array([value for value, _ in in_range], dtype=np.float64))
+    assert found.tolist() == [exact * FIXED for _, exact in in_range]
+
+
+@given(st.lists(st.floats(-(2**32) + 1, 2**32 - 1) | st.floats(-(2**22), 2**22), max_size=5))
+def test_what_numbers_count_as_is_the_same_in_columns(values: list[float]) -> None:
+    column = fixed_columns(np.array(values, dtype=np.float64))
+    assert column.tolist() == [fixed(value) for value in values]
 
 
 whole_numbers = st.integers(-(2**62), 2**62) | st.integers(-100, 100)
