@@ -243,10 +243,9 @@ class _Totals:
         own = [c for c in self._counters if not extra or c.labels]
         plain = self._added_up(series)
         for counter in own:
-            position = LAYOUT.positions[counter.name]
-            column = roomy(plain[position])
+            column = roomy(plain[LAYOUT.positions[counter.name]])
             if counter.wide:
-                column = times(column, WIDE) + roomy(plain[position + 1])
+                column = times(roomy(plain[LAYOUT.highs[counter.name]]), WIDE) + column
             columns[counter.name] = column
         if extra:
             parents, of_parents = self._sums(())

@@ -62,6 +62,9 @@ class Counter:
     #: Counters that came in later releases stand after all of earlier ones, whose places never
     #: move: the state of an older release is read by them.
     since: int = 1
+    #: The release that made it wide, where it was not at first: its high part stands among what
+    #: came then, the low one where all was before.
+    wide_since: int = 0
 
 
 class Term(NamedTuple):

@@ -21,6 +21,8 @@ Parts = list[tuple[int | Ints, Ints]]
 #: A wide counter's high part counts in units of this.
 _WIDE_BITS: Final = 32
 WIDE: Final = 1 << _WIDE_BITS
+#: What follows a counter's name in that of its high part, where that has a place of its own.
+_HIGH: Final = ".high"
 
 
 class Layout:
@@ -33,13 +35,22 @@ class Layout:
 
     def __init__(self, counters: Iterable[Counter], sketches: Iterable[str]) -> None:
         self.counters: dict[str, Counter] = {}
+        #: Where each counter stands; of a wide one that is its low part.
         self.positions: dict[str, int] = {}
+        #: Where the high part of each wide counter stands.
+        self.highs: dict[str, int] = {}
         self.sketches: dict[str, int] = {}
         position = 0
-        for counter in sorted(counters, key=lambda c: c.since):
-            self.counters[counter.name] = counter
-            self.positions[counter.name] = position
-            position += 2 if counter.wide else 1
+        counters = tuple(counters)
+        for since in sorted({release for c in counters for release in (c.since, c.wide_since)}):
+            for counter in counters:
+                if counter.wide and (counter.wide_since or counter.since) == since:
+                    self.highs[counter.name] = position
+                    position += 1
+                if counter.since == since:
+                    self.counters[counter.name] = counter
+                    self.positions[counter.name] = position
+                    position += 1
         #: How many positions the plain counters take.
         self.width = position
         end = MAX_COUNTERS
@@ -53,11 +64,19 @@ class Layout:
 
     @property
     def places(self) -> dict[str, tuple[int, int, float]]:
-        """Of each counter and sketch its position, how many it takes, and its scale or error."""
-        counters = {
-            name: (self.positions[name], 2 if counter.wide else 1, float(counter.scale))
-            for name, counter in self.counters.items()
-        }
+        """Of each counter and sketch its position, how many it takes, and its scale or error.
+
+        A high part that came later has an entry of its own.
+        """
+        counters: dict[str, tuple[int, int, float]] = {}
+        for name, counter in self.counters.items():
+            low, high = self.positions[name], self.highs.get(name)
+            if high is None or counter.wide_since:
+                counters[name] = (low, 1, float(counter.scale))
+            else:
+                counters[name] = (high, 2, float(counter.scale))
+            if high is not None and counter.wide_since:
+                counters[name + _HIGH] = (high, 1, float(counter.scale))
         sketches = {
             name: (position, quantiles.BUCKETS, quantiles.RELATIVE_ERROR)
             for name, position in self.sketches.items()
@@ -68,7 +87,7 @@ class Layout:
         """For each position what ``of`` says of the counter or sketch that has it."""
         owners = [0] * self.size
         for name, (position, length, _) in self.places.items():
-            owners[position : position + length] = [of[name]] * length
+            owners[position : position + length] = [of[name.removesuffix(_HIGH)]] * length
         return owners
 
     def contribution(self, counts: Iterable[tuple[str, int]]) -> Contribution:
@@ -77,12 +96,12 @@ class Layout:
         for name, n in counts:
             if name in self.sketches:
                 parts += (self.sketches[name] + quantiles.bucket(n), 1)
-            elif self.counters[name].wide:
-                position = self.positions[name]
+            elif name in self.highs:
                 high, low = divmod(n, WIDE)
                 if high:
-                    parts += (position, high)
-                parts += (position + 1, low)
+                    parts += (self.highs[name], high)
+                if low:
+                    parts += (self.positions[name], low)
             elif n:
                 parts += (self.positions[name], n)
         return tuple(parts)
@@ -94,9 +113,9 @@ class Layout:
             if name in self.sketches:
                 positions = self.sketches[name] + quantiles.buckets(n)
                 parts.append((positions, np.ones(n.size, dtype=np.int64)))
-            elif self.counters[name].wide:
-                position = self.positions[name]
-                parts += ((position, n >> _WIDE_BITS), (position + 1, n & (WIDE - 1)))
+            elif name in self.highs:
+                parts.append((self.highs[name], n >> _WIDE_BITS))
+                parts.append((self.positions[name], n & (WIDE - 1)))
             else:
                 parts.append((self.positions[name], n))
         return parts

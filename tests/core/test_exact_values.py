@@ -145,6 +145,18 @@ def test_a_first_response_of_exactly_the_limit_is_rapid(limit_ms: int) -> None:
         ("art", {"resolved": 3, "resolution_time": 10**27}, 10**18 / 3),
         ("upsell", {"upsell": 10**26, "amount": 10**27}, 0.1),
         ("sentiment", {"sentiments": 10**8, "sentiment_sum": 2 * 10**16}, 0.2),
+        ("sentiment", {"sentiments": 10**10, "sentiment_sum": -(10**19)}, -1.0),
+        ("ces_mean", {"ces_answers": 10**9, "ces_sum": 5 * 10**18}, 5.0),
+        (
+            "nev",
+            {
+                "emotions_positive": 10**9,
+                "emotions_positive_sum": 10**19,
+                "emotions_negative": 10**9,
+                "emotions_negative_sum": 6 * 10**18,
+            },
+            4.0,
+        ),
         ("nps", {"nps_answers": 10**17, "nps_promoters": 29 * 10**15}, 29.0),
         ("nps", {"nps_answers": 2**61, "nps_promoters": 2**60, "nps_detractors": 2**61}, -50.0),
         ("cart_abandonment", {"carts_abandoned": 2**61, "carts_purchased": 2**61}, 0.5),

@@ -80,7 +80,7 @@ SURVEYS: Final = (
     Mistake(
         "sentiment-of-answers-forgotten",
         "topics/survey/answers.py",
-        '("sentiments", said * sign),',
+        '("sentiments", said.astype(np.int64)),',
         '("sentiments", said * max(sign, 0)),',
         "edited answers stay in the denominator of the sentiment",
     ),

@@ -53,6 +53,11 @@ def _satisfaction(
     )
 
 
+def _sum(name: str, says: str) -> Counter:
+    """Numbers of answers in fixed point: hundreds of millions of answers pass what 62 bits hold."""
+    return Counter(name, says, scale=FIXED, wide=True, wide_since=2)
+
+
 def _nev(c: Columns) -> Column:
     positives, negatives = c["emotions_positive"], c["emotions_negative"]
     # Over a denominator that both have, so that the difference is not of rounded means.
@@ -86,21 +91,13 @@ TOPIC = Topic(
             Counter(f"{k}_satisfied", f"Answers to {k} surveys that are {_GOOD[k]}")
             for k in RATIO_KINDS
         ),
-        Counter("ces_sum", "Effort scores on 1 to 7, added up", scale=FIXED),
+        _sum("ces_sum", "Effort scores on 1 to 7, added up"),
         Counter("emotions_positive", "Positive emotions named"),
-        Counter(
-            "emotions_positive_sum",
-            "Intensities of positive emotions on 0 to 10, added up",
-            scale=FIXED,
-        ),
+        _sum("emotions_positive_sum", "Intensities of positive emotions on 0 to 10, added up"),
         Counter("emotions_negative", "Negative emotions named"),
-        Counter(
-            "emotions_negative_sum",
-            "Intensities of negative emotions on 0 to 10, added up",
-            scale=FIXED,
-        ),
+        _sum("emotions_negative_sum", "Intensities of negative emotions on 0 to 10, added up"),
         Counter("sentiments", "Answers and closed tickets that carry a sentiment"),
-        Counter("sentiment_sum", "Sentiments of answers and closed tickets, added up", scale=FIXED),
+        _sum("sentiment_sum", "Sentiments of answers and closed tickets, added up"),
     ),
     kpis=(
         Kpi(

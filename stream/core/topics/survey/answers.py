@@ -193,8 +193,10 @@ class Answers(Keeper):
             self.tally.add_columns(at[chosen], row[chosen], self.layout.parts(counts))
         said = sentiment != NO_SENTIMENT
         counts = [
-            ("sentiments", said * sign),
-            ("sentiment_sum", np.where(said, sentiment, 0) * sign),
-            ("ces_sum", effort * sign),
+            ("sentiments", said.astype(np.int64)),
+            ("sentiment_sum", np.where(said, sentiment, 0)),
+            ("ces_sum", effort),
         ]
-        self.tally.add_columns(at, row, self.layout.parts(counts))
+        # What is taken back is what was added, part by part, so that no part of a sum remains.
+        parts = [(place, sign * values) for place, values in self.layout.parts(counts)]
+        self.tally.add_columns(at, row, parts)
