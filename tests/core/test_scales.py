@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.core.topics.survey.opinions import VERDICTS, judge
+from stream.core.settings import Settings
+from stream.core.topics.survey.events import Scale, SurveyResponded
+from stream.core.topics.survey.opinions import VERDICTS, count_emotions, judge
 
 PROMOTER = ("nps_answers", "nps_promoters")
 PASSIVE = ("nps_answers",)
@@ -85,6 +88,32 @@ def test_effort_is_mapped_onto_one_to_seven_and_is_easy_from_five_on(
     verdict, found = judge("ces", score, low, high)
     assert ("ces_satisfied" in VERDICTS[verdict]) is easy
     assert found == round(effort * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("intensity", "low", "high", "on_ten"),
+    [
+        (5, 0, 10, 5),
+        (3, 1, 5, 5),
+        (1_000_000.15, 1_000_000.1, 1_000_000.2, 5),
+        (1_000_000_000.15, 1_000_000_000.1, 1_000_000_000.2, 5),
+        (999_999_999_999.2, 999_999_999_999.1, 999_999_999_999.3, 5),
+        (-1_000_000_000.1, -1_000_000_000.4, -1_000_000_000, Fraction(15, 2)),
+    ],
+)
+def test_the_intensity_of_an_emotion_is_mapped_onto_ten(
+    intensity: float, low: float, high: float, on_ten: Fraction
+) -> None:
+    answer = SurveyResponded(
+        event_id="a",
+        occurred_at="2026-03-02T12:00:00Z",
+        response_id="a",
+        survey="emotion",
+        scale=Scale(low, high),
+        emotions=msgspec.Raw(msgspec.json.encode({"happy": intensity})),
+    )
+    counted = dict(count_emotions(answer, Settings()))
+    assert counted == {"emotions_positive": 1, "emotions_positive_sum": on_ten * 10**9}
 
 
 #: From which share of the scale on an answer adds to a counter; detractors are below theirs.

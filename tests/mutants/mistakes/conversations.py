@@ -73,8 +73,8 @@ SURVEYS: Final = (
     Mistake(
         "intensities-without-minimum",
         "topics/survey/opinions.py",
-        "on_ten = fixed(10 * (intensity - low) / (high - low))",
-        "on_ten = fixed(10 * intensity / high)",
+        "on_ten = _on_ten(intensity, low, high)",
+        "on_ten = _on_ten(intensity, 0, high)",
         "intensities on scales that don't begin at 0 are too high",
     ),
     Mistake(

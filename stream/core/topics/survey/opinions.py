@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeVar
 
@@ -67,12 +68,30 @@ def judge(survey: str, score: float, low: float, high: float) -> tuple[int, int]
 
 def _effort(score: float, low: float, high: float) -> int:
     """How easy it was, from 1 to 7, in fixed point."""
-    if max(abs(low), abs(high)) > _FAR * (high - low):
-        # The differences of floats that are so far from 0 have too few digits.
-        share = Fraction(repr(score)) - Fraction(repr(low))
-        share /= Fraction(repr(high)) - Fraction(repr(low))
-        return round((1 + 6 * share) * FIXED)
+    if _is_far(low, high):
+        return round((1 + 6 * _share(score, low, high)) * FIXED)
     return fixed(1 + 6 * (score - low) / (high - low))
+
+
+def _on_ten(intensity: float, low: float, high: float) -> int:
+    """How strong an emotion is, from 0 to 10, in fixed point."""
+    if _is_far(low, high):
+        return round(10 * _share(intensity, low, high) * FIXED)
+    return fixed(10 * (intensity - low) / (high - low))
+
+
+def _is_far(low: float, high: float) -> bool:
+    """Whether a scale is so far from 0 that the differences of floats have too few digits."""
+    return max(abs(low), abs(high)) > _FAR * (high - low)
+
+
+def _share(score: float, low: float, high: float) -> Decimal:
+    """How far up its scale a score is.
+
+    Numbers that are so close have differences of fewer digits than decimals keep.
+    """
+    least, most = (Decimal(repr(number)) for number in (low, high))
+    return (Decimal(repr(score)) - least) / (most - least)
 
 
 def _is_close(survey: str, score: float, low: float, high: float) -> bool:
@@ -129,7 +148,7 @@ def count_emotions(answer: Answer, settings: Settings) -> Iterator[tuple[str, in
     # Summed up, since it is remembered: one emotion can be written in thousands of ways.
     counts: Counter[str] = Counter()
     for name, intensity in answer.intensities().items():
-        on_ten = fixed(10 * (intensity - low) / (high - low))
+        on_ten = _on_ten(intensity, low, high)
         if name.casefold() in settings.positive_emotions:
             counts["emotions_positive"] += 1
             counts["emotions_positive_sum"] += on_ten
