@@ -14,6 +14,11 @@ _CORRECTIONS: Final = (
         " event's labels only; an older one that arrives later changes nothing."
     ),
     (
+        "A value from ahead of the worker's clock, which is 60 s at most, replaces the one before"
+        " as it arrives and counts in a window once the pane that holds its `occurred_at` begins."
+        " Until then the customer's signal is missing from windows with short panes."
+    ),
+    (
         "A value that has left the window counts no more in it, and so may move or end the"
         " customer's score without any event."
     ),
