@@ -165,16 +165,16 @@ class ShardOwner:
         if numbers:
             self.reason = self._share_of_shards("recovering")
         started = time.monotonic()
-        await asyncio.gather(*(self._recover(n) for n in sorted(numbers)))
+        shards = await asyncio.gather(*(self._recover(n) for n in sorted(numbers)))
         tell_changes(self._parked.values())
         tell_lead(self._parked.values(), now_ms())
-        for number in sorted(numbers):
-            await self._enter(number)
+        for shard in shards:
+            await self._enter(shard)
         if numbers:
             self.counts.recovery = self.counts.recovery.plus(time.monotonic() - started)
 
-    async def _recover(self, number: int) -> None:
-        """Have the shard, not live yet, among the parked ones.
+    async def _recover(self, number: int) -> OwnedShard | None:
+        """The shard, not live yet, which is among the parked ones then; None where we must stop.
 
         One that was parked before stays as it is: had anybody owned it in between, its next flush
         would be fenced.
@@ -184,6 +184,7 @@ class ShardOwner:
                 self._parked[number] = await self._recovered(number)
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
                 await self._excuse(error, f"shard {number} can't be taken over yet")
+        return self._parked.get(number)
 
     async def _recovered(self, number: int) -> OwnedShard:
         shard = OwnedShard(
@@ -196,26 +197,34 @@ class ShardOwner:
             raise
         return shard
 
-    async def _enter(self, number: int) -> None:
-        """Go to a parked shard's positions and let it live in a new epoch."""
+    async def _enter(self, shard: OwnedShard | None) -> None:
+        """Go to a parked shard's positions and let it live in a new epoch.
+
+        One that is dropped meanwhile is left to whoever takes it over anew: entered once more it
+        would have the thread read for an epoch that nobody lives in.
+        """
         if self.thread is None:
             raise RuntimeError("the consumer has not started")
-        shard = self._parked.get(number)
-        while shard is not None and self._parked.get(number) is shard and self.fatal is None:
+        while shard is not None and self._is_parked(shard) and self.fatal is None:
             self._epoch += 1
             epoch = self._epoch
             try:
                 positions = await shard.find_positions(self.thread, self.counts)
+                if not self._is_parked(shard):
+                    return
                 await self.thread.enter(positions, epoch)
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
-                await self._excuse(error, f"shard {number} can't be read yet")
+                await self._excuse(error, f"shard {shard.number} can't be read yet")
             else:
-                if self._parked.get(number) is not shard:
-                    return  # It was dropped meanwhile, and is taken over anew.
+                if not self._is_parked(shard):
+                    return
                 shard.epoch = epoch
-                self.shards[number] = self._parked.pop(number)
+                self.shards[shard.number] = self._parked.pop(shard.number)
                 self._live = {**self._live, **dict.fromkeys(positions, epoch)}
                 return
+
+    def _is_parked(self, shard: OwnedShard) -> bool:
+        return self._parked.get(shard.number) is shard
 
     async def _excuse(self, error: Exception, what: str) -> None:
         """Wait, where the next try may go well; else the worker must stop."""
@@ -270,7 +279,7 @@ class ShardOwner:
         """Go back to where the shard stands; what is under way is of an old epoch then."""
         self._unplug(shard)
         self._parked[shard.number] = shard
-        self._tasks.spawn(self._enter(shard.number))
+        self._tasks.spawn(self._enter(shard))
 
     def _unplug(self, shard: OwnedShard) -> None:
         """Take a shard out of the live ones, unless another has its number by now."""
@@ -339,13 +348,16 @@ class ShardOwner:
             await self._drop(shard)
 
     async def _drop(self, shard: OwnedShard) -> None:
+        assigned, was_parked = self._assigned, self._is_parked(shard)
         was_live = self.shards.get(shard.number) is shard
+        is_ours = shard.number in assigned and (was_parked or was_live)
         self._unplug(shard)
-        if self._parked.get(shard.number) is shard:
-            was_live = True
+        if was_parked:
             del self._parked[shard.number]
         await shard.close()
-        if was_live and shard.number in self._assigned and not self._is_ending:
+        # A later assignment takes over all that it holds: a second take-over of the same shard
+        # would fence the first and be fenced by it, without end.
+        if is_ours and self._assigned is assigned and not self._is_ending:
             self.reason = f"taking over shard {shard.number} anew"
             self._tasks.spawn(self._take_over_again(shard.number))
 
@@ -354,8 +366,7 @@ class ShardOwner:
         dropped = time.monotonic()
         while self.thread is not None and self.thread.heartbeat_at < dropped:  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # The thread that beats can't set an event of this loop.
-        await self._recover(number)
-        await self._enter(number)
+        await self._enter(await self._recover(number))
 
     @property
     def _is_ending(self) -> bool:

@@ -30,6 +30,8 @@ class Slow:
     made: list[Slow]
     #: What is awaited, by what a shard does; what is not named ends at once.
     recovers: asyncio.Event | None
+    #: The epoch that the thread reads for.
+    read_for: int
 
     def __init__(self, *_: object) -> None:
         self.epoch = 0
@@ -43,7 +45,7 @@ class Slow:
         #: Whether a flush is in doubt while it waits.
         self.writes = True
         self.flushed = asyncio.Event()
-        self.wrote = False
+        self.lets_go: asyncio.Event | None = None
         Slow.made.append(self)
 
     async def recover(self) -> None:
@@ -74,7 +76,10 @@ class Slow:
             raise FlushFailed("no answer within 15 s")
 
     async def close(self) -> None:
-        self.closed = self.in_doubt = True
+        self.in_doubt = True
+        if self.lets_go is not None:
+            await self.lets_go.wait()
+        self.closed = True
 
 
 @pytest.fixture
@@ -86,7 +91,8 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> ShardOwner:
     monkeypatch.setattr(owning, "OwnedShard", Slow)
     monkeypatch.setattr(owning, "_REBALANCE_FLUSH_SECONDS", 0.05)
 
-    async def enter(positions: object, epoch: int) -> None: ...
+    async def enter(positions: object, epoch: int) -> None:
+        Slow.read_for = epoch
 
     found = ShardOwner(Settings(), KafkaConfig(), topics)
     thread: Any = SimpleNamespace(enter=enter, heartbeat_at=math.inf, caught_up={})
@@ -117,7 +123,9 @@ async def is_live_anew(owner: ShardOwner) -> None:
     (live,) = cast("dict[int, Slow]", owner.shards).values()
     assert live is Slow.made[1]
     assert owner._live == {VISITS: live.epoch}
+    assert Slow.read_for == live.epoch
     assert owner._parked == {}
+    assert len(Slow.made) == 2
 
 
 @pytest.mark.parametrize("is_recovered_first", [False, True])
@@ -155,6 +163,45 @@ async def test_a_shard_whose_flush_fails_after_it_came_back_is_taken_over_anew(
     first().flushed.set()
     await flushing
     asked.set()
+    await is_live_anew(owner)
+
+
+async def test_of_a_dropped_shard_whose_positions_come_late_nothing_is_read(
+    owner: ShardOwner,
+) -> None:
+    """Or the thread would read for an epoch that nobody lives in, and so nothing at all."""
+    flushing = asyncio.ensure_future(owner._flush_all())
+    await a_moment()
+    asked = first().bounds = asyncio.Event()
+    owner.apply(Chunk("cx.visit", 0, first().epoch, 7, 9, []))
+    await a_moment()
+    first().flushed.set()
+    await flushing
+    await a_moment()
+    assert owner.shards, "another is live by now"
+    asked.set()
+    await is_live_anew(owner)
+
+
+@pytest.mark.parametrize("is_recovered_first", [False, True])
+async def test_a_shard_is_taken_over_once_where_the_group_rebalances_while_it_is_let_go_of(
+    owner: ShardOwner, is_recovered_first: bool
+) -> None:
+    """A second take-over would fence the first, whose next flush fails, and so on without end."""
+    lets_go = first().lets_go = asyncio.Event()
+    flushing = asyncio.ensure_future(owner._flush_all())
+    await a_moment()
+    first().flushed.set()
+    await a_moment()
+    assert owner.shards == {}, "its flush has failed, and its broker hangs"
+    recovers = Slow.recovers = asyncio.Event()
+    await owner.revoked()
+    assign(owner)
+    await a_moment()
+    for event in (recovers, lets_go) if is_recovered_first else (lets_go, recovers):
+        event.set()
+        await a_moment()
+    await flushing
     await is_live_anew(owner)
 
 

@@ -96,7 +96,7 @@ class Fed:
         self.owner._parked[0] = self.shard
 
     async def enter(self) -> None:
-        await self.owner._enter(0)
+        await self.owner._enter(self.shard)
         assert self.owner.shards == {0: self.shard}
 
     def send(self, start: int, records: int) -> None:
