@@ -27,7 +27,13 @@ from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, is_of, own, refusal_headers
 from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.administration import administration
-from stream.kafka.connection import calm, calm_reader, client_options, tell_heartbeats
+from stream.kafka.connection import (
+    abandon,
+    calm,
+    calm_reader,
+    client_options,
+    tell_heartbeats,
+)
 from stream.kafka.ending import say_goodbye
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
 from stream.sinks.dispatcher import Delivery
@@ -109,7 +115,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             self._turn.clear()
             producer, self._producer = self._producer, None
-            await say_goodbye(self._consumer.stop, *([] if producer is None else [producer.stop]))
+            buriers = [] if producer is None else [partial(abandon, producer)]
+            await say_goodbye(self._consumer.stop, *buriers)
 
     async def _until_our_turn(self) -> None:
         while not self._turn.is_set():
@@ -303,7 +310,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 try:
                     await producer.start()
                 except BaseException:
-                    await say_goodbye(producer.stop)
+                    await say_goodbye(partial(abandon, producer))
                     raise
                 self._producer = producer
         return self._producer

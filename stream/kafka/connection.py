@@ -11,10 +11,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaConnectionError, NodeNotReadyError, RequestTimedOutError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import HeartbeatRequest
@@ -22,6 +27,7 @@ from aiokafka.protocol.group import HeartbeatRequest
 from stream.config import KafkaConfig
 from stream.core.errors import RetryError
 from stream.kafka.codecs import bound_client
+from stream.kafka.ending import LAST_WORDS_SECONDS
 from stream.kafka.records import read_any_name
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
@@ -177,6 +183,36 @@ def _avoid_the_silent(client: AIOKafkaClient) -> None:
         return random.choice(likely or known) if known else None
 
     client.send, client.get_random_node = noting, any_node
+
+
+async def abandon(producer: AIOKafkaProducer) -> None:
+    """Close a producer without waiting for batches that may never be acknowledged.
+
+    What sends for it ends only when all that is under way is answered, so its client is closed
+    however that comes to its end; else connections and tasks would stay for each broker that hangs.
+    """
+    producer._closed = True  # noqa: SLF001
+    try:
+        with suppress(KafkaError, TimeoutError):  # Whoever waited for it was told.
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await producer._sender.close()  # noqa: SLF001
+    finally:
+        await _hang_up(producer.client)
+
+
+async def _hang_up(client: AIOKafkaClient) -> None:
+    """Close a client's connections, also those whose broker takes nothing any more.
+
+    By itself a connection ends when all that was written to it has gone out.
+    """
+    writers = [connection._writer for connection in client._conns.values()]  # noqa: SLF001
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await client.close()
+    finally:
+        for writer in filter(None, writers):
+            writer.transport.abort()
 
 
 def calm_reader(consumer: AIOKafkaConsumer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -21,7 +20,7 @@ from aiokafka.errors import (
 
 from stream.config import KafkaConfig
 from stream.core.errors import RetryError, StopError
-from stream.kafka.connection import calm, client_options
+from stream.kafka.connection import abandon, calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import begin_at, fold, reader, started, to_end
 from stream.kafka.transient import is_transient
@@ -217,7 +216,7 @@ class TransactionalWriter:
         self._is_stopped = True
         if self._writing is not None:
             await cancelled((self._writing,))
-        await say_goodbye(partial(_abandon, self._producer))
+        await say_goodbye(partial(abandon, self._producer))
 
 
 def _no_right(error: TopicAuthorizationFailedError) -> str:
@@ -245,14 +244,6 @@ def _look_at_all(producer: Any) -> None:
     for future in (ending, *(batch._drain_waiter for batch in batches)):  # noqa: SLF001
         if future is not None and future.done():
             _look_at(future)
-
-
-async def _abandon(producer: Any) -> None:
-    """Close without waiting for batches that may never be acknowledged."""
-    producer._closed = True  # noqa: SLF001
-    with suppress(KafkaError):  # Whoever waited for it was told.
-        await producer._sender.close()  # noqa: SLF001
-    await producer.client.close()
 
 
 async def read_log(

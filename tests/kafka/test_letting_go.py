@@ -32,7 +32,8 @@ class Unstartable:
 
     def __init__(self, **_: Any) -> None:
         self.stopped = False
-        self.client = self
+        self.client = self._sender = self
+        self._conns: dict[str, object] = {}
         Unstartable.made.append(self)
 
     async def _metadata_update(self) -> bool:
@@ -44,7 +45,7 @@ class Unstartable:
     async def start(self) -> None:
         raise KafkaConnectionError("no broker")
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         self.stopped = True
 
 

@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -46,6 +47,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "hosts",
         "send",
     ),
+    "connection": ("_writer",),
     "consumer": (
         "_client",
         "_closed",
@@ -98,6 +100,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_sender.close",
         "_sender.sender_task",
         "_txn_manager.wait_for_transaction_end",
+        "client._conns",
         "client.close",
     ),
     "faust app": ("_create_directories",),
@@ -117,6 +120,7 @@ async def objects() -> dict[str, Any]:
     return {
         "admin": AIOKafkaAdminClient(bootstrap_servers="127.0.0.1:1"),
         "client": AIOKafkaClient(bootstrap_servers="127.0.0.1:1"),
+        "connection": AIOKafkaConnection("127.0.0.1", 1),
         "consumer": AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1"),
         # It is made when a consumer starts.
         "coordinator": GroupCoordinator,

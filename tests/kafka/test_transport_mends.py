@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -510,7 +511,14 @@ class FakeProducer:
         self.calls: list[str] = []
         self.hang = ""
         self.refused: list[Exception | None] = []
-        self.client = SimpleNamespace(close=lambda: self._call("close client"))
+        abort = partial(self.calls.append, "abort connection")
+        connections = [
+            SimpleNamespace(_writer=None),
+            SimpleNamespace(_writer=SimpleNamespace(transport=SimpleNamespace(abort=abort))),
+        ]
+        self.client = SimpleNamespace(
+            close=lambda: self._call("close client"), _conns=dict(enumerate(connections))
+        )
         self._sender = SimpleNamespace(close=lambda: self._call("close sender"))
         self._message_accumulator = SimpleNamespace(_batches={}, _pending_batches=set())
         #: What has ended the transaction, where the client knows it.
@@ -576,13 +584,24 @@ async def test_a_transaction_that_hangs_is_given_up_and_never_aborted(
     assert "abort" not in producer.calls
 
 
-async def test_a_producer_that_can_not_be_closed_is_left_alone(
+@pytest.mark.parametrize("hang", ["", "close sender", "close client"])
+async def test_of_a_producer_that_can_not_be_closed_no_connection_is_left(
+    producer: FakeProducer, writer: TransactionalWriter, hang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What sends for it waits for an answer, and a connection until all has gone out."""
+    monkeypatch.setattr(connection, "LAST_WORDS_SECONDS", 0.05)
+    producer.hang = hang
+    await asyncio.wait_for(writer.stop(), 1)
+    assert producer.calls == ["close sender", "close client", "abort connection"]
+
+
+async def test_nor_where_whoever_closes_it_is_not_waited_for(
     producer: FakeProducer, writer: TransactionalWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ending, "GOODBYE_SECONDS", 0.05)
     producer.hang = "close sender"
-    await asyncio.wait_for(writer.stop(), 5)
-    assert producer.calls == ["close sender"]
+    await asyncio.wait_for(writer.stop(), 1)
+    assert producer.calls == ["close sender", "close client", "abort connection"]
 
 
 async def test_all_records_of_a_fenced_producer_fail_as_one_and_without_a_log_line_each(
