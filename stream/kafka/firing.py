@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, Change, is_watched, rfc3339
@@ -94,12 +95,42 @@ class FiringAlerts:
             await say_goodbye(consumer.stop)
 
     async def _catch_up(self) -> None:
-        consumer = self._consumer
-        if consumer is None:
-            consumer = self._consumer = reader(self._kafka)
-            await consumer.start()
-            await begin_at(consumer, self._tp)
-        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        """Take in what was written since; all of it where the log has lost what was read."""
+        if self._consumer is None or not await self._go_on(self._consumer):
+            await self.close()
+            await self._begin()
+
+    async def _go_on(self, consumer: AIOKafkaConsumer) -> bool:
+        """Take in what was written since; False where it does not follow what was read.
+
+        A disk that was restored from a copy, or an unclean election, takes the latest records away,
+        and nobody would ever tell that the alerts of those are over.
+        """
+        end = await self._end(consumer)
+        try:
+            is_there = int(await consumer.position(self._tp)) <= end
+            if is_there:
+                # Also where the end is where it was: that the client was refused is told here.
+                found = await consumer.getmany(self._tp, timeout_ms=0)
+                fold(self._log, found.get(self._tp, ()))
+                await self._fold(consumer, end)
+        except OffsetOutOfRangeError:
+            is_there = False
+        if not is_there:
+            log.warning("topic %s has lost records: reading what fires anew", self._tp.topic)
+        return is_there
+
+    async def _begin(self) -> None:
+        # A client that goes back to the beginning by itself would not say so.
+        consumer = self._consumer = reader(self._kafka, reset="none")
+        await consumer.start()
+        await begin_at(consumer, self._tp)
+        await self._fold(consumer, await self._end(consumer))
+
+    async def _end(self, consumer: AIOKafkaConsumer) -> int:
+        return int((await consumer.end_offsets([self._tp]))[self._tp])
+
+    async def _fold(self, consumer: AIOKafkaConsumer, end: int) -> None:
         async for records in to_end(consumer, self._tp, end):
             fold(self._log, records)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -19,10 +19,13 @@ from stream.kafka.ending import say_goodbye
 _FETCH_BYTES: Final = 8 * 1024 * 1024
 
 
-def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
+def reader(
+    kafka: KafkaConfig, wait_ms: int = 50, reset: Literal["earliest", "none"] = "earliest"
+) -> AIOKafkaConsumer:
     """A consumer, not started and without partitions.
 
-    ``wait_ms`` is how long the broker holds a fetch that finds nothing.
+    ``wait_ms`` is how long the broker holds a fetch that finds nothing. ``reset``: where it goes on
+    if its position is not there any more; with "none" it raises OffsetOutOfRangeError.
 
     Raises:
         OSError, ssl.SSLError: a certificate can't be read.
@@ -30,7 +33,7 @@ def reader(kafka: KafkaConfig, wait_ms: int = 50) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         **client_options(kafka),
         isolation_level="read_committed",
-        auto_offset_reset="earliest",
+        auto_offset_reset=reset,
         enable_auto_commit=False,
         fetch_max_wait_ms=wait_ms,
         max_partition_fetch_bytes=_FETCH_BYTES,

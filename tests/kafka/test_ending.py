@@ -209,7 +209,7 @@ async def last_buried(_: Client) -> None:
 def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     client = Client()
     for module in (fires, shares, state_log, state_reading):
-        monkeypatch.setattr(module, "reader", lambda *_: client)
+        monkeypatch.setattr(module, "reader", lambda *_, **__: client)
     monkeypatch.setattr(group, "AIOKafkaConsumer", lambda **_: client)
     monkeypatch.setattr(group, "calm_reader", lambda _: None)
     return client

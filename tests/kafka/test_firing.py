@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.settings import Rule
+from stream.kafka import firing as fires
 from stream.kafka.alert_log import AlertLog, firing_in
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.topics import Names, prepare
@@ -137,6 +141,99 @@ def test_of_an_alert_without_its_change_is_told_what_is_known(broker: Broker) ->
     assert told.explanation == "CsatLow is firing since 2026-05-04T08:00:00Z."
     # Without the rule there is nothing to say.
     assert asyncio.run(following({})) == []
+
+
+class CutBack:
+    """A log that may lose its latest records, and the client that reads it ahead."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+        self.clients = 0
+        self.at = 0
+        self.refused = False
+
+    def add(self, *regions: str) -> None:
+        for region in regions:
+            key = b"alert cx.survey " + region.encode()
+            self.records.append((key, msgspec.json.encode(state(region))))
+
+    def lose(self, count: int) -> None:
+        del self.records[-count:]
+
+    def fetch(self) -> None:
+        """What the client does by itself, at any time."""
+        self.refused = self.refused or self.at > len(self.records)
+
+    def reader(self, _: KafkaConfig, *, reset: str) -> CutBack:
+        assert reset == "none"
+        self.clients, self.at, self.refused = self.clients + 1, 0, False
+        return self
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[Any, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, len(self.records))
+
+    def assign(self, _: object) -> None: ...
+
+    def seek(self, _: object, position: int) -> None:
+        self.at = position
+
+    async def position(self, _: object) -> int:
+        return self.at
+
+    async def getmany(self, tp: TopicPartition, **_: object) -> dict[TopicPartition, list[Any]]:
+        self.fetch()
+        if self.refused:
+            raise OffsetOutOfRangeError({tp: self.at})
+        start, self.at = self.at, len(self.records)
+        found = enumerate(self.records[start:], start)
+        return {tp: [SimpleNamespace(offset=n, key=key, value=value) for n, (key, value) in found]}
+
+
+@pytest.mark.parametrize(
+    ("lost", "added", "is_met"),
+    [
+        pytest.param(2, (), False, id="ends before"),
+        pytest.param(2, ("us",), True, id="has grown, and ends before"),
+        pytest.param(2, ("us", "us"), True, id="has grown to where it was read to"),
+        pytest.param(2, ("us", "us", "asia"), True, id="has grown beyond"),
+    ],
+)
+async def test_what_a_log_has_lost_fires_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lost: int,
+    added: tuple[str, ...],
+    is_met: bool,
+) -> None:
+    """Its owner does not know of it, so nobody would ever tell that it is over."""
+    kept = CutBack()
+    monkeypatch.setattr(fires, "reader", kept.reader)
+    firing = FiringAlerts(KafkaConfig(), Names("", "g"), RULES)
+
+    async def regions() -> set[str]:
+        return {change.labels["region"] for change in await firing.now()}
+
+    kept.add("af", "eu", "sa")
+    assert await regions() == {"af", "eu", "sa"}
+    kept.lose(lost)
+    if is_met:
+        kept.fetch()
+    kept.add(*added)
+    for _ in range(2):
+        assert await regions() == {"af", *added}
+    assert kept.clients == 2
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said == "topic g-alerts has lost records: reading what fires anew"
+    kept.add("na")
+    assert await regions() == {"af", *added, "na"}
+    assert kept.clients == 2
 
 
 def test_while_no_broker_answers_it_is_what_was_known_last(broker: Broker) -> None:
