@@ -28,7 +28,7 @@ from stream.core.series import Evaluation
 from stream.core.settings import SECOND, Settings
 from stream.core.sharing import BEHIND_MS
 from stream.core.state import StateRefused
-from stream.kafka.alert_log import AlertLog, read_states
+from stream.kafka.alert_log import AlertLog, states_left
 from stream.kafka.log import FlushFailed
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
@@ -216,7 +216,7 @@ class Desk:
     def _has_left_some(self) -> bool:
         """Whether rules that are no more have left alerts, which somebody was told of.
 
-        Looking may wait for a transaction that was left open, and other families must not.
+        Looking may wait for a transaction that another family was left with.
         """
         if self._is_at_rest:
             return False
@@ -232,7 +232,7 @@ class Desk:
         """Whether there are alerts that can be ended, asked for until that is known."""
         while True:
             try:
-                states = await read_states(self._kafka, self._names, self.topic)
+                states = await states_left(self._kafka, self._names, self.topic)
             except StateRefused as error:
                 log.warning("what fired of %s is not known and not ended: %s", self.topic, error)
                 return False

@@ -20,6 +20,7 @@ from stream.core.series import Evaluation, Sample, kpi_of
 from stream.core.settings import Settings
 from stream.core.sharing import ShareRecord
 from stream.desk import Desk
+from stream.kafka.ending import cancelled
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Standing
 from stream.kafka.shares import ShareReader, SharesUnread
@@ -212,20 +213,34 @@ class Monitor:
         self._evaluated = self._evaluated.plus(min(self._evaluated_at - started, most))
 
     async def run_rules(self) -> None:
-        """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait."""
-        while True:
-            while self._retired:
-                desk = self._retired.pop()
-                self._rules_skipped += desk.rules_skipped
-                await desk.let_go_of_alerts()
-            for number, desk in list(self._desks.items()):
-                if number not in self._owner.families:
-                    await desk.let_go_of_alerts()
-                elif self._set_back > LEAD_MS:
-                    desk.pass_over(now_ms())
-                elif self._reader.is_caught_up(number):
-                    await desk.run_rules(self._clock())
-            await asyncio.sleep(_TICK_SECONDS)
+        """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait.
+
+        Each family by itself: whoever takes alerts over waits for the transactions of all families
+        that were left open, and each is ended by the take-over of its own family.
+        """
+        turns: dict[Desk, asyncio.Task[None]] = {}
+        try:
+            while True:
+                for desk in [desk for desk, turn in turns.items() if turn.done()]:
+                    turns.pop(desk).result()
+                for desk in [desk for desk in self._retired if desk not in turns]:
+                    self._retired.remove(desk)
+                    self._rules_skipped += desk.rules_skipped
+                    turns[desk] = asyncio.create_task(desk.let_go_of_alerts())
+                for number, desk in self._desks.items():
+                    if desk not in turns:
+                        turns[desk] = asyncio.create_task(self._take_turn(number, desk))
+                await asyncio.sleep(_TICK_SECONDS)
+        finally:
+            await cancelled(turns.values())
+
+    async def _take_turn(self, number: int, desk: Desk) -> None:
+        if number not in self._owner.families:
+            await desk.let_go_of_alerts()
+        elif self._set_back > LEAD_MS:
+            desk.pass_over(now_ms())
+        elif self._reader.is_caught_up(number):
+            await desk.run_rules(self._clock())
 
     async def close(self) -> None:
         """Let go of the alerts' states, and of the parts."""
@@ -261,7 +276,7 @@ class Monitor:
             flush_failures=counts.flush_failures,
             evaluated=self._evaluated,
             rule_evaluations_skipped=self._rules_skipped
-            + sum(d.rules_skipped for d in self._desks.values()),
+            + sum(d.rules_skipped for d in (*self._desks.values(), *self._retired)),
             recovery=counts.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),

@@ -63,17 +63,6 @@ def states_in(log: Mapping[bytes, bytes], topic: str, family: bytes) -> AlertSta
     return AlertStates(head.at, tuple(found.values()))
 
 
-async def read_states(kafka: KafkaConfig, names: Names, family: str) -> AlertStates:
-    """The states of a family's alerts as they were written last, whoever owns them.
-
-    Raises:
-        KafkaError, LogUnread: not now; try again.
-        StateRefused: the states can't be read.
-    """
-    log = await read_log(kafka, names.alert_state, 0)
-    return states_in(log, names.alert_state, family.encode())
-
-
 class AlertLog:
     """Keeps the states of a KPI family's alerts; only one worker at a time can write them.
 
@@ -181,6 +170,23 @@ class AlertLog:
     async def close(self) -> None:
         """Let go of the states."""
         await self._writer.stop()
+
+
+async def states_left(kafka: KafkaConfig, names: Names, family: str) -> AlertStates:
+    """The states of a family's alerts as whoever owned it before has left them.
+
+    That one is fenced, and a transaction that it left open is ended: the owners of all families
+    wait for it, also where this family has no rules any more.
+
+    Raises:
+        KafkaError, LogUnread: not now; try again.
+        StateRefused: the states can't be read.
+    """
+    alert_log = AlertLog(kafka, names, family)
+    try:
+        return await alert_log.take_over()
+    finally:
+        await alert_log.close()
 
 
 def _place(state: AlertState) -> bytes:

@@ -99,7 +99,7 @@ async def test_what_rules_have_left_is_ended_where_a_family_has_none_any_more(
     rule = Rule("Low", "csat", "5m", below=0.5)
     watched = without_rules(monkeypatch, fired(rule, now - SECOND + ahead_ms))
     read = mock.AsyncMock(side_effect=lambda *_: FailsOnce.states)
-    monkeypatch.setattr(desk, "read_states", read)
+    monkeypatch.setattr(desk, "states_left", read)
     for tick in range(4):
         await watched.run_rules(now + tick)
         await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
 ) -> None:
     watched = without_rules(monkeypatch, AlertStates())
     damaged = StateRefused("topic g-alerts is damaged")
-    monkeypatch.setattr(desk, "read_states", mock.AsyncMock(side_effect=damaged))
+    monkeypatch.setattr(desk, "states_left", mock.AsyncMock(side_effect=damaged))
     for now in range(3):
         await watched.run_rules(now)
         await asyncio.sleep(0)
@@ -129,7 +129,7 @@ async def test_what_rules_have_left_is_asked_for_again_after_a_pause_while_no_br
     watched = without_rules(monkeypatch, AlertStates())
     monkeypatch.setattr(desk, "_RETRY_SECONDS", 0.2)
     read = mock.AsyncMock(side_effect=[KafkaConnectionError(), AlertStates()])
-    monkeypatch.setattr(desk, "read_states", read)
+    monkeypatch.setattr(desk, "states_left", read)
     for now in range(10):
         await watched.run_rules(now)
         await asyncio.sleep(0)
@@ -153,7 +153,7 @@ async def test_a_family_without_rules_keeps_no_other_waiting_nor_looks_on_when_i
             ended.set()
         return AlertStates()
 
-    monkeypatch.setattr(desk, "read_states", read)
+    monkeypatch.setattr(desk, "states_left", read)
     await asyncio.wait_for(watched.run_rules(0), 1)
     await begun.wait()
     await asyncio.wait_for(watched.run_rules(1), 1)

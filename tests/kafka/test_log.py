@@ -9,7 +9,9 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from stream.config import KafkaConfig
-from stream.kafka import log
+from stream.kafka import ids, log
+from stream.kafka.alert_log import AlertLog, states_left
+from stream.kafka.connection import abandon
 from stream.kafka.log import (
     FlushFailed,
     Outgoing,
@@ -18,7 +20,7 @@ from stream.kafka.log import (
     read_log,
 )
 from stream.kafka.producer import EventProducer, NotDelivered
-from stream.kafka.topics import STATE_LIMIT, prepare
+from stream.kafka.topics import STATE_LIMIT, Names, prepare
 from stream.kafka.transient import is_transient
 from tests.kafka.conftest import Site
 from tests.kafka.test_trouble import create
@@ -44,6 +46,37 @@ async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site)
     assert await reading == {b"b": b"committed"}
     await writer.stop()
     await dying.stop()
+
+
+async def left_open(site: Site, family: str) -> None:
+    """As whoever is killed while it writes a family's alerts leaves them."""
+    kafka = site.config.kafka
+    names = (await prepare(kafka)).names
+    dying = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, transactional_id=ids.of_alerts(kafka.group, family)
+    )
+    await dying.start()
+    await dying.begin_transaction()
+    await dying.send_and_wait(names.alert_state, key=b"a", value=b"open", partition=0)
+    await abandon(dying)
+
+
+async def test_alerts_are_taken_over_soon_where_those_of_other_families_were_left_open(
+    site: Site,
+) -> None:
+    """Also where one of those has no rules any more: else all wait for the time-out."""
+    kafka = site.config.kafka
+    for family in ("cx.visit", "cx.signal"):
+        await left_open(site, family)
+    names = Names(kafka.topic_prefix, kafka.group)
+    owners = [AlertLog(kafka, names, family) for family in ("cx.survey", "cx.visit")]
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(
+            *(owner.take_over() for owner in owners), states_left(kafka, names, "cx.signal")
+        )
+    assert [states.alerts for states in found] == [()] * 3
+    for owner in owners:
+        await owner.close()
 
 
 class Fetched(NamedTuple):

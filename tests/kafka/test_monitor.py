@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -192,6 +193,76 @@ async def test_alerts_of_all_families_are_let_go_of_side_by_side() -> None:
         for number in range(len(FAMILIES))
     }
     await asyncio.wait_for(letting_go.close(), 5)
+
+
+class Waiting:
+    """A family's desk whose turn ends when the test says so."""
+
+    topic, family, rules_skipped = "cx.visit", SimpleNamespace(damaged=()), 0
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on, self.is_let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run_rules(self, _: int) -> None:
+        assert not self.is_let_go.is_set()
+        self.begun.set()
+        await self.goes_on.wait()
+        self.rules_skipped += 1
+
+    async def let_go_of_alerts(self) -> None:
+        assert self.goes_on.is_set()
+        self.is_let_go.set()
+
+
+@pytest.fixture
+async def two_families(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[tuple[Monitor, Waiting, Waiting]]:
+    monkeypatch.setattr(monitor, "_TICK_SECONDS", 0.0)
+    owner = ShardOwner(Settings(), KafkaConfig(), topic_map())
+    owner._assigned = set(range(owner.total))
+    made = Monitor(Settings(), KafkaConfig(), Names("", "group"), owner)
+    made._reader = cast("Any", Following())
+    one, other = Waiting(), Waiting()
+    made._desks = cast("dict[int, Desk]", {0: one, 1: other})
+    turns = asyncio.create_task(made.run_rules())
+    yield made, one, other
+    turns.cancel()
+    await asyncio.wait({turns})
+    assert turns.cancelled()
+
+
+async def test_a_family_that_waits_to_be_taken_over_holds_up_no_other(
+    two_families: tuple[Monitor, Waiting, Waiting],
+) -> None:
+    """What it waits for may be that the transaction of another is ended by its take-over."""
+    _, waiting, other = two_families
+    await asyncio.wait_for(waiting.begun.wait(), 5)
+    await asyncio.wait_for(other.begun.wait(), 5)
+    for _ in range(2):
+        other.begun.clear()
+        other.goes_on.set()
+        await asyncio.wait_for(other.begun.wait(), 5)
+    assert not waiting.goes_on.is_set()
+
+
+async def test_a_family_that_went_to_another_worker_is_let_go_of_after_its_turn(
+    two_families: tuple[Monitor, Waiting, Waiting],
+) -> None:
+    watching, retired, other = two_families
+    other.goes_on.set()
+    await asyncio.wait_for(retired.begun.wait(), 5)
+    retired.rules_skipped = 7
+    before = watching.view().rule_evaluations_skipped
+    watching._retire(frozenset({1}))
+    other.begun.clear()
+    await asyncio.wait_for(other.begun.wait(), 5)
+    assert not retired.is_let_go.is_set()
+    assert watching.view().rule_evaluations_skipped >= before, "no count goes back"
+    retired.goes_on.set()
+    await asyncio.wait_for(retired.is_let_go.wait(), 5)
+    assert watching.view().rule_evaluations_skipped >= before + 1
+    assert watching._retired == []
 
 
 NOON = parse("2026-03-02T12:00:00Z")
