@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
@@ -96,6 +96,7 @@ async def create(
     """Create the topics that are missing, with so many partitions.
 
     Raises:
+        KafkaError: not now, as while brokers choose another controller; try again.
         TopicsUnfit: one can't be created.
     """
     there = set(await admin.list_topics())
@@ -109,8 +110,21 @@ async def create(
     answer = await admin.create_topics(new)
     for name, code, *rest in answer.topic_errors:
         if code not in (0, TopicAlreadyExistsError.errno):
-            reason = rest[0] if rest and rest[0] else f"error {code}"
-            raise TopicsUnfit(f"topic {name} can't be created: {reason}")
+            failed = f"topic {name} can't be created: {reason_of(code, *rest)}"
+            raise_passing(code, failed)
+            raise TopicsUnfit(failed)
+
+
+def reason_of(code: int, said: str | None = None, *_: object) -> str:
+    """Why a broker refuses something, in words: what it ``said``, or the name of its error."""
+    return said or f"{for_code(code).message.replace('_', ' ').lower()} (error {code})"
+
+
+def raise_passing(code: int, failed: str) -> None:
+    """Raise the client's own error where the broker's code is one that passes by itself."""
+    kind = for_code(code)
+    if kind.retriable:
+        raise kind(failed)
 
 
 async def described(admin: AdminClient, topics: Iterable[str]) -> Sequence[Mapping[str, Any]]:

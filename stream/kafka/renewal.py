@@ -28,7 +28,13 @@ from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.values import Values
 from stream.kafka import ids
-from stream.kafka.administration import administration, counts, create
+from stream.kafka.administration import (
+    administration,
+    counts,
+    create,
+    raise_passing,
+    reason_of,
+)
 from stream.kafka.belonging import notes_of
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import How, Note, commit, committed, members
@@ -245,7 +251,9 @@ async def _delete(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
     answer = await admin.delete_topics(list(topics))
     for name, code in answer.topic_error_codes:
         if code not in (0, UnknownTopicOrPartitionError.errno):
-            raise NotRenewed(f"topic {name} can't be deleted: error {code}")
+            failed = f"topic {name} can't be deleted: {reason_of(code)}"
+            raise_passing(code, failed)
+            raise NotRenewed(failed)
     for _ in range(_LOOKS):
         if not set(topics) & set(await admin.list_topics()):
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from unittest import mock
 
 import pytest
 from aiokafka.client import AIOKafkaClient
@@ -13,7 +14,8 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4, MetadataRequest_v5
 
 from stream.config import KafkaConfig
-from stream.kafka import administration, refusal
+from stream.core.errors import StopError
+from stream.kafka import administration, refusal, renewal
 from stream.kafka.administration import Administrator, TopicsUnfit
 from stream.kafka.connection import BrokerUnreachable
 
@@ -133,6 +135,53 @@ async def test_a_client_that_hangs_is_not_asked_again() -> None:
     assert Admin.made[0].closed
     assert await administrator.ask(fine) == "fine"
     assert len(Admin.made) == 2
+
+
+async def create(admin: Any) -> None:
+    await administration.create(admin, KAFKA, {"cx.cart": 1, "cx.visit": 1}, {})
+
+
+async def delete(admin: Any) -> None:
+    await renewal._delete(admin, ["cx.cart", "cx.visit"])
+
+
+@pytest.mark.parametrize("work", [create, delete])
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        pytest.param(7, BrokerUnreachable, "request timed out (error 7)", id="no answer"),
+        pytest.param(41, BrokerUnreachable, "not controller (error 41)", id="no controller"),
+        pytest.param(29, StopError, "topic authorization failed (error 29)", id="no right"),
+        pytest.param(89, StopError, "unknown (error 89)", id="not known to the client"),
+    ],
+)
+async def test_what_passes_while_topics_are_made_or_deleted_is_tried_again_the_rest_said_in_words(
+    work: Callable[[Any], Awaitable[None]], code: int, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error) as refused:
+        await refused_with(work, code, None)
+    assert f"topic cx.visit can't be {work.__name__}d: {words}" in str(refused.value)
+
+
+async def test_what_the_broker_says_of_a_topic_that_it_does_not_make_is_said() -> None:
+    with pytest.raises(TopicsUnfit, match=r"cx.visit can.t be created: three of two brokers$"):
+        await refused_with(create, 38, "three of two brokers")
+
+
+async def refused_with(work: Callable[[Any], Awaitable[None]], code: int, said: str | None) -> None:
+    """Have the broker refuse one topic, while the other is made or gone already."""
+
+    async def answer(_: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            topic_errors=[("cx.cart", 36, None), ("cx.visit", code, said)],
+            topic_error_codes=[("cx.cart", 3), ("cx.visit", code)],
+        )
+
+    async with administration.administration(KAFKA) as admin:
+        fake: Any = admin
+        fake.list_topics = mock.AsyncMock(return_value=[])
+        fake.create_topics = fake.delete_topics = answer
+        await work(fake)
 
 
 @pytest.mark.parametrize("version", [MetadataRequest_v4, MetadataRequest_v5])
