@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stream.cli import INTERRUPTED
+from stream.cli.aside import Waiting, read_aside
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.pace import Pace
@@ -78,7 +79,6 @@ class _Report:
 class _Order:
     """What to send and how."""
 
-    files: Sequence[str]
     shift: int
     rate: float | None
     raw: str | None
@@ -123,8 +123,11 @@ def send(
                 files = tuple(spooled if name == STANDARD_INPUT else name for name in files)
                 names[spooled] = STANDARD_INPUT
             shift = _shift_to_now(files) if now else 0
-            order = _Order(files, shift, rate, raw, not as_json, names)
-            ended = run(_send(kafka, order, report))
+            order = _Order(shift, rate, raw, not as_json, names)
+            waiting = Waiting()
+            # Opening a named pipe waits for its writer; no loop runs yet that this would hold up.
+            reader = stack.enter_context(Reader(files, waiting))
+            ended = run(_send(kafka, order, reader, waiting, report))
     except (CommandFailed, InputError) as error:
         if report.sent:
             # Whoever goes on from here has to know what is there already.
@@ -152,21 +155,23 @@ def _refuse_raw(raw: str | None, prefix: str) -> None:
         raise CommandFailed(f"--raw {raw}: unknown topic; {suggestion(raw, list(TOPICS))}")
 
 
-async def _send(kafka: KafkaConfig, order: _Order, report: _Report) -> bool:
+async def _send(
+    kafka: KafkaConfig, order: _Order, reader: Reader, waiting: Waiting, report: _Report
+) -> bool:
     """Send everything; True at the end of the input."""
     from stream.kafka.producer import EventProducer, RecordTooLarge
 
     producer = EventProducer(kafka)
     started = time.monotonic()
     try:
-        with (
-            Reader(order.files) as reader,
-            bar("Sending", reader.size, shown=order.shown, time_left=True) as advance,
-        ):
-            async with producer:
+        with bar("Sending", reader.size, shown=order.shown, time_left=True) as advance:
+            async with (
+                producer,
+                aclosing(read_aside(reader.batches(), waiting, producer.submit)) as batches,
+            ):
                 pace = Pace(order.rate)
                 started = time.monotonic()
-                for batch in reader.batches():
+                async for batch in batches:
                     for some in _slices(batch, pace.slice):
                         messages = await _addressed(some, order, report, producer)
                         await producer.write(messages)

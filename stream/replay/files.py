@@ -82,8 +82,10 @@ class Reader:
     decompressed, and so is what begins like one of them, whatever it is called.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
-        """Open all files.
+    def __init__(
+        self, files: Sequence[str], wait: Callable[[BinaryIO], None] | None = None
+    ) -> None:
+        """Open all files; ``wait`` is called before each read of one that may have to wait.
 
         Raises:
             InputMissing: one of them can't be opened.
@@ -91,7 +93,9 @@ class Reader:
         self._stack = ExitStack()
         try:
             block = max(1, _BLOCK // max(1, len(files)))
-            self._sources = [self._stack.enter_context(_Source(name, block)) for name in files]
+            self._sources = [
+                self._stack.enter_context(_Source(name, block, wait)) for name in files
+            ]
         except InputMissing:
             self._stack.close()
             raise
@@ -112,7 +116,7 @@ class Reader:
         """
         if len(self._sources) == 1:
             return self._sources[0].batches()
-        return _merged([_Cursor(source.batches()) for source in self._sources])
+        return _merged([_Cursor(source) for source in self._sources])
 
     @property
     def size(self) -> int | None:
@@ -142,9 +146,10 @@ def standard_input() -> BinaryIO:
 class _Source:
     """One file as batches of lines."""
 
-    def __init__(self, name: str, block: int) -> None:
+    def __init__(self, name: str, block: int, wait: Callable[[BinaryIO], None] | None) -> None:
         self._name = name
         self._block = block
+        self._wait = wait or (lambda _file: None)
         self._shown = "standard input" if name == STANDARD_INPUT else name
         self.consumed = 0
         try:
@@ -214,16 +219,19 @@ class _Source:
     def _blocks(self) -> Iterator[bytes]:
         # ``read1`` gives what a pipe has instead of waiting for more.
         read: Callable[[int], bytes] = getattr(self._file, "read1", self._file.read)
+        self._wait(self._file)
         more = read(self._block)
         while more:
             parts, size, until = [more], len(more), time.monotonic() + _GATHER_SECONDS
-            while more and size < self._block and _has_more(self._file, until):
+            while more and size < self._block and has_more(self._file, until):
                 more = read(self._block - size)
                 parts.append(more)
                 size += len(more)
             self.consumed += size
             yield b"".join(parts)
-            more = more and read(self._block)
+            if more:
+                self._wait(self._file)
+                more = read(self._block)
 
 
 def _pieces(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -289,8 +297,9 @@ def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _Cursor:
     """The next record of a file, with its time."""
 
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
+    def __init__(self, source: _Source) -> None:
+        self._batches = source.batches()
+        self._is_pipe = source.size is None
         self._batch = Batch((), (), [])
         self._times: list[float] = []
         self._place = -1
@@ -306,6 +315,11 @@ class _Cursor:
             times = map(occurred_at, batch.values)
             self._times = [_BEFORE_ALL if time is None else time for time in times]
         return self._times[self._place]
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether the record after this one may take any time to come."""
+        return self._is_pipe and self._place + 1 == len(self._batch.values)
 
     @property
     def record(self) -> tuple[str, int, bytes]:
@@ -326,24 +340,33 @@ def _merged(cursors: Sequence[_Cursor]) -> Iterator[Batch]:
     while heads:
         _, index = heads[0]
         batch.append(cursors[index].record)
+        if len(batch) == _BATCH_LINES or cursors[index].may_wait:
+            yield _batch_of(batch)
+            batch = []
         time = cursors[index].advance()
         if time is None:
             heapq.heappop(heads)
         else:
             heapq.heapreplace(heads, (time, index))
-        if len(batch) == _BATCH_LINES or not heads:
-            files, lines, values = zip(*batch, strict=True)
-            yield Batch(files, lines, list(values))
-            batch = []
+    if batch:
+        yield _batch_of(batch)
 
 
-def _has_more(file: BinaryIO, until: float) -> bool:
-    """Whether a pipe has more, or has ended, before ``until`` (monotonic seconds)."""
+def _batch_of(records: Sequence[tuple[str, int, bytes]]) -> Batch:
+    files, lines, values = zip(*records, strict=True)
+    return Batch(files, lines, list(values))
+
+
+def has_more(file: BinaryIO, until: float, *, untold: bool = False) -> bool:
+    """Whether a pipe has more, or has ended, before ``until`` (monotonic seconds).
+
+    ``untold`` where the system can't say that.
+    """
     try:
         return bool(select.select([file], [], [], max(0.0, until - time.monotonic()))[0])
     except (OSError, ValueError):
         # What is not of the system can't be waited for, nor what has a number beyond select's.
-        return False
+        return untold
 
 
 def _size(file: BinaryIO) -> int | None:

@@ -151,7 +151,7 @@ def test_what_begins_with_one_byte_and_a_pause_is_known_all_the_same(
     class Slow(_Pipe):
         most = 1
 
-    monkeypatch.setattr(files, "_has_more", lambda *_: False)
+    monkeypatch.setattr(files, "has_more", lambda *_: False)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Slow(compress(b"one\ntwo\n"))))
     assert [value for _, _, value in records(["-"])] == [b"one", b"two"]
 
@@ -194,6 +194,20 @@ def test_what_a_pipe_has_brought_is_handed_out_before_its_end(
     assert next(batches).values == [b"three"]
     pipe.close()
     assert list(batches) == []
+
+
+def test_of_several_what_a_pipe_may_follow_is_handed_out_before_it_does(
+    pipe: BinaryIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "_GATHER_SECONDS", 0.0)
+    (tmp_path / "file").write_bytes(b"early\nlate\n")
+    pipe.write(b"one\ntwo\n")
+    batches = read(["-", str(tmp_path / "file")])
+    assert next(batches).values == [b"one", b"two"]
+    pipe.write(b"three\n")
+    assert next(batches).values == [b"three"]
+    pipe.close()
+    assert [batch.values for batch in batches] == [[b"early", b"late"]]
 
 
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -18,6 +22,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
 
 from stream.broker.properties import MESSAGE_MAX_BYTES
+from stream.cli.pace import MOST_AT_ONCE
 from stream.cli.send import _Report, _tell, send
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
@@ -286,3 +291,73 @@ def test_a_broken_configuration_is_one_line(kafka: Kafka, recorded: Path, tmp_pa
     result = kafka.run(send, recorded, "--config", config)
     assert (result.exit_code, len(result.output.splitlines())) == (2, 1)
     assert "partitons" in result.output
+
+
+class Sending(NamedTuple):
+    """``send`` in a process of its own, and the pipe that it reads."""
+
+    process: subprocess.Popen[bytes]
+    pipe: BinaryIO
+
+
+@pytest.fixture
+def sending(kafka: Kafka) -> Iterator[Callable[..., Sending]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*args: object) -> Sending:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream", "send", *map(str, args), "--json"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **kafka.env},
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdin is not None
+        return Sending(process, cast("BinaryIO", process.stdin))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def comes_to(kafka: Kafka, count: int) -> bool:
+    """Whether so many records are there before long, and no more."""
+    end = time.monotonic() + 30
+    while (there := len(kafka.records())) < count and time.monotonic() < end:
+        time.sleep(0.1)
+    return there == count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_pipe_brought_is_sent_though_it_stays_open_and_a_signal_ends_the_wait(
+    kafka: Kafka, sending: Callable[..., Sending], number: signal.Signals
+) -> None:
+    first, second, rest = LINES.split(b"\n", 2)
+    process, pipe = sending("-")
+    pipe.write(first + b"\n")
+    pipe.flush()
+    assert comes_to(kafka, 1)
+    # A slice is full and nothing follows; the line after it has no end yet.
+    full = (rest.splitlines(keepends=True) * 9)[:MOST_AT_ONCE]
+    pipe.write(second + b"\n" + b"".join(full) + b'{"type"')
+    pipe.flush()
+    assert comes_to(kafka, 2 + MOST_AT_ONCE)
+    process.send_signal(number)
+    assert process.wait(5) == 130
+    assert process.stdout is not None
+    summary = json.loads(process.stdout.read())
+    said = [summary[key] for key in ("sent", "at_least", "complete")]
+    assert said == [2 + MOST_AT_ONCE, False, False]
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
+def test_a_named_pipe_without_a_writer_is_waited_for_until_a_signal(
+    sending: Callable[..., Sending], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process, _ = sending(tmp_path / "pipe")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.terminate()
+    assert process.wait(5) == -signal.SIGTERM
