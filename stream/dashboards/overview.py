@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog import builder as cog
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
-from stream.core.alerts.links import DASHBOARD_UID
+from stream.core.alerts.links import DASHBOARD_UID, variable_of
 from stream.core.catalogue import TOPICS
 from stream.core.kpi import Kpi
 from stream.dashboards import panels
@@ -22,9 +22,11 @@ from stream.dashboards.queries import (
     Query,
     mean_duration,
     named,
+    owned,
     rate,
     within_an_hour,
 )
+from stream.metrics.scraping import scraped
 
 TITLE = "Customer experience"
 _DEFAULT_WINDOW = "1h"
@@ -46,7 +48,7 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
     )
     for variable in _variables(dimensions):
         dashboard = dashboard.with_variable(variable)
-    for shown in _now():
+    for shown in _now(dimensions):
         dashboard = dashboard.with_panel(shown)
     dashboard = dashboard.with_panel(panels.alerts_over_time(dimensions).span(24).height(5))
     dashboard = dashboard.with_row(builders.Row("KPIs at a glance"))
@@ -99,9 +101,9 @@ def _variables(dimensions: Sequence[str]) -> list[cog.Builder[models.VariableMod
         .current(models.VariableOption(text="All", value="$__all"))
     )
     for name in dimensions:
-        query = f'label_values({{__name__=~"cx_.+_denominator", {WINDOW}}}, {name})'
+        query = f'label_values({{__name__=~"cx_.+_denominator", {WINDOW}}}, {scraped(name)})'
         variables.append(
-            builders.QueryVariable(name)
+            builders.QueryVariable(variable_of(name))
             .label(name.replace("_", " ").capitalize())
             .description(
                 f"All is the total, without regard to {name}. Values chosen in several dimensions "
@@ -120,13 +122,14 @@ def _variables(dimensions: Sequence[str]) -> list[cog.Builder[models.VariableMod
     return variables
 
 
-def _now() -> list[PanelBuilder]:
+def _now(dimensions: Sequence[str]) -> list[PanelBuilder]:
     """Whether all is well, in one line."""
+    firing = owned("cx_alert_firing", dimensions)
     stats = [
         number(
             "Alerts firing",
             "Alerts that fire now.",
-            Query("sum(max without (instance, pod) (cx_alert_firing)) or vector(0)", "firing"),
+            Query(f"sum({firing}) or vector(0)", "firing"),
             "none",
             limits((None, GREEN), (1, RED)),
         ),

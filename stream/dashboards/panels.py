@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 from stream.core.kpi import Kpi
-from stream.dashboards.queries import Query, benchmark, by_dimension, chosen, named
+from stream.dashboards.queries import Query, benchmark, by_dimension, chosen, named, owned
 from stream.metrics.families import gauge_of
 
 #: The data source is chosen by a variable, so that the dashboard fits any Grafana.
@@ -187,7 +187,7 @@ def kpi_by(kpi: Kpi, dimension: str, dimensions: Sequence[str]) -> timeseries.Pa
 
 def alerts_over_time(dimensions: Sequence[str]) -> statetimeline.Panel:
     """When each alert fired; alerts that did not fire in the time shown are left out."""
-    firing = "max without (instance, pod) (cx_alert_firing)"
+    firing = owned("cx_alert_firing", dimensions)
     expr = f"{firing} and max_over_time({firing}[$__range:]) > 0"
     return (
         statetimeline.Panel()

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stream.core.alerts.links import variable_of
+from stream.metrics.scraping import moving, scraped
+
 #: What a dimension's variable holds while it is *All*: the label is absent.
 ABSENT = "^$"
 WINDOW = 'window="$window"'
-#: Labels that say which process was scraped; at a change of owner a series goes on under another.
-_SCRAPE = "instance, pod"
 #: What a summary without quantiles consists of, so that their quotient is the mean.
 _PARTS = ("sum", "count")
 
@@ -29,14 +30,14 @@ class Query:
 
 def chosen(gauge: str, dimensions: Sequence[str]) -> str:
     """The series of a KPI's gauge that the variables choose."""
-    matchers = [WINDOW, *(f'{name}=~"${name}"' for name in dimensions)]
-    return _owned(f"{gauge}{{{', '.join(matchers)}}}")
+    matchers = [WINDOW, *(f'{scraped(name)}=~"${variable_of(name)}"' for name in dimensions)]
+    return owned(f"{gauge}{{{', '.join(matchers)}}}", dimensions)
 
 
 def by_dimension(gauge: str, dimension: str, dimensions: Sequence[str]) -> str:
     """The series of a KPI's gauge by one dimension alone."""
-    matchers = [WINDOW, *(f'{name}{"!=" if name == dimension else "="}""' for name in dimensions)]
-    return _owned(f"{gauge}{{{', '.join(matchers)}}}")
+    rest = (f'{scraped(name)}{"!=" if name == dimension else "="}""' for name in dimensions)
+    return owned(f"{gauge}{{{', '.join([WINDOW, *rest])}}}", dimensions)
 
 
 def benchmark(kpi: str) -> str:
@@ -44,13 +45,14 @@ def benchmark(kpi: str) -> str:
     return f'max by (industry) (cx_benchmark{{kpi="{kpi}", industry=~"$industry"}})'
 
 
-def _owned(selector: str) -> str:
-    return f"max without ({_SCRAPE}) ({selector})"
+def owned(selector: str, dimensions: Sequence[str]) -> str:
+    """Series whoever exposes them; a dimension that is called as a process's label is kept."""
+    return f"max without ({', '.join(moving(dimensions))}) ({selector})"
 
 
 def named(text: str, labels: Sequence[str]) -> str:
-    """A legend: the text, then the values of the labels that the series has."""
-    return " ".join((text, *(f"{{{{{label}}}}}" for label in labels))).strip()
+    """A legend: the text, then the values of labels as the worker names them."""
+    return " ".join((text, *(f"{{{{{scraped(label)}}}}}" for label in labels))).strip()
 
 
 def rate(counter: str, by: str) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 
 from stream.config import Config
 from stream.core.settings import SECOND
+from stream.metrics.scraping import moving
 from stream.rules.document import AlertingRule
-from stream.rules.promql import moving, number, rose, selector, without
+from stream.rules.promql import number, rose, selector, without
 
 #: A topic without events for so long is out of use, in seconds; where it may be silent for longer
 #: than half of it, one without events for twice the silence.

@@ -9,13 +9,8 @@ from typing import Final, Protocol
 from stream.core.alerts.measures import Measure
 from stream.core.kpi import Kpi
 from stream.metrics.families import Part, gauge_of, parts_of
+from stream.metrics.scraping import moving, scraped
 
-#: Labels that say which process was scraped. At a change of owner a series goes on under another,
-#: so they are no part of an alert.
-_MOVING: Final = ("instance", "pod")
-#: Labels that Prometheus sets itself: where a metric has one of the same name, it gets a prefix.
-_TARGET_LABELS: Final = frozenset({"instance", "job"})
-_PREFIX: Final = "exported_"
 #: What an exported alert carries beside the labels of its series.
 STATIC: Final = ("kpi", "rule", "severity", "window")
 
@@ -23,23 +18,6 @@ STATIC: Final = ("kpi", "rule", "severity", "window")
 def number(value: float) -> str:
     """A number that PromQL reads as exactly this one."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
-
-
-def scraped(dimension: str) -> str:
-    """The label under which Prometheus keeps a dimension."""
-    return f"{_PREFIX}{dimension}" if dimension in _TARGET_LABELS else dimension
-
-
-def unscraped(label: str) -> str:
-    """The dimension that Prometheus keeps under a label; what ``scraped`` undoes."""
-    bare = label.removeprefix(_PREFIX)
-    return bare if bare in _TARGET_LABELS else label
-
-
-def moving(dimensions: Iterable[str] = ()) -> tuple[str, ...]:
-    """The labels of the process that was scraped, but for a dimension that keeps such a name."""
-    kept = {scraped(dimension) for dimension in dimensions}
-    return tuple(name for name in _MOVING if name not in kept)
 
 
 def selector(metric: str, matchers: Mapping[str, str]) -> str:

@@ -9,7 +9,8 @@ from typing import Final
 
 from stream.core.alerts.template import FIELDS, filled
 from stream.core.settings import Rule
-from stream.rules.promql import Series, unscraped
+from stream.metrics.scraping import unscraped
+from stream.rules.promql import Series
 
 #: Stands for an action of a Go template while the text around it is made literal.
 _ACTION: Final = "\ue000{}\ue001"

@@ -5,13 +5,18 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
+from stream.core.alerts import RuleSet
+from stream.core.alerts.links import dashboard_link
 from stream.core.catalogue import KPIS
-from stream.core.settings import Settings
+from stream.core.settings import Rule, Settings
 from stream.dashboards.overview import all_panels, overview
 from stream.metrics.families import families, kpi_families
+from stream.sinks.trial import trial
 from tests.dashboards.lint import lint
 from tests.dashboards.queries import asked
 
@@ -74,6 +79,32 @@ def test_other_dimensions_make_other_variables_and_rows() -> None:
     assert names == {"datasource", "window", "industry", "plan"}
     assert "By plan" in {panel["title"] for panel in all_panels(document)}
     assert lint(document) == []
+
+
+#: What Prometheus or the dashboard itself has something called so, and what looks as if.
+TAKEN = (
+    "job", "instance", "pod", "industry", "datasource", "dimension_industry",
+    "dimension_dimension_industry", "dimension_region",
+)  # fmt: skip
+
+
+def test_each_dimension_has_a_variable_of_its_own_whatever_it_is_called() -> None:
+    document = json.loads(overview(KPIS, TAKEN))
+    names = [one["name"] for one in document["templating"]["list"]]
+    assert len(set(names)) == len(names) == 3 + len(TAKEN)
+    assert names[:6] == ["datasource", "window", "industry", "job", "instance", "pod"]
+    assert names[6:8] == ["dimension_industry", "dimension_datasource"]
+    assert lint(document) == []
+
+
+def test_links_name_the_variables_of_the_dashboard() -> None:
+    document = json.loads(overview(KPIS, TAKEN))
+    firing, _ = trial(Rule("Low", "nps", "1h", below=0), 0, 1)
+    rules = RuleSet((), "https://g.example", TAKEN)
+    link = dashboard_link(rules, replace(firing, labels=dict.fromkeys(TAKEN, "x")), 0, 0)
+    linked = {name.removeprefix("var-") for name in parse_qs(urlsplit(link).query)}
+    names = {one["name"] for one in document["templating"]["list"]}
+    assert linked - {"from", "to"} == names - {"datasource", "industry"}
 
 
 def test_without_dimensions_there_is_the_total_alone() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from stream.core.catalogue import KPIS
 from stream.core.kpi import Kpi
+from stream.core.series import LabelPairs
 from stream.core.settings import Settings
 from stream.dashboards.overview import overview
 from stream.metrics.families import gauge_of
@@ -37,6 +38,54 @@ def _view() -> WorkerView:
     """A worker whose counters move with the clock."""
     now = time.time()
     return view(KPIS, int(now * 1000) - 100, accepted=int(now * 100))
+
+
+#: Dimensions that are called as what Prometheus and the dashboard have already.
+TAKEN = ("instance", "job", "pod", "industry")
+_SERIES: tuple[LabelPairs, ...] = (
+    (), *(((name, value),) for name in TAKEN for value in ("one", "two"))
+)  # fmt: skip
+_TAKEN: dict[str, Any] = json.loads(overview(KPIS, TAKEN))
+
+
+@pytest.fixture(scope="module")
+def taken(
+    prometheus_tools: PrometheusTools, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes a worker with these dimensions."""
+    folder: Path = tmp_path_factory.mktemp("taken")
+
+    def seen() -> WorkerView:
+        return view(KPIS, int(time.time() * 1000) - 100, series=_SERIES)
+
+    with (
+        serving(seen, KPIS) as server,
+        Prometheus.scraping(prometheus_tools, folder, [f"127.0.0.1:{server.port}"]) as running,
+    ):
+        running.wait_for("count_over_time(cx_worker_ready[5s]) >= 4")
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("dimension", "label", "variable"),
+    [
+        ("instance", "exported_instance", "instance"),
+        ("job", "exported_job", "job"),
+        ("pod", "pod", "pod"),
+        ("industry", "industry", "dimension_industry"),
+    ],
+)
+def test_a_dimension_may_be_called_as_a_label_or_variable_that_is_there(
+    taken: Prometheus, dimension: str, label: str, variable: str
+) -> None:
+    assert choices(taken, _TAKEN, variable) == {"one", "two"}
+    for chosen, count in (("^$", 1), ("one", 1), ("(one|two)", 2)):
+        answers = run(taken, _TAKEN, **{variable: chosen})
+        (found, *_) = [a.series for a in answers if "(cx_nps{" in a.expr]
+        assert len(found) == count, chosen
+    answers = run(taken, _TAKEN)
+    by = [a.series for a in answers if a.asked.panel == f"{KPIS['nps'].title} by {dimension}"]
+    assert [{series.labels[label] for series in found} for found in by] == [{"one", "two"}]
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,24 @@ from stream.core.settings import INPUT, MINUTE
 
 #: The uid of the dashboard.
 DASHBOARD_UID: Final = "cxkpi-overview"
+#: Variables of the dashboard that are of no dimension.
+_OWN_VARIABLES: Final = frozenset({"datasource", "industry", "window"})
+_OF_DIMENSION: Final = "dimension_"
 #: What is shown of the time before an alert at least, in ms.
 LEAST_BEFORE_MS: Final = 15 * MINUTE
 
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def variable_of(dimension: str) -> str:
+    """The dashboard's variable for a dimension: its name, unless another variable has that.
+
+    A dimension that is called as another's variable would be is told apart in the same way.
+    """
+    bare = dimension
+    while bare.startswith(_OF_DIMENSION):
+        bare = bare.removeprefix(_OF_DIMENSION)
+    return f"{_OF_DIMENSION}{dimension}" if bare in _OWN_VARIABLES else dimension
 
 
 def dashboard_link(rules: RuleSet, change: Change, started: int, now: int) -> str:
@@ -29,7 +43,7 @@ def dashboard_link(rules: RuleSet, change: Change, started: int, now: int) -> st
         query.append(("var-window", change.window))
     for name, value in sorted(change.labels.items()):
         if name in rules.dimensions and change.kpi != INPUT:
-            query.append((f"var-{name}", value))
+            query.append((f"var-{variable_of(name)}", value))
     before = max(LEAST_BEFORE_MS, rules.sizes.get(change.window, 0))
     query += [("from", str(started - before)), ("to", str(now))]
     asked = "&".join(f"{name}={escaped(value)}" for name, value in query)
