@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stream.cli import INTERRUPTED
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 from stream.clock import now_ms
 from stream.config import Config, SinkConfig
-from stream.core.settings import SECOND, Rule
+from stream.core.settings import DAY, SECOND, Rule
 
 if TYPE_CHECKING:
     from stream.core.alerts import Change
     from stream.sinks.sink import Sink
+
+
+#: The longest hold, in ms: beyond it no test is meant.
+_MOST_HOLD: Final = 366 * DAY
 
 
 @click.command()
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--hold",
     "hold_ms",
-    type=Duration(),
+    type=Duration(most_ms=_MOST_HOLD),
     default="0s",
     show_default=True,
     help="How long it fires. Alertmanager tells nobody of what ends within its group_wait.",
@@ -50,12 +57,15 @@ def test(
     Without NAME it says which rules there are.
 
     It is marked as a test, in its sentence and by the label `test`. Each sink is tried once, and
-    what it said is printed. Exit code 1: a sink did not take it.
+    what it said is printed. Ctrl-C ends a hold early: the alert is resolved then. Exit code 1: a
+    sink did not take it.
     """
     config = configuration(config_path, needs=("sinks",))
     rule, chosen = _rule(config, name), _chosen(config, sinks)
-    said = asyncio.run(_sent(chosen, rule, hold_ms))
+    said, interrupted = asyncio.run(_until_signalled(chosen, rule, hold_ms))
     click.echo(json.dumps(said) if as_json else "\n".join(map(_line, said)))
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
     if any(one["error"] for one in said):
         context.exit(1)
 
@@ -82,30 +92,67 @@ def _rule(config: Config, name: str | None) -> Rule:
     return rules[name]
 
 
-async def _sent(sinks: list[SinkConfig], rule: Rule, hold_ms: int) -> list[dict[str, Any]]:
-    """What each sink said of each change, in the order of the sinks."""
-    from stream.sinks.trial import trial
+@dataclass(slots=True)
+class _Hold:
+    """For how long the alert fires, in ms; ``end`` ends it early, for all sinks at one time."""
 
-    began = now_ms()
-    # Alertmanager takes no alert that ends when it begins.
-    changes = trial(rule, began, began + max(hold_ms, 1))
-    told = await asyncio.gather(*(_told(sink, changes, hold_ms) for sink in sinks))
+    ms: int
+    began: int = field(default_factory=now_ms)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self) -> None:
+        """Let it be over now."""
+        # Alertmanager takes no alert that ends when it begins.
+        self.ms = min(self.ms, max(now_ms() - self.began, 1))
+        self.ended.set()
+
+    async def passed(self, ms: int) -> None:
+        """Return after so long, or at once where it is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), ms / SECOND)
+
+
+async def _until_signalled(
+    sinks: list[SinkConfig], rule: Rule, hold_ms: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """What the sinks said, and whether SIGINT or SIGTERM ended the hold; a further one ends all.
+
+    An alert that fires at a receiver is resolved in any case: nobody else would.
+    """
+    hold = _Hold(max(hold_ms, 1))
+    task = asyncio.create_task(_sent(sinks, rule, hold))
+
+    def end() -> None:
+        if hold.ended.is_set():
+            task.cancel()
+        hold.end()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        return await task, hold.ended.is_set()
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _sent(sinks: list[SinkConfig], rule: Rule, hold: _Hold) -> list[dict[str, Any]]:
+    """What each sink said of each change, in the order of the sinks."""
+    told = await asyncio.gather(*(_told(sink, rule, hold) for sink in sinks))
     return [one for of_sink in told for one in of_sink]
 
 
-async def _told(
-    settings: SinkConfig, changes: tuple[Change, ...], hold_ms: int
-) -> list[dict[str, Any]]:
+async def _told(settings: SinkConfig, rule: Rule, hold: _Hold) -> list[dict[str, Any]]:
     from stream.sinks.catalogue import build
     from stream.sinks.dispatcher import reason
+    from stream.sinks.trial import trial
 
     sink = build(settings)
     told: list[dict[str, Any]] = []
     error: str | None = None
     try:
-        for change in changes:
-            if change.to == "resolved":
-                await _hold(sink, () if error else changes[:1], hold_ms)
+        for place in range(2):
+            change = trial(rule, hold.began, hold.began + hold.ms)[place]
             error = None
             try:
                 await sink.deliver(change)
@@ -113,22 +160,26 @@ async def _told(
                 error = reason(failure)
             row = {"sink": settings.name, "type": settings.type, "to": change.to}
             told.append({**row, "id": change.id, "error": error})
+            if change.to == "firing":
+                await _held(sink, () if error else [change], hold)
     finally:
         await sink.close()
     return told
 
 
-async def _hold(sink: Sink, firing: Sequence[Change], hold_ms: int) -> None:
+async def _held(sink: Sink, firing: Sequence[Change], hold: _Hold) -> None:
     """Let it fire for so long; a sink that forgets is told again meanwhile, as by a worker."""
     from stream.sinks.sink import Refreshed, SinkError
 
-    left = hold_ms
+    left = hold.ms
     while isinstance(sink, Refreshed) and firing and left > sink.refresh_ms:
-        await asyncio.sleep(sink.refresh_ms / SECOND)
+        await hold.passed(sink.refresh_ms)
+        if hold.ended.is_set():
+            return
         left -= sink.refresh_ms
         with suppress(SinkError):  # What it says of the end is told.
             await sink.keep(firing)
-    await asyncio.sleep(left / SECOND)
+    await hold.passed(left)
 
 
 def _line(said: dict[str, Any]) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner, Result
 
 from stream.broker.ports import free_port
 from stream.cli import cli
 from stream.cli.alerts import COMMANDS
-from stream.cli.alerts_test import _sent
+from stream.cli.alerts_test import _Hold, _sent
 from stream.config import SinkConfig
 from stream.core.settings import Rule
 from stream.core.timestamps import parse
@@ -133,12 +138,51 @@ async def test_what_is_held_is_told_again_to_a_sink_that_forgets() -> None:
     async with receiver() as it:
         sink = SinkConfig(type="alertmanager", url=it.url, name="am", refresh="1s")
         sink.hold("url", sink.url)
-        said = await _sent([sink], rule, 1_500)
+        said = await _sent([sink], rule, _Hold(1_500))
     assert [one["error"] for one in said] == [None, None]
     fired, again, resolved = (json.loads(body)[0] for body in it.bodies)
     assert again["labels"] == fired["labels"]
     assert parse(again["endsAt"]) > parse(fired["endsAt"])
     assert resolved["annotations"]["change_id"] == said[1]["id"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_hold_and_what_fires_is_resolved(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    came = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        came.set()
+        return web.Response()
+
+    async with receiver([answer]) as it:
+        sinks = f'[[sink]]\ntype = "webhook"\nname = "hook"\nurl = "{it.url}"\n'
+        (tmp_path / "c.toml").write_text(RULE + sinks)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "stream", "alerts", "test", "CsatLow", "--hold", "1h",
+            "--config", str(tmp_path / "c.toml"), stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+        try:
+            await asyncio.wait_for(came.wait(), 60)
+            process.send_signal(number)
+            out, _ = await asyncio.wait_for(process.communicate(), 20)
+        finally:
+            if process.returncode is None:
+                process.kill()
+    assert (process.returncode, out) == (130, b"hook: firing: sent\nhook: resolved: sent\n")
+    fired, resolved = map(json.loads, it.bodies)
+    assert (fired["to"], resolved["to"]) == ("firing", "resolved")
+    assert 0 < parse(resolved["changed_at"]) - parse(fired["changed_at"]) < 60_000
+
+
+@pytest.mark.parametrize("hold", ["367d", "999999999999d"])
+def test_a_hold_that_has_no_end_is_refused_in_a_line(tmp_path: Path, hold: str) -> None:
+    result = run(tmp_path, f"CsatLow --hold {hold}", '[[sink]]\ntype = "log"\n')
+    assert result.exit_code == 2
+    said = f"Error: Invalid value for '--hold': '{hold}' is not in the range 0s to 366d"
+    assert result.stderr.splitlines()[-1] == said
 
 
 def test_the_summary_is_filled_in_and_a_missing_topic_is_named(tmp_path: Path) -> None:
