@@ -260,7 +260,8 @@ def redrive(
     Without --yes it says what it would do. Within a run letters of a partition, and so of a key,
     are sent in the order in which they were refused. Key, value and headers are those of the
     original, and no letter is sent twice, whatever ends a run. Letters of other groups are left to
-    them. What today's rules would refuse again is left, and the exit code is 1 then.
+    them. What today's rules would refuse again is left. Exit code 1: letters were left that nobody
+    has sent, for that reason, another one or --limit.
     """
     from stream.kafka.redrive import MOST_RECORDS, Order, RedriveStopped
 

@@ -144,8 +144,10 @@ class Report:
 
     @property
     def has_findings(self) -> bool:
-        """Whether letters were left that nobody has sent."""
-        return any(self.left_by(verdict) for verdict in LEFT if verdict != "sent before")
+        """Whether letters were left that nobody has sent, be it that a limit ended it before."""
+        return not self.complete or any(
+            self.left_by(verdict) for verdict in LEFT if verdict != "sent before"
+        )
 
     def left_by(self, verdict: Verdict) -> int:
         """How many letters were left for this reason, of all topics."""
@@ -161,6 +163,10 @@ class Report:
                 for (topic, partition), n in sorted(self.sent.items())
             ],
             "left": {v.replace(" ", "_"): self.left_by(v) for v in LEFT},
+            "left_by_topic": [
+                {"topic": topic, "reason": verdict.replace(" ", "_"), "records": n}
+                for (topic, verdict), n in sorted(self.left.items())
+            ],
             "refused": self.refused.rows(),
             "left_out": [{"letter": name, "source": source} for name, source in self.left_out],
             "of_other_groups": self.others,

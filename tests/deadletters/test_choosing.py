@@ -265,6 +265,10 @@ def test_a_report_counts_what_was_sent_where_and_what_was_left_and_why() -> None
         "no_partition": 0,
         "left_out": 0,
     }
+    assert said["left_by_topic"] == [
+        {"topic": "cx.visit", "reason": "refused", "records": 1},
+        {"topic": "cx.visit", "reason": "sent_before", "records": 1},
+    ]
     assert [r["field"] for r in said["refused"]] == ["$"]
     assert report.refused.total == 1
     assert next(report.refused.groups())[0] == Group(

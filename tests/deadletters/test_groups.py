@@ -44,7 +44,7 @@ def test_a_group_sends_its_own_letters_alone_so_none_goes_back_once_for_each_gro
     again = dlq(site, "redrive", "--yes")
     assert (again.exit_code, len(sent(site))) == (0, 40)
     assert "40 dead letters of other groups left alone; `cxkpi dlq list" in again.stderr
-    assert redriven(other, "--yes", "--limit", "5")["records"] == 5
+    assert redriven(other, "--yes", "--limit", "5", expected=1)["records"] == 5
     assert all(r.headers == ((REDRIVEN, b"1"),) for r in sent(site))
 
 

@@ -117,7 +117,7 @@ def test_filters_leave_holes_and_a_later_run_sends_the_rest(site: Site) -> None:
         bury(site, second[start : start + 40], size=10, refusal=INVALID)
     assert redriven(site, "--yes", "--outcome", "invalid")["records"] == 120
     assert_each_once_and_in_order(sent(site), second)
-    assert redriven(site, "--yes", "--limit", "50")["records"] == 50
+    assert redriven(site, "--yes", "--limit", "50", expected=1)["records"] == 50
     assert redriven(site, "--reason", "pages")["left"]["sent_before"] == 120
     rest = redriven(site, "--yes")
     assert (rest["records"], rest["left"]["sent_before"]) == (70, 170)
@@ -126,6 +126,17 @@ def test_filters_leave_holes_and_a_later_run_sends_the_rest(site: Site) -> None:
     assert len(found) == 240
     # All are sent, so what lies between them, markers of transactions, is no hole.
     assert ledger_ranges(site) == PARTITIONS
+
+
+@pytest.mark.parametrize("more", [[], ["--yes"]])
+def test_what_a_limit_leaves_unsent_is_a_finding_and_what_it_just_reaches_is_none(
+    site: Site, more: list[str]
+) -> None:
+    bury(site, visits(10))
+    some = redriven(site, *more, "--limit", 4, expected=1)
+    assert (some["records"], some["complete"]) == (4, False)
+    rest = redriven(site, *more, "--limit", 6 if more else 10)
+    assert (rest["records"], rest["complete"]) == (6 if more else 10, True)
 
 
 def test_key_value_and_headers_are_those_of_the_original(site: Site) -> None:
@@ -348,7 +359,7 @@ def test_what_another_run_sent_up_to_the_fence_is_not_sent_again(
     async def late_start(self: TransactionalWriter) -> None:
         run = process(site, "redrive", "--yes", "--limit", "300")
         out, errors = await asyncio.to_thread(run.communicate, timeout=60)
-        assert run.returncode == 0, out + errors
+        assert run.returncode == 1, out + errors
         await start(self)
 
     monkeypatch.setattr(TransactionalWriter, "start", late_start)
