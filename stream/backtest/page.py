@@ -30,7 +30,7 @@ from stream.backtest.tables import (
     thresholds_table,
 )
 from stream.core.alerts import described
-from stream.core.alerts.quantities import counted, duration, quantity
+from stream.core.alerts.quantities import as_limit, counted, duration, quantity
 from stream.core.series import LabelPairs
 from stream.core.text import printable
 
@@ -134,7 +134,7 @@ def _plot(report: Report, of_rule: RuleReport, labels: LabelPairs) -> str:
 
 def _named(report: Report, of_rule: RuleReport, alert: Alert) -> svg.Named:
     end = alert.lasts_until(report.span[1])
-    limit = NONE if alert.threshold is None else quantity(of_rule.kpi, alert.threshold)
+    limit = NONE if alert.threshold is None else as_limit(of_rule.kpi, alert.threshold)
     name = f"{moment(alert.fired_at)}, {duration(end - alert.fired_at)}, threshold {limit}"
     return name, alert.fired_at, end
 

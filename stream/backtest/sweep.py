@@ -15,7 +15,7 @@ from stream.backtest.recording import Track
 from stream.backtest.rerun import Alert, decisive, rerun, with_data
 from stream.backtest.rounding import round_step
 from stream.core.alerts.machine import rises
-from stream.core.alerts.quantities import duration
+from stream.core.alerts.quantities import duration, rounded
 from stream.core.catalogue import KPIS
 from stream.core.settings import Rule
 
@@ -137,7 +137,7 @@ def suggest(rehearsal: Rehearsal, rows: Sequence[Tried], wanted: float) -> Sugge
     """
     length = max(1, rehearsal.span[1] - rehearsal.span[0])
     if 0 < wanted * length < WEEK:
-        one = f"a single alert in {duration(length)} is {WEEK / length:.3g} a week"
+        one = f"a single alert in {duration(length)} is {rounded(WEEK / length, 3)} a week"
         return Suggestion(wanted, None, f"the recording is too short, {one}")
     best = _best(rows, wanted)
     if best is None:

@@ -14,7 +14,7 @@ from stream.backtest.report import Detection, Report, RuleReport, Worst
 from stream.backtest.rerun import Alert
 from stream.backtest.sweep import Suggestion, with_threshold
 from stream.core.alerts.machine import rises
-from stream.core.alerts.quantities import counted, duration, quantity
+from stream.core.alerts.quantities import as_limit, counted, duration, quantity, rounded
 from stream.core.series import LabelPairs
 from stream.core.settings import SECOND, Rule
 from stream.core.text import printable
@@ -142,12 +142,12 @@ def suggestion_words(of_rule: RuleReport, suggestion: Suggestion) -> str:
     if rule.clear is not None:
         lines.append(f"clear = {rule.clear:.12g}")
     rate = suggestion.tried.verdict.per_week
-    return f"{name}: for {wanted}: {', '.join(lines)} (gives {rate:.3g} a week)"
+    return f"{name}: for {wanted}: {', '.join(lines)} (gives {rounded(rate, 3)} a week)"
 
 
 def limit(of_rule: RuleReport, value: float) -> str:
     """A threshold in the KPI's unit; of a spike its factor."""
-    return f"{value:.6g} ×" if of_rule.rule.factor is not None else quantity(of_rule.kpi, value)
+    return f"{value:.6g} ×" if of_rule.rule.factor is not None else as_limit(of_rule.kpi, value)
 
 
 def series(labels: LabelPairs) -> str:
@@ -177,7 +177,7 @@ def _alert_row(report: Report, of_rule: RuleReport, alert: Alert, worst: Worst |
         "still firing" if alert.resolved_at is None else moment(alert.resolved_at),
         duration(alert.lasts_until(end) - alert.fired_at),
         at_worst,
-        NONE if threshold is None else quantity(of_rule.kpi, threshold),
+        NONE if threshold is None else as_limit(of_rule.kpi, threshold),
         _verdict_of(report, of_rule, alert),
     ]
 
@@ -232,10 +232,10 @@ def _verdict_cells(report: Report, verdict: Verdict) -> list[str]:
             NONE if delay is None else duration(round(delay / SECOND) * SECOND),
             str(len(verdict.false or ())),
         ]
-    share = f"{100 * verdict.firing_share:.2g}%"
+    share = f"{rounded(100 * verdict.firing_share, 2)}%"
     return [
         str(len(verdict.alerts)),
-        f"{verdict.per_week:.3g}",
+        rounded(verdict.per_week, 3),
         *judged,
         str(len(verdict.flaps)),
         share,

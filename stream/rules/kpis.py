@@ -15,7 +15,7 @@ from stream.config import durations
 from stream.core.alerts import PreparedRule
 from stream.core.alerts.machine import rises
 from stream.core.alerts.measures import Measure, measure
-from stream.core.alerts.quantities import quantity
+from stream.core.alerts.quantities import as_limit
 from stream.core.settings import SECOND, Rule, Settings
 from stream.rules.document import AlertingRule
 from stream.rules.promql import (
@@ -109,7 +109,7 @@ def _annotations(rule: Rule, series: Series, runbook: str) -> dict[str, str]:
     if rule.factor is not None:
         limit = f"{number(rule.factor)} × the usual value of {rule.baseline}"
     else:
-        limit = quantity(series.watched, rule.threshold)
+        limit = as_limit(series.watched, rule.threshold)
     surely = "surely " if _whole(rule, series) else ""
     said = f"{title} is {surely}{side} {limit}."
     if rule.topic:

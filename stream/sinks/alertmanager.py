@@ -16,7 +16,7 @@ from stream.clock import now_ms
 from stream.core.alerts import Change, rfc3339
 from stream.sinks.http import Poster
 from stream.sinks.sink import SinkSettings
-from stream.sinks.wording import contributors, links, measured
+from stream.sinks.wording import contributors, limited, links, measured
 
 PATH: Final = "/api/v2/alerts"
 #: A firing alert ends by itself after so many times the time between two posts, as it does where
@@ -108,7 +108,7 @@ def _exported(name: str, taken: Container[str]) -> str:
 def alert_annotations(change: Change) -> Mapping[str, str]:
     """What the alert says; what is not known is left out."""
     numbers = {
-        name: measured(change, value)
+        name: (limited if name == "threshold" else measured)(change, value)
         for name in ("value", "lower", "upper", "threshold")
         if (value := getattr(change, name)) is not None
     }

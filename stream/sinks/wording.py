@@ -6,7 +6,7 @@ from typing import Final
 
 from stream.core.alerts import Change, Contributor
 from stream.core.alerts.measures import Measure, measure
-from stream.core.alerts.quantities import duration, quantity
+from stream.core.alerts.quantities import as_limit, duration, quantity, rounded
 from stream.core.kpi import Kpi
 from stream.core.settings import SECOND
 from stream.core.text import printable
@@ -35,7 +35,7 @@ def facts(change: Change) -> list[tuple[str, str]]:
     if change.denominator is not None:
         found.append(("n", f"{change.denominator:,.12g}"))
     if change.threshold is not None:
-        found.append(("Threshold", measured(change, change.threshold)))
+        found.append(("Threshold", limited(change, change.threshold)))
     if change.baseline is not None:
         usual = f"{measured(change, change.baseline)} (over {change.baseline_window})"
         found.append(("Usually", usual))
@@ -47,6 +47,11 @@ def facts(change: Change) -> list[tuple[str, str]]:
 def measured(change: Change, value: float) -> str:
     """A value of the change in its unit."""
     return quantity(measure(change.kpi), value)
+
+
+def limited(change: Change, threshold: float) -> str:
+    """The threshold of the change in its unit."""
+    return as_limit(measure(change.kpi), threshold)
 
 
 def contributors(change: Change) -> list[str]:
@@ -69,7 +74,7 @@ def _moved(what: Kpi | Measure | None, contribution: float) -> str:
     if what is not None and what.unit == "seconds":
         sign = "-" if contribution < 0 else "+"
         return sign + duration(round(abs(contribution) * SECOND))
-    return f"{contribution:+.4g}"
+    return f"{'-' if contribution < 0 else '+'}{rounded(abs(contribution))}"
 
 
 def links(change: Change) -> list[tuple[str, str]]:

@@ -115,7 +115,7 @@ def test_an_alert_tells_its_worst_sample() -> None:
 def test_the_terminal_shows_plots_tables_and_a_suggestion(marked: str) -> None:
     text = recorded("--incidents", marked, "--suggest", "200/week").stdout
     for words in (
-        "7 rules over 1 h 9 min",
+        "7 rules over 1 h 10 min",
         "2 of 2 incidents found, 2 false alerts, 2 flaps.",
         "ChurnSpike · region=us",
         "churn 10m by region above 2 × that of 2h",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from stream.core.alerts.change import Change, Contributor, rfc3339
 from stream.core.alerts.machine import RuleSample, clear_threshold, has_data, rises
 from stream.core.alerts.measures import measure
-from stream.core.alerts.quantities import duration, quantity
+from stream.core.alerts.quantities import as_limit, duration, exactly, quantity
 from stream.core.alerts.rules import PreparedRule
 from stream.core.settings import SECOND, Rule
 from stream.core.text import clipped, printable
@@ -73,7 +73,7 @@ def summary_values(change: Change) -> Mapping[str, str]:
         "lower": quantity(kpi, change.lower),
         "upper": quantity(kpi, change.upper),
         "n": "unknown" if change.denominator is None else f"{change.denominator:,.12g}",
-        "threshold": quantity(kpi, change.threshold),
+        "threshold": as_limit(kpi, change.threshold),
         "baseline": quantity(kpi, change.baseline),
         "since": moment(change.started_at),
         "trend": "unknown" if trend is None else trend.direction,
@@ -111,14 +111,14 @@ def _of_input(prepared: PreparedRule, change: Change) -> str:
     rule = prepared.rule
     silence = round((change.value or 0.0) * SECOND)
     silent = duration(silence)
-    allowed = duration(round((rule.above or 0.0) * SECOND))
+    allowed = exactly(round((rule.above or 0.0) * SECOND))
     # The alert began only once the silence was too long.
     quiet = moment(rfc3339((change.changed_ms - silence) // SECOND * SECOND))
     missing = f"No event of {rule.topic} for {silent} (allowed: {allowed}), since {quiet}"
     again = f"Events of {rule.topic} come again, the latest {silent} ago"
     match change.to:
         case "pending":
-            return f"{missing}; fires if none comes in {duration(rule.for_ms)}."
+            return f"{missing}; fires if none comes in {exactly(rule.for_ms)}."
         case "firing":
             return f"{missing}."
         case "inactive":
@@ -163,24 +163,25 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
     """How the value stands to the threshold, and what that means for the alert."""
     rule = prepared.rule
     side = "above" if rises(rule) else "below"
-    limit = quantity(prepared.kpi, change.threshold)
-    if quantity(prepared.kpi, change.value) == limit and change.to != "inactive":
+    beyond = as_limit(prepared.kpi, change.threshold)
+    shown = quantity(prepared.kpi, change.value)
+    if shown in {beyond, quantity(prepared.kpi, change.threshold)} and change.to != "inactive":
         side = f"just {side}"
     side = _surely(rule, sample) + side
     if rule.factor is not None:
         usual = quantity(prepared.kpi, sample.usual)
-        limit += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
+        beyond += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
     match change.to:
         case "pending":
-            return f"{side} {limit}; fires if it is still so in {duration(rule.for_ms)}"
+            return f"{side} {beyond}; fires if it is still so in {exactly(rule.for_ms)}"
         case "firing":
-            return f"{side} {limit} since {moment(change.started_at)}"
+            return f"{side} {beyond} since {moment(change.started_at)}"
         case "inactive":
-            return f"no longer {side} {limit}"
+            return f"no longer {side} {beyond}"
         case "resolved":
             back = "at or below" if rises(rule) else "at or above"
-            cleared = quantity(prepared.kpi, clear_threshold(rule, sample))
-            held = f" for {duration(rule.keep_firing_for_ms)}" if rule.keep_firing_for_ms else ""
+            cleared = as_limit(prepared.kpi, clear_threshold(rule, sample))
+            held = f" for {exactly(rule.keep_firing_for_ms)}" if rule.keep_firing_for_ms else ""
             return f"{back} {cleared}{held} again, {_after(change)}"
 
 
