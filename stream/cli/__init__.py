@@ -15,7 +15,7 @@ import click
 
 from stream import __version__
 from stream.cli.lazy import Lazy
-from stream.cli.telling import have_standard_error, let_go_of_output
+from stream.cli.telling import have_standard_outputs, let_go_of_output
 
 #: A disk that has no room, or that fails, which a traceback says nothing of.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> Any:
     Exits with 0 (fine), 1 (findings), 2 (unusable input) or 130 (cut short by Ctrl-C).
     """
     args = sys.argv[1:] if argv is None else argv
-    have_standard_error()
+    have_standard_outputs()
     _let_all_characters_pass(as_json="--json" in args)
     run: Callable[..., Any] = cli.main
     try:

@@ -24,8 +24,14 @@ def let_go_of_output(descriptor: int = 1) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
-def have_standard_error() -> None:
-    """Have one where it was closed: the first file or connection would take its number."""
+def have_standard_outputs() -> None:
+    """Have both where they were closed: the first file or connection would take their number.
+
+    What is printed is lost then, as whoever closed them wanted.
+    """
+    if sys.stdout is None:
+        let_go_of_output(1)
+        sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - to the end
     if sys.stderr is None:
         let_go_of_output(2)
         sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115 - to the end
