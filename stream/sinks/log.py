@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any, TextIO
 
@@ -47,9 +48,16 @@ class Log:
         """There is nothing to close: standard error is not ours."""
 
 
+def _is_coloured() -> bool:
+    """Whether a terminal is to have colours, by the conventions of no-color.org and terminfo."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def _logger(stream: TextIO, *, console: bool) -> Any:
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=_is_coloured())
+        if console
+        else structlog.processors.JSONRenderer()
     )
     return structlog.wrap_logger(
         structlog.PrintLogger(stream),

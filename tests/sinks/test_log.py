@@ -26,6 +26,25 @@ async def line(one: Change, stream: io.StringIO) -> str:
     return written.removesuffix("\n")
 
 
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+async def test_a_terminal_has_colours_unless_it_or_its_user_takes_none(
+    environ: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    said = await line(change(), Terminal())
+    assert ("\x1b[" in said, "CsatLow firing: It is worse." in said) == (coloured, True)
+
+
 async def test_a_line_is_json_with_the_whole_change() -> None:
     read = json.loads(await line(change(), io.StringIO()))
     assert read["event"] == "CsatLow firing: It is worse."
