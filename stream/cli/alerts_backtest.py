@@ -163,6 +163,8 @@ def _rehearsed(
             run.feed(batch)
             advance(reader.consumed, "")
         changes = run.finish_alerts()
+    for limit in run.limits_reached():
+        click.echo(limit, err=True)
     span = _span(run.span, since)
     rehearsing = Rehearsing(settings, recording, changes, span, incidents)
     done = count(1)

@@ -60,6 +60,8 @@ def explain(
     collector.tune()
     with opened(files) as reader, reading(reader, run):
         pass
+    for limit in run.limits_reached():
+        click.echo(limit, err=True)
     if run.end is None:
         raise CommandFailed(f"nothing to explain: no record was accepted ({outcomes_said(run)})")
     try:
