@@ -216,7 +216,8 @@ class Monitor:
         """Evaluate the rules at their times, for ever; apart from the gauges, since it may wait.
 
         Each family by itself: whoever takes alerts over waits for the transactions of all families
-        that were left open, and each is ended by the take-over of its own family.
+        that were left open, and each is ended by the take-over of its own family. One that has come
+        back waits until its former desk has let go, since each would fence the other.
         """
         turns: dict[Desk, asyncio.Task[None]] = {}
         try:
@@ -227,8 +228,9 @@ class Monitor:
                     self._retired.remove(desk)
                     self._rules_skipped += desk.rules_skipped
                     turns[desk] = asyncio.create_task(desk.let_go_of_alerts())
+                busy = {desk.topic for desk in (*turns, *self._retired)}
                 for number, desk in self._desks.items():
-                    if desk not in turns:
+                    if desk.topic not in busy:
                         turns[desk] = asyncio.create_task(self._take_turn(number, desk))
                 await asyncio.sleep(_TICK_SECONDS)
         finally:

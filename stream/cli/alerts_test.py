@@ -115,9 +115,10 @@ class _Hold:
 async def _until_signalled(
     sinks: list[SinkConfig], rule: Rule, hold_ms: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """What the sinks said, and whether SIGINT or SIGTERM ended the hold; a further one ends all.
+    """What the sinks said, and whether SIGINT or SIGTERM ended the hold.
 
-    An alert that fires at a receiver is resolved in any case: nobody else would.
+    An alert that fires at a receiver is resolved then, as nobody else would. A further signal waits
+    for no receiver any more.
     """
     hold = _Hold(max(hold_ms, 1))
     task = asyncio.create_task(_sent(sinks, rule, hold))
@@ -133,6 +134,7 @@ async def _until_signalled(
     try:
         return await task, hold.ended.is_set()
     except asyncio.CancelledError:
+        click.echo("The test alert may still fire where its end was not taken.", err=True)
         raise KeyboardInterrupt from None
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Final
 
+from stream.core.errors import StopError
 from stream.replay.files import Batch, has_more
 
 #: How often a thread that waits for a pipe looks whether it is to stop, in seconds.
@@ -17,7 +18,7 @@ _LOOK_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 0.5
 
 
-class Stopped(Exception):
+class Stopped(StopError):
     """Nobody wants what would be read."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +18,7 @@ import click
 import zstandard
 
 from stream.cli.failure import CommandFailed
+from stream.cli.signals import ended_by_signals
 
 
 class _Named(io.FileIO):
@@ -98,8 +101,8 @@ def _opened(file: Path | int, shown: Path) -> BinaryIO:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of ``path`` when it is complete, so that no part is ever there.
 
-    Where anything is raised, what was there stays. It keeps its rights, and links to it lead to the
-    new one. A pipe, a device and what we print into are written at once.
+    Where anything is raised, or a signal ends us, what was there stays. It keeps its rights, and
+    links to it lead to the new one. A pipe, a device and what we print into are written at once.
 
     Raises:
         CommandFailed: it can't be written, or put into its place.
@@ -111,17 +114,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     # The place of a link is where it leads to.
     target = Path(os.path.realpath(path))
     draft = target.with_name(f".cxkpi-{secrets.token_hex(8)}.part")
-    file = _opened(_begun(draft, target, path), path)
-    try:
-        with file:
-            yield file
+    with ended_by_signals():
         try:
-            draft.replace(target)
-        except OSError as error:
-            raise CommandFailed(failed(path, error)) from error
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+            with _opened(_begun(draft, target, path), path) as file:
+                yield file
+            try:
+                _put(draft, target)
+            except OSError as error:
+                raise CommandFailed(failed(path, error)) from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _put(draft: Path, target: Path) -> None:
+    """Put the draft, which is complete, into its place."""
+    try:
+        draft.replace(target)
+    except OSError as error:
+        # A file that is mounted by itself, as into a container, can be written but not replaced.
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(draft, target)
 
 
 def _begun(draft: Path, target: Path, shown: Path) -> int:

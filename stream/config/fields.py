@@ -165,9 +165,9 @@ def _is_one_line(value: str) -> bool:
 
 def _file_name(value: str) -> str:
     if "://" in value:
-        raise refused("must be the name of a file that holds it, not an address")
+        raise refused("must be the name of a file, not an address")
     if not _is_one_line(value):
-        raise refused(f"must be the name of a file that holds it: {_ONE_LINE}")
+        raise refused(f"must be the name of a file: {_ONE_LINE}")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -179,3 +180,41 @@ def test_a_file_that_may_not_be_written_stays(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(CommandFailed, match=r"^kept: permission denied$"), replacing(Path("kept")):
         pass
     assert Path("kept").read_text() == "of yesterday"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_what_was_there_and_nothing_else(number: signal.Signals) -> None:
+    Path("out").write_text("before")
+    code = (
+        "import time\nfrom pathlib import Path\nfrom stream.cli.written import replacing\n"
+        "with replacing(Path('out')) as file:\n"
+        "    file.write(b'half')\n    print('begun', flush=True)\n    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(number)
+    assert listed() == {"out"}
+    assert Path("out").read_text() == "before"
+
+
+def test_a_file_that_can_be_written_but_not_replaced_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that is mounted by itself into a container."""
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    Path("out").write_text("all that was there before")
+    monkeypatch.setattr(Path, "replace", busy)
+    with replacing(Path("out")) as file:
+        file.write(b"after")
+    assert Path("out").read_text() == "after"
+    assert listed() == {"out"}

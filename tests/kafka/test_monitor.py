@@ -198,9 +198,10 @@ async def test_alerts_of_all_families_are_let_go_of_side_by_side() -> None:
 class Waiting:
     """A family's desk whose turn ends when the test says so."""
 
-    topic, family, rules_skipped = "cx.visit", SimpleNamespace(damaged=()), 0
+    family, rules_skipped = SimpleNamespace(damaged=()), 0
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
         self.begun, self.goes_on, self.is_let_go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run_rules(self, _: int) -> None:
@@ -223,7 +224,7 @@ async def two_families(
     owner._assigned = set(range(owner.total))
     made = Monitor(Settings(), KafkaConfig(), Names("", "group"), owner)
     made._reader = cast("Any", Following())
-    one, other = Waiting(), Waiting()
+    one, other = Waiting("cx.visit"), Waiting("cx.ticket")
     made._desks = cast("dict[int, Desk]", {0: one, 1: other})
     turns = asyncio.create_task(made.run_rules())
     yield made, one, other
@@ -263,6 +264,25 @@ async def test_a_family_that_went_to_another_worker_is_let_go_of_after_its_turn(
     await asyncio.wait_for(retired.is_let_go.wait(), 5)
     assert watching.view().rule_evaluations_skipped >= before + 1
     assert watching._retired == []
+
+
+async def test_a_family_that_comes_back_waits_until_its_former_desk_has_let_go(
+    two_families: tuple[Monitor, Waiting, Waiting],
+) -> None:
+    """Both write as the same one, so each would fence the other."""
+    watching, former, other = two_families
+    other.goes_on.set()
+    await asyncio.wait_for(former.begun.wait(), 5)
+    watching._retire(frozenset({1}))
+    again = Waiting(former.topic)
+    watching._desks[0] = cast("Any", again)
+    for _ in range(2):
+        other.begun.clear()
+        await asyncio.wait_for(other.begun.wait(), 5)
+    assert not again.begun.is_set()
+    former.goes_on.set()
+    await asyncio.wait_for(again.begun.wait(), 5)
+    assert former.is_let_go.is_set()
 
 
 NOON = parse("2026-03-02T12:00:00Z")
