@@ -174,9 +174,9 @@ def _file_name(value: str) -> str:
 Text = Annotated[str, Strict()]
 #: A text that can be a label's value and stand in one line of a log.
 OneLine = Annotated[str, Strict(), AfterValidator(_printable)]
-#: The name of a file that holds a secret, which is easily written here itself, so that nothing
-#: that can't be such a name is shown.
-SecretFile = Annotated[str, Strict(), AfterValidator(_file_name)]
+#: The name of a file. Some hold a secret, which is easily written here itself, so nothing that
+#: can't be such a name is shown.
+FileName = Annotated[str, Strict(), AfterValidator(_file_name)]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 Flag = Annotated[bool, Strict()]

@@ -9,11 +9,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 from stream.config.fields import (
     Between,
     Duration,
+    FileName,
     Flag,
     Form,
     OneLine,
     OneOf,
-    SecretFile,
     Text,
     TopicPart,
     Whole,
@@ -73,11 +73,11 @@ class KafkaConfig(Table):
     """How long an answer of a broker may take; the first one 10 s at most."""
     security_protocol: Annotated[Text, OneOf(lambda: SECURITY_PROTOCOLS, "protocol")] = "PLAINTEXT"
     """How to talk to the brokers: whether encrypted (`SSL`) and with a login (`SASL`)."""
-    ssl_cafile: SecretFile | None = None
+    ssl_cafile: FileName | None = None
     """Certificates of authorities to trust, PEM; without it those of the system."""
-    ssl_certfile: SecretFile | None = None
+    ssl_certfile: FileName | None = None
     """The client's certificate, PEM."""
-    ssl_keyfile: SecretFile | None = None
+    ssl_keyfile: FileName | None = None
     """The key of the client's certificate, PEM, if it isn't in the same file."""
     ssl_check_hostname: Flag = True
     """Whether the broker's certificate must be for its host name."""
@@ -85,7 +85,7 @@ class KafkaConfig(Table):
     """How to log in."""
     sasl_username: OneLine | None = None
     """Who logs in. The password never stands in the file: see `sasl_password_file`."""
-    sasl_password_file: SecretFile | None = None
+    sasl_password_file: FileName | None = None
     """File that holds the password; or set the variable `CXKPI_KAFKA__SASL_PASSWORD`."""
 
     _sasl_password: SecretStr | None = PrivateAttr(None)

@@ -17,12 +17,12 @@ from stream.config.fields import (
     VARIABLE,
     Between,
     Duration,
+    FileName,
     Flag,
     Form,
     Number,
     OneLine,
     OneOf,
-    SecretFile,
     ShortLine,
     SnakeCase,
     Text,
@@ -205,11 +205,11 @@ class SinkConfig(Table):
     use `url_env` or `url_file`."""
     url_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the address."""
-    url_file: SecretFile | None = None
+    url_file: FileName | None = None
     """File that holds the address."""
     secret_env: Annotated[Text, VARIABLE] | None = None
     """Variable that holds the secret: a webhook's signing key, Alertmanager's bearer token."""
-    secret_file: SecretFile | None = None
+    secret_file: FileName | None = None
     """File that holds the secret."""
     timeout_ms: Annotated[int, Duration(100, 5 * MINUTE)] = Field(5 * SECOND, alias="timeout")
     """How long one try may take."""

@@ -24,7 +24,7 @@ from stream.core.state_records import pack, unpack
 from stream.core.values import OTHER, Segment
 from tests.core.running import new_shard, samples
 from tests.core.test_against_the_reference import FUZZ as STREAMS
-from tests.reference.comparing import are_close, by_key
+from tests.reference.comparing import by_key, differing
 from tests.reference.streams import NOON, streams, text
 
 Log = dict[bytes, bytes]
@@ -94,13 +94,7 @@ def reread(durable: Log, under: Settings) -> tuple[Shard, StateLog]:
 def differences(
     found: Sequence[Sample], expected: Sequence[Sample], wanted: Callable[[Sample], bool]
 ) -> dict[Any, Any]:
-    a, b = by_key([s for s in found if wanted(s)]), by_key([s for s in expected if wanted(s)])
-    nothing = (None,) * 5
-    return {
-        key: (a.get(key), b.get(key))
-        for key in a.keys() | b.keys()
-        if not all(map(are_close, a.get(key, nothing), b.get(key, nothing)))
-    }
+    return differing(*(by_key([s for s in some if wanted(s)]) for some in (found, expected)))
 
 
 @FUZZ

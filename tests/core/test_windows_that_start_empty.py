@@ -5,7 +5,7 @@ been there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +31,7 @@ from tests.core.test_changed_settings import (
     store,
     write,
 )
-from tests.reference.comparing import Key, Numbers, Value, are_close, by_key
+from tests.reference.comparing import Key, Numbers, Value, by_key, differing
 from tests.reference.config import DEFAULTS
 from tests.reference.reading import Reading
 from tests.reference.rows import Row, rows
@@ -54,15 +54,6 @@ def told(found: Sequence[Row] | Sequence[Value], *, active: bool) -> dict[Key, N
             if not n:
                 del numbers[key]
     return numbers
-
-
-def differences(found: dict[Key, Numbers], expected: dict[Key, Numbers]) -> Mapping[Any, Any]:
-    nothing = (None,) * 5
-    return {
-        key: (found.get(key), expected.get(key))
-        for key in found.keys() | expected.keys()
-        if not all(map(are_close, found.get(key, nothing), expected.get(key, nothing)))
-    }
 
 
 def compare(
@@ -90,7 +81,7 @@ def compare(
     active = not is_new
     wanted = told(expected, active=active)
     for one in (shard, read(durable, after)[0]):
-        assert not differences(told(samples(after, [one], at), active=active), wanted)
+        assert not differing(told(samples(after, [one], at), active=active), wanted)
 
 
 @FUZZ

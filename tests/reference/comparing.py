@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from tests.reference.reading import Reading
@@ -91,3 +91,15 @@ def _quantiles(
             choices = quantile_choices(reading, window, labels, float(quantile), at)
             if value is None or not any(math.isclose(value, c, rel_tol=0.01) for c in choices):
                 yield f"quantile {quantile} {window} {labels}: core {value}, one of {choices}"
+
+
+def differing(
+    found: Mapping[Key, Numbers], expected: Mapping[Key, Numbers]
+) -> dict[Key, tuple[Numbers | None, Numbers | None]]:
+    """The series whose numbers are not close, or that only one of them has, with both's numbers."""
+    nothing = (None,) * 5
+    return {
+        key: (found.get(key), expected.get(key))
+        for key in found.keys() | expected.keys()
+        if not all(map(are_close, found.get(key, nothing), expected.get(key, nothing)))
+    }
