@@ -2,24 +2,34 @@
 
 A position at the end says little by itself: records may have been appended since the broker was
 asked. What a fetch's answer knows of is all that was there when the fetch was sent, up to the first
-transaction that is still open: what is in it, or behind it, may be read once it has ended. To wait
-for that would leave out every evaluation where a producer always has one open.
+transaction that is still open: what is in it, or behind it, may be read once it has ended. That is
+waited for where it is not for long. Always to wait would leave out every evaluation where a
+producer has one open at any time.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
 from stream.clock import now_ms
+from stream.core.settings import SECOND
+
+#: So long an open transaction is waited for (ms): most are shorter, and rules that are evaluated so
+#: much later are still evaluated in time.
+HELD_MS: Final = 2 * SECOND
 
 
 @dataclass(slots=True)
 class CaughtUp:
-    """Up to which position a partition was read, and when the broker had nothing beyond it (ms)."""
+    """Up to which position a partition was read, and when the broker had nothing beyond it (ms).
+
+    Records that an open transaction holds up count as there from ``HELD_MS`` later on only.
+    """
 
     position: int
     at: int
@@ -43,6 +53,8 @@ class Completeness:
         self.ends: dict[TopicPartition, int] = {}
         #: When the fetch was sent whose answer was taken in last (ms).
         self._asked_at: dict[TopicPartition, int] = {}
+        #: Where partitions ended when fetches were sent (ms), while a transaction is open.
+        self._held: dict[TopicPartition, deque[tuple[int, int]]] = {}
 
     def watch(self, fetcher: Any) -> None:
         """Note when fetches are sent: their answers know all that was there then, not later."""
@@ -72,8 +84,25 @@ class Completeness:
             if tp not in fetcher._records and state.position >= end:  # noqa: SLF001
                 at = self._asked_at.get(tp)
                 if at is not None:
-                    self.caught_up[tp] = CaughtUp(state.position, at)
+                    whole = self._whole_at(tp, at, state)
+                    self.caught_up[tp] = CaughtUp(state.position, whole)
+
+    def _whole_at(self, tp: TopicPartition, at: int, state: Any) -> int:
+        """When nothing was there that is not read yet, save for what was held up for long."""
+        former = self.caught_up.get(tp)
+        # What was noted before the clock was set back says nothing of the times since.
+        whole = former.at if former is not None and former.at <= at else 0
+        held = self._held.setdefault(tp, deque())
+        if held and held[-1][0] > at:
+            held.clear()
+        held.append((at, state.highwater))
+        while held and (held[0][1] <= state.position or held[0][0] <= at - HELD_MS):
+            asked_at, end = held.popleft()
+            if end <= state.position:
+                whole = max(whole, asked_at)
+        return max(whole, at - HELD_MS)
 
     def begin_anew(self, tp: TopicPartition) -> None:
         """Forget up to where a partition was read: it goes on elsewhere."""
         self.caught_up.pop(tp, None)
+        self._held.pop(tp, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,17 +71,64 @@ async def test_what_lies_fetched_and_not_taken_is_not_read(fetching: Fetching) -
     assert fetching.note() == {TP: CaughtUp(7, at=10_000)}
 
 
-async def test_what_stands_behind_an_open_transaction_is_not_waited_for_and_yet_to_come(
-    fetching: Fetching,
-) -> None:
+async def test_what_an_open_transaction_holds_up_is_yet_to_come(fetching: Fetching) -> None:
     fetching.state.position, fetching.state.highwater, fetching.state.lso = 5, 9, 5
     await fetching.fetch()
-    assert fetching.note() == {TP: CaughtUp(5, at=10_000)}
+    assert fetching.note()
     assert fetching.seen.ends == {TP: 9}
     fetching.state.lso = -1
     fetching.seen.begin_anew(TP)
     assert fetching.note() == {}
     assert fetching.seen.ends == {TP: 9}
+
+
+async def _times(fetching: Fetching, answers: Sequence[tuple[int, int]]) -> list[int]:
+    """Up to when all was read after each answer, of which all that may be read is taken at once.
+
+    Answers, a second apart from 10 s on, say up to where records may be read and where they end.
+    """
+    times = []
+    for readable, end in answers:
+        await fetching.fetch()
+        fetching.state.position = fetching.state.lso = readable
+        fetching.state.highwater = end
+        at = fetching.note()[TP].at
+        assert fetching.note()[TP].at == at, "the same answer, noted once more"
+        times.append(at)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("answers", "times"),
+    [
+        pytest.param([(5, 5), (5, 5)], [10_000, 11_000], id="no-transaction"),
+        pytest.param([(5, 5), (5, 9), (9, 9)], [10_000, 10_000, 12_000], id="a-short-one"),
+        pytest.param(
+            [(5, 5), (5, 9), (5, 9), (5, 9), (5, 9), (9, 9)],
+            [10_000, 10_000, 10_000, 11_000, 12_000, 15_000],
+            id="a-long-one-holds-up-for-two-seconds",
+        ),
+        pytest.param(
+            [(5, 7), (7, 9), (9, 11), (11, 13)],
+            [8_000, 10_000, 11_000, 12_000],
+            id="always-a-short-one",
+        ),
+    ],
+)
+async def test_the_end_of_a_transaction_is_waited_for_unless_that_takes_long(
+    fetching: Fetching, answers: Sequence[tuple[int, int]], times: Sequence[int]
+) -> None:
+    assert await _times(fetching, answers) == times
+
+
+async def test_what_was_noted_before_the_clock_was_set_back_says_nothing(
+    fetching: Fetching,
+) -> None:
+    assert await _times(fetching, [(5, 9)]) == [8_000]
+    fetching.now = 3_000
+    assert await _times(fetching, [(5, 9), (9, 9)]) == [1_000, 4_000]
+    fetching.now = 2_000
+    assert await _times(fetching, [(9, 12)]) == [0]
 
 
 async def test_a_fetch_without_an_answer_says_nothing(fetching: Fetching) -> None:
