@@ -18,6 +18,11 @@ _CORRECTIONS: Final = (
         " purchased one; one made after the time-out leaves it abandoned and makes it recovered,"
         " once, however often it is bought."
     ),
+    (
+        "A next event from ahead of the worker's clock, which is 60 s at most, may say that the"
+        " time-out goes by before it does: the cart counts as abandoned from then on, unless a"
+        " purchase made in time still comes."
+    ),
     "After the longest window (at least 7 days) without an event the id is a new cart.",
 )
 
