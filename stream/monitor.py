@@ -262,6 +262,7 @@ class Monitor:
         shown = list(self._shown()) if trouble is None else []
         remembered: Counter[str] = Counter()
         forgotten = Counter(counts.forgotten)
+        segments = [len(owned.shard.segments) for owned in owner.shards.values()]
         for owned in owner.shards.values():
             remembered.update(owned.shard.remembered())
             forgotten.update(dict.fromkeys(owned.shard.forgotten(), 0))
@@ -283,7 +284,8 @@ class Monitor:
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),
             dead_letters=from_zero(counts.dead_letters),
-            segments=sum(len(o.shard.segments) for o in owner.shards.values()),
+            segments=sum(segments),
+            most_segments=max(segments, default=0),
             remembered=dict(remembered),
             forgotten=dict(forgotten),
             gaps=from_zero(counts.gaps),

@@ -271,8 +271,9 @@ class Config(Table):
     """Further values of a dimension are counted as `other`. All dimensions together may have
     400,000."""
     max_segments: Annotated[Whole, Between(1, 100_000)] = _DEFAULTS.max_segments
-    """Most combinations of dimensions' values, and of the currency of an amount, that are kept
-    apart; further ones are counted as `other` in every dimension."""
+    """Most combinations of dimensions' values, and of the currency of an amount, that a shard, that
+    is one partition number of all topics, keeps apart; further ones are counted as `other` in every
+    dimension."""
     max_remembered: Annotated[Whole, Between(1_000, 100_000_000)] = _DEFAULTS.max_remembered
     """Most entities of a kind (answers, tickets, carts, subscriptions, customers' signals) that a
     shard, that is one partition number of all topics, remembers; beyond, the oldest are forgotten

@@ -31,7 +31,7 @@ from stream.core.shard import Refusal, Shard
 from stream.core.sharing import BEHIND_MS, Sharing
 from stream.core.state import StateLog, StateRefused
 from stream.core.topics import cart
-from stream.core.values import Values
+from stream.core.values import OTHER, Values
 from stream.deadletters.headers import (
     LEFT_OUT,
     Source,
@@ -132,6 +132,8 @@ class OwnedShard:
         self._notes = notes_of(topics.names.prefix, topics.partitions)
         #: What this shard has forgotten early and counted, by kind.
         self._forgotten: Counter[str] = Counter()
+        #: Whether it was told that there is no room for more segments.
+        self._told_full = False
         #: Held by whoever flushes.
         self.flushing = asyncio.Lock()
         #: Whether a flush was begun whose outcome is not known (yet).
@@ -288,6 +290,19 @@ class OwnedShard:
         counts.forgotten.update(forgotten)
         counts.forgotten.subtract(self._forgotten)
         self._forgotten = forgotten
+        self._tell_full()
+
+    def _tell_full(self) -> None:
+        """Log, once, that combinations of values are not kept apart any more."""
+        if self.shard.segments.is_full and not self._told_full:
+            self._told_full = True
+            log.warning(
+                "shard %d has no room for more than %d combinations of values (max_segments):"
+                " further ones count as %s",
+                self.number,
+                self.shard.settings.max_segments,
+                OTHER,
+            )
 
     def _shares(self, now: int, complete_to: int | None) -> list[Outgoing]:
         """Bring the shard up to date and put into words what the owners of families must know."""

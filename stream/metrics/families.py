@@ -274,6 +274,13 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         lambda view: _one(view.segments),
     ),
     WorkerFamily(
+        "cx_worker_most_segments",
+        "gauge",
+        "Sets of dimension values of the shard that has most of them; max_segments is the limit.",
+        (),
+        lambda view: _one(view.most_segments),
+    ),
+    WorkerFamily(
         "cx_worker_remembered",
         "gauge",
         "Entities and event ids in memory, by kind.",

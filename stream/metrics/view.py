@@ -80,6 +80,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: Mapping[str, int] = {}
     #: Segments (sets of dimension values) in memory.
     segments: int | None = None
+    #: Those of the shard that has most.
+    most_segments: int | None = None
     #: Entities and event ids in memory, by kind such as ``tickets``.
     remembered: Mapping[str, int] = {}
     #: Entities that this worker forgot early for want of memory, by kind.

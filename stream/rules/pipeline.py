@@ -101,10 +101,8 @@ def _skipped(facts: Facts) -> str:
 
 
 def _segments(facts: Facts) -> str:
-    segments = facts.of("cx_worker_segments")
-    shards = facts.of("cx_worker_shards", state="owned")
     limit = number(facts.config.max_segments)
-    return f"{segments} / ignoring (state) {shards} / {limit} > 0.9"
+    return f"{facts.of('cx_worker_most_segments')} / {limit} > 0.9"
 
 
 PIPELINE: Final = (
@@ -212,8 +210,8 @@ PIPELINE: Final = (
         "CxSegmentsNearLimit",
         "warning",
         "15m",
-        "A worker holds nearly as many segments as it may.",
-        "The shards of {{ $labels.instance }} hold {{ $value | humanizePercentage }} of"
+        "A shard holds nearly as many segments as it may.",
+        "A shard of {{ $labels.instance }} holds {{ $value | humanizePercentage }} of"
         " max_segments; further combinations of dimensions are counted as other.",
         _segments,
     ),

@@ -121,6 +121,22 @@ def test_a_worker_shows_the_segments_that_are_left_not_the_most_there_ever_were(
         assert watching.view().segments == shown
 
 
+def test_a_worker_shows_the_segments_of_its_fullest_shard_too() -> None:
+    owner = ShardOwner(Settings(), KafkaConfig(), topic_map())
+    watching = Monitor(Settings(), KafkaConfig(), Names("", "g"), owner)
+    assert (watching.view().segments, watching.view().most_segments) == (0, 0)
+    for number, segments in enumerate((3, 7, 5)):
+        shard = Shard(replace(Settings(), dimensions=("channel",)), Values(Settings()))
+        visits = [
+            event("visit.ended", format_ms(NOW), visit_id="v", labels={"channel": str(n)})
+            for n in range(segments)
+        ]
+        shard.ingest("cx.visit", visits, NOW)
+        shard.settle(NOW)
+        owner.shards[number] = cast("OwnedShard", SimpleNamespace(shard=shard, partitions=dict))
+    assert (watching.view().segments, watching.view().most_segments) == (15, 7)
+
+
 class Following:
     """The parts of families, at whose end one is when the test says so."""
 

@@ -82,8 +82,10 @@ class EndlessThread:
 class Fed:
     """An owner with one shard, which goes live by ``enter``."""
 
-    def __init__(self, max_remembered: int = 1000) -> None:
-        self.settings = replace(Settings(), max_remembered=max_remembered)
+    def __init__(self, max_remembered: int = 1000, max_segments: int = 100) -> None:
+        self.settings = replace(
+            Settings(), max_remembered=max_remembered, max_segments=max_segments
+        )
         topics = TopicMap(
             Names("", "g"), dict.fromkeys(TOPICS, 1), dict.fromkeys(TOPICS, 1_000_000)
         )
@@ -128,9 +130,9 @@ class Fed:
         return [record for record in written if record.topic == topic]
 
 
-def visit(n: int) -> bytes:
+def visit(n: int, **labels: str) -> bytes:
     told = {"event_id": f"e{n}", "type": "visit.ended", "occurred_at": format_ms(NOW)}
-    return orjson.dumps({**told, "visit_id": f"v{n}"})
+    return orjson.dumps({**told, "visit_id": f"v{n}", "labels": labels})
 
 
 @pytest.fixture
@@ -151,6 +153,24 @@ async def test_a_few_records_wait_until_the_flush_that_makes_them_durable(fed: F
     found = fed.recovered().progress
     assert found.positions[VISITS] == 7
     assert found.outcomes[VISITS] == {"accepted": 7}
+
+
+async def test_a_shard_without_room_for_more_segments_says_so_once(
+    fed: Fed, caplog: pytest.LogCaptureFixture
+) -> None:
+    fed = Fed(max_segments=2)
+    await fed.enter()
+    for n in range(6):
+        value = visit(n, channel=f"c{n}")
+        record: Any = SimpleNamespace(offset=n, key=b"", headers=(), value=value)
+        fed.owner.apply(Chunk(VISITS, 0, fed.shard.epoch, n, n + 1, [record]))
+        await fed.owner._flush_all()
+        assert len(caplog.messages) == (n >= 2)
+    (told,) = caplog.messages
+    assert told == (
+        "shard 0 has no room for more than 2 combinations of values (max_segments): further ones"
+        " count as other"
+    )
 
 
 async def test_enough_records_are_counted_at_once_behind_those_that_waited(fed: Fed) -> None:

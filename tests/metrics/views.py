@@ -102,6 +102,7 @@ def view(
         shards=4,
         dead_letters={"cx.survey": 12},
         segments=6,
+        most_segments=4,
         remembered={"tickets": 1000, "carts": 20},
         forgotten={"tickets": 0},
         gaps={"cx.visit": 0},
