@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli import cli
 from stream.cli.check import check
+from stream.config import KafkaConfig
+from stream.core.inspection import inspect
+from stream.core.settings import Settings
+from stream.core.shape import Shape
+from stream.core.state import Header
+from stream.kafka.group_state import GroupState
 
 GOOD = """\
 [kafka]
@@ -327,3 +336,55 @@ def test_what_is_no_toml_is_exit_code_2() -> None:
 def test_secrets_can_be_left_out_of_the_check() -> None:
     assert _check(GOOD, slack=None).exit_code == 1
     assert _check(GOOD, "--no-secrets", slack=None).exit_code == 0
+
+
+WINDOWS = """\
+[[window]]
+size = "1h"
+pane = "1m"
+[[window]]
+size = "24h"
+pane = "15m"
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "refused", "becomes", "code"),
+    [
+        ({}, None, [], 0),
+        ({"dedupe_ms": 60_000}, None, ["dedupe: kept"], 0),
+        ({"windows": [("5m", 300_000, 60_000)]}, None, ["window 1h: starts empty"], 1),
+        ({"dimensions": ("shop",)}, None, ["dimension channel: starts empty"], 1),
+        ({"dimensions": ()}, None, ["dimension channel: starts empty"], 0),
+        ({}, "topic cxkpi-state partition 1: the state is damaged", [], 1),
+        ({"dedupe_ms": 60_000}, "the state is lost", [], 1),
+    ],
+)
+def test_a_state_that_would_be_dropped_or_refused_is_something_wrong(
+    written: dict[str, Any],
+    refused: str | None,
+    becomes: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def looked(_: KafkaConfig, settings: Settings) -> GroupState:
+        header = Header("1.0.0", msgspec.structs.replace(Shape.of(settings), **written), 1, {})
+        shards = [replace(inspect({}), header=header)]
+        return GroupState("cxkpi-state", [], None, {}, shards, refused)
+
+    monkeypatch.setattr("stream.kafka.group_state.look_at_group", looked)
+    content = f'dimensions = ["channel"]\nrollups = [[]]\n{WINDOWS}'
+    printed, text = (_check(content, "--state", *more) for more in (["--json"], []))
+    assert (printed.exit_code, text.exit_code) == (code, code)
+    said = json.loads(printed.stdout)
+    state = said["state"]
+    assert (said["ok"], state["ok"], state["refused"]) == (code == 0, code == 0, refused)
+    facts = [f"{fact['what']}: {fact['becomes']}" for fact in state["facts"]]
+    assert facts[: len(becomes)] == becomes
+    assert any(fact.endswith(": dropped") for fact in facts) == (code == 1 and refused is None)
+    lines = [line.split(";")[0] for line in text.stdout.splitlines()]
+    told = [refused] if refused else ["written by version 1.0.0", *facts]
+    if not refused and not facts:
+        told.append("all of it is kept")
+    assert [line[12:] for line in lines if line.startswith("state")] == told
+    assert (lines[-1] == "ok") == (code == 0)
