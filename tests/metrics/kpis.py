@@ -28,7 +28,7 @@ def _kpi(
         id=id_,
         gauge=gauge,
         title=id_.replace("_", " ").capitalize(),
-        help=f"What {id_} is",
+        help=f"What {id_} is, with \\n and\na second line",
         formula="n / n",
         terms=(Term("n", "n"),),
         unit=unit,

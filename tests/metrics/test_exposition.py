@@ -14,12 +14,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from stream.core.kpi import Kpi
-from stream.core.series import Evaluation, Sample
+from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Shard
 from stream.core.values import Values
+from stream.metrics import exposition as exposition_module
 from stream.metrics.exposition import Exposition, Scraped, parse
 from stream.metrics.families import WORKER_FAMILIES, families, kpi_families
+from stream.metrics.label_text import label_text
 from stream.metrics.view import AlertGauge, Timing, WorkerView
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
@@ -248,6 +250,27 @@ def test_lines_are_written_once_for_the_same_samples_at_a_later_time() -> None:
         times = {"csat": at}
         exposition.text(WorkerView(evaluation=Evaluation(at, samples), evaluated_ms=times))
         assert samples.times == 1
+
+
+def test_no_more_texts_of_label_sets_are_kept_than_a_worker_can_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+
+    def noted(window: str, labels: LabelPairs) -> str:
+        written.append(dict(labels)["channel"])
+        return label_text(window, labels)
+
+    monkeypatch.setattr(exposition_module, "label_text", noted)
+    monkeypatch.setattr(exposition_module, "_MOST_LABEL_SETS", 3)
+    shown = Exposition(KPIS)
+    for channels in ("ab", "abc", "abcd", "cd", "cd"):
+        samples = [Sample("csat", "1h", (("channel", channel),), 0.5) for channel in channels]
+        text = shown.text(evaluated(*samples)).decode()
+        assert [s.labels["channel"] for s in parse(text) if s.name == "cx_csat_ratio"] == [
+            *channels
+        ]
+    assert "".join(written) == "abcdcd", "what is kept is not written again"
 
 
 @pytest.mark.parametrize("text", ["<html>", "{", "cx_nps{", "cx_nps one", 'a{b="c} 1', "a{b} 1"])

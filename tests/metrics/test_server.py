@@ -79,7 +79,19 @@ async def test_metrics_are_compressed_where_that_is_accepted(
 ) -> None:
     async with client.get("/metrics", headers={"Accept-Encoding": accepted}) as response:
         assert response.headers.get("Content-Encoding") == encoding
+        assert response.headers["Vary"] == "Accept-Encoding", "caches tell the two apart"
         assert "cx_nps{" in await response.text()
+
+
+@pytest.mark.parametrize("reason", [None, "broker 127.0.0.1:9092 cannot be reached"])
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/"])
+async def test_no_page_is_kept_by_whatever_lies_between(
+    client: aiohttp.ClientSession, worker: Worker, path: str, reason: str | None
+) -> None:
+    worker.reason = reason
+    for method in ("GET", "HEAD"):
+        async with client.request(method, path) as response:
+            assert response.headers.getall("Cache-Control") == ["no-store"]
 
 
 async def test_health_is_not_readiness(client: aiohttp.ClientSession, worker: Worker) -> None:
