@@ -36,7 +36,8 @@ TEXT = b"".join(DAY)
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in [n for n in os.environ if n.startswith("CXKPI_")]:
+    # Without a buffer all is written at once, also what nobody sees to.
+    for name in [n for n in os.environ if n.startswith(("CXKPI_", "PYTHONUNBUFFERED"))]:
         monkeypatch.delenv(name)
     Path("day.jsonl").write_bytes(TEXT)
     Path("bad.jsonl").write_bytes(TEXT + b"{\n")
@@ -308,10 +309,12 @@ def test_a_full_disk_is_one_line_that_names_the_file(options: tuple[str, ...]) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
-def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+@pytest.mark.parametrize("options", ["", "--rejects -", "--every 1h", "--format csv"])
+def test_a_full_disk_behind_standard_output_is_one_line(options: str) -> None:
+    arguments = ["replay", "bad.jsonl", *options.split()]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "from stream.cli import main; main()", "replay", "day.jsonl"],
+            [sys.executable, "-c", "from stream.cli import main; main()", *arguments],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == 2

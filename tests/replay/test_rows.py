@@ -111,6 +111,19 @@ def test_parquet_is_written_group_by_group(monkeypatch: pytest.MonkeyPatch) -> N
     assert pq.ParquetFile(io.BytesIO(data)).metadata.num_row_groups == 4
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_reader_has_the_rows_of_a_point_before_the_next(kind: Format, tmp_path: Path) -> None:
+    sample = Sample("nps", "1h", (), 1.0)
+    path = tmp_path / "rows"
+    with path.open("wb") as file:
+        target = writer(kind, file, DIMENSIONS)
+        assert kind == "jsonl" or path.read_bytes().startswith(b"at,")
+        for number in range(3):
+            target.write(NOON + number, [sample] * number)
+            times = [row["at"][-5:] for row in read(kind, path.read_bytes())]
+            assert times == [".001Z", ".002Z", ".002Z"][: number * (number + 1) // 2]
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_time_line_without_rows_can_be_read(kind: Format) -> None:
     assert read(kind, written(kind, [])) == []
