@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,15 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 
 from stream.broker.ports import free_port
-from stream.cli import cli
+from stream.cli import alerts_test, cli
 from stream.cli.alerts import COMMANDS
 from stream.cli.alerts_test import _Hold, _sent
 from stream.config import SinkConfig
+from stream.core.alerts import Change
 from stream.core.settings import Rule
 from stream.core.timestamps import parse
+from stream.sinks import catalogue
+from stream.sinks.sink import Rejected
 from tests.sinks.receiver import receiver
 
 RULE = '[[alert]]\nname = "CsatLow"\nkpi = "csat"\nwindow = "1h"\nby = ["region"]\nbelow = 0.7\n'
@@ -126,11 +131,67 @@ def test_no_secret_is_printed_whatever_a_sink_says(
         assert secret not in result.output + caplog.text
 
 
-def test_what_is_held_fires_for_so_long(tmp_path: Path) -> None:
-    result = run(tmp_path, "CsatLow --hold 50ms --json", '[[sink]]\ntype = "log"\n')
+@pytest.mark.parametrize(("hold", "ms"), [("--hold 50ms", 50), ("--hold 0s", 1), ("", 1)])
+def test_what_is_held_fires_for_so_long_and_never_ends_when_it_begins(
+    tmp_path: Path, hold: str, ms: int
+) -> None:
+    result = run(tmp_path, f"CsatLow {hold} --json", '[[sink]]\ntype = "log"\n')
     fired, resolved = (json.loads(line)["alert"] for line in result.stderr.splitlines())
-    assert parse(resolved["changed_at"]) - parse(fired["changed_at"]) == 50
+    assert parse(resolved["changed_at"]) - parse(fired["changed_at"]) == ms
     assert resolved["started_at"] == fired["started_at"]
+
+
+@pytest.mark.parametrize(
+    ("held", "passed", "ms"),
+    [(3_600_000, 20_000, 20_000), (50, 80, 50), (50, 50, 50), (50, 0, 1), (50, -5, 1), (1, 80, 1)],
+)
+def test_a_signal_shortens_a_hold_and_never_lengthens_it(
+    held: int, passed: int, ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = _Hold(held, began=1_000_000)
+    monkeypatch.setattr(alerts_test, "now_ms", lambda: 1_000_000 + passed)
+    hold.end()
+    assert (hold.ms, hold.ended.is_set()) == (ms, True)
+
+
+@dataclass
+class Forgetful:
+    """A sink that has to be told again and again, and takes what it was not told to refuse."""
+
+    refused: tuple[str, ...]
+    refresh_ms: int = 1
+    seen: list[str] = field(default_factory=list)
+
+    async def deliver(self, change: Change) -> None:
+        self.seen.append(change.to)
+        if change.to in self.refused:
+            raise Rejected("not me")
+
+    async def keep(self, firing: Iterable[Change]) -> None:
+        self.seen += [f"kept {change.to}" for change in firing]
+
+    async def close(self) -> None:
+        self.seen.append("closed")
+
+
+@pytest.mark.parametrize(
+    ("refused", "seen"),
+    [
+        ((), ["firing", "kept firing", "resolved", "closed"]),
+        (("resolved",), ["firing", "kept firing", "resolved", "closed"]),
+        (("firing",), ["firing", "resolved", "closed"]),
+        (("firing", "resolved"), ["firing", "resolved", "closed"]),
+    ],
+)
+async def test_only_what_a_sink_has_taken_is_kept_and_every_sink_is_closed(
+    refused: tuple[str, ...], seen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Forgetful(refused)
+    monkeypatch.setattr(catalogue, "build", lambda _: sink)
+    rule = Rule("CsatLow", "csat", "1h", below=0.7)
+    said = await _sent([SinkConfig(type="log", name="it")], rule, _Hold(3))
+    assert list(dict.fromkeys(sink.seen)) == seen
+    assert [one["to"] for one in said if one["error"]] == [*refused]
 
 
 async def test_what_is_held_is_told_again_to_a_sink_that_forgets() -> None:
