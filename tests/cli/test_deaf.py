@@ -1,5 +1,6 @@
-"""A worker that nobody listens to works as well."""
+"""What nobody listens to works as well."""
 
+import json
 import os
 import signal
 import subprocess
@@ -49,6 +50,21 @@ def test_a_worker_whose_lines_nobody_reads_serves_its_pages_until_it_is_stopped(
         finally:
             run.send_signal(signal.SIGTERM)
         assert run.wait(30) == 0
+
+
+def test_what_is_printed_arrives_where_nobody_reads_the_warnings(tmp_path: Path) -> None:
+    (tmp_path / "cxkpi.toml").write_text(
+        '[[alert]]\nname = "Low"\nkpi = "csat"\nwindow = "1h"\nbelow = 0.5\n'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CXKPI_BOOTSTRAP": "sets nothing"}
+    with _pipe_without_a_reader() as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "stream", "dashboard", "export"],
+            stdout=subprocess.PIPE, stderr=pipe, cwd=tmp_path, env=environment,
+            check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["title"]
 
 
 def _lives(run: subprocess.Popen[bytes], page: str) -> bool:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -131,16 +132,19 @@ def test_a_device_is_written_and_stays(command: str, name: str, device: str) -> 
     assert listed() == {name}
 
 
-def test_what_is_printed_into_a_file_can_be_written_by_its_device() -> None:
+@pytest.mark.parametrize(("device", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
+def test_what_is_printed_into_a_file_can_be_written_by_its_device(device: str, other: str) -> None:
+    line = [sys.executable, "-m", "stream", "dashboard", "export", "--output", f"/dev/{device}"]
+    streams: dict[str, Any]
     with Path("printed").open("w") as printed:
+        streams = {device: printed, other: subprocess.PIPE}
         done = subprocess.run(
-            [sys.executable, "-m", "stream", "rules", "export", "--output", "/dev/stdout"],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=printed, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+            line, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, timeout=60, **streams
+        )
+        assert done.returncode == 0
         assert os.path.samestat(os.fstat(printed.fileno()), Path("printed").stat())
-    assert Path("printed").read_text().startswith("# Written by")
+    assert json.loads(Path("printed").read_bytes())["title"]
+    assert listed() == {"printed"}
 
 
 def _write_half(path: Path, end: type[BaseException]) -> None:
@@ -202,6 +206,20 @@ def test_a_signal_leaves_what_was_there_and_nothing_else(number: signal.Signals)
         process.send_signal(number)
     assert listed() == {"out"}
     assert Path("out").read_text() == "before"
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_no_writing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with replacing(Path("out")) as file:
+            os.kill(os.getpid(), signal.SIGHUP)
+            file.write(b"all of it")
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    except KeyboardInterrupt:
+        pytest.fail("it was ended")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert Path("out").read_text() == "all of it"
 
 
 def test_a_file_that_can_be_written_but_not_replaced_is_written(
