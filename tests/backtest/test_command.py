@@ -6,6 +6,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,6 +14,7 @@ from stream.backtest.recording import Recording
 from stream.backtest.report import Rehearsing, alerts_of
 from stream.backtest.rerun import rerun
 from stream.cli import cli
+from stream.cli.alerts_backtest import PerWeek
 from stream.config import load
 from stream.core.alerts import RuleSet
 from stream.replay.files import read
@@ -137,6 +139,13 @@ def test_only_what_fires_from_a_moment_on_counts() -> None:
     assert found["from"] == "2026-05-04T09:00:00Z"
 
 
+def test_nothing_counts_before_the_first_event() -> None:
+    whole, early = (
+        recorded(*since, "--json").stdout for since in ([], ["--from", "2026-05-03T00:00:00Z"])
+    )
+    assert early == whole
+
+
 def test_only_what_is_held_back_from_a_moment_on_counts() -> None:
     whole, part = (
         {r["rule"]: r["held_back"] for r in json.loads(recorded(*since, "--json").stdout)["rules"]}
@@ -198,6 +207,19 @@ def test_an_option_of_another_form_is_a_usage_error(arguments: list[str], messag
     done = recorded(*arguments)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("0/week", 0), ("0.5/week", 0.5), ("2", 2), ("1e6", 1e6), ("1e7", None),
+     ("-0.1", None), ("nan", None), ("inf", None), ("2/day", None)],
+)  # fmt: skip
+def test_a_number_of_alerts_a_week_may_be_none_at_all(text: str, number: float | None) -> None:
+    if number is None:
+        with pytest.raises(click.BadParameter, match="is no number of alerts a week"):
+            PerWeek().convert(text, None, None)
+    else:
+        assert PerWeek().convert(text, None, None) == number
 
 
 def test_without_rules_or_events_there_is_nothing_to_rehearse(tmp_path: Path) -> None:

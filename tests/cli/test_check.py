@@ -320,6 +320,13 @@ def test_problems_are_json_too() -> None:
     }
 
 
+def test_a_problem_that_stands_in_no_file_has_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXKPI_HTTP__PORT", "-1")
+    result = _check("", "--json")
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (problem["where"], problem["line"]) == ("CXKPI_HTTP__PORT", None)
+
+
 @pytest.mark.parametrize("arguments", [["--config", "none.toml"], ["--config", "."]])
 def test_a_file_that_cannot_be_read_is_exit_code_2(arguments: list[str]) -> None:
     result = _check(None, *arguments)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -145,6 +146,35 @@ def test_a_reader_that_has_enough_is_no_fault(line: list[str]) -> None:
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "no space left on device"),
+        (errno.EDQUOT, "disk quota exceeded"),
+        (errno.EFBIG, "file too large"),
+        (errno.EIO, "input/output error"),
+        (errno.EPERM, None),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_one_line_and_other_faults_are_faults(
+    number: int,
+    said: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(**_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(cli, "main", failing)
+    # It is that of the tests.
+    monkeypatch.setattr("stream.cli.let_go_of_output", lambda: None)
+    with pytest.raises(SystemExit if said else OSError) as end:
+        main(["schema"])
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"Error: can't write: {said}\n" if said else "")
+    assert said is None or cast("SystemExit", end.value).code == 2
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
 @pytest.mark.parametrize(
     "line", [EXPLAIN, ["alerts", "backtest", "day.jsonl", *RULES], [*EXPLAIN, "--json"]]
@@ -227,6 +257,8 @@ def test_generated_files_are_compressed_as_they_are_called(name: str) -> None:
         ("outage@+5m", "begins after the last event"),
         ("outage@+1m", "begins after the last event"),
         ("outage@-1h/5m", "is over before the first event"),
+        ("outage@-5m/5m", "is over before the first event"),
+        ("outage@-5m/301s", ""),
         ("outage@+30s", ""),
         ("outage", ""),
     ],

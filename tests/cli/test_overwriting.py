@@ -50,3 +50,20 @@ def test_a_file_that_a_command_reads_is_never_overwritten(
     option = command.split()[-2]
     assert done.stderr == (f"Error: {option} {written}: would be overwritten, but {file} is read\n")
     assert {name: Path(name).read_text() for name in FILES} == FILES
+
+
+@pytest.mark.parametrize("file", ["cxkpi.toml", "figures.toml"])
+def test_benchmarks_are_those_beside_the_configuration(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ("cxkpi.toml", "figures.toml"):
+        Path("folder", name).write_text(FILES[name])
+    line = ["rules", "export", "--config", "folder/cxkpi.toml", "--output"]
+    done = CliRunner().invoke(cli, [*line, f"folder/{file}"])
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"Error: --output folder/{file}: would be overwritten, but folder/{file} is read\n",
+    )
+    assert CliRunner().invoke(cli, [*line, file]).exit_code == 0

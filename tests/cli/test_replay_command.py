@@ -31,6 +31,7 @@ def visit(number: int, time: str, channel: str = "web") -> bytes:
 
 DAY = [visit(hour, f"2026-03-02T{hour:02}:30:00Z") for hour in range(24)]
 TEXT = b"".join(DAY)
+EMPTY = "All windows are empty at --at: the last event, 2026-03-02T23:30:00.000Z, is older"
 
 
 @pytest.fixture(autouse=True)
@@ -163,13 +164,9 @@ def test_rejects_can_be_printed_alone(more: str) -> None:
         ("bad.jsonl", ["--rejects - lists what was not accepted, and why"]),
         ("bad.jsonl --json", []),
         ("bad.jsonl --rejects a", []),
-        ("day.jsonl --at 2026-03-09T23:29:59Z", []),
-        (
-            "day.jsonl --at 2030-01-01T00:00:00Z",
-            [
-                "All windows are empty at --at: the last event, 2026-03-02T23:30:00.000Z, is older",
-            ],
-        ),
+        ("day.jsonl --at 2026-03-09T23:29:59.999Z", []),
+        ("day.jsonl --at 2026-03-09T23:30:00Z", [EMPTY]),
+        ("day.jsonl --at 2030-01-01T00:00:00Z", [EMPTY]),
     ],
 )
 def test_a_poor_result_comes_with_a_hint(line: str, hints: list[str]) -> None:

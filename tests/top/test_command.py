@@ -16,15 +16,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from stream.cli.top import top
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Sample
 from stream.metrics.server import MetricsServer
-from stream.metrics.view import WorkerView
+from stream.metrics.view import AlertGauge, WorkerView
+from stream.top.until import Until
 from tests.metrics.serving import serving
 from tests.metrics.views import view
 
@@ -167,6 +171,84 @@ def test_the_address_is_that_of_the_configuration(
     done = CliRunner().invoke(top, ["--once", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["address"] == server.url
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("127.0.0.2", "127.0.0.2"),
+    ],
+)
+def test_a_worker_that_listens_everywhere_is_looked_for_here(
+    host: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = _unused_port()
+    monkeypatch.setenv("CXKPI_HTTP__PORT", str(port))
+    monkeypatch.setenv("CXKPI_HTTP__HOST", host)
+    done = CliRunner().invoke(top, ["--once"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: http://{shown}:{port} cannot be reached: ")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "options", "seconds"),
+    [
+        (True, [], 2),
+        (True, ["--every", "3s"], 3),
+        (True, ["--json"], 10),
+        (False, [], 10),
+        (False, ["--every", "100ms"], 0.1),
+    ],
+)
+def test_a_terminal_is_drawn_more_often_than_lines_are_printed(
+    server: MetricsServer, terminal: bool, options: list[str], seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    waited = []
+
+    def wait(*arguments: object) -> None:
+        waited.append(arguments[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "is_terminal", terminal)
+    monkeypatch.setattr(Console, "is_dumb_terminal", False)
+    monkeypatch.setattr("stream.cli.top.time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(Until, "wait", wait)
+    done = CliRunner().invoke(top, [server.url, *options])
+    assert (done.exit_code, waited) == (0, [seconds])
+
+
+def test_what_has_changed_since_the_look_before_is_printed_with_each_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = [["A"], ["A", "B"], ["B"], ["B"]]
+
+    def shown() -> WorkerView:
+        alerts = tuple(AlertGauge(rule, "warning", (), rule in looks[0]) for rule in "AB")
+        return WorkerView(alerts=alerts, ready=True)
+
+    def wait(_: float) -> None:
+        if len(looks) == 1:
+            raise KeyboardInterrupt
+        del looks[0]
+        click.echo("Z next")
+
+    monkeypatch.setattr("stream.cli.top.time", SimpleNamespace(sleep=wait))
+    with serving(shown, KPIS) as running:
+        done = CliRunner().invoke(top, [running.url])
+    assert done.exit_code == 0, done.output
+    said = [line.partition("Z ")[2] for line in done.stdout.splitlines()]
+    assert [
+        " ".join(words.split()[:3]) for words in said if words.startswith(("alert", "next"))
+    ] == [
+        "alert A firing",
+        *("next", "alert A firing", "alert B firing"),
+        *("next", "alert B firing", "alert A resolved"),
+        *("next", "alert B firing"),
+    ]
 
 
 @dataclass
