@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import random
+import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import ClassVar
+from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,8 +18,17 @@ import pytest
 from stream.config.model import SinkConfig
 from stream.core.alerts import Change
 from stream.sinks.catalogue import build
-from stream.sinks.dispatcher import MOST_AT_ONCE, Backoff, Delivery, Dispatcher
+from stream.sinks.dispatcher import (
+    MOST_AT_ONCE,
+    MOST_PATIENCE,
+    MOST_UNDERWAY,
+    Backoff,
+    Delivery,
+    Dispatcher,
+    Result,
+)
 from stream.sinks.sink import Rejected, Retry, SinkSettings
+from tests.fixtures.clock import in_no_time
 from tests.sinks.receiver import FakeSettings, Hidden, change, receiver, status
 
 QUICK = Backoff(first=0.001, longest=0.005)
@@ -61,6 +75,8 @@ class FakeSink:
     def __init__(self, *failures: Exception | None) -> None:
         self.failures = list(failures)
         self.tries: list[str] = []
+        #: When each was made, in seconds of the loop.
+        self.at: list[float] = []
         self.taken: list[str] = []
         self.closed = False
         self.tried = asyncio.Event()
@@ -68,6 +84,7 @@ class FakeSink:
     async def deliver(self, change: Change) -> None:
         self.tried.set()
         self.tries.append(change.id)
+        self.at.append(asyncio.get_running_loop().time())
         failure = self.failures.pop(0) if self.failures else None
         if failure is not None:
             raise failure
@@ -127,6 +144,20 @@ async def test_a_failed_delivery_is_tried_again_before_the_next_change() -> None
     assert dispatcher.results == {"sent": 3, "retried": 2}
 
 
+async def test_each_row_of_failures_begins_and_ends_with_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = FakeSink(Retry("answer 500"), Retry("answer 501"), None, Retry("answer 502"))
+    with caplog.at_level(logging.INFO):
+        await dispatched(sink, Topic(records(FIRINGS)))
+    assert [r.getMessage() for r in caplog.records] == [
+        "sink hook: answer 500, trying again",
+        "sink hook: takes alerts again",
+        "sink hook: answer 502, trying again",
+        "sink hook: takes alerts again",
+    ]
+
+
 async def test_nothing_is_tried_while_it_may_be_another_workers_turn() -> None:
     sink, topic = FakeSink(Retry("answer 500")), Topic(records(FIRINGS[:1]))
     dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
@@ -156,6 +187,7 @@ async def test_a_refusal_is_not_tried_again(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
+@in_no_time
 async def test_what_fails_for_too_long_is_given_up_with_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -180,20 +212,36 @@ async def test_with_no_time_to_retry_there_is_one_try() -> None:
     assert dispatcher.results == {"sent": 2, "dropped": 1}
 
 
-async def test_a_receivers_patience_is_waited_for_when_it_is_longer() -> None:
-    sink = FakeSink(Retry("answer 429", after=0.2))
-    began = asyncio.get_running_loop().time()
-    await dispatched(sink, Topic(records(FIRINGS[:1])))
-    assert asyncio.get_running_loop().time() - began >= 0.2
-    assert sink.taken == IDS[:1]
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        (None, [0.5, 1, 2, 4, 8, 16, 32, 60, 60]),
+        (0, [0.5, 1]),
+        (20, [20, 20, 20, 20, 20, 20, 32, 60]),
+        (299, [299, 299]),
+        (86_400, [300, 300]),
+    ],
+)
+@in_no_time
+async def test_waits_grow_to_a_minute_or_last_as_long_as_the_receiver_asks_up_to_five(
+    asked: float | None, waits: Sequence[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def longest(_: float, most: float) -> float:
+        return most
+
+    monkeypatch.setattr(random, "uniform", longest)
+    sink = FakeSink(*[Retry("answer 429", asked)] * len(waits))
+    await Dispatcher("hook", sink, 3_600_000).run(Topic(records(FIRINGS[:1])).read())
+    assert [after - before for before, after in pairwise(sink.at)] == pytest.approx(waits)
 
 
 @pytest.mark.parametrize(("refusals", "dropped"), [(1, 0), (2, 1)])
+@in_no_time
 async def test_who_asks_for_more_than_the_time_to_retry_is_asked_once_more(
     refusals: int, dropped: int
 ) -> None:
     sink = FakeSink(*[Retry("answer 429", after=86_400)] * refusals)
-    dispatcher = await asyncio.wait_for(dispatched(sink, Topic(records(FIRINGS[:1])), 1_000), 30)
+    dispatcher = await dispatched(sink, Topic(records(FIRINGS[:1])), 1_000)
     assert sink.tries == IDS[:1] * 2
     assert dispatcher.results["dropped"] == dropped
     assert dispatcher.results["sent"] == 1 - dropped
@@ -294,22 +342,40 @@ async def test_an_alert_that_can_not_be_delivered_holds_up_no_other() -> None:
         await task
 
 
+@in_no_time
 async def test_a_receiver_that_is_overrun_is_left_alone_by_all_alerts() -> None:
-    class Overrun(FakeSink):
-        at: ClassVar[list[float]] = []
-
-        async def deliver(self, change: Change) -> None:
-            self.at.append(asyncio.get_running_loop().time())
-            if len(self.at) == 1:
-                raise Retry("answer 429", after=0.3)
-            await super().deliver(change)
-
-    sink = Overrun()
+    sink = FakeSink(Retry("answer 429", after=30))
     changes = [of_alert(f"r{n}", n) for n in range(MOST_AT_ONCE * 2)]
     await dispatched(sink, Topic(records(changes)))
     assert len(sink.taken) == len(changes)
-    underway = [at for at in sink.at if at < sink.at[0] + 0.3]
-    assert len(underway) <= MOST_AT_ONCE
+    assert len([at for at in sink.at if at < 30]) <= MOST_AT_ONCE
+
+
+@in_no_time
+async def test_the_longest_of_all_that_a_receiver_asks_for_is_waited_for() -> None:
+    sink = FakeSink(Retry("answer 429", after=30), Retry("answer 429", after=10))
+    await dispatched(sink, Topic(records([of_alert("eu", 1), of_alert("us", 2)])))
+    assert sink.at == pytest.approx([0, 0, 30, 30])
+
+
+@in_no_time
+async def test_our_turn_may_be_lost_while_the_receiver_is_left_alone() -> None:
+    sink = FakeSink(Retry("answer 429", after=30))
+    topic = Topic(records([of_alert("eu", 1), of_alert("us", 2)]))
+
+    async def deliveries() -> AsyncIterator[Delivery]:
+        async for delivery in topic.read():
+            yield delivery
+            # So the second comes when the receiver has asked already.
+            await sink.tried.wait()
+
+    task = asyncio.create_task(Dispatcher("hook", sink, 600_000, QUICK).run(deliveries()))
+    await asyncio.sleep(10)
+    topic.is_ours.clear()
+    await asyncio.sleep(90)
+    topic.is_ours.set()
+    await task
+    assert sink.at == pytest.approx([0, 100, 100])
 
 
 async def test_so_many_deliveries_are_made_at_a_time() -> None:
@@ -327,7 +393,25 @@ async def test_so_many_deliveries_are_made_at_a_time() -> None:
     assert sink.most == MOST_AT_ONCE
 
 
-async def test_what_acknowledging_raises_ends_the_dispatcher() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"At most {MOST_AT_ONCE} deliveries are made at a time",
+        f"at most {MOST_UNDERWAY:,} that fail or wait behind it",
+        f"`Retry-After` (up to {MOST_PATIENCE / 60:g} min;",
+    ],
+)
+def test_the_page_names_what_bounds_deliveries(words: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    assert words in " ".join(page.split())
+
+
+@pytest.mark.parametrize(
+    ("failures", "results"), [((), {"sent": 1}), ((Rejected("answer 404"),), {})]
+)
+async def test_what_acknowledging_or_burying_raises_ends_the_dispatcher(
+    failures: Sequence[Exception], results: dict[Result, int]
+) -> None:
     async def deliveries() -> AsyncIterator[Delivery]:
         async def fail(*_: object) -> None:
             raise OSError("no broker")
@@ -335,8 +419,11 @@ async def test_what_acknowledging_raises_ends_the_dispatcher() -> None:
         for value in records(FIRINGS):
             yield Delivery(value, fail, fail, Topic(()).our_turn)
 
+    dispatcher = Dispatcher("hook", FakeSink(*failures), 1_000, QUICK)
     with pytest.RaisesGroup(OSError):
-        await Dispatcher("hook", FakeSink(), 1_000, QUICK).run(deliveries())
+        await dispatcher.run(deliveries())
+    # No dead letter is counted that there is not.
+    assert dispatcher.results == Counter(results)
 
 
 class FakeKeeper(FakeSink):
@@ -380,6 +467,32 @@ async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
     }
 
 
+async def test_ended_alerts_are_forgotten_once_they_are_known_to_have_ended() -> None:
+    class Forgetful(FakeKeeper):
+        async def deliver(self, change: Change) -> None:
+            """Note nothing, as that would take memory."""
+
+    dispatcher, number = Dispatcher("hook", Forgetful(), 60_000, QUICK), 300
+
+    async def used(day: int) -> int:
+        """How many bytes are used after a day that has alerts of its own."""
+        ends = [
+            msgspec.structs.replace(of_alert(f"{day}-{n}", n), to="resolved") for n in range(number)
+        ]
+        await dispatcher.run(Topic(records(ends)).read())
+        await dispatcher.refresh([])
+        del ends
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        after = [await used(day) for day in range(4)]
+    finally:
+        tracemalloc.stop()
+    assert after[3] - after[1] < 30 * number, after
+
+
 async def test_a_sink_that_forgets_nothing_cannot_be_told_again() -> None:
     dispatcher = Dispatcher("hook", FakeSink(), 60_000, QUICK)
     with pytest.raises(TypeError, match="sink hook forgets nothing"):
@@ -390,14 +503,17 @@ async def test_a_sink_that_forgets_nothing_cannot_be_told_again() -> None:
 async def test_a_refresh_that_fails_is_one_line_and_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sink = FakeKeeper(Retry("answer 503"), ValueError("s3cret"), None)
+    sink = FakeKeeper(Retry("answer 503"), ValueError("s3cret"), None, Retry("answer 502"))
     dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
-    for _ in range(3):
-        await dispatcher.refresh([of_alert("eu", 1)])
+    with caplog.at_level(logging.INFO):
+        for _ in range(4):
+            await dispatcher.refresh([of_alert("eu", 1)])
     assert len(sink.kept) == 1
-    assert dispatcher.results == {"unrefreshed": 2, "refreshed": 1}
-    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
-        "sink hook: answer 503, alerts that fire were not told again"
+    assert dispatcher.results == {"unrefreshed": 3, "refreshed": 1}
+    assert [r.getMessage() for r in caplog.records] == [
+        "sink hook: answer 503, alerts that fire were not told again",
+        "sink hook: takes alerts again",
+        "sink hook: answer 502, alerts that fire were not told again",
     ]
     assert "s3cret" not in caplog.text
 

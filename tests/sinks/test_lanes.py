@@ -27,8 +27,11 @@ async def test_a_lane_keeps_its_order_and_holds_up_no_other() -> None:
         while len(done) < 6:  # noqa: ASYNC110 - it is a list.
             await asyncio.sleep(0)
         assert {key for key, _ in done} == {b"a", b"b"}
+        # One whose jobs are all done takes further ones.
+        await lanes.put(b"a", partial(job, b"a", 3))
         gate.set()
-    for key in (b"slow", b"a", b"b"):
+    assert [n for k, n in done if k == b"a"] == [0, 1, 2, 3]
+    for key in (b"slow", b"b"):
         assert [n for k, n in done if k == key] == [0, 1, 2]
 
 
