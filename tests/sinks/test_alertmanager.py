@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from stream.core.alerts import Change, Contributor
 from stream.core.timestamps import format_ms, parse
 from stream.sinks.alertmanager import BATCH, Alertmanager, alert, alert_labels
+from stream.sinks.http import Poster
 from tests.fixtures.alertmanager import NewAlertmanager
 from tests.fixtures.prometheus import until
 from tests.sinks.receiver import FakeSettings, Hidden, Receiver, change, receiver
@@ -125,12 +127,49 @@ async def test_what_fires_is_told_again_in_batches() -> None:
     assert posted(it) == [BATCH, 1]
 
 
+async def test_news_of_an_end_and_what_fires_do_not_overtake_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    #: Whether each region's alert has ended, by post.
+    told_of: list[dict[str, bool]] = []
+    answers = asyncio.Event()
+
+    async def post(_: Poster, body: bytes, headers: Mapping[str, str]) -> None:
+        told_of.append(
+            {one["labels"]["region"]: one["endsAt"] == ended.changed_at for one in json.loads(body)}
+        )
+        await answers.wait()
+
+    async def settle() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Poster, "post", post)
+    sink = Alertmanager(settings("http://127.0.0.1:9"))
+    eu, us = firing(region="eu"), firing(region="us")
+    ended = resolved(eu)
+    fires = [eu, us]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sink.keep(fires))
+        await settle()
+        group.create_task(sink.deliver(ended))
+        await settle()
+        group.create_task(sink.keep(one for one in fires))
+        await settle()
+        # What fires is asked for when the round begins, not when it is due.
+        fires.remove(eu)
+        assert told_of == [{"eu": False, "us": False}]
+        answers.set()
+    assert told_of == [{"eu": False, "us": False}, {"eu": True}, {"us": False}]
+
+
 async def test_a_real_alertmanager_keeps_groups_and_resolves_alerts(
     new_alertmanager: NewAlertmanager,
 ) -> None:
     async with receiver() as pager:
         manager = await asyncio.to_thread(new_alertmanager, pager.url)
-        sink = Alertmanager(settings(manager.url, refresh_ms=500))
+        # An alert lasts for 3 s, so that a busy machine lets none end.
+        sink = Alertmanager(settings(manager.url, refresh_ms=750))
         eu, us = firing(region="eu"), firing(region="us")
         # It writes fewer digits than we do where they are zeros.
         begun = {parse(eu.started_at), parse(us.started_at)}
@@ -143,7 +182,7 @@ async def test_a_real_alertmanager_keeps_groups_and_resolves_alerts(
         assert [len(group["alerts"]) for group in groups] == [2]
 
         # Longer than an alert lasts that is told once, and than `resolve_timeout`.
-        end = time.monotonic() + 3
+        end = time.monotonic() + 3.5
         while time.monotonic() < end:
             await sink.keep([eu, us])
             await asyncio.sleep(0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from stream.config.sink_kinds import SINK_KINDS, SINK_TYPES
@@ -46,6 +48,12 @@ def sink(kind: str, url: str, timeout_ms: int = 5_000) -> Sink:
     return build(FakeSettings(kind, endpoint, Hidden(SECRET), timeout_ms))
 
 
+def open_sessions() -> set[int]:
+    """The connections to HTTP servers that nobody has closed."""
+    every = [one for one in gc.get_objects() if isinstance(one, aiohttp.ClientSession)]
+    return {id(one) for one in every if not one.closed}
+
+
 def content(body: bytes) -> bytes:
     """A body without the time at which what it tells ends by itself."""
     return re.sub(rb'"endsAt":"[^"]+"', b"", body)
@@ -80,15 +88,17 @@ async def test_a_change_is_told_once_and_in_order(
 
 
 @pytest.mark.parametrize("kind", EVERY)
-async def test_a_sink_that_was_closed_can_be_used_again(
+async def test_a_sink_that_was_closed_leaves_nothing_open_and_can_be_used_again(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its worker's turn ends and comes again with the assignments of the group."""
     async with receiver() as it:
         to = sink(kind, it.url)
         for number in range(2):
+            before = open_sessions()
             await to.deliver(change(number=number))
             await to.close()
+            assert open_sessions() <= before
         told = it.bodies or capsys.readouterr().err.splitlines()
     assert len(told) == 2
 
@@ -124,6 +134,17 @@ async def test_a_redirect_is_not_followed(kind: str, code: int) -> None:
         error = await failure(kind, [status(code, Location=elsewhere.url)])
         assert elsewhere.bodies == []
     assert isinstance(error, Rejected)
+
+
+@pytest.mark.parametrize("kind", POSTING)
+async def test_no_cookie_of_a_receiver_is_kept(kind: str) -> None:
+    async with receiver([status(200, Set_Cookie="seen=1; Path=/")]) as it:
+        # There are no cookies of numeric addresses.
+        to = sink(kind, it.url.replace("127.0.0.1", "localhost"))
+        for _ in range(2):
+            await to.deliver(change())
+        await to.close()
+    assert [headers.get("Cookie") for headers in it.headers] == [None, None]
 
 
 @pytest.mark.parametrize("kind", READING)

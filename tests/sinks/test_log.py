@@ -49,6 +49,7 @@ async def test_a_line_is_json_with_the_whole_change() -> None:
     read = json.loads(await line(change(), io.StringIO()))
     assert read["event"] == "CsatLow firing: It is worse."
     assert read["sink"] == "my-log"
+    assert read["timestamp"].endswith("Z")
     assert msgspec.convert(read["alert"], Change) == change()
 
 

@@ -16,6 +16,7 @@ from tests.sinks.receiver import change
         ("clv", 0.5, "+0.5"),
         ("csat", -0.031, "-3.1 points"),
         ("art", 1.999, "+2 s"),
+        ("art", -90.0, "-1 min 30 s"),
     ],
 )
 def test_what_moved_a_value_is_told_in_plain_numbers(kpi: str, moved: float, said: str) -> None:
