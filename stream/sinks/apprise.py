@@ -152,10 +152,18 @@ def _sender(
             body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
         )
         found = [_STATUS.search(entry.message) for entry in result.logs()]
-        status = next((int(match[1]) for match in reversed(found) if match), None)
-        return bool(result), status
+        return bool(result), _decisive([int(match[1]) for match in found if match])
 
     return send
+
+
+def _decisive(statuses: list[int]) -> int | None:
+    """The status to act upon where an address has several targets, or was tried several times.
+
+    One that may change, so that no target goes without because another has refused.
+    """
+    passing = [status for status in statuses if isinstance(failure(status), Retry)]
+    return next(reversed(passing or statuses), None)
 
 
 def _body(change: Change) -> str:

@@ -7,8 +7,10 @@ import email
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from email.message import Message
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from stream.core.alerts import Change, Contributor, Target
 from stream.sinks.apprise import LOCAL, MOST_UNDERWAY, Apprise, unusable
-from stream.sinks.sink import Rejected, Retry, UnknownSink
+from stream.sinks.sink import Rejected, Retry, SinkError, UnknownSink
 from tests.sinks.receiver import FakeSettings, Hidden, change, hang, receiver, status
 
 
@@ -116,15 +118,41 @@ async def test_a_mail_is_sent_and_nothing_in_it_is_markup() -> None:
     assert b"&lt;b&gt;Worse&lt;/b&gt;" in html
 
 
-async def test_messages_that_hang_are_bounded() -> None:
-    async with receiver([hang]) as it:
-        to = sink(it.url, timeout_ms=50)
-        for _ in range(MOST_UNDERWAY):
+async def test_messages_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, sent = threading.Event(), []
+
+    def send(body: str, title: str, kind: str) -> tuple[bool, int | None]:
+        sent.append(title)
+        answers.wait()
+        return True, None
+
+    monkeypatch.setattr("stream.sinks.apprise._sender", lambda *_: send)
+    to = sink("http://127.0.0.1:9/", timeout_ms=50)
+    try:
+        for _ in range(4):
             with pytest.raises(Retry, match="no answer within"):
                 await to.deliver(change())
-        with pytest.raises(Retry, match=f"{MOST_UNDERWAY} messages are still underway"):
+        with pytest.raises(Retry, match="4 messages are still underway"):
             await to.deliver(change())
-        assert len(it.bodies) == MOST_UNDERWAY
+        assert len(sent) <= 4
+    finally:
+        answers.set()
+    # There is room again as soon as they have ended.
+    async with asyncio.timeout(30):
+        while len(sent) < 5:
+            with suppress(Retry):
+                await to.deliver(change())
+            await asyncio.sleep(0.01)
+
+
+async def test_a_service_that_hangs_is_not_left_before_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Apprise would by itself read for 4 s, which is too long to wait here.
+    monkeypatch.setattr("apprise.URLBase.socket_read_timeout", 0.01)
+    async with receiver([hang]) as it:
+        with pytest.raises(Retry, match=r"^no answer within 0\.5 s$"):
+            await sink(it.url, timeout_ms=500).deliver(change())
 
 
 async def test_several_messages_are_sent_one_after_the_other() -> None:
@@ -133,6 +161,21 @@ async def test_several_messages_are_sent_one_after_the_other() -> None:
         many = MOST_UNDERWAY * 2
         await asyncio.gather(*(to.deliver(change(number=n)) for n in range(many)))
         assert len(it.bodies) == many
+
+
+def with_two_targets(url: str) -> Apprise:
+    """A sink of which apprise sends each message twice."""
+    return Apprise(FakeSettings("apprise", Hidden(url.replace("http:", "ntfy:"))))
+
+
+async def test_no_message_waits_for_the_pace_that_apprise_has_for_a_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    async with receiver() as it:
+        await with_two_targets(it.url).deliver(change())
+    assert (len(it.bodies), waits) == (2, [])
 
 
 HANGING = """
@@ -190,3 +233,23 @@ async def test_a_service_that_refuses_is_told_apart_from_one_that_fails() -> Non
             await sink(it.url).deliver(change())
         with pytest.raises(Retry, match="answer 503"):
             await sink(it.url).deliver(change())
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind", "said"),
+    [
+        ((503, 404), Retry, "answer 503"),
+        ((404, 503), Retry, "answer 503"),
+        ((500, 503), Retry, "answer 503"),
+        ((200, 503), Retry, "answer 503"),
+        ((200, 404), Rejected, "answer 404"),
+        ((404, 410), Rejected, "answer 410"),
+    ],
+)
+async def test_of_several_targets_one_that_may_take_it_later_decides(
+    codes: Sequence[int], kind: type[SinkError], said: str
+) -> None:
+    async with receiver([status(code) for code in codes]) as it:
+        with pytest.raises(kind, match=f"^{said}$"):
+            await with_two_targets(it.url).deliver(change())
+    assert len(it.bodies) == 2
