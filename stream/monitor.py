@@ -104,6 +104,8 @@ class Monitor:
         self._retired: list[Desk] = []
         #: When it was begun to follow what the group assigned last (monotonic seconds).
         self._followed_at = 0.0
+        #: When the parts could not be read last (ms).
+        self._unread_at = 0
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
@@ -149,6 +151,7 @@ class Monitor:
                 log.warning("the parts of KPIs can't be read now: %s", error)
                 await self._reader.close()
                 self._retire(frozenset())
+                self._unread_at = self._clock()
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             heard = self._clock()
@@ -199,9 +202,18 @@ class Monitor:
         for number in self._desks.keys() - kept:
             self._retired.append(self._desks.pop(number))
 
+    def _is_read(self, number: int, desk: Desk) -> bool:
+        """Whether all was read that the shards have told of a family.
+
+        A log may have lost its latest records while it could not be read, so that what is left of a
+        shard's part was true once. Its next share says, or its next life.
+        """
+        heard = all(beat.at >= self._unread_at for beat in desk.family.beats())
+        return heard and self._reader.is_caught_up(number)
+
     def _evaluate_gauges(self) -> None:
         """Evaluate all families for the same time, once all have heard more or time has passed."""
-        heard = [d for n, d in self._desks.items() if self._reader.is_caught_up(n)]
+        heard = [d for n, d in self._desks.items() if self._is_read(n, d)]
         since = time.monotonic() - self._evaluated_at
         if not heard or not is_time(since, self._evaluated.last, all(d.is_due for d in heard)):
             return
@@ -241,7 +253,7 @@ class Monitor:
             await desk.let_go_of_alerts()
         elif self._set_back > LEAD_MS:
             desk.pass_over(now_ms())
-        elif self._reader.is_caught_up(number):
+        elif self._is_read(number, desk):
             await desk.run_rules(self._clock())
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from aiokafka import TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 
 from stream.config import KafkaConfig
 from stream.core.errors import RetryError
@@ -29,6 +30,11 @@ def _telling() -> Iterator[None]:
     """Whatever passes means the same."""
     try:
         yield
+    except OffsetOutOfRangeError as error:
+        lost = ", ".join(f"topic {tp.topic} partition {tp.partition}" for tp in error.args[0])
+        raise SharesUnread(
+            f"{lost} was made anew or has lost records, so all is read again"
+        ) from error
     except Exception as error:
         if not is_transient(error):
             raise
@@ -36,7 +42,11 @@ def _telling() -> Iterator[None]:
 
 
 class ShareReader:
-    """Follows the partitions of some families in the topic of shares."""
+    """Follows the partitions of some families in the topic of shares.
+
+    No position goes back: where a log ends before what was read of it, it is unread until whoever
+    follows it begins anew.
+    """
 
     def __init__(self, kafka: KafkaConfig, names: Names) -> None:
         self._kafka = kafka
@@ -60,7 +70,7 @@ class ShareReader:
         """Follow these families: new ones from the start, known ones from where they are.
 
         Raises:
-            SharesUnread: not now; try again.
+            SharesUnread: not now; close, and try again.
         """
         with _telling():
             await self._follow(frozenset(families))
@@ -74,6 +84,10 @@ class ShareReader:
         # Asked for before the assignment, or the answer would wait behind a fetch.
         first = await consumer.beginning_offsets(new) if new else {}
         ends = await consumer.end_offsets(list(wanted.values())) if wanted else {}
+        read = {tp: self._positions.get(family, 0) for family, tp in wanted.items()}
+        # Else a log that was cut back would count as read until the client is refused.
+        if lost := {tp: position for tp, position in read.items() if position > ends[tp]}:
+            raise OffsetOutOfRangeError(lost)
         consumer.assign(list(wanted.values()))
         self._ends |= {tp.partition: end for tp, end in ends.items()}
         self._positions = {
@@ -86,7 +100,7 @@ class ShareReader:
         """Records that have come, by family in order; waits for some for a moment.
 
         Raises:
-            SharesUnread: not now; try again.
+            SharesUnread: not now; close, and try again.
         """
         with _telling():
             return await self._read()
@@ -101,7 +115,9 @@ class ShareReader:
         return {tp.partition: [(r.key, r.value) for r in some] for tp, some in batches.items()}
 
     async def _start(self) -> Any:
-        consumer = reader(self._kafka, _WAIT_MS)
+        # A client that goes back to the beginning by itself would not say so, and the end that is
+        # to be reached would be that of a log which is gone.
+        consumer = reader(self._kafka, _WAIT_MS, reset="none")
         try:
             await consumer.start()
         except BaseException:
