@@ -22,8 +22,8 @@ from stream.kafka.reading import begin_at, fold, reader, to_end
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
-#: How long catching up may take, in seconds; then it is tried again later.
-_READ_SECONDS: Final = 30.0
+#: Catching up is given up when nothing has come for so long, in seconds, and tried again later.
+_SILENCE: Final = 30.0
 #: How long what was known last is gone by, in seconds. A worker that alone lost Kafka must not go
 #: on for ever: another may have told of the end.
 BLIND_SECONDS: Final = 900.0
@@ -59,12 +59,12 @@ class FiringAlerts:
         known last; reading is begun anew next time.
 
         Raises:
-            KafkaError, OSError, TimeoutError: the log can't be read, and nothing is known any more.
+            KafkaError, OSError, TimeoutError, Stalled: the log can't be read, and nothing is known
+                any more.
             Exception: a mistake, which no further try mends.
         """
         try:
-            async with asyncio.timeout(_READ_SECONDS):
-                await self._catch_up()
+            await self._catch_up()
         except Exception as error:
             await self.close()
             if time.monotonic() > self._known_until or not is_transient(error):
@@ -123,15 +123,17 @@ class FiringAlerts:
     async def _begin(self) -> None:
         # A client that goes back to the beginning by itself would not say so.
         consumer = self._consumer = reader(self._kafka, reset="none")
-        await consumer.start()
-        await begin_at(consumer, self._tp)
+        async with asyncio.timeout(_SILENCE):
+            await consumer.start()
+            await begin_at(consumer, self._tp)
         await self._fold(consumer, await self._end(consumer))
 
     async def _end(self, consumer: AIOKafkaConsumer) -> int:
-        return int((await consumer.end_offsets([self._tp]))[self._tp])
+        async with asyncio.timeout(_SILENCE):
+            return int((await consumer.end_offsets([self._tp]))[self._tp])
 
     async def _fold(self, consumer: AIOKafkaConsumer, end: int) -> None:
-        async for records in to_end(consumer, self._tp, end):
+        async for records in to_end(consumer, self._tp, end, _SILENCE):
             fold(self._log, records)
 
 

@@ -22,7 +22,7 @@ from stream.config import KafkaConfig
 from stream.core.errors import RetryError, StopError
 from stream.kafka.connection import abandon, calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
-from stream.kafka.reading import begin_at, fold, reader, started, to_end
+from stream.kafka.reading import Stalled, begin_at, fold, reader, started, to_end
 from stream.kafka.transient import is_transient
 
 #: A flush that takes longer is given up: its outcome is unknown then.
@@ -31,7 +31,8 @@ FLUSH_SECONDS: Final = 15.0
 LARGEST_BATCH: Final = 256 * 1024
 #: What the client raises once another has taken over the id.
 FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
-_READ_SECONDS: Final = 120.0
+#: Reading a log is given up when nothing has come of it for so long.
+_SILENCE: Final = 120.0
 _LONGEST_KEY_SHOWN: Final = 64
 
 
@@ -251,35 +252,36 @@ async def read_log(
 ) -> dict[bytes, bytes]:
     """The latest value of each key that was committed, up to the end as it is now.
 
+    That takes as long as it takes, while something comes.
     What was committed behind a transaction that is still open counts: its end is waited for.
     ``beside_writer``: somebody may be writing, so what is not closed by now is left out, or a part
     of a transaction might be read.
 
     Raises:
-        LogUnread: the log can't be read in time.
+        LogUnread: the log can't be read, or nothing comes any more.
     """
     tp = TopicPartition(topic, partition)
     try:
         async with started(reader(kafka)) as consumer:
-            return await asyncio.wait_for(
-                _read(consumer, tp, beside_writer=beside_writer), _READ_SECONDS
-            )
+            return await _read(consumer, tp, beside_writer=beside_writer)
     except Exception as error:
         if not is_transient(error):
             raise
-        raise LogUnread(f"{topic} partition {partition} can't be read: {error!r}") from error
+        why = str(error) if isinstance(error, Stalled) else repr(error)
+        raise LogUnread(f"{topic} partition {partition} can't be read: {why}") from error
 
 
 async def _read(
     consumer: AIOKafkaConsumer, tp: TopicPartition, *, beside_writer: bool
 ) -> dict[bytes, bytes]:
     latest: dict[bytes, bytes] = {}
-    if beside_writer:
-        end = int((await consumer.end_offsets([tp]))[tp])
-    else:
-        end = await _end(consumer, tp)
-    await begin_at(consumer, tp)
-    async for records in to_end(consumer, tp, end):
+    async with asyncio.timeout(_SILENCE):
+        if beside_writer:
+            end = int((await consumer.end_offsets([tp]))[tp])
+        else:
+            end = await _end(consumer, tp)
+        await begin_at(consumer, tp)
+    async for records in to_end(consumer, tp, end, _SILENCE):
         fold(latest, [record for record in records if record.offset < end])
     return latest
 

@@ -5,6 +5,7 @@ What is told of the client here holds for all such readers; those of a group are
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Literal
@@ -12,11 +13,16 @@ from typing import Final, Literal
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from stream.config import KafkaConfig
+from stream.core.errors import RetryError
 from stream.kafka.connection import calm_reader, client_options
 from stream.kafka.ending import say_goodbye
 
 #: So much of a partition a fetch brings at most, in bytes; a batch that is larger comes alone.
 _FETCH_BYTES: Final = 8 * 1024 * 1024
+
+
+class Stalled(RetryError):
+    """What a partition holds does not come any more."""
 
 
 def reader(
@@ -62,15 +68,32 @@ async def begin_at(consumer: AIOKafkaConsumer, tp: TopicPartition, position: int
 
 
 async def to_end(
-    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int
+    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int, patience: float
 ) -> AsyncIterator[Sequence[ConsumerRecord]]:
     """What lies from where the consumer stands to ``end``, and what comes with the last of it.
 
     Markers of transactions and compacted records leave gaps, so it is the position that tells
-    where the end is reached, not the last record.
+    where the end is reached, not the last record. However long the whole takes, it goes on while
+    the position does: who began again would have as much before them.
+
+    Raises:
+        Stalled: the position has stayed where it was for ``patience`` seconds.
     """
-    while await consumer.position(tp) < end:
-        yield (await consumer.getmany(tp, timeout_ms=500)).get(tp, ())
+    loop = asyncio.get_running_loop()
+    at, since = await consumer.position(tp), loop.time()
+    while at < end:
+        try:
+            async with asyncio.timeout_at(since + patience):
+                found = await consumer.getmany(tp, timeout_ms=500)
+                position = await consumer.position(tp)
+        except TimeoutError:
+            raise Stalled(
+                f"nothing has come for {patience:.0f} s, read up to offset {at} of {end}"
+            ) from None
+        yield found.get(tp, ())
+        # What the caller does with it takes time that is nobody's silence.
+        if position != at:
+            at, since = position, loop.time()
 
 
 def fold(latest: dict[bytes, bytes], records: Iterable[ConsumerRecord]) -> None:

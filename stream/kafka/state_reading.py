@@ -17,15 +17,15 @@ from stream.kafka.administration import administration, counts
 from stream.kafka.belonging import refuse_other_partitions, refuse_other_prefix
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import read_log
-from stream.kafka.reading import begin_at, reader, started, to_end
+from stream.kafka.reading import Stalled, begin_at, reader, started, to_end
 from stream.kafka.topics import Names
 
 #: Workers of several groups may bury records of a topic, so more than the last letter is looked at.
 _LAST_LETTERS: Final = 1_000
 #: How often a state is read before it is called damaged.
 _READINGS: Final = 3
-#: How long looking at them may take, in seconds.
-_READ_SECONDS: Final = 60.0
+#: Looking at them is given up when nothing has come for so long, in seconds.
+_SILENCE: Final = 60.0
 
 
 async def read_state(
@@ -104,11 +104,12 @@ async def last_buried(kafka: KafkaConfig, dead: TopicPartition, source: str) -> 
         BrokerUnreachable, KafkaError: it can't be read.
     """
     try:
-        async with started(reader(kafka)) as consumer, asyncio.timeout(_READ_SECONDS):
+        async with started(reader(kafka)) as consumer:
             return await _last_buried(consumer, dead, source, kafka.group)
-    except TimeoutError:
+    except (Stalled, TimeoutError) as error:
+        why = str(error) if isinstance(error, Stalled) else "no answer in time"
         raise BrokerUnreachable(
-            f"topic {dead.topic} partition {dead.partition} can't be read: no answer in time"
+            f"topic {dead.topic} partition {dead.partition} can't be read: {why}"
         ) from None
 
 
@@ -116,9 +117,10 @@ async def _last_buried(
     consumer: AIOKafkaConsumer, dead: TopicPartition, source: str, group: str
 ) -> int:
     position = 0
-    end = (await consumer.end_offsets([dead]))[dead]
-    await begin_at(consumer, dead, end - _LAST_LETTERS)
-    async for letters in to_end(consumer, dead, end):
+    async with asyncio.timeout(_SILENCE):
+        end = (await consumer.end_offsets([dead]))[dead]
+        await begin_at(consumer, dead, end - _LAST_LETTERS)
+    async for letters in to_end(consumer, dead, end, _SILENCE):
         for letter in letters:
             said = dict(letter.headers)
             if said.get(SOURCE_TOPIC) == source.encode() and is_of(letter.headers, group):

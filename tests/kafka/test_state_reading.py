@@ -84,7 +84,7 @@ async def test_a_broker_that_falls_silent_is_not_waited_for_without_end(
 ) -> None:
     silent = Silent()
     monkeypatch.setattr(state_reading, "reader", lambda kafka: silent)
-    monkeypatch.setattr(state_reading, "_READ_SECONDS", 0.05)
+    monkeypatch.setattr(state_reading, "_SILENCE", 0.05)
     with pytest.raises(BrokerUnreachable, match=r"cx\.visit\.dlq partition 2 can't be read"):
         await state_reading.last_buried(KafkaConfig(), DEAD, "cx.visit")
     assert silent.stopped
