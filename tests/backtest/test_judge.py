@@ -67,16 +67,42 @@ def test_an_alert_that_fires_all_the_time_finds_nothing() -> None:
 
 
 def test_the_first_alert_of_an_incident_gives_the_time_to_detect() -> None:
-    alerts = [alert(HOUR + 2_000, HOUR + 3_000), alert(HOUR + 9_000), alert(HOUR + 5_000, None, ())]
+    alerts = [alert(HOUR + 9_000), alert(HOUR + 2_000, HOUR + 3_000), alert(HOUR + 5_000, None, ())]
     verdict = judge(RULE, WINDOW, alerts, [OUTAGE], SPAN, 2)
     assert verdict.mean_delay == 2_000
     assert verdict.false == frozenset()
 
 
-def test_incidents_of_other_kpis_or_outside_of_the_recording_are_not_asked_for() -> None:
-    others = [replace(OUTAGE, kpi="nps"), replace(OUTAGE, start=2 * DAY, end=3 * DAY)]
-    verdict = judge(RULE, WINDOW, [], others, SPAN, 1)
-    assert verdict.concerned == verdict.missed == ()
+@pytest.mark.parametrize(
+    ("series", "alerts", "share"),
+    [
+        (1, [alert(0, DAY // 2)], 0.5),
+        (2, [alert(0, DAY // 2)], 0.25),
+        (2, [alert(0, DAY // 2), alert(DAY // 2, labels=US)], 0.5),
+        (0, [], 0.0),
+    ],
+)
+def test_the_part_spent_firing_is_of_the_time_of_all_series(
+    series: int, alerts: list[Alert], share: float
+) -> None:
+    assert judge(RULE, WINDOW, alerts, [], SPAN, series).firing_share == share
+
+
+@pytest.mark.parametrize(
+    ("incident", "asked_for"),
+    [
+        (replace(OUTAGE, kpi="nps"), False),
+        (replace(OUTAGE, start=DAY, end=2 * DAY), True),
+        (replace(OUTAGE, start=DAY + 1, end=2 * DAY), False),
+        (replace(OUTAGE, start=-HOUR, end=0), True),
+        (replace(OUTAGE, start=-HOUR, end=-1), False),
+    ],
+)
+def test_only_incidents_of_the_kpi_that_touch_the_recording_are_asked_for(
+    incident: Incident, asked_for: bool
+) -> None:
+    verdict = judge(RULE, WINDOW, [], [incident], SPAN, 1)
+    assert verdict.concerned == verdict.missed == ((incident,) if asked_for else ())
 
 
 def test_without_marked_incidents_nothing_is_false() -> None:
