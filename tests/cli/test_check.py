@@ -209,6 +209,10 @@ def test_what_can_hardly_be_meant_is_warned_of(kpi: str, keys: str, words: str) 
         ("churn", 'baseline = "7d"\nfactor = 2\nmin_covered = 0.5'),
         ("csat", 'baseline = "7d"\nfactor = 0.5'),
         ("churn", "above = 0.1"),
+        ("churn", "above = 0"),
+        ("csat", "below = 1"),
+        ("csat", "above = 0.5\nclear = 0"),
+        ("csat", "below = 0.5\nclear = 1"),
     ],
 )
 def test_what_is_meant_is_not_warned_of(kpi: str, keys: str) -> None:

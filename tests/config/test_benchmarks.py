@@ -52,6 +52,25 @@ def test_without_a_file_there_are_none_and_a_variable_names_one(tmp_path: Path) 
     assert [figure.kpi for figure in named.figures] == ["nps"]
 
 
+@pytest.mark.parametrize(
+    ("kpi", "value"), [("nps", -100), ("nps", 100), ("csat", 0), ("csat", 1), ("retention", 1)]
+)
+def test_a_figure_may_be_the_least_and_the_greatest_that_its_kpi_can(
+    kpi: str, value: float, tmp_path: Path
+) -> None:
+    (figure,) = loaded(tmp_path, entry(kpi=f'"{kpi}"', value=value))
+    assert (figure.kpi, figure.value) == (kpi, value)
+
+
+def many(number: int) -> str:
+    """So many figures, each of an industry of its own."""
+    return "".join(entry(industry=f'"i{place}"') for place in range(number))
+
+
+def test_as_many_figures_are_taken_as_are_said_to_be(tmp_path: Path) -> None:
+    assert len(loaded(tmp_path, many(MOST_BENCHMARKS))) == MOST_BENCHMARKS
+
+
 LONG = '"' + "x" * 65 + '"'
 INDUSTRY = "must be 1 to 64 printable characters on one line, no blank at either end, not "
 
@@ -148,7 +167,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ),
     (
         "too many",
-        "".join(entry(industry=f'"i{number}"') for number in range(MOST_BENCHMARKS + 1)),
+        many(MOST_BENCHMARKS + 1),
         [f":1: benchmark: must have at most {MOST_BENCHMARKS} entries, not {MOST_BENCHMARKS + 1}"],
     ),
     ("no TOML", "[[benchmark\n", [":1: not TOML: "]),

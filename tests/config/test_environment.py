@@ -23,6 +23,7 @@ Usage = 4
 [[sink]]
 type = "webhook"
 url_env = "CXKPI_HOOK__URL"
+secret_env = "CXKPI_HOOK__KEY"
 """
 
 SET: list[tuple[str, str, Callable[[Config], object], object]] = [
@@ -67,6 +68,14 @@ REFUSED: list[tuple[str, str, str]] = [
         "CXKPI_KAFAK__GROUP",
         "x",
         'CXKPI_KAFAK__GROUP: unknown variable; did you mean "CXKPI_KAFKA__GROUP"?',
+    ),
+    (
+        "CXKPI_HTTP__SERVICE_HOST",
+        "10.0.0.1",
+        (
+            'CXKPI_HTTP__SERVICE_HOST: unknown variable; did you mean "CXKPI_HTTP__HOST"? '
+            "allowed: CXKPI_HTTP__HOST, CXKPI_HTTP__PORT"
+        ),
     ),
     ("CXKPI_WINDOW", "[]", "CXKPI_WINDOW: arrays of tables can only be set in the file"),
     (
@@ -137,6 +146,7 @@ def test_a_slip_in_a_variable_is_told_by_its_name(name: str, text: str, line: st
     [
         *("CXKPI_PORT", "CXKPI_SERVICE_HOST", "CXKPI_PORT_9464_TCP_ADDR", "CXKPI_HTTP_PORT"),
         *("CXKPI_SERVICE_PORT_HTTP", "CXKPI_WORKER_PORT_9464_TCP", "CXKPI_HOOK__URL", "HOME"),
+        "CXKPI_HOOK__KEY",
     ],
 )
 def test_variables_of_others_are_left_alone(name: str) -> None:

@@ -29,6 +29,7 @@ BETWEEN_KEYS = {
     "no rollup at all",
     "a size that is no multiple",
     "too many panes",
+    "one pane too many",
     "a pane that is too short",
     "two windows of one size",
     "no window at all",

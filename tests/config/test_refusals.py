@@ -263,6 +263,11 @@ CASES: list[Case] = [
         ["3: window[0].pane: 1h has 360 panes of 10s; allowed: 240, from 15s on"],
     ),
     (
+        "one pane too many",
+        '[[window]]\nsize = "241s"\npane = "1s"\n',
+        ["3: window[0].pane: 241s has 241 panes of 1s; allowed: 240, from 1005ms on"],
+    ),
+    (
         "a pane that is too short",
         '[[window]]\nsize = "1s"\npane = "500ms"\n',
         ['3: window[0].pane: must be 1s to 366d, not "500ms"'],
@@ -304,10 +309,18 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["kafka:1", "a:65535, b:9092", "[::1]:9092,10.0.0.1:59999"])
-def test_brokers_are_taken_with_any_port_that_there_is(value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "servers"),
+    [
+        ("kafka:1", ["kafka:1"]),
+        ("a:65535, b:9092", ["a:65535", "b:9092"]),
+        ("[::1]:9092,10.0.0.1:59999", ["[::1]:9092", "10.0.0.1:59999"]),
+    ],
+)
+def test_brokers_are_taken_with_any_port_that_there_is(value: str, servers: list[str]) -> None:
     Path("cxkpi.toml").write_text(f'[kafka]\nbootstrap = "{value}"\n')
-    assert load(None, {}).kafka.bootstrap == value
+    kafka = load(None, {}).kafka
+    assert (kafka.bootstrap, kafka.servers) == (value, servers)
 
 
 def test_a_sink_that_is_refused_hides_nothing_of_the_others() -> None:

@@ -151,6 +151,11 @@ CASES: list[Case] = [
         ['5: alert[0].baseline: must be longer than the window, not "5m"; allowed: 24h, 7d'],
     ),
     (
+        "a baseline that is the window itself",
+        CHURN + 'baseline = "1h"\nfactor = 2\n',
+        ['5: alert[0].baseline: must be longer than the window, not "1h"; allowed: 24h, 7d'],
+    ),
+    (
         "a baseline that isn't there",
         CHURN + 'baseline = "2d"\nfactor = 2\n',
         ['5: alert[0].baseline: there is no window "2d"; allowed: 24h, 7d'],

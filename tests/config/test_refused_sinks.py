@@ -129,6 +129,21 @@ CASES: list[Case] = [
         ],
     ),
     (
+        "a part of Alertmanager's page in the place of its root",
+        '[[sink]]\ntype = "alertmanager"\nurl = "http://h:9093/#/alerts"\n',
+        [
+            (
+                "3: sink[0].url: must be Alertmanager's root, such as http://127.0.0.1:9093;"
+                " /api/v2/alerts is added"
+            )
+        ],
+    ),
+    (
+        "an address whose port there is none of",
+        '[[sink]]\ntype = "webhook"\nurl = "http://h:0/"\n',
+        ["3: sink[0].url: must be an http:// or https:// address"],
+    ),
+    (
         "an address of apprise that may hold a secret",
         (
             '[[sink]]\ntype = "apprise"\nurl = "pagerduty://abc@def"\n'

@@ -13,6 +13,7 @@ from stream.cli import cli
 from stream.cli.check import check
 from stream.cli.configured import unusable
 from stream.config import ConfigError, load
+from stream.config.secrets import LONGEST_SECRET
 
 SECRET = "s3cr3t-t0ken"
 #: Variables that sinks are pointed to.
@@ -278,6 +279,35 @@ def test_a_secret_in_the_place_of_its_file_is_refused_by_every_command_and_not_s
     result = CliRunner().invoke(cli, ["rules", "export"])
     assert result.exit_code == 2
     assert SECRET not in result.output
+
+
+@pytest.mark.parametrize(
+    "key", ["url", "url_env", "url_file", "secret_env", "sasl_password_file", "ssl_keyfile"]
+)
+def test_what_is_no_text_in_the_place_of_a_secret_is_not_shown_either(key: str) -> None:
+    in_sink = key.startswith(("url", "secret"))
+    _write(('[[sink]]\ntype = "webhook"\n' if in_sink else LOGIN) + f"{key} = 271828\n")
+    with pytest.raises(ConfigError) as refused:
+        load(None, {}, needs=())
+    assert f"{key}: must be text in quotes" in str(refused.value)
+    assert "271828" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [("\n", None), ("x", "cxkpi.toml:4: kafka.sasl_password_file: long is too long for a secret")],
+)
+def test_a_secret_is_taken_whole_or_refused(more: str, line: str | None) -> None:
+    _write(LOGIN + 'sasl_password_file = "long"\n')
+    _write("s" * LONGEST_SECRET + more, "long")
+    if line is None:
+        password = load(None, {}).kafka.sasl_password
+        assert password is not None
+        assert password.get_secret_value() == "s" * LONGEST_SECRET
+        return
+    with pytest.raises(ConfigError) as refused:
+        load(None, {})
+    assert str(refused.value) == line
 
 
 def test_nothing_that_is_printed_holds_a_secret() -> None:
