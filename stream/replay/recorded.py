@@ -106,6 +106,6 @@ def _shifted(event: dict[str, Any], shift: int) -> bytes:
         if isinstance(text, str):
             try:
                 event[field] = format_ms(parse(text) + shift)
-            except (Refused, ValueError):
+            except Refused:
                 continue  # What can't be read stays, so that the worker says so.
     return orjson.dumps(event)

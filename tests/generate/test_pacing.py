@@ -22,6 +22,18 @@ async def test_records_of_the_past_come_at_once_and_later_ones_when_their_time_h
     assert all(at <= now <= at + 100 for at, now in received if at > 100_000)
 
 
+async def test_what_happens_within_a_tenth_of_a_second_comes_together() -> None:
+    clock = FakeClock(100.0)
+    sizes = [
+        len(some)
+        async for some in as_they_happen(
+            map(record, range(100_000, 101_000)), clock.ms, clock.sleep
+        )
+    ]
+    assert sum(sizes) == 1_000
+    assert len(sizes) <= 12
+
+
 async def test_slices_are_bounded() -> None:
     clock = FakeClock(100.0)
     sizes = [

@@ -94,12 +94,29 @@ def test_what_a_long_gap_leaves_out_would_have_changed_nothing(
     assert [row["to"] for row in whole.rows()] == ["pending", "firing", *["resolved"] * ends]
 
 
-def test_a_long_gap_lets_the_alert_on_the_number_of_series_end_too() -> None:
-    rule = replace(LOW, by=("region",), for_ms=MINUTE, keep_firing_for_ms=2 * HOUR, max_series=1)
-    short, whole = (AlertReplay(replace(SETTINGS, rules=(rule,))) for _ in range(2))
-    start, end = 1_000_000 * EVERY, 1_010_000 * EVERY
+@pytest.mark.parametrize(
+    ("every", "for_ms", "keep_firing_for_ms", "start"),
+    [
+        (EVERY, MINUTE, 2 * HOUR, 0),
+        # Each time passes just after an evaluation: it takes nearly one more to see that.
+        (7 * SECOND, 0, 1, 30 * SECOND),
+    ],
+)
+def test_a_long_gap_lets_the_alert_on_the_number_of_series_end_too(
+    every: int, for_ms: int, keep_firing_for_ms: int, start: int
+) -> None:
+    rule = replace(
+        LOW,
+        by=("region",),
+        for_ms=for_ms,
+        keep_firing_for_ms=keep_firing_for_ms,
+        max_series=1,
+    )
+    settings = replace(SETTINGS, rules=(rule,), evaluate_ms=every, cart_timeout_ms=1)
+    short, whole = (AlertReplay(settings) for _ in range(2))
+    start, end = 1_000_000 * EVERY * 7 + start, 1_010_000 * EVERY * 7
     due = short.evaluations_due(start, end)
-    for replay, moments in ((short, due), (whole, range(start, end, EVERY))):
+    for replay, moments in ((short, due), (whole, range(due.start, start + 14 * HOUR, every))):
         for now in [*moments, end]:
             one = sample(now, start, 0.9)
             both = (msgspec.structs.replace(one, labels=(("region", x),)) for x in ("eu", "us"))

@@ -32,6 +32,31 @@ def test_the_fields_that_hold_a_time_are_found_however_they_are_described() -> N
     assert set(TIMES) == {"occurred_at", "opened_at", "started_at"}
 
 
+@pytest.mark.parametrize(
+    ("entity", "key"),
+    [
+        ("v", b"v"),
+        ("\u00e9", "\u00e9".encode()),
+        ("", None),
+        (7, None),
+        (None, None),
+        (["v"], None),
+    ],
+)
+def test_the_key_is_the_entity_or_none_where_there_is_no_text_of_it(
+    entity: object, key: bytes | None
+) -> None:
+    assert address(orjson.dumps({"type": "visit.ended", "visit_id": entity})).key == key
+    assert address(b'{"type":"visit.ended"}').key is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-02-30T10:00:00Z", "2026-03-02", "", None, 7])
+def test_what_is_no_time_stays_as_it_is_beside_times_that_are_moved(text: object) -> None:
+    line = {"type": "ticket.closed", "opened_at": text, "occurred_at": "2026-03-02T10:00:00Z"}
+    moved = orjson.loads(address(orjson.dumps(line), shift=60_000).value)
+    assert moved == line | {"occurred_at": "2026-03-02T10:01:00.000Z"}
+
+
 def test_all_times_of_a_line_are_moved_together() -> None:
     line = orjson.dumps(
         {

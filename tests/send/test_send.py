@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 
 from stream.broker.properties import MESSAGE_MAX_BYTES
 from stream.cli.pace import MOST_AT_ONCE
-from stream.cli.send import _Report, _tell, send
+from stream.cli.send import _Report, _shift_to_now, _tell, send
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
@@ -81,6 +81,17 @@ def test_now_moves_the_last_event_to_the_present(kafka: Kafka) -> None:
             if name in event:
                 assert parse(sent.pop(name)) == parse(event.pop(name)) + shift
         assert event == sent
+
+
+@pytest.mark.parametrize("place", [0, 20_000, 39_999])
+def test_now_goes_by_the_latest_of_all_events_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr("stream.cli.send.now_ms", lambda: START + 5_000)
+    lines = [b'{"occurred_at":"2026-03-02T10:00:00Z"}\n'] * 40_000
+    lines[place] = b'{"occurred_at":"2026-03-02T10:00:01Z"}\n'
+    (tmp_path / "many.jsonl").write_bytes(b"".join(lines))
+    assert _shift_to_now([str(tmp_path / "many.jsonl")]) == 4_000
 
 
 BAD = b'{"type":"visit.ended","visit_id":"v"}\nno JSON\n\n{"type":"visit.begun"}\n'
