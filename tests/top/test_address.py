@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,3 +60,46 @@ def test_no_more_of_a_page_is_unpacked_than_may_be_read(monkeypatch: pytest.Monk
 def test_a_page_that_is_damaged_or_cut_off_is_no_answer(body: bytes) -> None:
     with answering(body) as there, pytest.raises(Unreachable, match="no readable answer"):
         there.fetch(5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("9470", Address("127.0.0.1", 9470)),
+        ("worker", Address("worker", 9464)),
+        ("worker:80", Address("worker", 80)),
+        ("[::1]", Address("::1", 9464)),
+        ("[::1]:9470", Address("::1", 9470)),
+        ("http://worker", Address("worker", 80)),
+        ("https://worker", Address("worker", 443, secure=True)),
+        ("http://worker:9464/", Address("worker", 9464)),
+        ("https://worker:9464/kpis/metrics/", Address("worker", 9464, True, "/kpis/metrics")),
+    ],
+)
+def test_an_address_without_a_port_has_its_schemes_or_else_a_workers(
+    text: str, expected: Address
+) -> None:
+    assert Address.parse(text) == expected
+
+
+def test_a_connection_is_closed_though_the_answer_is_of_no_use_and_that_is_remembered() -> None:
+    came: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(10)
+            connection.recv(65_536)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nno"
+            )
+            came.append(connection.recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,), daemon=True)
+        thread.start()
+        with pytest.raises(Unreachable) as remembered:
+            Address("127.0.0.1", server.getsockname()[1]).fetch(5.0)
+        thread.join(20)
+    assert came == [b""]
+    assert "no readable answer" in str(remembered.value)

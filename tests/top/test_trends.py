@@ -10,7 +10,7 @@ from stream.core.series import Evaluation, LabelPairs, Sample
 from stream.metrics.exposition import Exposition
 from stream.metrics.view import AlertGauge, WorkerView
 from stream.top.snapshot import NotExposed, NoWorker, Snapshot, read
-from stream.top.trends import Trends, sparkline, totals, without_data, worst_segments
+from stream.top.trends import _TREND, Trends, sparkline, totals, without_data, worst_segments
 from tests.metrics.kpis import KPIS
 from tests.metrics.views import view
 
@@ -133,8 +133,13 @@ def test_topics_may_come_back_one_by_one_after_an_outage_of_any_length() -> None
     for second in (1.0, 999.0):
         assert trends.observe(scrape(WorkerView(), second)) == []
     half = msgspec.structs.replace(ONE, alerts=alerting(True).alerts)
-    assert trends.observe(scrape(half, 1000.0)) == []
-    assert trends.observe(scrape(firing, 1010.0)) == []
+    # They have the whole minute after the end of each outage.
+    for second in (1000.0, 1060.0):
+        assert trends.observe(scrape(half, second)) == []
+    assert trends.observe(scrape(WorkerView(), 1061.0)) == []
+    for second in (1100.0, 1160.0):
+        assert trends.observe(scrape(half, second)) == []
+    assert trends.observe(scrape(firing, 1161.0)) == []
 
 
 def test_the_topics_are_those_of_the_kpis_that_the_worker_evaluates() -> None:
@@ -144,6 +149,16 @@ def test_the_topics_are_those_of_the_kpis_that_the_worker_evaluates() -> None:
     assert scrape(WorkerView()).topics == set()
     topic = KPIS["csat"].topic
     assert without_data(one, KPIS) == [kpi.id for kpi in KPIS.values() if kpi.topic == topic]
+
+
+def test_the_time_of_the_kpis_is_that_of_the_oldest() -> None:
+    times = {"csat": 5_000, "churn": 3_000, "nps": 4_000}
+    worker = WorkerView(
+        evaluation=Evaluation(1, tuple(Sample(kpi, "1h", (), 0.5) for kpi in times)),
+        evaluated_ms=times,
+    )
+    assert scrape(worker).evaluated == 3.0
+    assert scrape(WorkerView()).evaluated is None
 
 
 @pytest.mark.parametrize(
@@ -174,6 +189,13 @@ def test_rates_are_taken_over_the_latest_ten_seconds() -> None:
     assert trends.rates() == {"accepted": 100.0, "late": 0.0}
 
 
+def test_rates_of_rare_looks_are_of_the_time_since_the_one_before() -> None:
+    trends = Trends()
+    for second, accepted in ((0.0, 0), (20.0, 100), (40.0, 2_100), (60.0, 3_100)):
+        trends.observe(scrape(counted(accepted), second))
+    assert trends.rates() == {"accepted": 50.0, "late": 0.0}
+
+
 def test_rates_after_an_outage_are_of_the_time_since() -> None:
     trends = Trends()
     for second in range(3):
@@ -200,6 +222,18 @@ def test_a_trend_has_a_gap_where_the_series_was_absent() -> None:
         trends.observe(scrape(evaluated(Sample("csat", "1h", (), 0.5), *samples), number))
     assert trends.trend(("nps", ())) == [1.0, None, 3.0]
     assert trends.trend(("csat", ())) == [0.5, 0.5, 0.5]
+
+
+def test_a_series_is_forgotten_once_its_whole_trend_is_a_gap() -> None:
+    trends = Trends()
+    there, absent = (scrape(evaluated(Sample(kpi, "1h", (), 1.0))) for kpi in ("nps", "csat"))
+    trends.observe(there)
+    for _ in range(_TREND - 1):
+        trends.observe(absent)
+    assert trends.trend(("nps", ())) == [1.0, *[None] * (_TREND - 1)]
+    trends.observe(absent)
+    assert trends.trend(("nps", ())) == []
+    assert trends.trend(("csat", ())) == [1.0] * _TREND
 
 
 @pytest.mark.parametrize(
