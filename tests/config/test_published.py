@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 from stream.config import ConfigError, load
 from stream.config.reference import EXAMPLE, reference
 from stream.config.schema import config_schema
-from tests.config.test_refusals import CASES
+from tests.config import test_refusals, test_refused_rules, test_refused_sinks
 
 ROOT = Path(__file__).parents[2]
+CASES = test_refusals.CASES + test_refused_rules.CASES + test_refused_sinks.CASES
 
 #: Mistakes that stand between keys or in what a text means: ``check`` alone tells them.
 BETWEEN_KEYS = {
@@ -41,6 +42,7 @@ BETWEEN_KEYS = {
     "two thresholds",
     "a threshold that is no number",
     "a clear that is beyond above",
+    "a clear that is beyond above by little",
     "a clear that is beyond below",
     "a label that there is none of",
     "a rule on nothing",
@@ -57,6 +59,7 @@ BETWEEN_KEYS = {
     "a baseline alone",
     "a factor that moves nothing",
     "a baseline that isn't longer",
+    "a baseline that is the window itself",
     "a baseline that isn't there",
     "a spike of what can be negative",
     "a spike with a threshold and a clear",
@@ -65,15 +68,21 @@ BETWEEN_KEYS = {
     "certificates without encryption",
     "certificates that aren't there",
     "a certificate whose name is too long for the system",
+    "a folder for a certificate",
+    "a device for a certificate",
+    "a folder for a sink's address",
     "a login without name and password",
     "a flush that outlasts its transaction",
+    "a transaction that is shorter than two flushes of the usual length",
     "a webhook without address",
     "an address of another kind",
     "an address that is broken",
+    "an address whose port there is none of",
     "two addresses",
     "a log with an address",
     "an address for each type of sink",
     "Alertmanager's API in the place of its root",
+    "a part of Alertmanager's page in the place of its root",
     "an address of apprise that may hold a secret",
     "Slack's own address in the file",
     "a refresh for what forgets nothing",
@@ -111,6 +120,10 @@ def test_the_example_is_accepted_by_both(tmp_path: Path, schema: dict[str, Any])
     secrets = {"SLACK_URL": "https://hooks.example/x", "CXKPI_KAFKA__SASL_PASSWORD": "x"}
     assert load(path, secrets).core().rules[1].baseline == "7d"
     Draft202012Validator(schema).validate(tomllib.loads(EXAMPLE))
+
+
+def test_mistakes_between_keys_are_ones_that_are_made() -> None:
+    assert {name for name, *_ in CASES} >= BETWEEN_KEYS
 
 
 @pytest.mark.parametrize("case", CASES, ids=[c[0] for c in CASES])
