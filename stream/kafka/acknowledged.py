@@ -27,6 +27,9 @@ class Acknowledged:
         #: Offsets begun and not ended, in order.
         self._open: dict[int, None] = {}
         self._ended = ended or set()
+        #: What who read before us had ended: how many, and the offset after the last of them.
+        self._recalled = len(self._ended)
+        self._recalled_to = max(self._ended, default=-1) + 1
         #: The offset after the latest that was begun.
         self._next = position
         #: Whether something was ended since it was last asked what to commit.
@@ -66,6 +69,21 @@ class Acknowledged:
     def ahead(self) -> int:
         """How many were ended beyond the first that was not, when it was last asked to commit."""
         return len(self._ended)
+
+    def is_full(self, most: int) -> bool:
+        """Whether ``most`` were ended beyond one that is underway, whose end alone makes room.
+
+        Where nothing is underway there is nothing to wait for: what comes next may be what holds
+        up all the others. Nor is anything held up by those that were recalled until all of them
+        were passed, as others that were not ended lie among them; ``most`` may pass on the way.
+        """
+        if self._next < self._recalled_to:
+            most += self._recalled
+        if not self._open or len(self._ended) < most:
+            return False
+        first = next(iter(self._open))
+        self._ended = {offset for offset in self._ended if offset > first}
+        return len(self._ended) >= most
 
     def written(self) -> tuple[int, str]:
         """The position to commit, and the note to go along."""

@@ -179,7 +179,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _deliveries(self) -> AsyncIterator[Delivery]:
         await self._recall()
         while True:
-            while any(p.ahead >= _MOST_PASSED for p in self._acknowledged.values()):
+            while any(p.is_full(_MOST_PASSED) for p in self._acknowledged.values()):
                 self._moved_on.clear()
                 await self._moved_on.wait()
             try:

@@ -553,3 +553,81 @@ async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_
     reader._acknowledged = {tp: Acknowledged(8)}
     await reader._acknowledge(ours, tp, 9)
     assert len(committed) == 1
+
+
+def _recalled(first: int, ended: int) -> Acknowledged:
+    """One that is not ended, and so many after it that are."""
+    return Acknowledged.recalled(first, json.dumps([[1, ended]]) if ended else "")
+
+
+@pytest.mark.parametrize(
+    ("recalled", "begun", "is_held_up"),
+    [
+        ({0: 0}, [], False),
+        ({0: 2}, [(0, 0)], False),
+        # Nothing is underway, so nothing would ever make room.
+        ({0: 3}, [], False),
+        ({0: 4}, [], False),
+        ({0: 4, 1: 4}, [], False),
+        # What is recalled is passed, also with the first of them underway: there may be others.
+        ({0: 4}, [(0, 0)], False),
+        ({0: 4}, [(0, 0), (0, 3)], False),
+        # It was passed, and all the others would have to be kept in mind.
+        ({0: 4}, [(0, 0), (0, 4)], True),
+        ({0: 3}, [(0, 0), (0, 3)], True),
+        ({0: 4, 1: 0}, [(0, 0), (0, 4), (1, 0)], True),
+        ({0: 0, 1: 4}, [(1, 0), (1, 4)], True),
+        # What is underway lies in another partition, or after all that was ended.
+        ({0: 0, 1: 4}, [(0, 0)], False),
+        ({0: 4}, [(0, 5)], False),
+    ],
+)
+async def test_a_reader_waits_only_for_what_is_underway(
+    recalled: dict[int, int],
+    begun: list[tuple[int, int]],
+    is_held_up: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alert_reader, "_MOST_PASSED", 3)
+    reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
+    one = SimpleNamespace(topic="cx.alert", partition=0, offset=50, headers=(), value=b"", key=None)
+    asked = asyncio.Event()
+
+    async def getone() -> SimpleNamespace:
+        asked.set()
+        return one
+
+    async def commit(_: object) -> None:
+        pass
+
+    async def recall() -> None:
+        reader._acknowledged = {
+            TopicPartition("cx.alert", n): _recalled(0, ended) for n, ended in recalled.items()
+        }
+        for n, offset in begun:
+            reader._acknowledged[TopicPartition("cx.alert", n)].begin(offset)
+
+    monkeypatch.setattr(reader, "_recall", recall)
+    reader._consumer = SimpleNamespace(getone=getone, commit=commit)
+    reading = asyncio.ensure_future(anext(aiter(reader._deliveries())))
+    await asyncio.wait({reading}, timeout=0.05)
+    assert asked.is_set() is not is_held_up
+    for n, offset in begun if is_held_up else []:
+        tp = TopicPartition("cx.alert", n)
+        if offset in reader._acknowledged[tp]._open:
+            await reader._acknowledge(reader._acknowledged[tp], tp, offset)
+    assert (await asyncio.wait_for(reading, 5)).value == b""
+
+
+def test_what_was_recalled_and_lies_in_pieces_is_read_with_a_bound() -> None:
+    """A note may tell of one that lies far away: not all before it is kept in mind."""
+    acknowledged = Acknowledged.recalled(0, "[[1,4],[1000,1]]")
+    read = 0
+    while not acknowledged.is_full(3):
+        if acknowledged.begin(read) and read > 0:
+            acknowledged.end(read)
+        read += 1
+    assert (read, acknowledged.ahead) == (8, 8)
+    acknowledged.end(0)
+    assert not acknowledged.is_full(3)
+    assert acknowledged.written() == (8, "[[992,1]]")
