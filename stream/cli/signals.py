@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+def ignore_signals(numbers: Iterable[signal.Signals]) -> None:
+    """Have signals do nothing from now on, up to the very end of the process."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -19,8 +25,7 @@ def ended_by_signals() -> Iterator[Callable[[], None]]:
         signals.append(signal.SIGHUP)
 
     def ignore() -> None:
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals(signals)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         ignore()

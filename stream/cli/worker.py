@@ -16,6 +16,7 @@ import click
 from stream import collector
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
+from stream.cli.signals import ignore_signals
 from stream.cli.telling import tell
 from stream.config import Config
 from stream.config.loading import file_read
@@ -23,6 +24,8 @@ from stream.config.warned import warned_of
 from stream.core.errors import StopError
 from stream.kafka.repeats import tidy
 
+#: What tells a worker to end.
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 #: How long closing connections may take, in seconds.
 _GOODBYE_SECONDS = 1.5
 #: What these say of the worker's life is worth a line always, other information only with -v.
@@ -66,8 +69,10 @@ async def _run(config: Config) -> None:
     collector.tune()
     running = Worker(config)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.stop)
+    for number in _ENDS:
+        # Not the loop's own handlers: it leaves none where it closes, and a further signal would
+        # end the process before it has said how it went.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(running.stop))
     hurry: list[threading.Timer] = []
 
     def ending(failed: BaseException | None) -> None:
@@ -80,6 +85,8 @@ async def _run(config: Config) -> None:
         await running.run(lambda url: tell(f"Metrics at {url}/metrics"), ending)
     except StopError as error:
         raise CommandFailed(str(error)) from error
+    finally:
+        ignore_signals(_ENDS)
 
 
 def _leave(failed: BaseException | None) -> None:

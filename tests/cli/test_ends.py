@@ -269,3 +269,53 @@ def test_an_incident_that_can_never_be_seen_is_a_warning(incident: str, said: st
     assert done.exit_code == 0
     assert done.stderr.count("Warning") == bool(said)
     assert said in done.stderr
+
+
+_ENDING = """
+import asyncio, os, signal, sys
+import stream.wiring
+from stream.cli import main
+from stream.core.errors import StopError
+
+class Worker:
+    def __init__(self, config):
+        self.stopped = asyncio.Event()
+
+    def stop(self):
+        self.stopped.set()
+
+    async def run(self, told, ending):
+        os.kill(os.getpid(), sent)
+        await asyncio.wait_for(self.stopped.wait(), 20)
+        if fails:
+            raise StopError("it had to stop")
+
+sent, fails = signal.Signals(int(sys.argv[1])), sys.argv[2] == "True"
+stream.wiring.Worker = Worker
+close = asyncio.SelectorEventLoop.close
+
+def closed(loop):
+    os.kill(os.getpid(), sent)
+    close(loop)
+    os.kill(os.getpid(), sent)
+
+asyncio.SelectorEventLoop.close = closed
+sys.argv[1:] = ["worker"]
+main()
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_told_again_while_it_ends_says_how_it_went(
+    number: signal.Signals, fails: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDING, str(int(number)), str(fails)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    expected = (2, "Error: it had to stop\n") if fails else (0, "")
+    assert (done.returncode, done.stderr) == expected
