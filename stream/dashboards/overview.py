@@ -30,6 +30,8 @@ from stream.metrics.scraping import scraped
 
 TITLE = "Customer experience"
 _DEFAULT_WINDOW = "1h"
+#: How many columns Grafana's grid has.
+_COLUMNS = 24
 PanelBuilder = cog.Builder[models.Panel]
 
 
@@ -50,11 +52,12 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
         dashboard = dashboard.with_variable(variable)
     for shown in _now(dimensions):
         dashboard = dashboard.with_panel(shown)
-    dashboard = dashboard.with_panel(panels.alerts_over_time(dimensions).span(24).height(5))
+    dashboard = dashboard.with_panel(panels.alerts_over_time(dimensions).span(_COLUMNS).height(5))
     dashboard = dashboard.with_row(builders.Row("KPIs at a glance"))
-    # Those with several values, one per currency, are wider and come last: no row has a hole.
-    for kpi in sorted(kpis.values(), key=lambda kpi: bool(kpi.labels)):
-        width = 6 if kpi.labels else 4
+    # Those with several values, one per currency, are wider and come last.
+    glanced = sorted(kpis.values(), key=lambda kpi: bool(kpi.labels))
+    widths = _filling([6 if kpi.labels else 4 for kpi in glanced])
+    for kpi, width in zip(glanced, widths, strict=True):
         dashboard = dashboard.with_panel(panels.glance(kpi, dimensions).span(width).height(4))
     for topic in dict.fromkeys(kpi.topic for kpi in kpis.values()):
         dashboard = dashboard.with_row(builders.Row(TOPICS[topic].title))
@@ -72,6 +75,23 @@ def overview(kpis: Mapping[str, Kpi], dimensions: Sequence[str]) -> str:
     for shown in _worker():
         dashboard = dashboard.with_panel(shown)
     return _text(dashboard.build())
+
+
+def _filling(widths: Sequence[int]) -> list[int]:
+    """Widths such that every row but the last is full, at least those that are given.
+
+    The builder begins a row after one that is full; else the next panel would stand beyond the
+    edge. So the panel after which there is no room gets what is left of its row.
+    """
+    filled: list[int] = []
+    used = 0
+    for width in widths:
+        if used + width > _COLUMNS:
+            filled[-1] += _COLUMNS - used
+            used = 0
+        filled.append(width)
+        used = (used + width) % _COLUMNS
+    return filled
 
 
 def _variables(dimensions: Sequence[str]) -> list[cog.Builder[models.VariableModel]]:

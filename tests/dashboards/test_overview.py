@@ -1,8 +1,11 @@
 """The committed dashboard: current, in order, and about every KPI."""
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
+from itertools import cycle, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +16,7 @@ from msgspec.structs import replace
 from stream.core.alerts import RuleSet
 from stream.core.alerts.links import dashboard_link
 from stream.core.catalogue import KPIS
+from stream.core.kpi import Kpi
 from stream.core.settings import Rule, Settings
 from stream.dashboards.overview import all_panels, overview
 from stream.metrics.families import families, kpi_families
@@ -112,6 +116,33 @@ def test_without_dimensions_there_is_the_total_alone() -> None:
     names = {one["name"] for one in document["templating"]["list"]}
     assert names == {"datasource", "window", "industry"}
     assert lint(document) == []
+
+
+def _catalogue(narrow: int, wide: int) -> dict[str, Kpi]:
+    """So many KPIs with one value, and with one per currency: those that there are, over again."""
+    chosen = (
+        *islice(cycle(kpi for kpi in KPIS.values() if not kpi.labels), narrow),
+        *islice(cycle(kpi for kpi in KPIS.values() if kpi.labels), wide),
+    )
+    return {
+        f"{kpi.id}_{n}": dataclasses.replace(kpi, id=f"{kpi.id}_{n}", title=f"{kpi.title} {n}")
+        for n, kpi in enumerate(chosen)
+    }
+
+
+@pytest.mark.parametrize("wide", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("narrow", [0, 1, 5, *range(20, 26)])
+def test_a_catalogue_of_any_size_has_its_panels_within_the_grid_and_without_holes(
+    narrow: int, wide: int
+) -> None:
+    kpis = _catalogue(narrow, wide)
+    document = json.loads(overview(kpis, ()))
+    assert not [finding for finding in lint(document) if "grid" in finding or "overlap" in finding]
+    boxes = [panel["gridPos"] for panel in document["panels"] if panel["type"] == "stat"]
+    glanced = boxes[len(boxes) - len(kpis) :]
+    rows = [sum(box["w"] for box in row) for _, row in groupby(glanced, itemgetter("y"))]
+    assert all(width == 24 for width in rows[:-1])
+    assert all(box["w"] >= (4 if n < narrow else 6) for n, box in enumerate(glanced))
 
 
 def _first(document: Document) -> Document:
