@@ -86,11 +86,21 @@ def test_every_service_has_a_health_check_and_no_rights_to_gain(service: dict[st
 
 @each_service
 def test_images_are_pinned_or_built_here(service: dict[str, Any]) -> None:
-    if "build" in service:
-        assert service["image"] == "cxkpi:local"
-        assert (ROOT / service["build"] / "Dockerfile").is_file()
-    else:
+    if service["image"] != "cxkpi:local":
+        assert "build" not in service
         assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
+
+
+def test_what_is_built_here_is_built_by_one_service_and_pulled_by_none() -> None:
+    here = {name: one for name, one in SERVICES.items() if one["image"] == "cxkpi:local"}
+    assert here.keys() == {"worker", "generator"}
+    # Two that are built at a time refuse each other the tag.
+    (builder,) = [name for name, one in here.items() if "build" in one]
+    assert (ROOT / here[builder]["build"] / "Dockerfile").is_file()
+    for name in here.keys() - {builder}:
+        assert here[name]["pull_policy"] == "never"
+        # So that it is also built where only this one is asked for.
+        assert builder in here[name]["depends_on"]
 
 
 @each_service
