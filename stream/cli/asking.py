@@ -29,7 +29,7 @@ def said_in_one_line() -> Iterator[None]:
     try:
         yield
     except DecidedError as error:
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed.of(error) from error
 
 
 def ask(work: Coroutine[Any, Any, T]) -> T:

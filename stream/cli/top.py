@@ -79,7 +79,7 @@ def top(
         else:
             _follow(session, console, changes, None if once else interval, as_json=as_json)
     except (BadAddress, Unreachable, NoWorker, NotExposed) as error:
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed.of(error) from error
     except KeyboardInterrupt:
         if once:
             raise

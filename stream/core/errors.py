@@ -17,6 +17,10 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class DecidedError(Exception):
     """An error that carries the decision; the message is one line, for whoever must act."""
 
+    #: What someone at a terminal can do about it, half a sentence. A worker's log, which tells of
+    #: outages that pass, leaves it out.
+    remedy: str = ""
+
 
 class StopError(DecidedError):
     """Going on would be wrong or of no use: the command or the worker ends with the message."""

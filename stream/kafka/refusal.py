@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -59,8 +60,9 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
     """Knock at each address once more and say what keeps us out of the last one that answers."""
     options = readable_options(kafka)
     where = f"at {kafka.bootstrap}"
-    refusal = f"no Kafka broker answers {where}"
-    for host, port, _ in AIOKafkaClient(bootstrap_servers=options.pop("bootstrap_servers")).hosts:
+    refusal = silence = f"no Kafka broker answers {where}"
+    hosts = AIOKafkaClient(bootstrap_servers=options.pop("bootstrap_servers")).hosts
+    for host, port, _ in hosts:
         try:
             connection = await asyncio.wait_for(create_conn(host, port, **options), _SECONDS)
         except ssl.SSLCertVerificationError as error:
@@ -84,7 +86,27 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
             continue
         else:
             connection.close()
-    return BrokerUnreachable(refusal)
+    found = BrokerUnreachable(refusal)
+    if refusal == silence:
+        found.remedy = _elsewhere(host for host, _, _ in hosts)
+    return found
+
+
+def _elsewhere(hosts: Iterable[str]) -> str:
+    """What to do where no host answers."""
+    if all(_is_loopback(host) for host in hosts):
+        return (
+            "start one with `cxkpi broker`, or name yours by kafka.bootstrap or"
+            " CXKPI_KAFKA__BOOTSTRAP"
+        )
+    return "is kafka.bootstrap or CXKPI_KAFKA__BOOTSTRAP right?"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _asked(kafka: KafkaConfig) -> str:

@@ -94,7 +94,9 @@ class Address:
         except TimeoutError:
             raise Unreachable(f"{self} does not answer within {timeout:g} s") from None
         except OSError as error:
-            raise Unreachable(f"{self} cannot be reached: {error.strerror or error}") from error
+            nobody = Unreachable(f"{self} cannot be reached: {error.strerror or error}")
+            nobody.remedy = "start `cxkpi worker`, or give the ADDRESS of one that runs"
+            raise nobody from error
         except (http.client.HTTPException, EOFError, zlib.error, UnicodeError) as error:
             raise Unreachable(f"{self} gives no readable answer: {error!r}") from error
         finally:

@@ -65,6 +65,9 @@ def test_every_command_explains_itself(command: str) -> None:
     assert (" --json" in result.stdout) == (command != "worker"), "a worker prints no data"
 
 
+_NO_BROKER = "no Kafka broker answers at 127.0.0.1:1; start one with `cxkpi broker`, or name yours"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -74,11 +77,14 @@ def test_every_command_explains_itself(command: str) -> None:
         ("replay good.jsonl --config missing.toml", "missing.toml: no such file or directory"),
         ("replay good.jsonl --at yesterday", "--at 'yesterday' is not an RFC 3339 date-time"),
         ("replay good.jsonl --rejects no/where", "no/where: no such file or directory"),
-        ("send good.jsonl", "no Kafka broker answers at 127.0.0.1:1"),
+        ("send good.jsonl", _NO_BROKER),
         ("send good.jsonl --raw cx.vist", '--raw cx.vist: unknown topic; did you mean "cx.visit"?'),
-        ("generate --for 1s", "no Kafka broker answers at 127.0.0.1:1"),
+        ("generate --for 1s", _NO_BROKER),
         ("generate --to no/where --for 1s", "no/where: no such file or directory"),
-        ("top 127.0.0.1:1", "http://127.0.0.1:1 cannot be reached"),
+        ("check --state", _NO_BROKER),
+        ("state show", _NO_BROKER),
+        ("dlq list", _NO_BROKER),
+        ("top 127.0.0.1:1", "http://127.0.0.1:1 cannot be reached: Connection refused; start"),
         *(
             (f"{command} --config {file}", said)
             for command in ("replay good.jsonl", "send good.jsonl", "generate", "worker", "top")

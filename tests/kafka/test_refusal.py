@@ -54,6 +54,34 @@ def test_tls_for_a_listener_without_it_is_no_broker_that_does_not_answer(
     assert said == f"Kafka at {broker.bootstrap} hangs up: is {asked}"
 
 
+_START = "start one with `cxkpi broker`, or name yours by kafka.bootstrap or CXKPI_KAFKA__BOOTSTRAP"
+_NAME = "is kafka.bootstrap or CXKPI_KAFKA__BOOTSTRAP right?"
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "remedy"),
+    [
+        ("127.0.0.1:1", _START),
+        ("localhost:1", _START),
+        ("[::1]:1", _START),
+        ("127.0.0.1:1, localhost:2", _START),
+        ("kafka.invalid:9092", _NAME),
+        ("127.0.0.1:1,kafka.invalid:9092", _NAME),
+    ],
+)
+def test_where_nobody_answers_the_key_is_named_and_on_this_machine_the_command_that_starts_one(
+    bootstrap: str, remedy: str
+) -> None:
+    error = asyncio.run(unreachable(KafkaConfig(bootstrap=bootstrap)))
+    assert str(error) == f"no Kafka broker answers at {bootstrap}"
+    assert error.remedy == remedy
+
+
+def test_a_broker_that_hangs_up_is_none_to_be_started(broker: Broker) -> None:
+    kafka = KafkaConfig(bootstrap=broker.bootstrap, security_protocol="SSL")
+    assert asyncio.run(unreachable(kafka)).remedy == ""
+
+
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_where_nobody_listens_no_broker_answers(protocol: str) -> None:
     kafka = KafkaConfig.model_validate({"bootstrap": "127.0.0.1:1", "security_protocol": protocol})

@@ -149,7 +149,10 @@ def test_an_address_where_nobody_answers_is_told_in_one_line() -> None:
     port = _unused_port()
     done = CliRunner().invoke(top, [f"127.0.0.1:{port}"])
     assert done.exit_code == 2
-    assert done.stderr == f"Error: http://127.0.0.1:{port} cannot be reached: Connection refused\n"
+    assert done.stderr == (
+        f"Error: http://127.0.0.1:{port} cannot be reached: Connection refused; start"
+        " `cxkpi worker`, or give the ADDRESS of one that runs\n"
+    )
 
 
 @pytest.mark.parametrize(
