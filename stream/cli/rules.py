@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from stream.cli.configured import config_option, configuration, files_of
-from stream.cli.values import Duration
+from stream.cli.values import Duration, Named
 from stream.cli.written import output_option, print_or_write, refuse_overwriting
 from stream.rules import Document, Options, exported
 from stream.rules.export import LEAST_SILENCE, MOST_SILENCE, KpiRules
@@ -35,13 +35,18 @@ def rules() -> None:
 )
 @click.option(
     "--runbooks",
+    type=Named(),
     default=_DEFAULTS.runbooks,
     show_default=True,
     metavar="URL",
     help="Where the runbooks are: a page is URL/ALERT.md.",
 )
 @click.option(
-    "--job", default=_DEFAULTS.job, show_default=True, help="The job that scrapes the workers."
+    "--job",
+    type=Named(),
+    default=_DEFAULTS.job,
+    show_default=True,
+    help="The job that scrapes the workers.",
 )
 @click.option(
     "--silence",

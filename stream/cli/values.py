@@ -1,4 +1,4 @@
-"""Values of options that several commands read: durations, moments and rates."""
+"""Values of options that several commands read: durations, moments, rates and names."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ class Rate(click.FloatRange):
         if math.isnan(rate):  # It is neither below nor above anything.
             self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return rate
+
+
+class Named(click.ParamType):
+    """A text that names something, so that there is more of it than blanks."""
+
+    name = "text"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The text as it is; a usage error where it is empty or blank."""
+        text = str(value)
+        if not text.strip():
+            self.fail(f"{text!r} names nothing", param, ctx)
+        return text
 
 
 class Moment(click.ParamType):

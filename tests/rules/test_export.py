@@ -100,6 +100,15 @@ def alerts(*arguments: str, content: str = EVERY_KIND) -> dict[str, Any]:
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
+@pytest.mark.parametrize("option", ["--job", "--runbooks"])
+@pytest.mark.parametrize("blank", ["", " "])
+def test_an_option_that_names_something_is_not_empty(option: str, blank: str) -> None:
+    done = export(option, blank, "--output", "rules.yml")
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': {blank!r} names nothing" in done.stderr
+    assert not Path("rules.yml").exists()
+
+
 @pytest.mark.parametrize("kpi_rules", ["prometheus", "workers", "none"])
 def test_promtool_finds_nothing(
     kpi_rules: str, prometheus_tools: PrometheusTools, tmp_path: Path
