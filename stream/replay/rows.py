@@ -27,10 +27,12 @@ SUFFIXES: Final[dict[str, Format]] = {
 }
 #: The columns of numbers, in the order of a sample's.
 NUMBERS: Final = ("value", "lower", "upper", "numerator", "denominator")
+#: The versions of pyarrow that are known to do.
+PYARROW: Final = ">=20,<30"
 
 
 class ExtraMissing(StopError):
-    """A format needs an optional library; the message names the extra."""
+    """A format needs an optional library; the message says what brings it."""
 
 
 class RowWriter(Protocol):
@@ -127,7 +129,10 @@ def parquet(file: BinaryIO, dimensions: Sequence[str]) -> RowWriter:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise
-        raise ExtraMissing("Parquet needs pyarrow: pip install 'cxkpi[parquet]'") from None
+        raise ExtraMissing(
+            "Parquet needs pyarrow: `make setup` brings it; elsewhere"
+            f" pip install 'pyarrow{PYARROW}'"
+        ) from None
     return Parquet(file, dimensions)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_the_bound_of_a_time_line_is_the_one_that_the_page_names() -> None:
     assert f"at most {timeline.MOST_POINTS:,} points" in PAGE
 
 
-def test_the_extra_that_the_page_names_is_declared() -> None:
-    assert "cxkpi[parquet]" in PAGE
-    assert "parquet = [" in (ROOT / "pyproject.toml").read_text()
+def test_the_library_that_the_page_names_is_the_one_of_the_declared_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (library,) = project["optional-dependencies"]["parquet"]
+    assert f"`pip install '{library.replace(' ', '')}'`" in PAGE
+    assert library.replace(" ", "") == f"pyarrow{rows.PYARROW}"
+    assert "\npyarrow==" in (ROOT / "requirements-dev.lock").read_text()

@@ -129,10 +129,10 @@ def test_a_time_line_without_rows_can_be_read(kind: Format) -> None:
     assert read(kind, written(kind, [])) == []
 
 
-def test_without_its_library_parquet_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_library_parquet_names_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "stream.replay.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ExtraMissing, match=r"pip install 'cxkpi\[parquet\]'"):
+    with pytest.raises(ExtraMissing, match=r"make setup.* pip install 'pyarrow>=20,<30'"):
         writer("parquet", io.BytesIO(), ())
 
 
