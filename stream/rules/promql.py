@@ -150,7 +150,8 @@ def active_since(job: str, alert: str) -> str:
 def rose(counter: str, matchers: Mapping[str, str], by: Sequence[str], over: str) -> str:
     """By how much a counter rose, where its first value counts too.
 
-    A counter with labels appears with its first count, which ``increase`` doesn't see.
+    ``increase`` doesn't see what a series begins with: what was counted before it was first asked
+    for.
     """
     series = selector(counter, matchers)
     names = ", ".join(by)
