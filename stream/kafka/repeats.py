@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalGenerationError, KafkaError, RebalanceInProgressError
 
 _EVERY_SECONDS: Final = 60.0
 _MOST_MESSAGES: Final = 1_000
@@ -34,6 +34,10 @@ _REPETITIVE: Final = (
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
+#: And of positions that it commits for tools while the group rebalances: those of the generation
+#: before are refused. It says the same of a member that the group does not know any more.
+_UNCOMMITTED: Final = "OffsetCommit failed for group %s due to group error (%s), will rejoin"
+_BETWEEN_GENERATIONS: Final = (IllegalGenerationError, RebalanceInProgressError)
 #: Who says of a transaction that it has failed, mostly with a traceback. Its writer says why.
 _SENDER: Final = "aiokafka.producer.sender"
 #: What is said of a client that was ended while it was connecting.
@@ -41,8 +45,13 @@ _UNCLOSED: Final = "Unclosed AIOKafka"
 #: And of a commit that nobody waits for any more when it fails: positions are committed for tools.
 _UNHEARD: Final = "Task exception was never retrieved"
 _COMMIT: Final = "GroupCoordinator._do_commit_offsets"
-#: What a thread of Faust says when the machine is so busy that it was not asked for some seconds.
-_BUSY: Final = "Thread keepalive is not responding..."
+#: What Faust says when the machine is so busy that a thread was not asked for some seconds, and of
+#: rebalances that overlap, which nobody measures here.
+_FAUST_USUAL: Final = (
+    "Thread keepalive is not responding...",
+    "Missing sensor state for rebalance #%s",
+    "Missing sensor state for rebalance end #%s",
+)
 
 
 def tidy(handler: logging.Handler) -> None:
@@ -64,9 +73,7 @@ class UsualAsInformation(logging.Filter):
             _leave_out_traceback(record)
         if record.name == "asyncio" and _is_left_behind(record):
             return _relabel(record, logging.DEBUG)
-        if record.msg != _USUAL and not str(record.msg).endswith(_BUSY):
-            return True
-        return _relabel(record, logging.INFO)
+        return _relabel(record, logging.INFO) if _is_usual(record) else True
 
 
 class SparseRepeats(logging.Filter):
@@ -99,6 +106,13 @@ class SparseRepeats(logging.Filter):
             record.msg = f"{record.getMessage()} ({left_out} more like this)"
             record.args = None
         return True
+
+
+def _is_usual(record: logging.LogRecord) -> bool:
+    """Whether this is said of what goes as it should."""
+    if record.msg == _UNCOMMITTED:
+        return any(isinstance(arg, _BETWEEN_GENERATIONS) for arg in _args(record))
+    return record.msg == _USUAL or str(record.msg).endswith(_FAUST_USUAL)
 
 
 def _is_left_behind(record: logging.LogRecord) -> bool:

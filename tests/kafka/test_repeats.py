@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from aiokafka.errors import (
     UnknownError,
     UnknownMemberIdError,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from stream.kafka.repeats import SparseRepeats, tidy
 from tests.kafka.batches import TP
@@ -169,7 +171,7 @@ def test_a_connection_that_nobody_uses_any_more_is_not_worth_an_error(
 
 
 class Answering(GroupCoordinator):  # type: ignore[misc]
-    """A member of a group whose coordinator answers each heartbeat with an error."""
+    """A member of a group whose coordinator answers all that it is sent with an error."""
 
     def __init__(self, error: type[BrokerResponseError]) -> None:
         self.group_id = "cxkpi"
@@ -179,7 +181,8 @@ class Answering(GroupCoordinator):  # type: ignore[misc]
         self._error = error
 
     async def _send_req(self, request: object) -> object:
-        return SimpleNamespace(error_code=self._error.errno)
+        code = self._error.errno
+        return SimpleNamespace(error_code=code, topics=[(TP.topic, [(TP.partition, code)])])
 
     def request_rejoin(self) -> None: ...
     def reset_generation(self) -> None: ...
@@ -200,22 +203,65 @@ class Answering(GroupCoordinator):  # type: ignore[misc]
 async def test_a_rebalance_is_information_and_what_a_member_has_lost_a_warning(
     error: type[BrokerResponseError], levels: list[int], verbose: bool
 ) -> None:
+    written = await _written(Answering(error)._do_heartbeat(), verbose=verbose)
+    assert written == [level for level in levels if verbose or level > logging.INFO]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        pytest.param(RebalanceInProgressError, logging.INFO, id="in a rebalance"),
+        pytest.param(IllegalGenerationError, logging.INFO, id="after one"),
+        pytest.param(UnknownMemberIdError, logging.ERROR, id="evicted"),
+        pytest.param(GroupAuthorizationFailedError, logging.ERROR, id="not allowed"),
+    ],
+)
+@pytest.mark.parametrize("verbose", [True, False])
+async def test_a_commit_between_two_generations_is_information_and_another_that_fails_is_none(
+    error: type[BrokerResponseError], level: int, verbose: bool
+) -> None:
+    commit = Answering(error)._do_commit_offsets(None, {TP: OffsetAndMetadata(7, "")})
+    written = await _written(commit, verbose=verbose)
+    assert written == ([level] if verbose or level > logging.INFO else [])
+
+
+async def _written(work: Coroutine[object, object, object], *, verbose: bool) -> list[int]:
+    """The levels of what a worker writes of the client's work, which may fail."""
     handler = Writing()
     client = logging.getLogger("aiokafka")
     before, client.disabled = client.level, False
     client.addHandler(handler)
     client.setLevel(logging.INFO if verbose else logging.WARNING)
     try:
-        with suppress(GroupAuthorizationFailedError):
-            await Answering(error)._do_heartbeat()
+        with suppress(BrokerResponseError):
+            await work
     finally:
         client.removeHandler(handler)
         client.setLevel(before)
-    wanted = [level for level in levels if verbose or level > logging.INFO]
-    assert [record.levelno for record in handler.written] == wanted
-    assert {record.levelname for record in handler.written} == {
-        logging.getLevelName(n) for n in wanted
-    }
+    for record in handler.written:
+        assert record.levelname == logging.getLevelName(record.levelno)
+    return [record.levelno for record in handler.written]
+
+
+def test_faust_warns_of_no_rebalance_that_overlaps_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handler = Writing()
+    app = new_app()
+    logger = logging.getLogger("stream.kafka.app")
+    before = logger.level
+    monkeypatch.setattr(logger, "disabled", False)
+    logger.addHandler(handler)
+    try:
+        for verbose in (True, False):
+            logger.setLevel(logging.INFO if verbose else logging.WARNING)
+            app.on_rebalance_return()
+            app.on_rebalance_end()
+            app.log.warning("another warning %s", verbose)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+    assert [record.levelno for record in handler.written] == [20, 20, 30, 30]
 
 
 @pytest.mark.parametrize(
