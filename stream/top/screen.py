@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
@@ -24,6 +24,10 @@ _ROOMY = 60
 _GAP = 2
 _LEAST_ALERTS = 2
 _LEAST_SEGMENTS = 3
+#: Between parts of a line, and before those of a further line.
+_BETWEEN, _FURTHER = " · ", "  "
+#: A terminal that has to wrap more often is too narrow for KPIs, too.
+_MOST_FLOW = 3
 _KPI_ALIGNED = "<>>><"
 _SEGMENT_ALIGNED = "<<>>><"
 #: What shows where a terminal can only do ASCII.
@@ -69,7 +73,7 @@ class Screen:
         if self.problem is not None:
             lines.append(Text(safe(self.problem), "bold red"))
         if snapshot is not None:
-            lines.append(_flow(snapshot, self._trends.rates()))
+            lines += _wrapped(_flow(snapshot, self._trends.rates()), width)
             lines += _cautions(snapshot, self._kpis)
             below = self.footer is not None
             room = None if height is None else max(0, height - len(lines) - below)
@@ -113,23 +117,32 @@ def _cautions(snapshot: Snapshot, kpis: Mapping[str, Kpi]) -> list[Text]:
     return [] if part is None else [Text(part, "yellow")]
 
 
-def _flow(snapshot: Snapshot, rates: Mapping[str, float] | None) -> Text:
-    """How records come in, and how the worker does."""
-    line = Text("events ")
-    line.append("–" if rates is None else rate(sum(rates.values())), "bold")
+def _flow(snapshot: Snapshot, rates: Mapping[str, float] | None) -> Iterator[Text]:
+    """How records come in, and how the worker does, part by part."""
+    speed = "–" if rates is None else rate(sum(rates.values()))
+    yield Text.assemble("events ", (speed, "bold"))
     if snapshot.lag is not None:
-        line.append(f" · lag {count(snapshot.lag)}")
+        yield Text(f"lag {count(snapshot.lag)}")
     for outcome, total in sorted(snapshot.outcomes.items(), key=lambda pair: -pair[1]):
         if not total:
             continue
         bad = outcome in DEAD_LETTER_OUTCOMES and rates and rates.get(outcome)
-        line.append(" · ")
-        line.append(f"{safe(outcome)} {count(total)}", "red" if bad else "")
+        yield Text(f"{safe(outcome)} {count(total)}", "red" if bad else "")
     for text, name in (("flush", "flush"), ("eval", "evaluation")):
         seconds = snapshot.worker.get(f"cx_worker_last_{name}_seconds")
         if seconds is not None:
-            line.append(f" · {text} {duration(seconds)}")
-    return line
+            yield Text(f"{text} {duration(seconds)}")
+
+
+def _wrapped(parts: Iterable[Text], width: int) -> list[Text]:
+    """The parts side by side, in as few lines as they fit into; of many lines only the first."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(_BETWEEN) + part.cell_len <= width:
+            lines[-1].append(_BETWEEN).append_text(part)
+        else:
+            lines.append(Text.assemble(_FURTHER if lines else "", part))
+    return lines[:_MOST_FLOW]
 
 
 class _Drawing:

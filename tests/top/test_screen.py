@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from stream.core.catalogue import KPIS
+from stream.core.event import OUTCOMES
 from stream.core.kpi import Kpi
 from stream.core.series import Evaluation, Sample
 from stream.metrics.exposition import Exposition
-from stream.metrics.view import AlertGauge, WorkerView
+from stream.metrics.view import AlertGauge, Timing, WorkerView
 from stream.top.numbers import count, duration, interval, number
 from stream.top.screen import Screen, clock
 from stream.top.snapshot import read
@@ -114,6 +115,34 @@ def test_colours_are_for_terminals_alone() -> None:
             screen(view(KPIS))
         )
         assert ("\x1b[" in output.getvalue()) == terminal
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_all_that_comes_in_and_how_the_worker_does_can_be_read_in_a_narrow_terminal(
+    width: int,
+) -> None:
+    outcomes = {("cx.visit", outcome): 123_456 // n**3 for n, outcome in enumerate(OUTCOMES, 1)}
+    took = Timing(9, 9.0, 0.025)
+    workers = (
+        msgspec.structs.replace(view(KPIS), outcomes=outcomes, flush=took, evaluated=took),
+        msgspec.structs.replace(
+            view(KPIS), outcomes=outcomes | {("cx.visit", "future"): 9_999}, evaluated=took,
+            flush=took,
+        ),
+    )  # fmt: skip
+    drawn = screen(*workers).lines(width, 24)
+    shown = [line.plain for line in drawn[1:5]]
+    flow = shown[: next(n for n, line in enumerate(shown) if line.startswith("KPI"))]
+    words = [part for line in flow for part in line.strip().split(" · ")]
+    assert {part.split(" ")[0] for part in words} == {"events", "lag", "flush", "eval", *OUTCOMES}
+    assert "future 9,999" in words
+    assert "…" not in "".join(flow)
+    (red,) = {
+        line.plain[span.start : span.end] for line in drawn for span in line.spans
+        if span.style == "red" and line.plain[span.start : span.end].startswith("future")
+    }  # fmt: skip
+    assert red == "future 9,999"
+    assert len(flow) == {60: 3, 80: 2, 100: 2, 200: 1}[width]
 
 
 @pytest.mark.parametrize(
