@@ -12,7 +12,7 @@ import difflib
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from stream.core.alerts import Change
@@ -32,6 +32,8 @@ KINDS: Final = {"critical": "failure", "warning": "warning", "info": "info"}
 _SERVICES: Final = "those of https://appriseit.com/services/"
 _LONGEST_BODY: Final = 8_000
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
+#: What its plugins say of a service that has not answered.
+_UNANSWERED: Final = re.compile(r"\bconnection error\b", re.IGNORECASE)
 #: Loggers of the libraries underneath, whose lines hold addresses.
 _TALKATIVE: Final = ("urllib3", "requests", "requests_oauthlib", "oauthlib")
 
@@ -151,17 +153,20 @@ def _sender(
         result: Any = sending.notify(
             body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
         )
-        found = [_STATUS.search(entry.message) for entry in result.logs()]
-        return bool(result), _decisive([int(match[1]) for match in found if match])
+        return bool(result), _decisive([entry.message for entry in result.logs()])
 
     return send
 
 
-def _decisive(statuses: list[int]) -> int | None:
+def _decisive(said: Sequence[str]) -> int | None:
     """The status to act upon where an address has several targets, or was tried several times.
 
-    One that may change, so that no target goes without because another has refused.
+    One that may change, so that no target goes without because another has refused. None where a
+    target has not answered, or no status is told.
     """
+    if any(map(_UNANSWERED.search, said)):
+        return None
+    statuses = [int(match[1]) for match in map(_STATUS.search, said) if match]
     passing = [status for status in statuses if isinstance(failure(status), Retry)]
     return next(reversed(passing or statuses), None)
 

@@ -20,7 +20,7 @@ import pytest
 from stream.core.alerts import Change, Contributor, Target
 from stream.sinks.apprise import LOCAL, MOST_UNDERWAY, Apprise, unusable
 from stream.sinks.sink import Rejected, Retry, SinkError, UnknownSink
-from tests.sinks.receiver import FakeSettings, Hidden, change, hang, receiver, status
+from tests.sinks.receiver import FakeSettings, Hidden, change, hang, hang_up, receiver, status
 
 
 def sink(url: str, timeout_ms: int = 10_000) -> Apprise:
@@ -244,12 +244,14 @@ async def test_a_service_that_refuses_is_told_apart_from_one_that_fails() -> Non
         ((200, 503), Retry, "answer 503"),
         ((200, 404), Rejected, "answer 404"),
         ((404, 410), Rejected, "answer 410"),
+        ((404, None), Retry, "it was not taken"),
+        ((None, 404), Retry, "it was not taken"),
     ],
 )
 async def test_of_several_targets_one_that_may_take_it_later_decides(
-    codes: Sequence[int], kind: type[SinkError], said: str
+    codes: Sequence[int | None], kind: type[SinkError], said: str
 ) -> None:
-    async with receiver([status(code) for code in codes]) as it:
+    async with receiver([hang_up if code is None else status(code) for code in codes]) as it:
         with pytest.raises(kind, match=f"^{said}$"):
             await with_two_targets(it.url).deliver(change())
     assert len(it.bodies) == 2
