@@ -95,7 +95,9 @@ class Completeness:
         held = self._held.setdefault(tp, deque())
         if held and held[-1][0] > at:
             held.clear()
-        held.append((at, state.highwater))
+        if not held or held[-1] != (at, state.highwater):
+            # The same answer is looked at again and again while no other comes.
+            held.append((at, state.highwater))
         while held and (held[0][1] <= state.position or held[0][0] <= at - HELD_MS):
             asked_at, end = held.popleft()
             if end <= state.position:

@@ -46,7 +46,7 @@ from stream.kafka.belonging import (
     refuse_other_partitions,
     refuse_other_prefix,
 )
-from stream.kafka.completeness import CaughtUp
+from stream.kafka.completeness import HELD_MS, CaughtUp
 from stream.kafka.group import refuse_lost
 from stream.kafka.header_count import HEADER_BYTES
 from stream.kafka.inbox import Inbox
@@ -62,8 +62,9 @@ from stream.sizes import batch_bytes
 MOST_DEAD_LETTER_BYTES: Final = 8 * 1024 * 1024
 #: So many records since the last flush make one due at once, so that deltas stay small.
 MOST_RECORDS: Final = 50_000
-#: A shard that is this far behind (ms) goes by the time of its events, not by the clock.
-_BEHIND_MS: Final = 2 * SECOND
+#: A shard that is this far behind (ms) goes by the time of its events, not by the clock. What an
+#: open transaction holds up makes none of one that keeps up.
+_BEHIND_MS: Final = HELD_MS + 2 * SECOND
 #: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
 _LONGEST_PATH: Final = 200
 

@@ -121,6 +121,15 @@ async def test_the_end_of_a_transaction_is_waited_for_unless_that_takes_long(
     assert await _times(fetching, answers) == times
 
 
+async def test_what_is_held_up_takes_no_more_room_while_no_fetch_is_answered(
+    fetching: Fetching,
+) -> None:
+    assert await _times(fetching, [(5, 9)]) == [8_000]
+    for _ in range(100):
+        fetching.note()
+    assert len(fetching.seen._held[TP]) == 1
+
+
 async def test_what_was_noted_before_the_clock_was_set_back_says_nothing(
     fetching: Fetching,
 ) -> None:

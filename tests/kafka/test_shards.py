@@ -22,7 +22,7 @@ from stream.core.timestamps import format_ms
 from stream.core.values import Values
 from stream.deadletters.headers import LEFT_OUT, OUTCOME, REASON, SOURCE_OFFSET
 from stream.kafka import shards
-from stream.kafka.completeness import CaughtUp
+from stream.kafka.completeness import HELD_MS, CaughtUp
 from stream.kafka.inbox import BATCH_RECORDS
 from stream.kafka.log import FlushFailed, Outgoing
 from stream.kafka.owner import ShardOwner
@@ -41,6 +41,7 @@ VISITS = "cx.visit"
     [
         pytest.param(NOW - 100, NOW - 50, NOW - 100, id="caught up: by the clock"),
         pytest.param(NOW - 100, NOW - DAY, NOW - 100, id="caught up, and carts are quiet"),
+        pytest.param(NOW - HELD_MS - 1_500, NOW, NOW - HELD_MS - 1_500, id="a transaction is open"),
         pytest.param(0, NOW - 7 * DAY, NOW - 7 * DAY, id="a week behind: by the events"),
         pytest.param(0, NOW + 30 * SECOND, NOW, id="never beyond the clock"),
         pytest.param(NOW - MINUTE, NOW - DAY, NOW - MINUTE, id="a broker away: nothing is undone"),
