@@ -104,8 +104,8 @@ class Monitor:
         self._retired: list[Desk] = []
         #: When it was begun to follow what the group assigned last (monotonic seconds).
         self._followed_at = 0.0
-        #: When the parts could not be read last (ms).
-        self._unread_at = 0
+        #: Whether the parts could not be read, and no family was a total since.
+        self._reads_again = False
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
@@ -146,12 +146,13 @@ class Monitor:
             self._note_set_back()
             try:
                 await self._follow()
+                self._note_ends()
                 told = await self._reader.read() if self._desks else {}
             except SharesUnread as error:
                 log.warning("the parts of KPIs can't be read now: %s", error)
                 await self._reader.close()
                 self._retire(frozenset())
-                self._unread_at = self._clock()
+                self._reads_again = True
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             heard = self._clock()
@@ -189,6 +190,7 @@ class Monitor:
             self._desks[number] = Desk(
                 FAMILIES[number], self.settings, owner.total, self._kafka, self._names
             )
+            self._desks[number].family.is_left = self._reads_again
         self._followed_at = began
         # Nothing is shown until they are evaluated anew, so that is due as soon as they are read.
         self._evaluated_at = 0.0
@@ -202,24 +204,27 @@ class Monitor:
         for number in self._desks.keys() - kept:
             self._retired.append(self._desks.pop(number))
 
-    def _is_read(self, number: int, desk: Desk) -> bool:
-        """Whether all was read that the shards have told of a family.
+    def _note_ends(self) -> None:
+        """Take for more than what was left in a log what comes once that was read to its end.
 
-        A log may have lost its latest records while it could not be read, so that what is left of a
-        shard's part was true once. Its next share says, or its next life.
+        The order of the log says so, and no time of another worker, whose clock may be behind or
+        ahead.
         """
-        heard = all(beat.at >= self._unread_at for beat in desk.family.beats())
-        return heard and self._reader.is_caught_up(number)
+        for number, desk in self._desks.items():
+            if self._reader.is_caught_up(number):
+                desk.family.is_left = False
 
     def _evaluate_gauges(self) -> None:
         """Evaluate all families for the same time, once all have heard more or time has passed."""
-        heard = [d for n, d in self._desks.items() if self._is_read(n, d)]
+        heard = [d for n, d in self._desks.items() if self._reader.is_caught_up(n)]
         since = time.monotonic() - self._evaluated_at
         if not heard or not is_time(since, self._evaluated.last, all(d.is_due for d in heard)):
             return
         now, started, worked = self._clock(), time.monotonic(), time.thread_time()
         for desk in heard:
             desk.evaluate(now)
+        # A shard tells of all families at once, so it has told more of each then.
+        self._reads_again = self._reads_again and all(desk.evaluation is None for desk in heard)
         self._evaluated_at = time.monotonic()
         most = _STARVED * (time.thread_time() - worked)
         self._evaluated = self._evaluated.plus(min(self._evaluated_at - started, most))
@@ -253,7 +258,7 @@ class Monitor:
             await desk.let_go_of_alerts()
         elif self._set_back > LEAD_MS:
             desk.pass_over(now_ms())
-        elif self._is_read(number, desk):
+        elif self._reader.is_caught_up(number):
             await desk.run_rules(self._clock())
 
     async def close(self) -> None:

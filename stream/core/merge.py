@@ -90,6 +90,8 @@ class Part:
     def __init__(self, life: str, settings: Settings) -> None:
         self.life = life
         self.beat: Beat | None = None
+        #: Whether that was left in a log that may have lost what came after it.
+        self.is_left = False
         #: Until when (ms) nothing may be asked of it, since it was far ahead: while it waits for
         #: its time, it tells nothing more of the health of panes that are over by that.
         self.unsettled_to = 0
@@ -229,13 +231,19 @@ class _Voice:
         self.latest: Part | None = None
         #: The records of a share of which some are still missing.
         self.share: list[tuple[Part, ShareRecord, str, Sequence[Any], Any]] = []
-        self.beat: tuple[Part, Beat] | None = None
+        self.beat: tuple[Part, Beat, bool] | None = None
         #: When its latest share was taken in, by the clock of the one who reads.
         self.heard = 0
         #: Keys whose latest record could not be read, and which life had spoken last before it.
         self.unread: dict[bytes | None, Part | None] = {}
         #: From when to when others than our like have told it since, if any have.
         self.strange: tuple[int, int] | None = None
+
+    @property
+    def stays_cut(self) -> bool:
+        """Whether its part lacks something that nobody is about to tell again."""
+        part = self.current
+        return part is not None and part.is_cut and not part.is_left and self.coming is None
 
 
 class Family:
@@ -247,6 +255,9 @@ class Family:
         self._voices = [_Voice() for _ in range(shards)]
         #: Grows with every share that said more than how far its shard has come.
         self.version = 0
+        #: Whether what is taken in was left in a log that may have lost what came after it, so that
+        #: a shard's part was true once, and is shown when more of it comes.
+        self.is_left = False
         #: Keys that say of no shard's part what they are of.
         self._unknown: set[bytes | None] = set()
 
@@ -307,7 +318,7 @@ class Family:
             return
         else:
             self._close(voice, now)
-            voice.beat = part, found
+            voice.beat = part, found, self.is_left
         if voice.beat is None or len(voice.share) >= voice.beat[1].following:
             self._close(voice, now)
 
@@ -328,7 +339,7 @@ class Family:
         voice.share = []
         if voice.beat is None:
             return
-        part, part.beat = voice.beat
+        part, part.beat, part.is_left = voice.beat
         voice.beat, voice.heard = None, now
         if part.beat.at - now > LEAD_MS:
             part.unsettled_to = part.beat.at + BEHIND_MS
@@ -341,7 +352,7 @@ class Family:
     @property
     def is_cut(self) -> bool:
         """Whether something lacks that nobody is about to tell again."""
-        return any(v.current and v.current.is_cut and not v.coming for v in self._voices)
+        return any(voice.stays_cut for voice in self._voices)
 
     def stranger(self, now: int) -> int | None:
         """A shard that a worker of another configuration or version tells; None where none is so.
@@ -369,10 +380,12 @@ class Family:
                 return f"shard {number} has not told all labels"
             if voice.current.is_cut:
                 told = f"not all that shard {number} has told is there"
-                return told if voice.coming else f"{told}; start its worker again"
+                return f"{told}; start its worker again" if voice.stays_cut else told
             silence = now - min(voice.current.beat.at, voice.heard)
             if silence > SILENCE_MS:
                 return f"shard {number} was not heard of for {silence // SECOND} s"
+            if voice.current.is_left:
+                return f"shard {number} has not told more since its part was read again"
         return self.ahead(now)
 
     def ahead(self, now: int) -> str | None:

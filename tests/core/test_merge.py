@@ -656,6 +656,77 @@ def test_a_damaged_record_leaves_the_others_of_its_share_and_later_shares_alone(
     assert family.missing(NOON) == "1 record of shard 0 can't be read"
 
 
+def left(site: Site) -> Family:
+    """The family of visits as one who reads anew what was left in its log has it."""
+    family = Family(site.core, len(site.shards))
+    family.is_left = True
+    told(family, site, 0)
+    family.is_left = False
+    return family
+
+
+def test_what_was_left_in_a_log_is_not_shown_until_each_shard_has_told_more() -> None:
+    site = Site(Settings(), 2)
+    site.share(NOON)
+    family, read = left(site), len(site.logs["cx.visit"])
+    assert family.missing(NOON + SILENCE_MS + 1) == "shard 0 was not heard of for 15 s"
+    site.share(NOON)
+    for number in range(2):
+        more = f"shard {number} has not told more since its part was read again"
+        assert family.missing(NOON) == more
+        for record in site.logs["cx.visit"][read:]:
+            if record[0].split(b"/")[1] == b"%d" % number:
+                family.take(*record, now=NOON)
+    assert family.missing(NOON) is None
+
+
+def test_what_was_left_in_a_log_is_no_more_when_it_is_closed_by_the_next_share() -> None:
+    """As where a record of its latest share was deleted: it is taken in as the next one begins."""
+    site = Site(Settings(), 1)
+    site.share(NOON)
+    beat = msgspec.structs.replace(site.read()["cx.visit"].beats()[0], following=1)
+    life = site._sharing[0]._life
+    site.logs["cx.visit"].append((b"beat/0", sharing.pack(life, beat)))
+    family, read = left(site), len(site.logs["cx.visit"])
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    of_share = site.logs["cx.visit"][read:]
+    assert len(of_share) > 1
+    for record in of_share:
+        assert family.missing(NOON) is not None
+        family.take(*record, now=NOON)
+    assert family.missing(NOON) is None
+
+
+def test_what_was_left_in_a_log_is_not_shown_before_a_new_life_has_told_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "CELLS_AT_ONCE", 1)
+    site = Site(Settings(), 1)
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    family, read = left(site), len(site.logs["cx.visit"])
+    site.take_over(0)
+    while not site._sharing[0].is_whole:
+        assert family.missing(NOON) is not None
+        site.share(NOON)
+        told(family, site, read)
+        read = len(site.logs["cx.visit"])
+    assert read > 2
+    assert family.missing(NOON) is None
+
+
+def test_it_is_not_said_that_nobody_tells_again_what_lacks_of_what_was_left_in_a_log() -> None:
+    """A shard that finds its log made anew begins a new life with its next share."""
+    site = Site(Settings(), 1)
+    site.ingest(visit(1), NOON)
+    site.share(NOON)
+    site.logs["cx.visit"].clear()
+    site.share(NOON)
+    assert (left(site).is_cut, site.read()["cx.visit"].is_cut) == (False, True)
+    assert left(site).missing(NOON) == "not all that shard 0 has told is there"
+
+
 @pytest.mark.parametrize("number", ["-1", "1"])
 def test_a_shard_that_does_not_exist_says_nothing(number: str) -> None:
     family = Family(Settings(), 1)

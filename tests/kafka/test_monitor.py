@@ -20,13 +20,12 @@ from stream.core.memory import Memory
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
-from stream.core.sharing import ShareRecord, Sharing
+from stream.core.sharing import Sharing
 from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
 from stream.desk import Desk
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard, time_of
-from stream.kafka.shares import SharesUnread
 from stream.kafka.topics import Names
 from stream.monitor import GAUGES_SECONDS, REST, Joined, Monitor, from_zero, is_time
 from tests.kafka.clients import topic_map
@@ -355,75 +354,6 @@ class Alone:
         unready = self.monitor.unready()
         trouble = self.monitor._trouble()
         return trouble is None and bool(list(self.monitor._shown())), unready
-
-
-class Telling(Following):
-    """The parts of families, as the test says what comes of the first, or that nothing can."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.news: list[list[ShareRecord] | SharesUnread] = []
-
-    async def read(self) -> dict[int, list[ShareRecord]]:
-        await asyncio.sleep(0)
-        self.is_at_end = True
-        news = self.news.pop(0) if self.news else []
-        if isinstance(news, SharesUnread):
-            raise news
-        return {0: news}
-
-    async def close(self) -> None:
-        self.families = frozenset()
-
-
-async def test_after_the_parts_could_not_be_read_nothing_is_shown_until_each_shard_has_told_more(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What is left of a log that has lost its latest records was true once."""
-    monkeypatch.setattr(monitor, "_RETRY_SECONDS", 0.0)
-    rules = mock.AsyncMock()
-    monkeypatch.setattr(Desk, "run_rules", rules)
-    clock, settings = Clock(monkeypatch), Settings()
-    shards = [Shard(settings, Values(settings)) for _ in range(2)]
-    telling = [Sharing(shard, number, "life") for number, shard in enumerate(shards)]
-    owner: Any = SimpleNamespace(
-        is_assigned=True, assigned_at=0.0, families=frozenset({0}), total=2, shards={}
-    )
-    watching = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
-    reader: Any = Telling()
-    watching._reader = reader
-    following = asyncio.create_task(watching.run_gauges())
-
-    def tell(number: int) -> list[ShareRecord]:
-        shard = shards[number]
-        at = time_of(shard, clock.now)
-        shard.fold(at)
-        return telling[number].collect(at, clock.now)[FAMILIES[0]]
-
-    async def is_shown(*news: list[ShareRecord] | SharesUnread) -> bool:
-        reader.news += news
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not reader.news
-        rules.reset_mock()
-        await watching._take_turn(0, watching._desks[0])
-        found = bool(list(watching._shown()))
-        assert bool(rules.await_count) is found, "no rule is evaluated before"
-        return found
-
-    whole = [*tell(0), *tell(1)]
-    assert await is_shown(whole)
-    former = watching._desks[0]
-    clock.now += 2 * SECOND
-    assert not await is_shown(SharesUnread("it has lost records"), whole)
-    assert watching._desks[0] is not former
-    assert former in watching._retired
-    clock.now += SECOND
-    assert not await is_shown(tell(0))
-    assert await is_shown(tell(1))
-    following.cancel()
-    (said,) = (r.getMessage() for r in caplog.records if r.name == monitor.__name__)
-    assert said == "the parts of KPIs can't be read now: it has lost records"
 
 
 async def test_after_a_clock_was_far_ahead_nothing_is_shown_until_its_time_has_come(
