@@ -19,7 +19,8 @@ from stream.core.catalogue import FAMILIES, FAMILY_OF_COUNTER, KPIS, LAYOUT, TOP
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.label_set import LabelSet, home
 from stream.core.labels import NO_LABELS, intern
-from stream.core.merge import LEAD_MS, SILENCE_MS, Family, PaneSums
+from stream.core.merge import LEAD_MS, SILENCE_MS, Family
+from stream.core.parts import PaneSums
 from stream.core.series import Sample, kpi_of
 from stream.core.settings import HOUR, Settings, Window
 from stream.core.shard import Shard

@@ -190,7 +190,7 @@ MUTATIONS: Final = (
     Mutation(
         "gone-pane-kept",
         "a pane that was told anew, or is gone, is added to what it was",
-        "stream.core.merge:PaneSums.between",
+        "stream.core.parts:PaneSums.between",
         "*(-v for _, v in gone)",
         "*(0 * v for _, v in gone)",
         "merge",

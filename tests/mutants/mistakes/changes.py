@@ -82,7 +82,7 @@ MERGED: Final = (
     ),
     Mistake(
         "untold-rows-in-the-sum",
-        "merge.py",
+        "parts.py",
         "        return self._row >= len(self.rows)\n",
         "        return False\n",
         "a sum is shown without labels that were not told",
@@ -112,7 +112,7 @@ MERGED: Final = (
         "ahead-by-a-minute",
         "merge.py",
         "LEAD_MS: Final = BEHIND_MS - SECOND\n",
-        "LEAD_MS: Final = GRACE_MS\n",
+        "LEAD_MS: Final = 60 * SECOND\n",
         "health is shown without a shard whose clock is ahead",
     ),
     Mistake(

@@ -108,14 +108,14 @@ SUMS: Final = (
     ),
     Mistake(
         "a-log-that-was-cut-is-whole",
-        "merge.py",
+        "parts.py",
         "self.beat.mark != self._contents.mark",
         "False",
         "of a log of shares that was made anew a part is shown as the total",
     ),
     Mistake(
         "aged-panes-stay-in-the-sum",
-        "merge.py",
+        "parts.py",
         "*(-v for _, v in gone)",
         "*(0 * v for _, v in gone)",
         "merged windows never age",
