@@ -32,8 +32,8 @@ class Acknowledged:
         self._recalled_to = max(self._ended, default=-1) + 1
         #: The offset after the latest that was begun.
         self._next = position
-        #: Whether something was ended since it was last asked what to commit.
-        self.is_changed = False
+        #: How many were ended since it was last asked what to commit.
+        self.unwritten = 0
 
     @classmethod
     def recalled(cls, position: int, note: str) -> Self:
@@ -63,12 +63,7 @@ class Acknowledged:
         """Note that a record needs no more."""
         del self._open[offset]
         self._ended.add(offset)
-        self.is_changed = True
-
-    @property
-    def ahead(self) -> int:
-        """How many were ended beyond the first that was not, when it was last asked to commit."""
-        return len(self._ended)
+        self.unwritten += 1
 
     def is_full(self, most: int) -> bool:
         """Whether ``most`` were ended beyond one that is underway, whose end alone makes room.
@@ -87,7 +82,7 @@ class Acknowledged:
 
     def written(self) -> tuple[int, str]:
         """The position to commit, and the note to go along."""
-        self.is_changed = False
+        self.unwritten = 0
         self._position = next(iter(self._open), self._next)
         while self._position in self._ended:  # By who read before us; we have not come there yet.
             self._position += 1

@@ -265,7 +265,9 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Acknowledge what is for others: together with what comes soon, as there may be much."""
         acknowledged.end(offset)
         now = time.monotonic()
-        if now >= self._commit_at or acknowledged.ahead >= _MOST_PASSED:
+        # What has come since the last commit counts, not all that lies ahead: where much of that was
+        # recalled no commit makes it less until all of it was passed.
+        if now >= self._commit_at or acknowledged.unwritten >= _MOST_PASSED:
             self._commit_at = now + _COMMIT_SECONDS
             await self._commit(acknowledged, tp)
 
@@ -273,7 +275,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         async with self._committing:
             # Others who waited for their turn have committed for us, perhaps; or the partition went
             # to another worker, which delivers this once more.
-            if acknowledged.is_changed and self._acknowledged.get(tp) is acknowledged:
+            if acknowledged.unwritten and self._acknowledged.get(tp) is acknowledged:
                 position, note = acknowledged.written()
                 self._moved_on.set()
                 await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
