@@ -45,10 +45,20 @@ MOST_PATIENCE: Final = 300.0
 _LAST_TRY_SECONDS: Final = 0.5
 #: So many changes may be read and not acknowledged: those that fail, and what waits behind them.
 MOST_UNDERWAY: Final = 1_000
+#: So long, in seconds, an end that was told is kept in mind at least. What fires may have been read
+#: before then, also where it does not have the alert: before that began.
+_ENDS_KEPT_SECONDS: Final = 7_200.0
 #: So many deliveries are made at a time.
 MOST_AT_ONCE: Final = 8
 
 log = logging.getLogger(__name__)
+
+
+class _End(NamedTuple):
+    """An end that was told: its time in ms, and the loop's time up to which it is kept in mind."""
+
+    at: int
+    kept_until: float
 
 
 class Delivery(NamedTuple):
@@ -91,8 +101,8 @@ class Dispatcher:
         self._quiet_until = 0.0
         #: Whether the latest try failed: the first failure of a row is worth a line.
         self._is_failing = False
-        #: When the latest end was told of alerts, in ms, by their keys.
-        self._ended: dict[bytes, int] = {}
+        #: The latest end that was told of alerts, by their keys.
+        self._ended: dict[bytes, _End] = {}
         self._jitter = wait_random_exponential(multiplier=backoff.first, max=backoff.longest)
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_may_work_later),
@@ -139,7 +149,8 @@ class Dispatcher:
     async def _deliver(self, change: Change, delivery: Delivery) -> None:
         if change.to == "resolved" and self.refresh_seconds is not None:
             # From now on it is not told again, whatever becomes of the news of its end.
-            self._ended[change.key] = parse(change.changed_at)
+            kept_until = asyncio.get_running_loop().time() + _ENDS_KEPT_SECONDS
+            self._ended[change.key] = _End(parse(change.changed_at), kept_until)
         try:
             # A copy, as it holds what belongs to one call.
             await self._retrying.copy()(self._try, change, delivery.our_turn)
@@ -208,8 +219,11 @@ class Dispatcher:
         if not isinstance(self._sink, Refreshed):
             raise TypeError(f"sink {self.name} forgets nothing, so it can't be told again")
         known = {change.key: change for change in firing}
-        # An alert that does not fire any more needs no mark of its end.
-        self._ended = {key: at for key, at in self._ended.items() if key in known}
+        now = asyncio.get_running_loop().time()
+        # One that is long over by what is known is not known to fire by what is read later either.
+        self._ended = {
+            key: end for key, end in self._ended.items() if key in known or now < end.kept_until
+        }
         try:
             await self._sink.keep(self._still_firing(known))
         except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
@@ -222,7 +236,8 @@ class Dispatcher:
     def _still_firing(self, known: dict[bytes, Change]) -> Iterator[Change]:
         """Without those whose end was told since: what is known of them is old."""
         for key, change in known.items():
-            if parse(change.changed_at) > self._ended.get(key, -1):
+            end = self._ended.get(key)
+            if end is None or parse(change.changed_at) > end.at:
                 yield change
 
 

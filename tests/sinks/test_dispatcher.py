@@ -467,6 +467,25 @@ async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
     }
 
 
+@in_no_time
+async def test_what_is_read_late_brings_no_alert_back_whose_end_was_told() -> None:
+    """What is told is what was known last, for a while, and then perhaps not the newest yet."""
+    sink, eu = FakeKeeper(), of_alert("eu", 1)
+    dispatcher = Dispatcher("hook", sink, 60_000, QUICK)
+    over = msgspec.structs.replace(eu, to="resolved", changed_at="2026-05-04T08:00:05.500Z")
+    await dispatcher.run(Topic(records([over])).read())
+    # Read before it began to fire.
+    await dispatcher.refresh([])
+    await asyncio.sleep(1_000)
+    await dispatcher.refresh([])
+    # Read before its end.
+    await dispatcher.refresh([eu])
+    again = msgspec.structs.replace(eu, id="again", changed_at="2026-05-04T08:00:06Z")
+    await dispatcher.refresh([again])
+    assert sink.kept == [[], [], [], ["again"]]
+
+
+@in_no_time
 async def test_ended_alerts_are_forgotten_once_they_are_known_to_have_ended() -> None:
     class Forgetful(FakeKeeper):
         async def deliver(self, change: Change) -> None:
@@ -480,8 +499,9 @@ async def test_ended_alerts_are_forgotten_once_they_are_known_to_have_ended() ->
             msgspec.structs.replace(of_alert(f"{day}-{n}", n), to="resolved") for n in range(number)
         ]
         await dispatcher.run(Topic(records(ends)).read())
-        await dispatcher.refresh([])
         del ends
+        await asyncio.sleep(86_400)
+        await dispatcher.refresh([])
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
