@@ -219,7 +219,8 @@ class Worker:
         try:
             while True:
                 try:
-                    await dispatcher.refresh(await firing.now())
+                    # Waited for longer than that, it would be told too late.
+                    await dispatcher.refresh(await firing.now(seconds))
                 except Exception as error:
                     if is_transient(error):
                         log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -17,7 +18,7 @@ from stream.core.alerts import AlertState, Change, is_watched, rfc3339
 from stream.core.alerts.change import change_of
 from stream.core.settings import Rule
 from stream.kafka.alert_log import firing_in
-from stream.kafka.ending import say_goodbye
+from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import begin_at, fold, reader, to_end
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
@@ -45,18 +46,22 @@ class FiringAlerts:
         self._kafka = kafka
         self._known: list[Change] = []
         #: Until when that may be told (monotonic seconds).
-        self._known_until = 0.0
+        self._known_until = -math.inf
         self._blind_seconds = blind_seconds
         self._rules = rules
         self._tp = TopicPartition(names.alert_state, 0)
         self._log: dict[bytes, bytes] = {}
         self._consumer: AIOKafkaConsumer | None = None
+        #: What reads, from one call to the next where that takes longer than one may wait.
+        self._reading: asyncio.Future[None] | None = None
 
-    async def now(self) -> list[Change]:
+    async def now(self, patience: float | None = None) -> list[Change]:
         """The change that made each alert fire, of all alerts that fire now.
 
         While the log can't be read no worker evaluates rules either, so for a while it is what was
-        known last; reading is begun anew next time.
+        known last; reading is begun anew next time. So it is where reading takes longer than
+        ``patience`` seconds, and reading goes on. What was read halfway is never told: an alert
+        may end in the other half.
 
         Raises:
             KafkaError, OSError, TimeoutError, Stalled: the log can't be read, and nothing is known
@@ -64,10 +69,10 @@ class FiringAlerts:
             Exception: a mistake, which no further try mends.
         """
         try:
-            await self._catch_up()
+            if not await self._is_read(patience):
+                return self._known
         except Exception as error:
-            await self.close()
-            if time.monotonic() > self._known_until or not is_transient(error):
+            if not self._may_be_told or not is_transient(error):
                 raise
             log.info("what fires can't be read, going by what was known last: %r", error)
             return self._known
@@ -87,8 +92,39 @@ class FiringAlerts:
             return _told_by(state, rule)
         return change
 
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether what was known last is not too old."""
+        return time.monotonic() <= self._known_until
+
     async def close(self) -> None:
         """Disconnect, and forget what was read."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await cancelled([reading])
+        await self._disconnect()
+
+    async def _is_read(self, patience: float | None) -> bool:
+        """Whether all was read, before patience ended: where nothing is known it has no end."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=patience if self._may_be_told else None)
+        if not reading.done():
+            return False
+        self._reading = None
+        reading.result()
+        return True
+
+    async def _read(self) -> None:
+        """Take in what was written since; what has failed is begun anew."""
+        try:
+            await self._catch_up()
+        except Exception:
+            await self._disconnect()
+            raise
+
+    async def _disconnect(self) -> None:
         self._log.clear()
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
@@ -97,7 +133,7 @@ class FiringAlerts:
     async def _catch_up(self) -> None:
         """Take in what was written since; all of it where the log has lost what was read."""
         if self._consumer is None or not await self._go_on(self._consumer):
-            await self.close()
+            await self._disconnect()
             await self._begin()
 
     async def _go_on(self, consumer: AIOKafkaConsumer) -> bool:

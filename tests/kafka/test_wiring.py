@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -17,8 +19,10 @@ from stream.config import Config
 from stream.core.catalogue import FAMILIES
 from stream.core.errors import StopError
 from stream.core.state import StateRefused
+from stream.kafka.firing import FiringAlerts
 from stream.kafka.topics import Names, TopicMap
 from stream.sinks.dispatcher import Dispatcher
+from tests.fixtures.clock import in_no_time
 
 NAMES = Names("", "group")
 
@@ -98,7 +102,7 @@ class Firing:
 
     def __init__(self, *_: object) -> None: ...
 
-    async def now(self) -> list[Any]:
+    async def now(self, _: float) -> list[Any]:
         if Firing.errors:
             raise Firing.errors.pop(0)
         return []
@@ -122,6 +126,38 @@ async def test_what_fires_is_told_again_also_after_a_mistake_that_is_said(
     telling.cancel()
     await asyncio.wait({telling})
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
+
+
+@pytest.mark.parametrize("lasts", [0.0, 4.0, 30.0, 93.0])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("refresh", [1.0, 10.0, 60.0])
+@in_no_time
+async def test_what_fires_is_told_in_time_also_while_reading_it_takes_long(
+    refresh: float, fails: bool, lasts: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that hangs is waited for; an alert that is not told again in time would end."""
+    readings = itertools.count()
+
+    async def catch_up(_: object) -> None:
+        # Nothing is known before the first, which must not be told in pieces.
+        is_first = next(readings) == 0
+        await asyncio.sleep(7.0 if is_first else lasts)
+        if fails and not is_first:
+            raise TimeoutError
+
+    async def told_to(_: object) -> None:
+        told.append(asyncio.get_running_loop().time())
+
+    told: list[float] = []
+    monkeypatch.setattr(FiringAlerts, "_catch_up", catch_up)
+    dispatcher = cast("Dispatcher", SimpleNamespace(name="manager", refresh=told_to))
+    telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, refresh))
+    await asyncio.sleep(600)
+    telling.cancel()
+    await asyncio.wait({telling})
+    assert told[0] == 7.0
+    assert max(later - one for one, later in pairwise([*told, 600.0])) <= 2 * refresh
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_what_is_given_up_at_the_end_has_ended_before_the_worker_goes_on() -> None:
