@@ -15,7 +15,7 @@ import msgspec
 from stream.clock import now_ms
 from stream.core.alerts import Change, rfc3339
 from stream.sinks.http import Poster
-from stream.sinks.sink import SinkSettings
+from stream.sinks.sink import Rejected, SinkSettings
 from stream.sinks.wording import contributors, limited, links, measured
 
 PATH: Final = "/api/v2/alerts"
@@ -47,12 +47,20 @@ class Alertmanager:
         """Post again what fires; ``firing`` is asked when it is our turn.
 
         Raises:
-            Retry, Rejected: the rest was not posted.
+            Retry: the rest was not posted.
+            Rejected: some were refused, and all others posted.
         """
+        refused: list[Rejected] = []
         async with self._turn:
             changes = list(firing)
             for first in range(0, len(changes), BATCH):
-                await self._post(changes[first : first + BATCH])
+                try:
+                    await self._post(changes[first : first + BATCH])
+                except Rejected as error:
+                    # It will be refused each time, and those behind it would end by themselves.
+                    refused.append(error)
+        if refused:
+            raise refused[0]
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,9 +14,10 @@ from stream.core.alerts import Change, Contributor
 from stream.core.timestamps import format_ms, parse
 from stream.sinks.alertmanager import BATCH, Alertmanager, alert, alert_labels
 from stream.sinks.http import Poster
+from stream.sinks.sink import Rejected, Retry
 from tests.fixtures.alertmanager import NewAlertmanager
 from tests.fixtures.prometheus import until
-from tests.sinks.receiver import FakeSettings, Hidden, Receiver, change, receiver
+from tests.sinks.receiver import FakeSettings, Hidden, Receiver, change, receiver, status
 
 ENDS = 1_777_885_200_000  # 2026-05-04 09:00 UTC
 
@@ -125,6 +126,29 @@ async def test_what_fires_is_told_again_in_batches() -> None:
         await sink.keep([])
         await sink.close()
     assert posted(it) == [BATCH, 1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "batches", "raised"),
+    [
+        # What it refuses it refuses whatever comes with the others.
+        ([200, 400, 200], 3, (Rejected, "answer 400")),
+        ([400, 422, 200], 3, (Rejected, "answer 400")),
+        # Who is down would be waited for once more for each batch.
+        ([200, 503, 200], 2, (Retry, "answer 503")),
+        ([400, 503, 200], 2, (Retry, "answer 503")),
+    ],
+)
+async def test_a_batch_that_is_refused_keeps_no_other_from_being_told(
+    answers: list[int], batches: int, raised: tuple[type[Exception], str]
+) -> None:
+    changes = [firing(region=f"r{n}") for n in range(2 * BATCH + 1)]
+    async with receiver(map(status, answers)) as it:
+        sink = Alertmanager(settings(it.url))
+        with pytest.raises(raised[0], match=raised[1]):
+            await sink.keep(changes)
+        await sink.close()
+    assert posted(it) == [BATCH, BATCH, 1][:batches]
 
 
 async def test_news_of_an_end_and_what_fires_do_not_overtake_each_other(
