@@ -9,7 +9,9 @@ import msgspec
 from stream.core.errors import UNREADABLE
 
 #: A broker takes 4,096 bytes of notes with a commit, unless it is told otherwise.
-_LONGEST_NOTE: Final = 4_000
+LONGEST_NOTE: Final = 4_000
+#: A note that tells of nothing.
+NO_NOTE: Final = "[]"
 #: A note that tells of more records is none of ours.
 _MOST_ENDED: Final = 100_000
 
@@ -39,7 +41,7 @@ class Acknowledged:
     def recalled(cls, position: int, note: str) -> Self:
         """As it was when ``position`` and ``note`` were committed; a note of others is nothing."""
         try:
-            ranges = msgspec.json.decode(note or "[]", type=list[tuple[int, int]])
+            ranges = msgspec.json.decode(note or NO_NOTE, type=list[tuple[int, int]])
         except UNREADABLE:
             return cls(position)
         lengths = [length for _, length in ranges]
@@ -80,24 +82,22 @@ class Acknowledged:
         self._ended = {offset for offset in self._ended if offset > first}
         return len(self._ended) >= most
 
-    def written(self) -> tuple[int, str]:
-        """The position to commit, and the note to go along."""
+    def written(self, longest: int = LONGEST_NOTE) -> tuple[int, str]:
+        """The position to commit, and the note to go along, of ``longest`` bytes at most."""
         self.unwritten = 0
         self._position = next(iter(self._open), self._next)
         while self._position in self._ended:  # By who read before us; we have not come there yet.
             self._position += 1
         self._ended = {offset for offset in self._ended if offset > self._position}
-        return self._position, self._note()
+        return self._position, self._note(longest)
 
-    def _note(self) -> str:
+    def _note(self, longest: int) -> str:
         ranges: list[tuple[int, int]] = []
         for offset in sorted(self._ended):
             if ranges and sum(ranges[-1]) == offset - self._position:
                 ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
             else:
                 ranges.append((offset - self._position, 1))
-        note = msgspec.json.encode(ranges)
-        while len(note) > _LONGEST_NOTE:
+        while ranges and len(note := msgspec.json.encode(ranges)) > longest:
             ranges = ranges[: len(ranges) // 2]
-            note = msgspec.json.encode(ranges)
-        return note.decode()
+        return note.decode() if ranges else NO_NOTE

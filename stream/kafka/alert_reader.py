@@ -18,14 +18,18 @@ from aiokafka import (
     ConsumerStoppedError,
     TopicPartition,
 )
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    NoOffsetForPartitionError,
+    OffsetMetadataTooLargeError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.settings import DAY, HOUR
 from stream.deadletters.headers import UNDELIVERED, Source, is_of, own, refusal_headers
-from stream.kafka.acknowledged import Acknowledged
+from stream.kafka.acknowledged import LONGEST_NOTE, NO_NOTE, Acknowledged
 from stream.kafka.administration import administration
 from stream.kafka.connection import (
     abandon,
@@ -77,6 +81,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committing = asyncio.Lock()
         self._working: asyncio.Future[None] | None = None
         self._acknowledged: dict[TopicPartition, Acknowledged] = {}
+        #: So many bytes of notes the broker takes with a commit, as far as it has said.
+        self._longest_note = LONGEST_NOTE
         self._moved_on = asyncio.Event()
         #: When what was passed over is committed next, by the monotonic clock.
         self._commit_at = 0.0
@@ -265,8 +271,8 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Acknowledge what is for others: together with what comes soon, as there may be much."""
         acknowledged.end(offset)
         now = time.monotonic()
-        # What has come since the last commit counts, not all that lies ahead: where much of that was
-        # recalled no commit makes it less until all of it was passed.
+        # What has come since the last commit counts, not all that lies ahead: where much of that
+        # was recalled no commit makes it less until all of it was passed.
         if now >= self._commit_at or acknowledged.unwritten >= _MOST_PASSED:
             self._commit_at = now + _COMMIT_SECONDS
             await self._commit(acknowledged, tp)
@@ -276,9 +282,21 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             # Others who waited for their turn have committed for us, perhaps; or the partition went
             # to another worker, which delivers this once more.
             if acknowledged.unwritten and self._acknowledged.get(tp) is acknowledged:
-                position, note = acknowledged.written()
-                self._moved_on.set()
-                await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
+                while not await self._is_written(acknowledged, tp):
+                    log.debug("notes of %d bytes at most from now on", self._longest_note)
+
+    async def _is_written(self, acknowledged: Acknowledged, tp: TopicPartition) -> bool:
+        """Commit how far we have come, or learn that notes have to be shorter."""
+        position, note = acknowledged.written(self._longest_note)
+        self._moved_on.set()
+        try:
+            await self._consumer.commit({tp: OffsetAndMetadata(position, note)})
+        except OffsetMetadataTooLargeError:
+            if note == NO_NOTE:
+                raise
+            self._longest_note = len(note) // 2
+            return False
+        return True
 
     async def _bury(self, record: ConsumerRecord, reason: str) -> None:
         """Write what could not be delivered to the dead letters, with why."""

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import GroupAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
 from hypothesis import given
@@ -599,6 +599,51 @@ async def test_what_ends_after_another_worker_has_taken_over_is_acknowledged_by_
     reader._acknowledged = {tp: Acknowledged(8)}
     await reader._acknowledge(ours, tp, 9)
     assert len(committed) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "notes"),
+    [
+        (4096, ["[[1,1]]", "[[1,1],[3,1]]", "[[1,1],[3,1],[5,1]]", "[[1,1],[3,1]]"]),
+        # What has no place is told a second time after a crash, and the reader goes on.
+        (15, ["[[1,1]]", "[[1,1],[3,1]]", "[[1,1]]", "[[1,1]]"]),
+        (7, ["[[1,1]]", "[]", "[]", "[]"]),
+        (2, ["[]", "[]", "[]", "[]"]),
+    ],
+)
+async def test_notes_are_as_long_as_the_broker_takes_them(limit: int, notes: list[str]) -> None:
+    reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
+    committed: list[OffsetAndMetadata] = []
+
+    async def commit(offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        (commit,) = offsets.values()
+        if len(commit.metadata) > limit:
+            raise OffsetMetadataTooLargeError
+        committed.append(commit)
+
+    reader._consumer = SimpleNamespace(commit=commit)
+    tp, ours = TopicPartition("cx.alert", 0), Acknowledged(0)
+    reader._acknowledged = {tp: ours}
+    for offset in range(8):
+        ours.begin(offset)
+    for offset in (1, 3, 5, 0):
+        await reader._acknowledge(ours, tp, offset)
+    positions = [0, 0, 0, 2]
+    assert committed == [OffsetAndMetadata(*each) for each in zip(positions, notes, strict=True)]
+
+
+async def test_a_broker_that_refuses_a_commit_without_a_note_is_asked_no_more() -> None:
+    reader = AlertReader(KafkaConfig(), Names("", "g"), "webhook")
+
+    async def commit(_: object) -> None:
+        raise OffsetMetadataTooLargeError
+
+    reader._consumer = SimpleNamespace(commit=commit)
+    tp, ours = TopicPartition("cx.alert", 0), Acknowledged(0)
+    reader._acknowledged = {tp: ours}
+    ours.begin(0)
+    with pytest.raises(OffsetMetadataTooLargeError):
+        await reader._acknowledge(ours, tp, 0)
 
 
 def _recalled(first: int, ended: int) -> Acknowledged:
