@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,15 +16,23 @@ from aiokafka.errors import KafkaConnectionError
 
 from stream import wiring
 from stream.config import Config
+from stream.config.model import Benchmark
 from stream.core.catalogue import FAMILIES
 from stream.core.errors import StopError
+from stream.core.settings import Rule
 from stream.core.state import StateRefused
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.firing import FiringAlerts
+from stream.kafka.readiness import Standing
 from stream.kafka.topics import Names, TopicMap
+from stream.metrics.view import Timing, WorkerView
+from stream.monitor import Monitor
 from stream.sinks.dispatcher import Dispatcher
 from tests.fixtures.clock import in_no_time
 
 NAMES = Names("", "group")
+#: What a worker does at its end, in this order; only then may a broker that is gone hold it up.
+END = ["started", "last flush", "told", "closed", "closed", "app stopped"]
 
 
 def test_a_mistake_ends_the_worker_with_one_line_and_a_traceback_in_the_log(
@@ -198,3 +206,182 @@ async def test_what_the_worker_failed_of_is_told_once_only_connections_are_to_be
     with nullcontext() if error is None else pytest.raises(StateRefused, match="damaged"):
         await worker._work(topics, told.append)
     assert told == [error]
+
+
+class Life:
+    """What stands in for the parts of a worker: it notes in which order they end.
+
+    ``failing`` has what each part fails by, by its name; all others go on until they are told to
+    end.
+    """
+
+    def __init__(self, failing: dict[str, Exception] | None = None, outage: str = "") -> None:
+        self.failing = failing or {}
+        self.outage = outage
+        self.fatal = self.failing.get("fatal")
+        self.ended: list[str] = []
+
+    async def _part(self, name: str) -> None:
+        if name in self.failing:
+            raise self.failing[name]
+        await asyncio.get_running_loop().create_future()
+
+    def check(self, _: object) -> None:
+        if "app" in self.failing:
+            raise self.failing["app"]
+
+    async def flush_forever(self) -> None:
+        await self._part("flushes")
+
+    async def run_gauges(self) -> None:
+        await self._part("gauges")
+
+    async def run_rules(self) -> None:
+        await self._part("rules")
+
+    async def watch(self, *_: object) -> None:
+        await self._part("watch")
+
+    async def start(self, _: object) -> None:
+        self.ended.append("started")
+
+    async def stop(self, told: object) -> None:
+        self.ended.append("last flush" if told == wiring._LAST_FLUSH_SECONDS else "app stopped")
+
+    async def close(self) -> None:
+        self.ended.append("closed")
+
+    def standing(self) -> Standing:
+        return Standing(False, "starting", "", 0, Timing())
+
+    def view(self) -> WorkerView:
+        return WorkerView(ready=True)
+
+    def ending(self, failed: BaseException | None) -> None:
+        self.ended.append("told")
+
+    async def work(self, worker: wiring.Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the worker work with these parts until it ends."""
+        app = SimpleNamespace(
+            build=lambda *_: None, start=self.start, stop=self.stop, check=self.check
+        )
+        monkeypatch.setattr(wiring, "faust_app", app)
+        monkeypatch.setattr(wiring, "watch", self.watch)
+        monkeypatch.setattr(wiring, "ShardOwner", lambda *_: self)
+        monkeypatch.setattr(wiring, "Monitor", lambda *_: self)
+        topics = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
+        await asyncio.wait_for(worker._work(topics, self.ending), 5)
+
+
+@pytest.mark.parametrize("part", ["fatal", "app", "flushes", "gauges", "rules", "watch"])
+async def test_a_part_that_fails_ends_the_worker_while_all_others_would_go_on(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life({part: StateRefused("damaged")})
+    with pytest.raises(StateRefused, match="damaged"):
+        await life.work(wiring.Worker(Config()), monkeypatch)
+    assert life.ended == END
+
+
+@pytest.mark.parametrize(
+    ("outage", "said"),
+    [
+        ("", "stopped"),
+        (
+            "no Kafka broker answers",
+            (
+                "stopped while no Kafka broker answers: what came since the last flush is read again at"
+                " the next start"
+            ),
+        ),
+    ],
+)
+async def test_a_worker_that_is_stopped_writes_what_there_is_and_says_what_is_left(
+    outage: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "stream")
+    life, worker = Life(outage=outage), wiring.Worker(Config())
+    asyncio.get_running_loop().call_later(0.01, worker.stop)
+    await life.work(worker, monkeypatch)
+    assert life.ended == END
+    assert caplog.messages == [said]
+
+
+async def test_a_worker_waits_for_a_broker_and_says_once_what_keeps_it_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wiring, "_RETRY_SECONDS", 0.0)
+    there = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
+    answers: list[str | None] = ["no broker answers", "no broker answers", "no TLS", None]
+    worker = wiring.Worker(Config())
+    unready: list[str | None] = []
+
+    async def prepare(_: object) -> TopicMap:
+        unready.append(worker.unready())
+        if (refusal := answers.pop(0)) is not None:
+            raise BrokerUnreachable(refusal)
+        return there
+
+    monkeypatch.setattr(wiring, "prepare", prepare)
+    assert await worker._topics() is there
+    assert unready == ["starting", "no broker answers", "no broker answers", "no TLS"]
+    assert caplog.messages == ["no broker answers; trying again", "no TLS; trying again"]
+
+
+async def test_each_sink_is_told_as_itself_and_of_what_fires_where_it_forgets_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    low = Rule("Low", "nps", "5m", below=50)
+    rule = {"name": low.name, "kpi": low.kpi, "window": low.window, "below": low.below}
+    config = Config.model_validate({"alert": [rule]})
+    told: list[object] = []
+    closed = asyncio.Event()
+
+    class Named(Reader):
+        def __init__(self, _: object, names: Names, sink: str) -> None:
+            told.append(sink)
+
+        async def serve(self, work: Any) -> None:
+            await work(told)
+
+    class Known(Firing):
+        def __init__(self, _: object, names: Names, rules: Mapping[str, Rule]) -> None:
+            told.append([*rules])
+
+        async def close(self) -> None:
+            closed.set()
+
+    async def run(_: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    refreshed = asyncio.Event()
+
+    async def refresh(_: object) -> None:
+        refreshed.set()
+
+    monkeypatch.setattr(wiring, "AlertReader", Named)
+    monkeypatch.setattr(wiring, "FiringAlerts", Known)
+    Firing.errors = []
+    dispatcher = SimpleNamespace(name="manager", refresh=refresh, refresh_seconds=60.0, run=run)
+    worker = wiring.Worker(config)
+    feeding = asyncio.ensure_future(worker._feed(cast("Dispatcher", dispatcher), NAMES))
+    await asyncio.wait_for(refreshed.wait(), 5)
+    assert told == ["manager", [low.name]]
+    feeding.cancel()
+    await asyncio.wait({feeding})
+    assert closed.is_set()
+
+
+def test_published_figures_are_shown_from_the_start_and_notifications_once_there_are_any() -> None:
+    config = Config()
+    config.hold_figures((Benchmark("nps", "retail", 32.0, "A report", 2023),))
+    worker = wiring.Worker(config)
+    assert worker.view() == WorkerView(benchmarks={("nps", "retail"): 32.0})
+    dispatcher = SimpleNamespace(name="webhook", counts=lambda: {"sent": 3, "dropped": 1})
+    worker._dispatchers = [cast("Dispatcher", dispatcher)]
+    worker._monitor = cast("Monitor", Life())
+    assert worker.view() == WorkerView(
+        ready=True,
+        benchmarks={("nps", "retail"): 32.0},
+        notifications={("webhook", "sent"): 3, ("webhook", "dropped"): 1},
+    )
