@@ -290,8 +290,8 @@ async def test_a_part_that_fails_ends_the_worker_while_all_others_would_go_on(
         (
             "no Kafka broker answers",
             (
-                "stopped while no Kafka broker answers: what came since the last flush is read again at"
-                " the next start"
+                "stopped while no Kafka broker answers: what came since the last flush is read"
+                " again at the next start"
             ),
         ),
     ],

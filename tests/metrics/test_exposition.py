@@ -43,6 +43,15 @@ def value_of(series: list[Scraped], name: str, **labels: str) -> float:
     return found[0]
 
 
+def timed(what: str, count: int, total: float, last: float) -> dict[str, float]:
+    """The series of something that takes time."""
+    return {
+        f"cx_worker_{what}_seconds_count": count,
+        f"cx_worker_{what}_seconds_sum": total,
+        f"cx_worker_last_{what}_seconds": last,
+    }
+
+
 def test_a_sample_becomes_one_gauge_for_each_part_it_has() -> None:
     labels = (("channel", "chat"),)
     series = exposed(evaluated(Sample("nps", "1h", labels, 30.0, 14.1, 44.2, 30.0, 100.0)))
@@ -160,6 +169,55 @@ def test_the_workers_own_state_is_told_in_base_units() -> None:
     assert value_of(series, "cx_worker_last_flush_seconds") == 0.5
     assert value_of(series, "cx_worker_ready") == 1
     assert not [s for s in series if s.name == "cx_worker_last_recovery_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("said", "series"),
+    [
+        ({"ready": True}, {"cx_worker_ready": 1.0}),
+        ({"flush": Timing(3, 1.5, 0.25)}, timed("flush", 3, 1.5, 0.25)),
+        ({"evaluated": Timing(4, 1.5, 0.25)}, timed("evaluation", 4, 1.5, 0.25)),
+        ({"recovery": Timing(5, 1.5, 0.25)}, timed("recovery", 5, 1.5, 0.25)),
+        ({"flush_failures": 7}, {"cx_worker_flush_failures_total": 7.0}),
+        ({"rule_evaluations_skipped": 7}, {"cx_worker_rule_evaluations_skipped_total": 7.0}),
+        ({"shards": 7}, {'cx_worker_shards{state="owned"}': 7.0}),
+        ({"shards_recovering": 7}, {'cx_worker_shards{state="recovering"}': 7.0}),
+        ({"segments": 7}, {"cx_worker_segments": 7.0}),
+        ({"most_segments": 7}, {"cx_worker_most_segments": 7.0}),
+        ({"refused_bases": 7}, {"cx_worker_refused_bases_total": 7.0}),
+        ({"dead_letters": {"t": 7}}, {'cx_worker_dead_letters_total{topic="t"}': 7.0}),
+        ({"gaps": {"t": 7}}, {'cx_worker_gap_records_total{topic="t"}': 7.0}),
+        ({"damaged_shares": {"t": 7}}, {'cx_worker_damaged_shares{topic="t"}': 7.0}),
+        ({"remembered": {"carts": 7}}, {'cx_worker_remembered{kind="carts"}': 7.0}),
+        ({"forgotten": {"carts": 7}}, {'cx_worker_forgotten_total{kind="carts"}': 7.0}),
+        ({"lag": {("t", 2): 7}}, {'cx_worker_lag_records{partition="2",topic="t"}': 7.0}),
+        ({"outcomes": {("t", "late"): 7}}, {'cx_events_total{outcome="late",topic="t"}': 7.0}),
+        ({"last_event_ms": {"t": 1500}}, {'cx_last_event_timestamp_seconds{topic="t"}': 1.5}),
+        ({"evaluated_ms": {"nps": 1500}}, {'cx_evaluated_timestamp_seconds{kpi="nps"}': 1.5}),
+        ({"covered": {"1h": 0.5}}, {'cx_window_covered_ratio{window="1h"}': 0.5}),
+        (
+            {"notifications": {("log", "sent"): 7}},
+            {'cx_worker_notifications_total{result="sent",sink="log"}': 7.0},
+        ),
+        (
+            {"benchmarks": {("nps", "retail"): 7.0}},
+            {'cx_benchmark{industry="retail",kpi="nps"}': 7.0},
+        ),
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_each_part_of_a_view_is_told_as_its_own_series_and_as_no_other(
+    said: dict[str, Any], series: dict[str, float]
+) -> None:
+    nothing, worker = told(WorkerView()), told(WorkerView(**said))
+    assert {name: n for name, n in worker.items() if nothing.get(name) != n} == series
+
+
+def told(worker: WorkerView) -> dict[str, float]:
+    """The series of the worker itself, as they are written."""
+    lines = Exposition(KPIS).text(worker).decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if line.startswith("cx_"))
+    return {name: float(value) for name, _, value in pairs}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
