@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import pytest
@@ -23,7 +23,9 @@ from stream.core.shard import Shard
 from stream.core.sharing import Sharing
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
+from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import ShardCounts
+from stream.kafka.shares import ShareReader
 from stream.kafka.topics import Names
 from stream.metrics.view import AlertGauge, Timing
 from stream.monitor import STALE_SECONDS, Monitor, from_zero
@@ -57,9 +59,10 @@ class Worker:
             reason="the group is rebalancing",
             thread=SimpleNamespace(heartbeat_at=time.monotonic(), ends={}),
         )
-        self.monitor = Monitor(settings, KafkaConfig(), Names("", "g"), self.owner)
+        owner = cast("ShardOwner", self.owner)
+        self.monitor = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
         self.reader: Any = Following()
-        self.monitor._reader = self.reader
+        self.monitor._reader = cast("ShareReader", self.reader)
 
     async def tell(self, *numbers: int) -> None:
         """Have shards tell their parts, and the families be evaluated."""
@@ -150,7 +153,7 @@ async def test_counts_of_a_family_are_those_of_all_shards_together_while_they_ar
         setattr(worker.owner, lose, None)
         blind = worker.monitor.view()
         assert blind.evaluation is None
-        assert blind.outcomes == blind.last_event_ms == blind.covered == {}
+        assert not any((blind.outcomes, blind.last_event_ms, blind.covered))
         assert not blind.ready
 
 
