@@ -45,7 +45,8 @@ class Told:
 
 
 def test_gauges_are_due_once_every_shard_has_told_more() -> None:
-    told, due = Told(), []
+    told = Told()
+    due: list[bool] = []
     for numbers in ((0, 1), (), (0,), (1,)):
         told.tell(NOW + len(due) * SECOND, *numbers)
         due.append(told.desk.is_due)
