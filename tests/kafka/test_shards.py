@@ -291,6 +291,9 @@ async def test_entities_are_counted_by_the_worker_that_forgot_them(fed: Fed) -> 
     assert lost > 0
     assert fed.owner.counts.forgotten == fed.shard.shard.forgotten()
     assert inspect(fed.state()).forgotten == fed.owner.counts.forgotten
+    fed.send(0, 1)
+    await fed.owner._flush_all()
+    assert fed.owner.counts.forgotten == fed.shard.shard.forgotten(), "not at each flush anew"
 
     heir = Fed()
     heir.shard.log.recover(fed.state())
