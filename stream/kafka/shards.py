@@ -65,8 +65,6 @@ MOST_RECORDS: Final = 50_000
 #: A shard that is this far behind (ms) goes by the time of its events, not by the clock. What an
 #: open transaction holds up makes none of one that keeps up.
 _BEHIND_MS: Final = HELD_MS + 2 * SECOND
-#: Paths to fields are cut after so many characters in headers: they may hold keys that were sent.
-_LONGEST_PATH: Final = 200
 
 log = logging.getLogger(__name__)
 
@@ -385,13 +383,12 @@ def dead_letter_headers(
     chunk: Chunk, offset: int, refusal: Refusal, group: str
 ) -> list[tuple[str, bytes]]:
     """Why a record was refused, by a worker of which group, and where it lies."""
-    path = refusal.path[:_LONGEST_PATH]
     return refusal_headers(
         Source(chunk.topic, chunk.partition, offset),
         "VALUE_CONVERTER",
-        f"{path}: {refusal.reason}",
+        f"{refusal.path}: {refusal.reason}",
         outcome=refusal.outcome,
-        field=path,
+        field=refusal.path,
         reason=refusal.reason,
         group=group,
     )

@@ -272,6 +272,7 @@ async def test_at_the_end_no_shard_is_taken_over_anew(owning_some: Owning) -> No
     owning_some.shard(0).fails = True
     await owning_some.owner.stop(within=5)
     assert not [*owning_some.owner._tasks]
+    assert owning_some.owner.shards == {}
 
 
 async def test_a_shard_that_went_to_another_worker_is_not_taken_over_anew(
