@@ -14,8 +14,9 @@ from stream.config.model import AlertConfig
 from stream.core.alerts import AlertState, AlertStates, Change
 from stream.core.labels import MAX_ENTRIES, MAX_VALUE
 from stream.core.state import StateRefused
+from stream.deadletters.headers import is_of
 from stream.kafka import alert_log
-from stream.kafka.alert_log import AlertLog, firing_in
+from stream.kafka.alert_log import AlertLog, firing_in, states_left
 from stream.kafka.log import FlushFailed, Outgoing
 from stream.kafka.topics import STATE_LIMIT, Names
 from tests.sinks.receiver import change
@@ -243,3 +244,45 @@ async def test_where_only_some_alerts_could_be_written_each_is_there_with_its_ch
     assert found.at == 1, "so the evaluation is made again"
     assert found.alerts == tuple(map(state, "zabcd"))
     assert [c.labels["region"] for _, c in firing_in(kafka.log) if c] == list("abcd")
+
+
+async def test_the_owner_before_is_fenced_before_its_states_are_read_and_who_looks_lets_go(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    async def step(name: str) -> dict[bytes, bytes]:
+        steps.append(name)
+        return kafka.log
+
+    monkeypatch.setattr(alert_log, "read_log", lambda *_: step("read"))
+    monkeypatch.setattr(kafka, "start", lambda: step("fenced"), raising=False)
+    monkeypatch.setattr(kafka, "stop", lambda: step("let go"), raising=False)
+    await owner()
+    assert steps == ["fenced", "read"]
+    assert await states_left(KafkaConfig(), NAMES, "cx.survey") == AlertStates()
+    assert steps == ["fenced", "read"] * 2 + ["let go"]
+
+
+async def test_changes_say_of_which_group_they_are(kafka: FakeKafka) -> None:
+    """Groups may share the topic, and each has sinks of its own."""
+    first, _ = await owner()
+    await first.write(AlertStates(1, (state("eu"),)), [fired("eu")])
+    (told,) = (r for r in kafka.transactions[-1] if r.topic == NAMES.alerts)
+    assert is_of(told.headers, KafkaConfig().group)
+    assert not is_of(told.headers, "another")
+    assert told.key == fired("eu").key
+
+
+async def test_what_was_deleted_or_brought_over_once_is_not_written_again(
+    kafka: FakeKafka,
+) -> None:
+    kafka.log = {b"cx.survey": msgspec.json.encode(AlertStates(5, (state("a"),)))}
+    first, _ = await owner()
+    await first.write(AlertStates(6, (state("a"), state("eu"))), [fired("eu")])
+    await first.write(AlertStates(7, (state("a"),)), [])
+    before = len(kafka.transactions)
+    await first.write(AlertStates(8, (state("a"), state("us"))), [])
+    assert [keys(records) for records in kafka.transactions[before:]] == [
+        [b'alert cx.survey ["Low",[["region","us"]]]', b"cx.survey"]
+    ]
