@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
 from stream.broker import Broker
 from stream.broker.ports import free_port
 from stream.config import KafkaConfig
 from stream.core.alerts import AlertState, AlertStates, Change
+from stream.core.alerts.machine import Watched
 from stream.core.settings import Rule
 from stream.kafka import firing as fires
 from stream.kafka.alert_log import AlertLog, firing_in
@@ -143,6 +145,43 @@ def test_of_an_alert_without_its_change_is_told_what_is_known(broker: Broker) ->
     assert asyncio.run(following({})) == []
 
 
+@pytest.mark.parametrize(
+    ("found", "noted", "said"),
+    [
+        pytest.param(state("eu"), fired("eu"), "the change", id="it is there"),
+        pytest.param(
+            state("eu", "Gone"), fired("eu", "Gone"), "the change", id="of another's rule"
+        ),
+        pytest.param(state("eu"), None, "2026-05-04T08:00:00Z", id="it is not"),
+        pytest.param(
+            msgspec.structs.replace(state("eu"), started_at=None),
+            None,
+            "2026-05-04T08:00:05Z",
+            id="nor is the start",
+        ),
+        pytest.param(state("eu", "Gone"), None, None, id="nor is the rule"),
+        pytest.param(
+            msgspec.structs.replace(
+                state("eu"), watched=Watched.of(replace(RULES["CsatLow"], kpi="nps"))
+            ),
+            None,
+            None,
+            id="the rule looks at something else now",
+        ),
+    ],
+)
+def test_of_what_fires_the_change_is_told_or_what_else_is_known(
+    found: AlertState, noted: Change | None, said: str | None
+) -> None:
+    told = FiringAlerts(KafkaConfig(), Names("", "g"), RULES)._told(found, noted)
+    if said is None or noted is not None:
+        assert told is noted
+    else:
+        assert told is not None
+        assert (told.rule, told.to, told.started_at) == ("CsatLow", "firing", said)
+        assert told.explanation == f"CsatLow is firing since {said}."
+
+
 class CutBack:
     """A log that may lose its latest records, and the client that reads it ahead."""
 
@@ -266,3 +305,23 @@ def test_while_no_broker_answers_it_is_what_was_known_last(broker: Broker) -> No
     assert asyncio.run(following(60)) == [fired("eu")]
     with pytest.raises(KafkaError):
         asyncio.run(following(-1))
+
+
+async def test_after_a_reading_that_failed_all_is_read_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a client that has failed would bring next is not known to follow what was read."""
+    kept = CutBack()
+    monkeypatch.setattr(fires, "reader", kept.reader)
+    firing = FiringAlerts(KafkaConfig(), Names("", "g"), RULES)
+    kept.add("eu", "us")
+    assert len(await firing.now()) == 2
+
+    async def gone(_: object) -> dict[TopicPartition, int]:
+        raise KafkaConnectionError("gone")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(kept, "end_offsets", gone)
+        assert len(await firing.now()) == 2
+    assert len(await firing.now()) == 2
+    assert kept.clients == 2

@@ -71,3 +71,14 @@ def test_records_with_many_empty_headers_do_not_wait() -> None:
     new = chunk("cx.visit", 0, 1)
     new.records[0].headers = (("", None),) * 5_000
     assert Inbox().add("cx.visit", new) is new
+
+
+def test_what_was_taken_makes_no_later_chunk_enough_for_a_batch() -> None:
+    inbox = Inbox()
+    for start in (0, 2, 4):
+        assert inbox.add("cx.visit", chunk("cx.visit", start, 1, BATCH_BYTES // 2)) is None
+        assert len(inbox.take()) == 1
+    # Nor does what has become a batch.
+    for start, is_enough in ((6, False), (8, True), (10, False), (12, True)):
+        ready = inbox.add("cx.visit", chunk("cx.visit", start, 1, BATCH_BYTES // 2))
+        assert (ready is not None) is is_enough

@@ -40,6 +40,8 @@ class Brokers:
         self.partitions = dict(there)
         self.said = said
         self.limit = limit
+        #: What topics of dead letters take that were there before.
+        self.letters = limit
         #: What was made, in this order, with its settings.
         self.made: dict[str, dict[str, str]] = {}
         self.refusal: str | None = None
@@ -63,7 +65,8 @@ class Brokers:
         return {name: self.partitions[name] for name in names}
 
     async def largest_batch(self, _: object, name: str) -> int:
-        return int(self.made.get(name, {}).get("max.message.bytes", self.limit))
+        usual = self.letters if name.endswith(".dlq") else self.limit
+        return int(self.made.get(name, {}).get("max.message.bytes", usual))
 
     async def refused_settings(self, *_: object) -> str | None:
         return self.refusal
@@ -167,6 +170,22 @@ async def test_letters_that_would_not_fit_are_refused_at_the_start(
 ) -> None:
     found = Brokers({"p-cx.cart.dlq": 3}, Committed({}, {}), 5000)
     with pytest.raises(TopicsUnfit, match=r"p-cx.cart.dlq takes 5000 bytes, less than its source"):
+        await found.prepare(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        pytest.param({"p-cx.cart": 7, "p-cx.cart.dlq": 3}, "p-cx.cart has 7", id="a source"),
+        pytest.param({NAMES.shares: 8, NAMES.state: 3}, "g-share has 8 partitions", id="shares"),
+    ],
+)
+async def test_topics_of_other_numbers_of_partitions_are_refused_at_the_start(
+    there: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Brokers({NAMES.state: 3} | there, Committed({}, {}), 5000)
+    found.letters = 1_000_000
+    with pytest.raises(TopicsUnfit, match=said):
         await found.prepare(monkeypatch)
 
 

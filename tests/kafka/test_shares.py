@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
 from stream.config import KafkaConfig
 from stream.kafka import shares
@@ -140,3 +140,19 @@ async def test_a_log_that_is_followed_anew_goes_on_where_it_was_read_to(logs: Lo
     assert not reader.is_caught_up(1)
     assert await read_up(reader, 1) == [b"more"]
     assert logs.clients == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(KafkaConnectionError("gone"), SharesUnread), (KeyError("a"), KeyError)]
+)
+async def test_what_passes_is_read_again_and_a_mistake_is_not_hidden(
+    logs: Logs, error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getmany(**_: object) -> dict[TopicPartition, list[object]]:
+        raise error
+
+    reader = ShareReader(KafkaConfig(), Names("", "g"))
+    await reader.follow([1])
+    monkeypatch.setattr(reader._consumer, "getmany", getmany)
+    with pytest.raises(raised):
+        await reader.read()

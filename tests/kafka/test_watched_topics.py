@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
@@ -71,6 +72,15 @@ async def test_only_shares_with_another_number_of_partitions_are_told_again(
         name == NAMES.shares
     )
     assert (remedy == REMEDY) is (name != NAMES.shares)
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "fewer than the 2 of its source"), (8, None)])
+async def test_letters_need_the_partitions_of_their_source_and_may_have_more(
+    count: int, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COUNTS, NAMES.dead_letters("cx.cart"), count)
+    with nullcontext() if said is None else pytest.raises(TopicsUnfit, match=said):
+        await check(administrator("", 0), TOPIC_MAP)
 
 
 @pytest.mark.parametrize("name", ["", *COUNTS])
