@@ -53,6 +53,8 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp
         consumer_max_fetch_size=FETCH_PARTITION_BYTES,
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
+        # A topic's own ``maxsize`` never reaches its queue.
+        stream_buffer_maxsize=_WAITING_CHUNKS,
         # Without standbys Faust falls back to an assignor that tears shards apart (faust#402).
         table_standby_replicas=1,
         PartitionAssignor=ShardAssignor,
@@ -67,7 +69,6 @@ def build(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> MonitorApp
         *(topics.names.source(t) for t in topics.partitions),
         schema=ChunkSchema(),
         acks=False,
-        maxsize=_WAITING_CHUNKS,
     )
 
     @app.agent(source)
