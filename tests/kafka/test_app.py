@@ -104,3 +104,5 @@ def test_faust_logs_in_and_encrypts_as_all_other_clients_do(protocol: str) -> No
         assert (found is None) is (protocol == "PLAINTEXT")
     context = getattr(found, "ssl_context", None) or getattr(found, "context", None)
     assert isinstance(context, ssl.SSLContext) is ("SSL" in protocol)
+    told: Any = built(kafka).conf
+    assert type(told.broker_credentials) is type(found)
