@@ -42,6 +42,8 @@ class Kept:
         self.fails = False
         self.closed = False
         self.flushes = 0
+        #: Up to when families were told that all is applied; None where they were told nothing.
+        self.told: list[int | None] = []
         self.log = SimpleNamespace(facts=("max_segments is another",), sequence=1)
         self.shard = SimpleNamespace(progress=SimpleNamespace(now=0))
 
@@ -57,10 +59,11 @@ class Kept:
         return []
 
     def complete_to(self, caught_up: object) -> int:
-        return 0
+        return 7
 
     async def flush(self, counts: object, complete_to: int | None = None) -> None:
         self.flushes += 1
+        self.told.append(complete_to)
         if self.fails:
             raise FlushFailed("no answer within 15 s")
 
@@ -318,6 +321,18 @@ async def test_the_group_is_told_the_positions_of_shards_that_have_a_state_and_n
     await asyncio.wait({flushing})
     (told,) = owning_some.thread.told
     assert told == {TopicPartition(topic, 2): 20 for topic in TOPICS}
+
+
+async def test_the_families_are_told_with_one_flush_of_each_second(
+    owning_some: Owning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await owning_some.own(0)
+    shares = [True, False, True]
+    monkeypatch.setattr(owning_some.owner._rounds, "take_share", lambda: shares.pop(0))
+    monkeypatch.setattr(owning_some.owner._rounds, "next", lambda: asyncio.sleep(0))
+    with pytest.raises(IndexError):
+        await owning_some.owner.flush_forever()
+    assert owning_some.shard(0).told == [7, None, 7]
 
 
 async def test_flushes_are_as_far_apart_as_is_configured(owning_some: Owning) -> None:

@@ -129,7 +129,7 @@ async def test_what_fires_is_told_again_also_after_a_mistake_that_is_said(
         refreshed.set()
 
     dispatcher = cast("Dispatcher", SimpleNamespace(name="manager", refresh=refresh))
-    telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, 0.0))
+    telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, 0.01))
     await asyncio.wait_for(refreshed.wait(), 5)
     telling.cancel()
     await asyncio.wait({telling})
@@ -385,3 +385,11 @@ def test_published_figures_are_shown_from_the_start_and_notifications_once_there
         benchmarks={("nps", "retail"): 32.0},
         notifications={("webhook", "sent"): 3, ("webhook", "dropped"): 1},
     )
+
+
+def test_all_that_has_gone_wrong_at_a_time_is_said_and_each_of_it_once() -> None:
+    lanes = ExceptionGroup("lanes", [OSError("a"), OSError("b"), OSError("a")])
+    assert wiring._causes(ExceptionGroup("all", [lanes, OSError("c")])) == (
+        "OSError('a'); OSError('b'); OSError('c')"
+    )
+    assert wiring._causes(OSError("a")) == "OSError('a')"
