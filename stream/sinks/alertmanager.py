@@ -43,8 +43,8 @@ class Alertmanager:
         async with self._turn:
             await self._post([change])
 
-    async def keep(self, firing: Iterable[Change]) -> None:
-        """Post again what fires; ``firing`` is asked when it is our turn.
+    async def keep(self, firing: Iterable[Change]) -> bool:
+        """Post again what fires, if anything does; ``firing`` is asked when it is our turn.
 
         Raises:
             Retry: the rest was not posted.
@@ -61,6 +61,7 @@ class Alertmanager:
                     refused.append(error)
         if refused:
             raise refused[0]
+        return bool(changes)
 
     async def close(self) -> None:
         """Close the connections."""

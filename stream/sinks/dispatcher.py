@@ -225,13 +225,15 @@ class Dispatcher:
             key: end for key, end in self._ended.items() if key in known or now < end.kept_until
         }
         try:
-            await self._sink.keep(self._still_firing(known))
+            is_told = await self._sink.keep(self._still_firing(known))
         except Exception as error:  # noqa: BLE001 - no sink may end the task that feeds it
             self.results["unrefreshed"] += 1
             self._fails(f"{reason(error)}, alerts that fire were not told again")
         else:
-            self.results["refreshed"] += 1
-            self._works()
+            # A receiver that was told nothing has not shown that it takes anything.
+            if is_told:
+                self.results["refreshed"] += 1
+                self._works()
 
     def _still_firing(self, known: dict[bytes, Change]) -> Iterator[Change]:
         """Without those whose end was told since: what is known of them is old."""

@@ -91,8 +91,10 @@ class Refreshed(Sink, Protocol):
     def refresh_ms(self) -> int:
         """How often, in ms."""
 
-    async def keep(self, firing: Iterable[Change]) -> None:
+    async def keep(self, firing: Iterable[Change]) -> bool:
         """Tell what fires; ``firing`` is gone through once no delivery is underway.
+
+        Returns whether there was anything to tell: else the receiver was not asked.
 
         Raises:
             Retry, Rejected: not all was told.

@@ -167,8 +167,9 @@ class Forgetful:
         if change.to in self.refused:
             raise Rejected("not me")
 
-    async def keep(self, firing: Iterable[Change]) -> None:
+    async def keep(self, firing: Iterable[Change]) -> bool:
         self.seen += [f"kept {change.to}" for change in firing]
+        return True
 
     async def close(self) -> None:
         self.seen.append("closed")

@@ -138,7 +138,8 @@ def committed_states(bootstrap: str, group: str) -> dict[str, list[AlertStates]]
     for record in records(bootstrap, [topic]):
         key = record.key or b""
         if record.value is None:
-            del log[key]
+            # A worker with a mistake may delete what was never written.
+            log.pop(key, None)
         else:
             log[key] = record.value
         # The record of the family itself ends what is written at a time.

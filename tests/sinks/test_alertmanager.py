@@ -122,8 +122,8 @@ async def test_what_fires_is_told_again_in_batches() -> None:
     changes = [firing(region=f"r{n}") for n in range(BATCH + 1)]
     async with receiver() as it:
         sink = Alertmanager(settings(it.url))
-        await sink.keep(changes)
-        await sink.keep([])
+        assert await sink.keep(changes)
+        assert not await sink.keep([])
         await sink.close()
     assert posted(it) == [BATCH, 1]
 

@@ -436,11 +436,26 @@ class FakeKeeper(FakeSink):
         self.kept: list[list[str]] = []
         self.keeping = list(failures)
 
-    async def keep(self, firing: Iterable[Change]) -> None:
+    async def keep(self, firing: Iterable[Change]) -> bool:
         failure = self.keeping.pop(0) if self.keeping else None
         if failure is not None:
             raise failure
         self.kept.append([one.id for one in firing])
+        return bool(self.kept[-1])
+
+
+async def test_where_nothing_fires_nobody_is_taken_for_up_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    dispatcher = Dispatcher("hook", FakeKeeper(Retry("nobody answers")), 60_000, QUICK)
+    await dispatcher.refresh([of_alert("eu", 1)])
+    await dispatcher.refresh([])
+    assert "takes alerts again" not in caplog.text
+    assert (dispatcher.counts()["refreshed"], dispatcher.counts()["unrefreshed"]) == (0, 1)
+    await dispatcher.refresh([of_alert("eu", 1)])
+    assert caplog.text.count("takes alerts again") == 1
+    assert dispatcher.counts()["refreshed"] == 1
 
 
 async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
