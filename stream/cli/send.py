@@ -27,7 +27,7 @@ from stream.clock import now_ms
 from stream.config.errors import suggestion
 from stream.core.alerts.quantities import counted
 from stream.core.catalogue import TOPICS
-from stream.core.decode import occurred_at
+from stream.core.head import occurred_at
 from stream.replay.files import STANDARD_INPUT, Batch, InputError, Reader, standard_input
 from stream.replay.recorded import Addressed, Unsendable, address
 

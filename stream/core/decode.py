@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
@@ -17,6 +16,8 @@ from msgspec import Meta
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE, TOPICS
 from stream.core.errors import UNREADABLE
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
+from stream.core.halves import STANDINS, without_halves
+from stream.core.head import kind_of
 from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
 from stream.core.nesting import MOST_LEVELS, is_too_deep
@@ -71,6 +72,7 @@ _KINDS: Final = tuple(
 )
 _NUMBERS: Final[dict[type, int]] = {kind.struct: kind.number for kind in _KINDS} | {Invalid: -1}
 
+_HALF: Final = "has half of a surrogate pair, which is no character"
 _TOO_DEEP: Final = Invalid("$", f"has more than {MOST_LEVELS} objects and lists within one another")
 
 _LONGEST_REASON: Final = 200
@@ -111,16 +113,6 @@ class _NoType(msgspec.Struct, tag_field="type", tag=""):
     never: Annotated[float, Meta(ge=1, le=0)]
 
 
-class _Head(msgspec.Struct):
-    """The fields that are looked at when a record is invalid."""
-
-    type: Any = None
-    occurred_at: Any = None
-
-
-_read_head: Final = msgspec.json.Decoder(_Head).decode
-
-
 class Decoder:
     """Decodes and checks the records of one topic, or (``topic`` None) of all.
 
@@ -150,7 +142,7 @@ class Decoder:
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
-                events.append(_explain(values[len(events)], error, self._topic))
+                events.append(self._read_again(values[len(events)], error))
         _refuse_other_encodings(values, events)
         _refuse_deep(values, events)
         groups = _by_type(events)
@@ -177,7 +169,30 @@ class Decoder:
 
     def valid(self, value: bytes | None) -> Event:
         """The event of a record that ``decode`` has found valid."""
-        return self._decode(value)
+        try:
+            return self._decode(value)
+        except UNREADABLE:
+            return self._decode(without_halves(value or b""))
+
+    def _read_again(self, value: bytes | None, error: Exception) -> Event | Invalid:
+        """The event of a record that can't be read only for halves that are ignored, or why not.
+
+        Raises:
+            MemoryError: memory is short, which says nothing of the record.
+        """
+        first, second = (without_halves(value or b"", standin) for standin in STANDINS)
+        if first == second:
+            return _explain(value, error, self._topic)
+        try:
+            event, other = self._decode(first), self._decode(second)
+        except MemoryError:
+            raise
+        except Exception as reason:  # noqa: BLE001 - a record must never stop the others.
+            return _explain(first, reason, self._topic)
+        for field in event.__struct_fields__:
+            if getattr(event, field) != getattr(other, field):
+                return Invalid(field, _HALF)
+        return event
 
     def _read_common(
         self, events: list[Any], places: Sequence[int], at: Ints, labels: Ints
@@ -283,32 +298,14 @@ def _explain(value: bytes | None, error: Exception, topic: str | None) -> Invali
     if isinstance(error, UnicodeDecodeError):
         return Invalid("$", "is not UTF-8")
     if not isinstance(error, msgspec.ValidationError):
-        if _has_half_a_pair(value, str(error)):
-            return Invalid("$", "has half of a surrogate pair, which is no character")
         return _invalid("$", f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
     try:
-        kind = _read_head(value).type
-    except UNREADABLE:
+        kind = kind_of(value)
+    except msgspec.ValidationError:
         return Invalid("$", "is not a JSON object")
+    except UNREADABLE as unreadable:
+        return _explain(value, unreadable, topic)
     return _explain_type(kind, topic) or _explain_field(str(error), kind)
-
-
-def _has_half_a_pair(value: bytes, said: str) -> bool:
-    """Whether a record is no JSON for the escape of half of a surrogate pair, which stands alone.
-
-    The decoder says so, but where the record ends soon after that.
-    """
-    if "surrogate pair" in said:
-        return True
-    if "truncated" not in said and "hex escape" not in said:
-        return False
-    try:
-        json.dumps(json.loads(value), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    except (ValueError, RecursionError):
-        pass
-    return False
 
 
 def _explain_type(kind: Any, topic: str | None) -> Invalid | None:
@@ -371,19 +368,3 @@ def _choice(kind: Any) -> tuple[str, ...]:
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(chain.from_iterable(map(_choice, get_args(kind))))
-
-
-def type_of(value: bytes) -> Any:
-    """What a record that may be invalid says of its type; None where unreadable."""
-    try:
-        return _read_head(value).type
-    except UNREADABLE:
-        return None
-
-
-def occurred_at(value: bytes) -> int | None:
-    """``occurred_at`` in ms of a record that may be invalid otherwise; None where unreadable."""
-    try:
-        return parse(_read_head(value).occurred_at)
-    except (*UNREADABLE, TypeError, Refused):
-        return None

@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any, Final
 
 from stream.core.catalogue import EVENT_TYPES, TOPICS
-from stream.core.decode import type_of
 from stream.core.event import CAPITALS, LIMIT
+from stream.core.head import type_of
 from stream.core.intake import FUTURE_MS
 from stream.core.schema import event_schema, rules_across_fields
 from stream.core.settings import SECOND

@@ -68,6 +68,8 @@ def _events() -> Iterator[str]:
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
         " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
         f" At most {MOST_LEVELS} objects and lists lie within one another, ignored ones too."
+        " Half of a surrogate pair, such as `\\ud83d` where a text was cut in an emoji, does no"
+        " harm in an unknown field, but gets the record refused in a field that its type has."
         " Write each name in an object once: of two values the last one counts, but the first may"
         " get the record refused. The JSON Schemas of `schemas/` say the same to machines."
         " `cxkpi replay --rejects - FILE` tries a file of such objects, one a line, without Kafka"

@@ -21,8 +21,8 @@ from typing import BinaryIO, Final, NamedTuple, Self, TextIO
 
 import zstandard
 
-from stream.core.decode import occurred_at
 from stream.core.errors import StopError
+from stream.core.head import occurred_at
 
 STANDARD_INPUT: Final = "-"
 #: So much is read at once, after decompression.

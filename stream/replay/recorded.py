@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, get_args
 
@@ -12,6 +13,7 @@ from stream.config.errors import suggestion
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE
 from stream.core.errors import DeadLetterError
 from stream.core.event import Refused, Timestamp
+from stream.core.halves import without_halves
 from stream.core.labels import LabelCache
 from stream.core.timestamps import format_ms, parse
 
@@ -62,7 +64,7 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     if not line or line.isspace():
         raise Unsendable("a blank line")
     try:
-        event = orjson.loads(line)
+        event = orjson.loads(without_halves(line))
     except orjson.JSONDecodeError as error:
         if not _is_utf8(line):
             raise Unsendable("is not UTF-8") from None
@@ -72,7 +74,7 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     if topic is None:
         raise Unsendable("no event type" if kind is None else _no_type(str(kind)[:_LONGEST_SHOWN]))
     if shift:
-        line = _shifted(event, shift)
+        line = _shifted(line, event, shift)
     return Addressed(topic, _key(event, EVENT_TYPES[str(kind)].key), line)
 
 
@@ -100,7 +102,11 @@ def _key(event: dict[str, Any], field: str) -> bytes | None:
     return entity.encode() if isinstance(entity, str) and entity else None
 
 
-def _shifted(event: dict[str, Any], shift: int) -> bytes:
+def _shifted(line: bytes, event: dict[str, Any], shift: int) -> bytes:
+    whole = without_halves(line) is line
+    if not whole:
+        # Only this reader keeps halves, by which the worker refuses what it reads of them.
+        event = json.loads(line)
     for field in TIMES:
         text = event.get(field)
         if isinstance(text, str):
@@ -108,4 +114,4 @@ def _shifted(event: dict[str, Any], shift: int) -> bytes:
                 event[field] = format_ms(parse(text) + shift)
             except Refused:
                 continue  # What can't be read stays, so that the worker says so.
-    return orjson.dumps(event)
+    return orjson.dumps(event) if whole else json.dumps(event).encode()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.core.alerts import Change, Closer
-from stream.core.decode import occurred_at
 from stream.core.evaluate import Evaluator, Share
 from stream.core.event import OUTCOMES
+from stream.core.head import occurred_at
 from stream.core.series import Evaluation, Sample
 from stream.core.settings import Settings
 from stream.core.shard import Refusal, Shard

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.core.catalogue import TOPICS
-from stream.core.decode import Decoder, occurred_at
+from stream.core.decode import Decoder
 from stream.core.event import Event, Invalid
+from stream.core.head import occurred_at, type_of
 from stream.core.labels import NO_LABELS
 from stream.core.timestamps import parse
 from tests import strategies
@@ -186,7 +187,7 @@ def visit(extra: bytes) -> bytes:
         (visit(b',"labels":{"a":"\xff"}'), "$"),
         (encoded(ANSWER)[:-1] + b',"emotions":"\xff"}', "$"),
         (visit(b',"customer_id":"\xff"'), "$"),
-        (visit(b',"customer_id":"\\ud800"'), "$"),
+        (visit(b',"customer_id":"\\ud800"'), "customer_id"),
         (visit(b',"x":' + b"[" * 100_000), "$"),
         (visit(b',"x":' + b"[" * 100_000 + b"]" * 100_000), "$"),
         (visit(b',"labels":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000), "$"),
@@ -395,18 +396,96 @@ def test_the_time_of_an_invalid_record_is_read_where_it_can_be(
 
 
 @pytest.mark.parametrize(
-    ("value", "is_half"),
+    "extra",
     [
-        (visit(b',"x":"\\ud800"'), True),
-        (visit(b',"customer_id":"a\\uDFFFb"'), True),
-        (visit(b',"\\udc00\\ud800":1'), True),
-        (visit(b',"x":"\\ud800"')[:-1], False),
-        (visit(b',"x":"\\ud83d\\ude00"') + b"x", False),
-        (visit(b',"x":"\\\\ud800","y":'), False),
-        (visit(b',"x":"\\ud800","y":' + b"[" * 100_000 + b"]" * 100_000), False),
+        rb',"x":"cut in an emoji \ud83d"',
+        rb',"x":"\uDE00 first"',
+        rb',"\udc00\ud800":1',
+        rb',"x":{"y":[{"\uD83D":"\ud83d\ud83d\ude00"}]}',
+        rb',"x":"\\\ud83d"',
+        # Of two values the last one counts.
+        rb',"visit_id":"\ud83d","visit_id":"v"',
+        rb',"score":"\ud83d","emotions":"\ud83d"',
     ],
 )
-def test_half_of_a_surrogate_pair_is_told_from_what_is_no_json(value: bytes, is_half: bool) -> None:
-    (found,) = Decoder("cx.visit").decode([value]).events
-    assert isinstance(found, Invalid)
-    assert ("half of a surrogate pair" in found.reason) == is_half
+def test_half_of_a_surrogate_pair_does_no_harm_in_what_is_ignored(extra: bytes) -> None:
+    labels, good = b',"labels":{"channel":"web"}', encoded(VISIT)
+    values = [visit(labels), visit(labels + extra), visit(extra + labels), good]
+    decoder = Decoder("cx.visit")
+    decoded = decoder.decode(values)
+    first, *others, last = decoded.events
+    assert others == [first, first]
+    assert first != last
+    assert [decoded.labels[place].values for place in range(4)] == [{"channel": "web"}] * 3 + [{}]
+    assert decoded.at.tolist() == [parse(VISIT["occurred_at"])] * 4
+    assert [decoder.valid(value) for value in values] == decoded.events
+    # What does not know of the event type ignores it too.
+    assert occurred_at(values[1]) == occurred_at(good)
+    assert type_of(values[1]) == "visit.ended"
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (visit(rb',"customer_id":"a\uDFFFb"'), "customer_id"),
+        (visit(rb',"x":"\ud83d","customer_id":"\ud83d\ud83d\ude00"'), "customer_id"),
+        (visit(rb',"event_id":"\ud83d"'), "event_id"),
+        (visit(rb',"visit_id":"\\\ud83d"'), "visit_id"),
+        (visit(rb',"labels":{"a":"\ud83d"}'), "labels"),
+        (visit(rb',"labels":{"\ud83d":null}'), "labels"),
+        (encoded(STARTED | {"plan": "\ud83d"}), "plan"),
+        (encoded(ANSWER | {"survey": "emotion", "emotions": {"\ud83d": 5}}), "emotions"),
+        (encoded(ANSWER | {"emotions": "\ud83d"}), "emotions"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused_in_what_is_read(value: bytes, path: str) -> None:
+    invalid = refusal(value)
+    assert invalid == Invalid(path, "has half of a surrogate pair, which is no character")
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "reason"),
+    [
+        (visit(rb',"x":"\ud800"')[:-1], "$", "is not JSON: Input data was truncated"),
+        (visit(rb',"x":"\ud83d\ude00"') + b"x", "$", "is not JSON: trailing characters"),
+        (visit(rb',"x":"\\ud800","y":'), "$", "is not JSON: invalid character"),
+        (visit(rb',"x":"\ud800","y":' + b"[" * 100_000 + b"]" * 100_000), "$", "has more than"),
+        (visit(b',"x":"\\ud800","y":"\xff"'), "$", "is not UTF-8"),
+        (visit(rb',"x":"\ud800","pages":0'), "pages", "expected a number >= 1"),
+        (visit(rb',"pages":0,"x":"\ud800"'), "pages", "expected a number >= 1"),
+        (visit(rb',"type":"visit\ud800"'), "type", "is no event type"),
+        (visit(rb',"occurred_at":"\ud800"'), "occurred_at", "has half"),
+        (encoded(ANSWER | {"survey": "\ud83d"}), "survey", "is none of"),
+    ],
+)
+def test_half_of_a_surrogate_pair_hides_nothing_else_that_is_wrong(
+    value: bytes, path: str, reason: str
+) -> None:
+    invalid = refusal(value)
+    assert (invalid.path, invalid.reason[: len(reason)]) == (path, reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path", "reason"),
+    [
+        ("type", b"1e309", "type", "must be a text"),
+        ("type", b'{"a":[1e309]}', "type", "must be a text"),
+        ("type", b"1" + b"0" * 5000, "type", "must be a text"),
+        ("occurred_at", b"-1e400", "occurred_at", "number out of range"),
+        ("event_id", b"1e309", "event_id", "number out of range"),
+        ("pages", b'0,"x":', "$", "is not JSON: invalid character"),
+        ("pages", b'0,"x":"\n"', "$", "is not JSON: invalid character"),
+    ],
+)
+@pytest.mark.parametrize("topic", [None, "cx.visit"])
+def test_of_an_object_it_is_never_said_that_it_is_none(
+    name: str, value: bytes, path: str, reason: str, topic: str | None
+) -> None:
+    others = {other: said for other, said in VISIT.items() if other != name}
+    wrong = f'"{name}":'.encode() + value
+    for record in (
+        encoded(others)[:-1] + b"," + wrong + b"}",
+        b"{" + wrong + b"," + encoded(others)[1:],
+    ):
+        invalid = refusal(record, topic)
+        assert (invalid.path, invalid.reason[: len(reason)]) == (path, reason)

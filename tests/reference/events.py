@@ -105,8 +105,8 @@ class _Reader:
         return read(name, *limits) if self.has(name) else default
 
     def text(self, name: str, longest: int) -> str:
-        value = self.raw.get(name)
-        if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        value = self.any_text(name)
+        if not 1 <= len(value) <= longest:
             raise BrokenError(name)
         return value
 
@@ -114,6 +114,7 @@ class _Reader:
         value = self.raw.get(name)
         if not isinstance(value, str):
             raise BrokenError(name)
+        sound(value)
         return value
 
     def flag(self, name: str) -> bool:
@@ -146,6 +147,7 @@ class _Reader:
             return {}
         if not isinstance(labels, dict) or len(labels) > 16:
             raise BrokenError("labels")
+        sound(labels)
         present = {k: v for k, v in labels.items() if v is not None}
         for value in present.values():
             if not isinstance(value, str) or not 1 <= len(value) <= 64:
@@ -195,6 +197,7 @@ class _Reader:
             if low >= high or (survey == "nps" and low < 0):
                 raise BrokenError("scale")
         answer: dict[str, Any] = {"survey": survey, "min": low, "max": high}
+        sound(self.raw.get("emotions"))
         if survey == "emotion":
             # It means nothing here, but what has the name of a score is a number.
             self.optional(self.number, "score")
@@ -235,6 +238,16 @@ class _Reader:
         elif upsell is not None and upsell > amount:
             raise BrokenError("upsell_amount")
         return {"amount": amount, "currency": currency, "upsell": upsell or Fraction(0)}
+
+
+def sound(value: Any) -> None:
+    """Raise BrokenError where a text or name in it has half of a surrogate pair: no character."""
+    if isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        raise BrokenError(value)
+    for part in value if isinstance(value, list | dict) else ():
+        sound(part)
+        if isinstance(value, dict):
+            sound(value[part])
 
 
 def number(value: Any, least: Any = -LIMIT, most: Any = LIMIT) -> Fraction:

@@ -49,6 +49,8 @@ def _nulls(event: Event) -> Event:
 #: The same event, written otherwise.
 DRESSES: Sequence[Change] = [
     _with(further=["whatever"]),
+    # Half of an emoji, as what cuts texts by UTF-16 writes it, in what is ignored.
+    _with(further={"cut \ud83d": ["\ude00"]}),
     _zone("Z"),
     _zone("9999z"),
     _elsewhere(330),
@@ -90,6 +92,10 @@ BREAKS: Sequence[Change] = [
     _without("occurred_at"),
     _with(customer_id="x" * 129),
     _with(customer_id=7),
+    _with(customer_id="cut \ud83d"),
+    _with(event_id="\ude00\ud83d"),
+    _with(labels={"channel": "cut \ud83d"}),
+    _with(labels={"cut \ud83d": None}),
     # What breaks a rule of some types, and is unknown to others.
     _with(score="9"),
     _with(score=True),
@@ -98,6 +104,8 @@ BREAKS: Sequence[Change] = [
     _with(scale={"min": 1}),
     _with(survey="fun"),
     _with(emotions={}),
+    _with(emotions={"cut \ud83d": 5}),
+    _with(plan="cut \ud83d"),
     _with(sentiment=1.5),
     _with(contacts=0),
     _with(contacts=1.5),

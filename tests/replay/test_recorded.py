@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 
@@ -69,3 +71,14 @@ def test_all_times_of_a_line_are_moved_together() -> None:
     moved = orjson.loads(address(line, shift=60_000).value)
     assert moved["opened_at"] == "2026-03-02T09:01:00.000Z"
     assert moved["occurred_at"] == "2026-03-02T10:01:00.000Z"
+
+
+def test_half_of_a_surrogate_pair_goes_on_to_the_worker_as_it_is() -> None:
+    line = (
+        rb'{"type":"ticket.closed","ticket_id":"t","occurred_at":"2026-03-02T10:00:00Z",'
+        rb'"x":"\ud83d","customer_id":"\ud83d"}'
+    )
+    assert address(line) == ("cx.ticket", b"t", line)
+    moved = address(line, shift=60_000)
+    assert moved.key == b"t"
+    assert json.loads(moved.value) == json.loads(line) | {"occurred_at": "2026-03-02T10:01:00.000Z"}
