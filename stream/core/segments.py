@@ -28,7 +28,8 @@ from stream.core.values import OTHER, Segment, Sighting, Values, text_bytes
 #: stay whole; about 180 are in use in the world. Amounts in further ones are in no sum.
 CURRENCY_ROOM: Final = 256
 #: Rows that have come to mean the same, as where a dimension was removed, are one segment; so that
-#: they are bounded too, there may be so many times as many rows as ``max_segments``.
+#: they are bounded too, there may be so many times as many rows as ``max_segments``, or where more
+#: were recovered, of a larger limit, those and a row for each segment that there is room for.
 ROWS_PER_SEGMENT: Final = 2
 #: More rows than these have no number; those of ``other`` come beyond.
 _MOST_ROWS: Final = MAX_ROWS - CURRENCY_ROOM - 2**MAX_ENTRIES
@@ -371,6 +372,10 @@ class Segments:
         # may have stood in the index, and taken the segment along when it was freed again.
         self._index_anew()
         self._values.free_unused(at)
+        # Rows of a former, larger limit take no room from the combinations that are left of them.
+        rows = len(self.rows) - len(self._free)
+        combinations = max(0, self._limit - len(self))
+        self._most_rows = min(max(self._most_rows, rows + combinations), _MOST_ROWS)
 
     def _index_anew(self) -> None:
         """Find each segment in the row that was used last of those that have it."""

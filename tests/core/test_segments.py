@@ -166,10 +166,14 @@ def test_rows_that_have_become_one_segment_take_the_room_of_one() -> None:
     assert (len(segments), segments.room()) == (5, 7)
 
 
-def test_rows_that_mean_the_same_are_bounded_too() -> None:
-    segments = of_one_dimension_less(6)
-    assert (len(segments), segments.room()) == (2, 2)
-    assert channels(segments, *"abcdef") == ["a", "b", "c", "d", OTHER, OTHER]
+@pytest.mark.parametrize("limit", [4, 6, 8])
+def test_rows_that_have_become_one_segment_take_no_room_where_the_limit_is_lowered(
+    limit: int,
+) -> None:
+    segments = of_one_dimension_less(limit)
+    assert (len(segments), segments.room()) == (2, limit - 2)
+    names = "abcdefghi"
+    assert channels(segments, *names) == [*names[:limit], *[OTHER] * (len(names) - limit)]
 
 
 def test_rows_that_go_leave_the_segment_to_those_that_stay() -> None:

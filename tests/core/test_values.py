@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from stream.core.labels import LabelColumn, Labels
@@ -36,6 +37,28 @@ def test_own_proposals_take_no_room_from_a_value_that_the_registry_keeps() -> No
     asked(values, [{"c": NOON, "d": NOON}])
     segments.settle()
     assert [row[0] for row in segments.rows if row] == [OTHER, OTHER, "c"]
+
+
+@pytest.mark.parametrize("recovered", [False, True])
+def test_rows_of_values_that_were_turned_down_are_bounded(recovered: bool) -> None:
+    core = replace(TWO, max_segments=4)
+    values, segments = registered(core, [{"a": NOON, "b": NOON}])
+    if recovered:
+        larger = registered(replace(core, max_segments=10), [{"a": NOON, "b": NOON}])[1]
+        for row in range(10):
+            larger._rename(larger._allot(), ("ab"[row % 2], None))
+        larger.saw(np.arange(10), np.full(10, NOON))
+        segments.load("0", larger.dump("0"))
+        segments.recovered(NOON)
+    for name in "cdefghijklmnop":
+        # Others are first to fill a registry that was empty.
+        values.decide([{}], [])
+        channels(segments, name)
+        values.decide([{"a": NOON, "b": NOON}], values.asked())
+        segments.settle()
+    # What comes beyond counts as other, which has a row whatever the limit.
+    most = 10 + (4 - 2) if recovered else 2 * 4
+    assert most <= len(segments.rows) <= most + 1
 
 
 def test_proposals_are_bounded() -> None:
