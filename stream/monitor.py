@@ -308,6 +308,7 @@ class Monitor:
             gaps=from_zero(counts.gaps),
             damaged_shares={d.topic: len(d.family.damaged) for d in self._desks.values()},
             refused_bases=counts.refused_bases,
+            without_room=counts.without_room,
         )
 
     def standing(self) -> Standing:

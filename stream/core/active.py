@@ -94,6 +94,8 @@ class ActiveStore:
         #: Bases that found no room among ``max_segments`` label sets, since whoever tells of them
         #: last set this to 0.
         self.refused_bases = 0
+        #: The same of starts and cancellations, which are in a sum that no base ever replaces.
+        self.without_room = 0
         #: Label sets that have changed since a reader last emptied this.
         self.renewed: set[bytes] = set()
         self._arrivals = 0
@@ -147,7 +149,8 @@ class ActiveStore:
             given = (*(labels.values.get(d) for d in self._settings.dimensions), None)
             segment = self._values.fold(given, at)
         if len(self.sets) >= self._settings.max_segments:
-            # Without a base of its own, a label set only adds to its segment's sum.
+            # Without a base of its own, a label set only adds to its segment's sum. A base that
+            # another shard takes, or this one later, can't say which part of the sum it replaces.
             key = repr(segment).encode()
             if key not in self.sets and len(self.sets) >= 2 * self._settings.max_segments:
                 segment = tuple(None if v is None else OTHER for v in segment)
@@ -163,6 +166,8 @@ class ActiveStore:
         move.
         """
         key, found = self._set(labels, at, row)
+        if key != labels.key:
+            self.without_room += abs(n)
         self.renewed.add(key)
         self._latest = max(self._latest, occurred)
         found.count(occurred // self._unit_ms, n)

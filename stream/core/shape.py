@@ -7,7 +7,7 @@ becomes of everything: one place for what ``cxkpi check`` tells and what a worke
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -218,6 +218,8 @@ def _of_limits(written: Shape, now: Shape) -> Iterator[Fact]:
         former, limit = getattr(written, name), getattr(now, name)
         if former != limit:
             text = f"{limit} instead of {former}; what has a place of its own keeps it while used"
+            if name == "max_segments" and limit > former:
+                text += _STAYS_IN_SUMS
             yield Fact(name, "kept", text)
     most, limit = written.max_remembered, now.max_remembered
     if most is not None and limit is not None and most != limit:
@@ -248,6 +250,10 @@ def _of_counting(written: Shape, now: Shape) -> Iterator[Fact]:
         yield Fact("health.weights", "kept", text)
 
 
+_STAYS_IN_SUMS: Final = (
+    "; subscriptions that had no room for their labels stay in sums, beside which their bases"
+    " count: after CxSubscriptionsWithoutRoom, `cxkpi state rebuild` parts them"
+)
 _THRESHOLDS: Mapping[str, str] = {
     "ticket.rapid_response": "rapid_response_ms",
     "ticket.rapid_resolution": "rapid_resolution_ms",

@@ -212,6 +212,7 @@ def _worker() -> list[PanelBuilder]:
         ("gap_records", "records deleted unread"),
         ("forgotten", "entities forgotten early"),
         ("refused_bases", "bases without room"),
+        ("subscriptions_without_room", "subscriptions without room"),
     )
     lacks = [Query(within_an_hour(f"cx_worker_{name}_total"), text) for name, text in lacking]
     lacks.append(Query("sum(cx_worker_damaged_shares)", "shares not readable now"))

@@ -82,6 +82,8 @@ class ShardCounts:
     dead_letters: Counter[str] = field(default_factory=Counter)
     #: Bases of subscriptions that found no room.
     refused_bases: int = 0
+    #: Starts and cancellations of subscriptions whose labels found no room.
+    without_room: int = 0
     #: Source records that were gone when a shard came to read them, by topic.
     gaps: Counter[str] = field(default_factory=Counter)
     #: Entities that were forgotten before their time, by kind.
@@ -280,12 +282,14 @@ class OwnedShard:
         records = [Outgoing(names.state, self.number, key, value) for key, value in state]
         active = self.shard.active
         refused_bases, active.refused_bases = active.refused_bases, 0
+        without_room, active.without_room = active.without_room, 0
         forgotten = Counter(self.shard.newly_forgotten())
         await self._writer.write([*letters, *records, *shares])
         self.in_doubt, self._notes = False, []
         counts.flush = counts.flush.plus(time.monotonic() - started)
         counts.dead_letters.update(topic for topic, _ in buried)
         counts.refused_bases += refused_bases
+        counts.without_room += without_room
         counts.forgotten.update(forgotten)
         counts.forgotten.subtract(self._forgotten)
         self._forgotten = forgotten

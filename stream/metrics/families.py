@@ -319,6 +319,14 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
         lambda view: _one(view.refused_bases),
     ),
     WorkerFamily(
+        "cx_worker_subscriptions_without_room_total",
+        "counter",
+        "Starts and cancellations that this worker counted in sums, which no base replaces, since"
+        " label sets are at max_segments.",
+        (),
+        lambda view: _one(view.without_room),
+    ),
+    WorkerFamily(
         "cx_worker_notifications_total",
         "counter",
         "Notifications of alert changes, by sink and result.",

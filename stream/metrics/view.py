@@ -92,6 +92,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     damaged_shares: Mapping[str, int] = {}
     #: Bases of subscriptions that found no room among the label sets.
     refused_bases: int = 0
+    #: Starts and cancellations of subscriptions that found none, so that no base replaces them.
+    without_room: int = 0
     #: Notifications by (sink, result): ``sent``, ``retried``, ``dropped``; where it is told again
     #: what fires also ``refreshed`` and ``unrefreshed``.
     notifications: Mapping[tuple[str, str], int] = {}

@@ -242,6 +242,16 @@ PIPELINE: Final = (
         " are there already; churn, retention and lifetime value go without them.",
         lambda facts: f"{facts.rose('cx_worker_refused_bases_total')} > 0",
     ),
+    PipelineAlert(
+        "CxSubscriptionsWithoutRoom",
+        "warning",
+        None,
+        "Subscriptions find no room for their labels.",
+        "Within an hour {{ $value | humanize }} starts and cancellations were counted in sums since"
+        " max_segments label sets are there already; a base of their labels counts beside them, so"
+        " that what is active is counted twice.",
+        lambda facts: f"{facts.rose('cx_worker_subscriptions_without_room_total')} > 0",
+    ),
 )
 
 #: Alerts of the workers' own rules, handed on. Prometheus adds nothing to them, also no severity.

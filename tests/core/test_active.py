@@ -257,6 +257,21 @@ def test_a_label_set_of_which_nothing_is_left_is_forgotten_where_room_is_short(
     assert not store.sets
 
 
+def test_starts_and_cancellations_that_find_no_room_are_told_of_since_no_base_replaces_them() -> (
+    None
+):
+    core = replace(Settings(), max_segments=2)
+    store, elsewhere = (ActiveStore(core, 5 * SECOND, Values(core)) for _ in range(2))
+    plans = [intern({"plan": name}) for name in ("basic", "pro", "late")]
+    for labels in plans:
+        store.count(labels, NOON, 5, NOON)
+        store.count(labels, NOON + HOUR, -2, NOON + HOUR)
+    assert store.without_room == 7
+    elsewhere.set_base(plans[2], NOON + DAY, 3, NOON + DAY)
+    assert (elsewhere.refused_bases, elsewhere.without_room) == (0, 0)
+    assert plans[2].key not in store.sets
+
+
 def test_a_shard_without_the_base_tells_apart_what_came_before_it_and_after() -> None:
     """As long as it has few moments, however old the base of another shard is."""
     core = Settings()

@@ -211,6 +211,15 @@ def test_each_change_is_told_with_what_becomes_of_it(
     assert said(later, former) == expected
 
 
+@pytest.mark.parametrize(("limit", "told"), [(5, False), (20_000, True)])
+def test_a_limit_that_is_raised_leaves_what_had_no_room_in_sums_and_says_what_helps(
+    limit: int, told: bool
+) -> None:
+    (fact,) = facts(Shape.of(OWN), replace(OWN, max_segments=limit), {})
+    assert ("subscriptions that had no room" in fact.text) == told
+    assert ("`cxkpi state rebuild`" in fact.text) == told
+
+
 def test_a_state_that_does_not_tell_how_much_it_may_remember_forgets_nothing_when_it_is_shown() -> (
     None
 ):

@@ -21,6 +21,15 @@ def base(number: int) -> tuple[str, bytes, bytes]:
     return "cx.subscription", b"the same for all", orjson.dumps(event)
 
 
+def start(number: int) -> tuple[str, bytes, bytes]:
+    """A subscription with the plan of a base."""
+    labels = {"plan": f"plan-{number}"}
+    event = {"event_id": f"start-{number}", "type": "subscription.started"}
+    event |= {"subscription_id": f"s{number}", "labels": labels}
+    event |= {"occurred_at": format_ms(time.time_ns() // 10**6)}
+    return "cx.subscription", b"the same for all", orjson.dumps(event)
+
+
 def shown(worker: WorkerProcess, name: str) -> dict[str, float]:
     return {s.labels.get("topic", ""): s.value for s in worker.scrape() if s.name == name}
 
@@ -31,12 +40,15 @@ def test_it_shows_bases_without_room_and_shares_that_it_can_t_read_now(
     site = sites(broker.bootstrap, head="max_segments = 2", kafka="partitions = 1")
     worker = site.worker()
     worker.until_ready()
-    assert shown(worker, "cx_worker_refused_bases_total") == {"": 0}
+    without_room = "cx_worker_subscriptions_without_room_total"
+    assert shown(worker, "cx_worker_refused_bases_total") == shown(worker, without_room) == {"": 0}
     assert set(shown(worker, "cx_worker_damaged_shares").values()) == {0}
     site.send(*map(base, range(5)))
     worker.until(
         lambda: shown(worker, "cx_worker_refused_bases_total") == {"": 3}, "counted the bases"
     )
+    site.send(*map(start, range(4)))
+    worker.until(lambda: shown(worker, without_room) == {"": 2}, "counted the starts")
     unprefixed = site.config.kafka.model_copy(update={"topic_prefix": ""})
 
     def damaged() -> float:

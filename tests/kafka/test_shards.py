@@ -33,7 +33,7 @@ from stream.kafka.unpacking import Unread
 from tests.kafka.fakes import DecidedRegistry, KeptWriter
 
 NOW = 1_800_000_000_000
-VISITS = "cx.visit"
+VISITS, SUBSCRIPTIONS = "cx.visit", "cx.subscription"
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,20 @@ async def test_a_shard_without_room_for_more_segments_says_so_once(
         "shard 0 has no room for more than 2 combinations of values (max_segments): further ones"
         " count as other"
     )
+
+
+async def test_subscriptions_without_room_for_their_labels_are_counted_once_they_are_durable(
+    fed: Fed,
+) -> None:
+    fed = Fed(max_segments=2)
+    await fed.enter()
+    for n in range(5):
+        event = {"event_id": f"{n}", "type": "subscription.started", "subscription_id": f"{n}"}
+        event |= {"occurred_at": format_ms(NOW), "labels": {"account": f"a{n}"}}
+        record: Any = SimpleNamespace(offset=n, key=b"", headers=(), value=orjson.dumps(event))
+        fed.owner.apply(Chunk(SUBSCRIPTIONS, 0, fed.shard.epoch, n, n + 1, [record]))
+        await fed.owner._flush_all()
+        assert fed.owner.counts.without_room == max(0, n - 1)
 
 
 async def test_enough_records_are_counted_at_once_behind_those_that_waited(fed: Fed) -> None:

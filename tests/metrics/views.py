@@ -108,5 +108,6 @@ def view(
         gaps={"cx.visit": 0},
         damaged_shares={"cx.visit": 0},
         refused_bases=2,
+        without_room=5,
         notifications={("log", "sent"): 3, ("webhook", "retried"): 1},
     )
