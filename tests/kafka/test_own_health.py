@@ -24,7 +24,7 @@ def base(number: int) -> tuple[str, bytes, bytes]:
 def start(number: int) -> tuple[str, bytes, bytes]:
     """A subscription with the plan of a base."""
     labels = {"plan": f"plan-{number}"}
-    event = {"event_id": f"start-{number}", "type": "subscription.started"}
+    event: dict[str, object] = {"event_id": f"start-{number}", "type": "subscription.started"}
     event |= {"subscription_id": f"s{number}", "labels": labels}
     event |= {"occurred_at": format_ms(time.time_ns() // 10**6)}
     return "cx.subscription", b"the same for all", orjson.dumps(event)

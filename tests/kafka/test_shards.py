@@ -180,7 +180,8 @@ async def test_subscriptions_without_room_for_their_labels_are_counted_once_they
     fed = Fed(max_segments=2)
     await fed.enter()
     for n in range(5):
-        event = {"event_id": f"{n}", "type": "subscription.started", "subscription_id": f"{n}"}
+        event: dict[str, Any] = {"event_id": f"{n}", "type": "subscription.started"}
+        event |= {"subscription_id": f"{n}"}
         event |= {"occurred_at": format_ms(NOW), "labels": {"account": f"a{n}"}}
         record: Any = SimpleNamespace(offset=n, key=b"", headers=(), value=orjson.dumps(event))
         fed.owner.apply(Chunk(SUBSCRIPTIONS, 0, fed.shard.epoch, n, n + 1, [record]))
