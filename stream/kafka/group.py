@@ -198,13 +198,14 @@ async def refuse_lost(kafka: KafkaConfig, state: str, sources: Iterable[TopicPar
 
 def refuse_read(said: Committed, group: str, state: str, sources: Iterable[TopicPartition]) -> None:
     """As ``refuse_lost``, of what was committed. Raises StateRefused."""
-    for tp in sources:
-        # Offsets are committed only for what has a state.
-        if tp in said.offsets:
-            raise StateRefused(
-                f"topic {state} partition {tp.partition} is empty, but group {group} has"
-                f" read {tp.topic} up to {said.offsets[tp]}: its state is lost; {REMEDY}"
-            )
+    # Offsets are committed only for what has a state, those of sources without a record too.
+    read = [tp for tp in sources if tp in said.offsets]
+    if read:
+        most = max(read, key=lambda tp: said.offsets[tp])
+        raise StateRefused(
+            f"topic {state} partition {most.partition} is empty, but group {group} has"
+            f" read {most.topic} up to {said.offsets[most]}: its state is lost; {REMEDY}"
+        )
 
 
 async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:

@@ -6,15 +6,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     NodeNotReadyError,
 )
 
+from stream.core.state import StateRefused
 from stream.kafka import group
 from stream.kafka.connection import BrokerUnreachable
-from stream.kafka.group import is_settled, members
+from stream.kafka.group import Committed, is_settled, members, refuse_read
 
 
 class FakeAdmin:
@@ -91,3 +93,28 @@ async def test_of_a_group_without_a_coordinator_nothing_is_known(
     admin: Any = Describing(code, "", error)
     with pytest.raises(BrokerUnreachable, match="the coordinator of group g does not answer"):
         await is_settled(admin, "g")
+
+
+@pytest.mark.parametrize(
+    ("offsets", "named"),
+    [
+        pytest.param(
+            {"cx.survey": 0, "cx.visit": 20, "cx.cart": 7}, "cx.visit up to 20", id="most"
+        ),
+        pytest.param(
+            {"cx.survey": 3, "cx.visit": 3}, "cx.survey up to 3", id="the first of equals"
+        ),
+        pytest.param({"cx.visit": 0}, "cx.visit up to 0", id="one that had nothing to read"),
+        pytest.param({}, None, id="nothing was read"),
+    ],
+)
+def test_that_a_state_is_lost_is_told_by_the_topic_of_which_most_was_read(
+    offsets: dict[str, int], named: str | None
+) -> None:
+    said = Committed({TopicPartition(topic, 1): n for topic, n in offsets.items()}, {})
+    sources = [TopicPartition(topic, 1) for topic in ("cx.survey", "cx.cart", "cx.visit")]
+    if named is None:
+        refuse_read(said, "g", "g-state", sources)
+        return
+    with pytest.raises(StateRefused, match=f"group g has read {named}: its state is lost"):
+        refuse_read(said, "g", "g-state", sources)
