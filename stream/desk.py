@@ -265,7 +265,8 @@ class Desk:
         evaluation = self._evaluator.evaluate(shares, at, self._for_rules, self._kept_for_rules)
         latest = self.family.latest()
         events = {} if latest is None else {self.topic: latest}
-        evaluation = with_input(evaluation, self._own_rules, events, self.family.first())
+        first, starts = self.family.first(), self.family.starts()
+        evaluation = with_input(evaluation, self._own_rules, events, first, starts)
         return await self._take_step(evaluation, at, alert_log, self._closer.at(shares, at))
 
     async def _take_step(

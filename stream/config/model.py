@@ -171,7 +171,7 @@ class AlertConfig(Table):
     """With a denominator less than this there is no data."""
     min_covered: Annotated[Number, Between(0, 1)] = 0.0
     """There is no data before events cover this part of the window and of a spike's baseline, from
-    the first event ever counted on."""
+    the first event ever counted on, or from where a window began that started empty."""
     significant: Flag = False
     """Whether the whole confidence interval must be beyond."""
     on_no_data: Annotated[Text, OneOf(lambda: ["keep", "resolve"], "choice")] = "keep"

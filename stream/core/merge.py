@@ -229,6 +229,14 @@ class Family:
         """The earliest ``occurred_at`` (ms) ever accepted, of any topic; None before that."""
         return min((b.first for b in self._beats() if b.first is not None), default=None)
 
+    def starts(self) -> dict[str, int]:
+        """From when on (ms) windows that began empty hold what happened in all shards, by label."""
+        found: dict[str, int] = {}
+        for beat in self._beats():
+            for label, start in beat.starts.items():
+                found[label] = max(start, found.get(label, start))
+        return found
+
     def complete_to(self) -> int:
         """The latest time such that all that the sources held then is in the sum; 0: never."""
         if len(self.beats()) < len(self._voices):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -61,3 +62,5 @@ class Evaluation(msgspec.Struct, frozen=True):
     #: The earliest time (ms) of an event ever counted, for rules that ask how much of a window is
     #: covered; None where there is none or nobody asks.
     first: int | None = None
+    #: From when on (ms) windows that began empty hold what happened, by label, for the same rules.
+    starts: Mapping[str, int] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stream.core.ends_of_time import BEFORE_ALL
+
 SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -50,12 +52,15 @@ class Window:
         """The start of the window at time ``at``: its oldest pane's first millisecond."""
         return self.first_pane(at) * self.pane_ms
 
-    def covered(self, first: int | None, at: int) -> float:
+    def covered(self, first: int | None, at: int, start: int = BEFORE_ALL) -> float:
         """The part (0 to 1) of the window at ``at`` since ``first``, the first event ever counted.
 
-        Both are ms since the epoch; None where no event was counted.
+        All are ms since the epoch; None where no event was counted. A window that began empty at
+        ``start`` knows nothing of what was before.
         """
-        return 0.0 if first is None else min(1.0, max(0.0, (at - first) / self.size_ms))
+        if first is None:
+            return 0.0
+        return min(1.0, max(0.0, (at - max(first, start)) / self.size_ms))
 
 
 @dataclass(frozen=True, slots=True)

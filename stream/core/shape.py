@@ -16,11 +16,13 @@ from stream.core.catalogue import LAYOUT
 from stream.core.durations import label
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.memory import NO_LIMIT
-from stream.core.settings import Settings, Window
+from stream.core.settings import Rule, Settings, Window
 from stream.core.tally import Tally
 from stream.core.text import printable
 
 Becomes = Literal["kept", "starts empty", "dropped"]
+#: So many alerts are named that go by a window.
+_NAMED: Final = 3
 #: (label, size in ms, pane in ms)
 WrittenWindow = tuple[str, int, int]
 
@@ -129,7 +131,7 @@ def facts(written: Shape, settings: Settings, starts: Mapping[str, int]) -> tupl
     """
     now = Shape.of(settings)
     found = (
-        *_of_windows(written.settings().windows, settings.windows, starts),
+        *_of_windows(written.settings().windows, settings, starts),
         *_of_dimensions(written.dimensions, now.dimensions),
         *_of_rollups(written, now),
         *_of_limits(written, now),
@@ -139,9 +141,9 @@ def facts(written: Shape, settings: Settings, starts: Mapping[str, int]) -> tupl
 
 
 def _of_windows(
-    written: Sequence[Window], windows: Sequence[Window], starts: Mapping[str, int]
+    written: Sequence[Window], settings: Settings, starts: Mapping[str, int]
 ) -> Iterator[Fact]:
-    former = {w.label: w for w in written}
+    windows, former = settings.windows, {w.label: w for w in written}
     found = sources(written, windows, starts)
     for window in windows:
         what, source = f"window {window.label}", found[window.label]
@@ -151,9 +153,11 @@ def _of_windows(
             continue
         if source is None and own is not None:
             text = f"panes of {label(own.pane_ms)} can't be made into panes of {pane}"
-            yield Fact(what, "dropped", f"{text}, so it starts empty")
+            text = f"{text}, so it starts empty{_of_rules(settings.rules, window)}"
+            yield Fact(what, "dropped", text)
         elif source is None:
-            yield Fact(what, "starts empty", "no window of the state holds what it needs")
+            text = f"no window of the state holds what it needs{_of_rules(settings.rules, window)}"
+            yield Fact(what, "starts empty", text)
         elif source == own:
             text = f"its panes of {label(own.pane_ms)} are added up to panes of {pane}"
             yield Fact(what, "kept", text)
@@ -176,6 +180,32 @@ def _of_windows(
     if Tally(written).unit_ms != Tally(windows).unit_ms:
         text = "what came around them stays before or after them as the former panes told it apart"
         yield Fact("bases", "kept", text)
+
+
+def _of_rules(rules: Iterable[Rule], window: Window) -> str:
+    """What becomes of alerts whose window or baseline starts empty."""
+    own = [rule for rule in rules if window.label in (rule.window, rule.baseline)]
+    waiting = [rule.name for rule in own if rule.min_covered]
+    hasty = [rule.name for rule in own if not rule.min_covered]
+    text = ""
+    if waiting:
+        has = "has" if len(waiting) == 1 else "have"
+        text += f"; {_alerts(waiting)} {has} no data until min_covered is reached"
+    if hasty:
+        goes = "goes" if len(hasty) == 1 else "go"
+        text += (
+            f"; {_alerts(hasty)} {goes} by the little that it holds at first, as min_covered is 0"
+        )
+    return text
+
+
+def _alerts(names: Sequence[str]) -> str:
+    """Some alerts by their names, of many the first."""
+    if len(names) == 1:
+        return f"alert {names[0]}"
+    if len(names) > _NAMED:
+        names = [*names[:_NAMED], f"{len(names) - _NAMED} more"]
+    return f"alerts {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _of_dimensions(written: Sequence[str], dimensions: Sequence[str]) -> Iterator[Fact]:

@@ -63,8 +63,8 @@ ShareRecord = tuple[bytes, bytes | None]
 #: Changes whenever records are written that other versions would misread. Versions that had none
 #: wrote label sets whole; 2 had three places for health; of a label set that several shards have,
 #: with 3 the first said where it counts; 4 had panes and health in one record each; with 5 beats
-#: had no mark.
-_PROTOCOL: Final = 6
+#: had no mark, with 6 none of the windows' starts.
+_PROTOCOL: Final = 7
 
 #: Settings that nothing that is counted depends on; all others do, also those to come.
 ONLY_FOR_ALERTS: Final = frozenset({"rules", "evaluate_ms", "dashboard_url"})
@@ -96,6 +96,8 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
     outcomes: dict[str, int]
     #: Of the keys that hold anything of this life now, and what they hold.
     mark: Mark
+    #: From when on windows that were added to the shard's state later hold what happened, by label.
+    starts: dict[str, int]
 
 
 def fingerprint(settings: Settings) -> str:
@@ -217,6 +219,7 @@ class Sharing:
                 progress.clocks.get(topic),
                 {str(o): n for o, n in progress.outcomes.get(topic, {}).items()},
                 contents.mark,
+                shard.windows.starts,
             )
             for topic, of_family, contents in zip(FAMILIES, records, self._contents, strict=True)
         }

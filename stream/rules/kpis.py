@@ -47,7 +47,8 @@ _GAP_WHILE_CLEARING = (
 )
 _COVERED_ELSEWHERE = (
     "How much data covers is shown by the worker that shows the KPIs of cx.survey: while none does,"
-    " there is no data here."
+    " there is no data here. A window that was added later and started empty counts here from the"
+    " first event ever; a worker waits for it."
 )
 _RESOLVED_LATER = (
     "Without data it is resolved after `keep_firing_for` here; a worker resolves it at once."

@@ -34,7 +34,7 @@ def test_the_fit_finds_the_formula_that_made_the_costs() -> None:
 
 
 def test_a_share_under_another_number_is_the_same_but_for_its_keys_and_their_mark() -> None:
-    beat = Beat(2, True, 1, 1, None, None, {}, (0, 0))
+    beat = Beat(2, True, 1, 1, None, None, {}, (0, 0), {})
     told = [(b"beat/0", pack("life", beat)), (b"pane/0/5m/17", b"y"), (b"pane/0/1h/0", None)]
     contents, wanted = Contents(), Contents()
     (key, value), *rest = merge.renumbered(told, 12, contents)

@@ -12,7 +12,7 @@ import pytest
 from stream.core.alerts import AlertStates, Change, RuleSet, needed, rfc3339
 from stream.core.alerts.machine import Watched
 from stream.core.series import Evaluation, LabelPairs, Sample
-from stream.core.settings import HOUR, MINUTE, SECOND, Rule, Settings, Window
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 from tests.core.alerting import evaluate
 
 WINDOWS = (Window("5m", 5 * MINUTE, 5 * SECOND), Window("1h", HOUR, MINUTE))
@@ -130,6 +130,32 @@ def test_a_spike_waits_until_its_baseline_is_covered(
     states, found = NO_STATES, list[str]()
     for now in range(0, HOUR + MINUTE, MINUTE):
         seen = Evaluation(now, samples, first)
+        states, changes = evaluate(rule_set(spike), states, seen, now)
+        found += [change.changed_at for change in changes]
+    assert found == ([] if fires is None else [rfc3339(fires)])
+
+
+@pytest.mark.parametrize(
+    ("starts", "first", "fires"),
+    [
+        pytest.param({"1h": 0}, -HOUR, 30 * MINUTE, id="half of a baseline that starts empty"),
+        pytest.param({"1h": 10 * MINUTE}, 0, 40 * MINUTE, id="that starts after the first event"),
+        pytest.param({"1h": 0}, 10 * MINUTE, 40 * MINUTE, id="that starts before the first event"),
+        pytest.param({"1h": -DAY}, -HOUR, 0, id="that has long been filled"),
+        pytest.param({"5m": 10 * MINUTE}, -HOUR, 13 * MINUTE, id="half of the rule's own window"),
+        pytest.param({"5m": 40 * MINUTE, "1h": 0}, -HOUR, 43 * MINUTE, id="whichever is later"),
+        pytest.param({"24h": 0}, -HOUR, 0, id="not of other windows"),
+        pytest.param({"1h": -HOUR}, None, None, id="nothing was ever counted"),
+    ],
+)
+def test_a_spike_waits_until_windows_that_start_empty_are_covered(
+    starts: dict[str, int], first: int | None, fires: int | None
+) -> None:
+    spike = Rule("S", "churn", "5m", baseline="1h", factor=2.0, min_covered=0.5)
+    samples = (churn((), 0.05, "5m"), churn((), 0.12, "1h"))
+    states, found = NO_STATES, list[str]()
+    for now in range(0, HOUR + MINUTE, MINUTE):
+        seen = Evaluation(now, samples, first, starts)
         states, changes = evaluate(rule_set(spike), states, seen, now)
         found += [change.changed_at for change in changes]
     assert found == ([] if fires is None else [rfc3339(fires)])

@@ -104,6 +104,11 @@ def test_without_such_rules_an_evaluation_only_learns_of_the_first_event() -> No
         assert seen == Evaluation(9_000, (), first)
 
 
+def test_an_evaluation_learns_when_windows_started_empty() -> None:
+    seen = with_input(Evaluation(9_000, ()), [SILENT], {}, None, {"7d": 5_000})
+    assert seen == Evaluation(9_000, (), None, {"7d": 5_000})
+
+
 def test_a_change_names_the_topic() -> None:
     ((_, change),) = changes([0], 0, 605 * SECOND)
     assert (change.kpi, change.window, change.labels) == ("input", "", {"topic": "cx.survey"})

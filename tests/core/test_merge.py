@@ -728,10 +728,21 @@ def test_it_is_not_said_that_nobody_tells_again_what_lacks_of_what_was_left_in_a
     assert left(site).missing(NOON) == "not all that shard 0 has told is there"
 
 
+def test_a_window_that_starts_empty_does_so_where_it_starts_last() -> None:
+    site = Site(Settings(), 3)
+    site.shards[0].windows.start_at({"5m": NOON, "7d": NOON - DAY})
+    site.shards[1].windows.start_at({"7d": NOON - HOUR})
+    site.share(NOON)
+    families = site.read().values()
+    assert [family.starts() for family in families] == [{"5m": NOON, "7d": NOON - HOUR}] * len(
+        FAMILIES
+    )
+
+
 @pytest.mark.parametrize("number", ["-1", "1"])
 def test_a_shard_that_does_not_exist_says_nothing(number: str) -> None:
     family = Family(Settings(), 1)
-    beat = sharing.Beat(0, True, NOON, NOON, None, None, {}, (0, 0))
+    beat = sharing.Beat(0, True, NOON, NOON, None, None, {}, (0, 0), {})
     family.take(f"beat/{number}".encode(), _packed(beat), NOON)
     assert family.missing(NOON) is not None
 

@@ -19,7 +19,7 @@ from stream.core.catalogue import LAYOUT
 from stream.core.kpi import Counter
 from stream.core.layout import Layout
 from stream.core.segments import Segments
-from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings, Window
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shape import Shape, facts
 from stream.core.state import FORMAT, Header, StateLog, StateRefused
 from stream.core.state_records import pack
@@ -252,6 +252,52 @@ def test_what_is_remembered_is_forgotten_in_parts_and_never_again_remembered(
 def test_a_fact_is_one_sentence() -> None:
     fact, _ = facts(Shape.of(windows(HOURLY)), windows(("1h", HOUR, 5 * MINUTE)), {})
     assert str(fact) == "window 1h: kept; its panes of 1m are added up to panes of 5m"
+
+
+def rules(*waits: tuple[str, float]) -> tuple[Rule, ...]:
+    """Spikes over a week, and one that has nothing to do with it."""
+    weekly = (
+        Rule(name, "churn", "1h", baseline="7d", factor=2.0, min_covered=part)
+        for name, part in waits
+    )
+    return (*weekly, Rule("Other", "csat", "1h", below=0.5))
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        ([], ""),
+        ([("A", 0.9)], "; alert A has no data until min_covered is reached"),
+        ([("A", 0.9), ("B", 1)], "; alerts A and B have no data until min_covered is reached"),
+        ([("A", 0)], "; alert A goes by the little that it holds at first, as min_covered is 0"),
+        (
+            [(name, 0) for name in "ABCD"],
+            (
+                "; alerts A, B, C and 1 more go by the little that it holds at first, as"
+                " min_covered is 0"
+            ),
+        ),
+        (
+            [("A", 0), ("B", 0.5)],
+            (
+                "; alert B has no data until min_covered is reached; alert A goes by the little"
+                " that it holds at first, as min_covered is 0"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("former", [(HOURLY,), (HOURLY, ("7d", 7 * DAY, 7 * HOUR))])
+def test_alerts_that_go_by_a_window_that_starts_empty_are_named(
+    former: tuple[tuple[str, int, int], ...], waits: list[tuple[str, float]], told: str
+) -> None:
+    now = replace(windows(HOURLY, WEEKLY), rules=rules(*waits))
+    text = next(f.text for f in facts(Shape.of(windows(*former)), now, {}) if "7d" in f.what)
+    assert text.endswith(("what it needs" if len(former) == 1 else "so it starts empty") + told)
+
+
+def test_alerts_that_go_by_windows_that_are_kept_are_not_named() -> None:
+    now = replace(windows(("1h", HOUR, 5 * MINUTE), WEEKLY), rules=rules(("A", 0.9)))
+    assert not any("alert" in f.text for f in facts(Shape.of(windows(HOURLY, WEEKLY)), now, {}))
 
 
 def test_damage_that_no_checksum_tells_is_refused_all_the_same() -> None:

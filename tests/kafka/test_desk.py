@@ -22,7 +22,7 @@ from stream.core.series import Evaluation, Sample
 from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Rule, Settings, Window
 from stream.core.shard import Shard
 from stream.core.sharing import Sharing
-from stream.core.state import StateRefused
+from stream.core.state import StateLog, StateRefused
 from stream.core.timestamps import format_ms, parse
 from stream.core.values import Values
 from stream.kafka.log import FlushFailed, LogUnread, RecordBeyondLimit
@@ -519,6 +519,52 @@ async def test_live_and_in_replay_the_same_changes_say_the_same(
     assert low.rest.contribution + sum(c.contribution for c in low.contributors) == pytest.approx(
         low.value - low.reference, abs=1e-9
     )
+
+
+def cancellation(at: int) -> bytes:
+    return orjson.dumps(
+        {
+            "event_id": f"c{at}",
+            "type": "subscription.cancelled",
+            "occurred_at": format_ms(at),
+            "subscription_id": f"s{at}",
+            "started_at": format_ms(at - DAY),
+        }
+    )
+
+
+@pytest.mark.parametrize(("part", "fires"), [(0.0, True), (0.9, False)])
+async def test_a_spike_waits_for_a_baseline_that_was_added_to_a_state(
+    part: float, fires: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FailsOnce.states, FailsOnce.changes, FailsOnce.tries = AlertStates(), [], 1
+    monkeypatch.setattr(desk, "AlertLog", FailsOnce)
+    topic, minute, baseline = "cx.subscription", Window("1m", MINUTE, SECOND), "10m"
+    before = Settings(dimensions=(), rollups=((),), windows=(minute,))
+    spike = Rule("Spike", "churn", "1m", baseline=baseline, factor=2.0, min_covered=part)
+    windows = (minute, Window(baseline, 10 * MINUTE, MINUTE))
+    after = replace(before, windows=windows, rules=(spike,), evaluate_ms=SECOND)
+    start = 1_777_855_200_000
+    added = start + 20 * MINUTE
+
+    shard = Shard(before, Values(before))
+    base = {"event_id": "b", "type": "subscription.base", "occurred_at": format_ms(start)}
+    shard.ingest(topic, [orjson.dumps({**base, "active": 10_000})], start)
+    for now in range(start, added, SECOND):
+        shard.ingest(topic, [cancellation(now)], now)
+    state = {key: value for key, value in StateLog(shard).flush(added) if value is not None}
+
+    shard = Shard(after, Values(after))
+    StateLog(shard).recover(state)
+    told = Sharing(shard, 0, "life")
+    watched = desk.Desk(topic, after, 1, KafkaConfig(), Names("", "g"))
+    for now in range(added, added + 30 * SECOND, SECOND):
+        shard.ingest(topic, [cancellation(now)], now)
+        shard.fold(now)
+        for key, value in told.collect(now, now)[topic]:
+            watched.family.take(key, value)
+        await watched.run_rules(now)
+    assert [change.to for change in FailsOnce.changes] == ["firing"] * fires
 
 
 async def test_silence_is_not_told_while_a_shard_is_behind(

@@ -12,6 +12,7 @@ from stream.core.alerts.explain import explained, explained_overflow
 from stream.core.alerts.machine import AlertState, AlertStates, RuleSample, Watched, step
 from stream.core.alerts.overflow import step_overflow
 from stream.core.alerts.rules import PreparedRule, Rollups, RuleSet
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.series import Evaluation, LabelPairs, Sample
 
 NOTHING: Mapping[LabelPairs, Sample] = {}
@@ -177,10 +178,10 @@ class _Turn:
 
 
 def _covered(prepared: PreparedRule, evaluation: Evaluation) -> float:
-    """The part that data covers of the longest window that decides the rule."""
-    if prepared.longest is None:
-        return 1.0
-    return prepared.longest.covered(evaluation.first, evaluation.at)
+    """The part that data covers of the windows that decide the rule: of each, at least."""
+    first, at, starts = evaluation.first, evaluation.at, evaluation.starts
+    parts = (w.covered(first, at, starts.get(w.label, BEFORE_ALL)) for w in prepared.deciding)
+    return min(parts, default=1.0)
 
 
 def _rule_sample(

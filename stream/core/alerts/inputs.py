@@ -18,12 +18,14 @@ def with_input(
     rules: Iterable[Rule],
     latest: Mapping[str, int],
     first: int | None,
+    starts: Mapping[str, int] | None = None,
 ) -> Evaluation:
     """The evaluation with ``first`` and a sample for each topic that a rule misses events of.
 
     ``latest`` is the greatest ``occurred_at`` (ms) of an accepted event by topic. A topic that
     never had one is measured from ``first``, the earliest ever of any topic; before that there is
-    no sample. An event that is ahead of the evaluation counts as 0 s ago.
+    no sample. An event that is ahead of the evaluation counts as 0 s ago. ``starts`` says from when
+    on (ms) windows that began empty hold what happened.
     """
     topics = sorted({rule.topic for rule in rules if rule.topic})
     samples = [
@@ -31,4 +33,4 @@ def with_input(
         for topic in topics
         if (since := latest.get(topic, first)) is not None
     ]
-    return Evaluation(evaluation.at, (*evaluation.samples, *samples), first)
+    return Evaluation(evaluation.at, (*evaluation.samples, *samples), first, starts or {})

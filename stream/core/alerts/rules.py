@@ -34,11 +34,15 @@ class PreparedRule:
     #: The window of the usual value: a spike's, else the next longer one where there is one that
     #: can be compared.
     baseline: str | None = None
-    #: The longest window that decides: a spike's baseline, else the rule's own; None where input
-    #: is missed.
-    longest: Window | None = None
+    #: The windows that decide: the rule's own and a spike's baseline; none where input is missed.
+    deciding: tuple[Window, ...] = ()
     #: The rule of the alert that says that there are more series than alerts.
     overflow: Rule | None = None
+
+    @property
+    def longest(self) -> Window | None:
+        """The longest window that decides; None where input is missed."""
+        return max(self.deciding, key=lambda window: window.size_ms, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,9 @@ def _prepare(rule: Rule, kpi: Kpi | None, windows: Mapping[str, Window]) -> Prep
     baseline, scale = rule.baseline or _usual_window(rule, kpi, sizes), 1.0
     if baseline is not None and kpi is not None and kpi.grows_with_window:
         scale = sizes[rule.window] / sizes[baseline]
-    longest = windows.get(rule.baseline or rule.window)
-    return PreparedRule(rule, kpi, by, scale, baseline, longest, overflow)
+    named = (windows.get(label or "") for label in (rule.window, rule.baseline))
+    deciding = tuple(window for window in named if window is not None)
+    return PreparedRule(rule, kpi, by, scale, baseline, deciding, overflow)
 
 
 def _usual_window(rule: Rule, kpi: Kpi | None, sizes: Mapping[str, int]) -> str | None:
