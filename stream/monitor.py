@@ -109,7 +109,7 @@ class Monitor:
         self._joined = Joined()
         self._evaluated = Timing()
         self._evaluated_at = 0.0
-        self._rules_skipped = 0
+        self._rules_skipped: Counter[str] = Counter()
         self._now = 0
         #: Whether it was said that the clock was set back.
         self._is_set_back = False
@@ -243,7 +243,7 @@ class Monitor:
                     turns.pop(desk).result()
                 for desk in [desk for desk in self._retired if desk not in turns]:
                     self._retired.remove(desk)
-                    self._rules_skipped += desk.rules_skipped
+                    self._rules_skipped[desk.topic] += desk.rules_skipped
                     turns[desk] = asyncio.create_task(desk.let_go_of_alerts())
                 busy = {desk.topic for desk in (*turns, *self._retired)}
                 for number, desk in self._desks.items():
@@ -283,6 +283,9 @@ class Monitor:
         for owned in owner.shards.values():
             remembered.update(owned.shard.remembered())
             forgotten.update(dict.fromkeys(owned.shard.forgotten(), 0))
+        skipped = self._rules_skipped.copy()
+        for desk in (*self._desks.values(), *self._retired):
+            skipped[desk.topic] += desk.rules_skipped
         return WorkerView(
             evaluation=self._joined.of([d.evaluation for d in shown if d.evaluation is not None]),
             evaluated_ms=dict(self._joined.times),
@@ -295,8 +298,7 @@ class Monitor:
             flush=counts.flush,
             flush_failures=counts.flush_failures,
             evaluated=self._evaluated,
-            rule_evaluations_skipped=self._rules_skipped
-            + sum(d.rules_skipped for d in (*self._desks.values(), *self._retired)),
+            rule_evaluations_skipped=from_zero(skipped),
             recovery=counts.recovery,
             shards=len(owner.shards),
             shards_recovering=max(0, owner.expected - len(owner.shards)),

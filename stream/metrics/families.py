@@ -243,9 +243,10 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_rule_evaluations_skipped_total",
         "counter",
-        "Evaluations of the alert rules left out since they could not be made in time.",
-        (),
-        lambda view: _one(view.rule_evaluations_skipped),
+        "Evaluations of the alert rules on a topic's KPIs left out since they could not be made in"
+        " time.",
+        ("topic",),
+        lambda view: _by("topic", view.rule_evaluations_skipped),
     ),
     *_timed(
         "recovery",

@@ -69,8 +69,9 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     #: Flushes that failed or were fenced, after which the shard was taken over anew.
     flush_failures: int = 0
     evaluated: Timing = Timing()
-    #: Evaluations of the alert rules left out since they could not be made in time.
-    rule_evaluations_skipped: int = 0
+    #: Evaluations of the alert rules left out since they could not be made in time, by the topic of
+    #: their KPIs.
+    rule_evaluations_skipped: Mapping[str, int] = {}
     #: Take-overs of all assigned shards together.
     recovery: Timing = Timing()
     #: Shards whose state is owned and recovered, and those that are being recovered.

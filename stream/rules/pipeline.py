@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stream.config import Config
-from stream.core.settings import SECOND
+from stream.config import Config, durations
+from stream.core.settings import MINUTE, SECOND
 from stream.metrics.scraping import moving
 from stream.rules.document import AlertingRule
 from stream.rules.promql import number, rose, selector, without
@@ -94,10 +94,28 @@ def _dead_letters(facts: Facts) -> str:
     return f"sum by (topic) (rate({dead}[5m]))\n/\nsum by (topic) (rate({read}[5m]))\n> 0.01"
 
 
+def _flush_failing(facts: Facts) -> str:
+    failures = facts.of("cx_worker_flush_failures_total")
+    # An outage of a broker costs every shard of the worker one flush, and all of these lie in one
+    # of the halves. Those of a shard that is stuck lie in both.
+    return (
+        f"increase({failures}[10m]) > 3\n"
+        f"and\nincrease({failures}[5m]) > 0\n"
+        f"and\nincrease({failures}[5m] offset 5m) > 0"
+    )
+
+
 def _skipped(facts: Facts) -> str:
-    per_second = SECOND / facts.config.evaluate_ms
+    every = facts.config.evaluate_ms
     skipped = facts.of("cx_worker_rule_evaluations_skipped_total")
-    return f"rate({skipped}[15m]) > {number(per_second / 10)}"
+    # Where every tenth is left out there is one of these within so long.
+    recent = max(5 * MINUTE, 20 * every)
+
+    def skips(over: int) -> str:
+        # A topic's rules have one owner, who may change meanwhile.
+        return f"sum by (topic) (rate({skipped}[{durations.label(over)}]))"
+
+    return f"{skips(3 * recent)} > {number(SECOND / every / 10)}\nand\n{skips(recent)} > 0"
 
 
 def _segments(facts: Facts) -> str:
@@ -184,15 +202,15 @@ PIPELINE: Final = (
         "A worker can't make its state durable.",
         "{{ $value | humanize }} flushes of {{ $labels.instance }} have failed within ten minutes;"
         " each costs a recovery, and gauges are absent meanwhile.",
-        lambda facts: f"increase({facts.of('cx_worker_flush_failures_total')}[10m]) > 3",
+        _flush_failing,
     ),
     PipelineAlert(
         "CxRuleEvaluationsSkipped",
         "warning",
         "10m",
         "Alert rules are not evaluated in time.",
-        "{{ $labels.instance }} leaves out more than a tenth of the evaluations of its rules; what"
-        " happens meanwhile changes no alert.",
+        "More than a tenth of the evaluations of the rules on {{ $labels.topic }} are left out;"
+        " what happens meanwhile changes no alert.",
         _skipped,
     ),
     PipelineAlert(

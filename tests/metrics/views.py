@@ -97,7 +97,7 @@ def view(
         flush=Timing(accepted, accepted / 80, 0.013),
         flush_failures=1,
         evaluated=Timing(accepted, accepted / 400, 0.0021),
-        rule_evaluations_skipped=0,
+        rule_evaluations_skipped={"cx.visit": 0},
         recovery=Timing(4, 2.0, 0.4),
         shards=4,
         dead_letters={"cx.survey": 12},

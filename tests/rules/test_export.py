@@ -258,7 +258,24 @@ def test_a_silence_and_limits_of_the_configuration_are_taken() -> None:
     found = alerts("--silence", "10h", content="max_segments = 500\n" + EVERY_KIND)
     assert "> 36000" in found["CxNoEvents"]["expr"]
     assert "/ 500 > 0.9" in found["CxSegmentsNearLimit"]["expr"]
-    assert found["CxRuleEvaluationsSkipped"]["expr"].endswith("> 0.01")
+    assert re.findall(r"\[\d+m\]|> [0-9.]+", found["CxRuleEvaluationsSkipped"]["expr"]) == [
+        "[15m]",
+        "> 0.01",
+        "[5m]",
+        "> 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "over", "recent"),
+    [("100ms", "15m", "5m"), ("15s", "15m", "5m"), ("1m", "1h", "20m"), ("1h", "60h", "20h")],
+)
+def test_every_tenth_evaluation_left_out_is_seen_however_rarely_rules_are_evaluated(
+    evaluate: str, over: str, recent: str
+) -> None:
+    found = alerts(content=EVERY_KIND.replace('"10s"', f'"{evaluate}"'))
+    expr = found["CxRuleEvaluationsSkipped"]["expr"]
+    assert re.findall(r"\[(\w+)\]", expr) == [over, recent]
 
 
 @pytest.mark.parametrize(
