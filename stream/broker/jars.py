@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import tempfile
 import threading
 import tomllib
@@ -37,6 +38,8 @@ _ATTEMPTS = 3
 _PARALLEL = 4
 _TIMEOUT_SECONDS = 10
 _SCRATCH = ".fetch-"
+#: Variables that name the file of the authorities that downloads trust, the first one that is set.
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 #: Tells the user what takes long; gets one line of text.
 Tell = Callable[[str], None]
@@ -163,7 +166,7 @@ def _fetch_once(jar: Jar, folder: Path) -> None:
     except (OSError, RuntimeError) as error:  # jgo raises a bare RuntimeError for "not found"
         raise DownloadFailed(
             f"{jar.filename} of Apache Kafka {KAFKA_VERSION} could not be downloaded "
-            f"({_reason(error)}): check the connection and start again"
+            f"({_reason(error)}): {_remedy(error)} and start again"
         ) from error
 
 
@@ -186,9 +189,30 @@ def _repositories(configured: dict[str, str]) -> dict[str, str] | None:
     return configured or None
 
 
-def _reason(error: BaseException) -> str:
-    """Return an error's innermost cause as one short line."""
+def _innermost(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
+    return error
+
+
+def _remedy(error: BaseException) -> str:
+    """Return what helps against an error, as far as its innermost cause tells."""
+    cause = _innermost(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            "if a proxy of your network opens what is encrypted, set REQUESTS_CA_BUNDLE to the file"
+            " with its authority (PEM)"
+        )
+    named = next((name for name in _BUNDLES if os.environ.get(name)), None)
+    # A file that is not there is told of with its name, one without certificates is not.
+    said = str(cause)
+    if named is not None and (os.environ[named] in said or "NO_CERTIFICATE" in said):
+        return f"check {named}"
+    return "check the connection"
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's innermost cause as one short line."""
+    error = _innermost(error)
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "…"

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import os
 import re
+import ssl
 import tempfile
 import threading
 from collections import Counter
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from stream.broker import DownloadFailed, JarMismatch, jars
 
@@ -108,9 +110,11 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         server.server_close()
 
 
-def name_repository(folder: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+def name_repository(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, port: int, scheme: str = "http"
+) -> None:
     settings = folder / "jgo.conf"
-    settings.write_text(f"[repositories]\nown = http://127.0.0.1:{port}\n")
+    settings.write_text(f"[repositories]\nown = {scheme}://127.0.0.1:{port}\n")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -172,6 +176,52 @@ def test_a_repository_out_of_reach_is_one_line(
     assert "check the connection and start again" in message
     assert "\n" not in message
     assert len(message) < 400
+
+
+@pytest.fixture
+def inspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A repository whose certificate is of an authority of the network's own: its file."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = Repository(only_jar(CONTENT))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+    name_repository(tmp_path, monkeypatch, server.server_port, "https")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    yield tmp_path / "ca.pem"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_authority_that_is_not_trusted_is_told_with_what_helps(
+    inspected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DownloadFailed) as refused:
+        jars.fetch([JAR], tmp_path / "jars")
+    message = str(refused.value)
+    assert "CERTIFICATE_VERIFY_FAILED" in message
+    assert message.endswith(
+        "): if a proxy of your network opens what is encrypted, set REQUESTS_CA_BUNDLE to the file"
+        " with its authority (PEM) and start again"
+    )
+    assert "check the connection" not in message
+    assert "\n" not in message
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(inspected))
+    jars.fetch([JAR], tmp_path / "jars")
+    assert (tmp_path / "jars" / "thing-1.0.jar").read_bytes() == CONTENT
+
+
+def test_a_file_of_authorities_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_repository(tmp_path, monkeypatch, 1, "https")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(DownloadFailed, match=r"/nowhere/ca\.pem.*: check REQUESTS_CA_BUNDLE"):
+        jars.fetch([JAR], tmp_path / "jars")
 
 
 REMEDY = "set XDG_CACHE_HOME, or HOME, to a folder that can be written"
