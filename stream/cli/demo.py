@@ -17,6 +17,7 @@ import click
 from stream.cli.failure import CommandFailed
 from stream.cli.signals import ended_by_signals
 from stream.cli.values import Duration, Rate
+from stream.core.settings import SECOND
 
 if TYPE_CHECKING:
     from stream.demo.demo import Demo
@@ -34,7 +35,10 @@ _BEHIND_SECONDS: Final = 5
 
 
 @click.command()
-@click.option("--for", "lasting", type=Duration(), help="End after so long. [default: on Ctrl-C]")
+@click.option(
+    "--for", "lasting", type=Duration(least_ms=SECOND),
+    help="End after so long. [default: on Ctrl-C]",
+)  # fmt: skip
 @click.option(
     "--rate",
     type=Rate(10, 5000),

@@ -12,7 +12,7 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from stream.config.errors import Path, Problem, nearest, suggestion
+from stream.config.errors import Path, Problem, key_path, nearest, shown, suggestion
 from stream.config.fields import is_duration
 from stream.config.model import Config
 from stream.config.table import is_array_of_tables, table_of
@@ -59,8 +59,13 @@ def read(environ: Mapping[str, str], document: Mapping[str, Any]) -> Overrides:
             continue
         if name in known:
             path, info = known[name]
-            found.values[path] = _value(environ[name], info)
-            found.variables[path] = name
+            value = _value(environ[name], info)
+            if wanted := _wanted_json(value, info):
+                message = f"must be {wanted}, not {shown(environ[name])}"
+                found.problems.append(Problem(name, key_path(path), message))
+            else:
+                found.values[path] = value
+                found.variables[path] = name
         elif name.startswith(_WEIGHTS) and len(name) > len(_WEIGHTS):
             path = ("health", "weights", _signal(name.removeprefix(_WEIGHTS), document))
             found.values[path] = _number(environ[name])
@@ -102,21 +107,43 @@ def _keys() -> list[tuple[tuple[str, ...], FieldInfo]]:
     return keys
 
 
-def _value(text: str, info: FieldInfo) -> object:
-    """Read a variable as its field's type; what can't be read stays text and is refused later."""
+def _kind(info: FieldInfo) -> Any:
+    """The type of a field, without what may be there instead and without its markers."""
     kind: Any = info.annotation
     if get_origin(kind) in (Union, types.UnionType):
         kind = next(k for k in get_args(kind) if k is not type(None))
     while hasattr(kind, "__metadata__"):
         kind = get_args(kind)[0]
+    return kind
+
+
+def _is_nested(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is tuple
+
+
+def _wanted_json(value: object, info: FieldInfo) -> str | None:
+    """What JSON a variable should be, where it can be nothing else and is not."""
+    kind = _kind(info)
+    if _is_nested(kind) and not isinstance(value, list):
+        return 'a list of lists in JSON, such as [[], ["channel"]]'
+    if get_origin(kind) is dict and not isinstance(value, dict):
+        return 'a table in JSON, such as {"usage": 2}'
+    return None
+
+
+def _value(text: str, info: FieldInfo) -> object:
+    """Read a variable as its field's type; what can't be read stays text and is refused later."""
+    kind = _kind(info)
     if is_duration(info.metadata) or kind is str:
         return text
     if kind is bool:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind in (int, float):
         return _number(text)
-    if get_origin(kind) is tuple and not text.lstrip().startswith("["):
-        return [item.strip() for item in text.split(",") if item.strip()]
+    if get_origin(kind) is tuple and not text.strip():
+        return []
+    if get_origin(kind) is tuple and not _is_nested(kind) and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",")]
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

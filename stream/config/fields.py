@@ -63,6 +63,8 @@ class Duration:
             raise refused(f"must be a duration: {durations.FORM}; not {shown(value)}")
         try:
             milliseconds = durations.parse(value)
+        except durations.TooLong:
+            raise refused(f"must be {self.range()}, not {shown(value)}") from None
         except ValueError:
             raise refused(f"must be a duration: {durations.FORM}; not {shown(value)}") from None
         if not self.low <= milliseconds <= self.high:

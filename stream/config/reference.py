@@ -85,10 +85,10 @@ _INTRODUCTION: Final = f"""\
 One TOML file: `--config FILE`, by default `cxkpi.toml` where it exists; without a file the
 defaults work. Every key outside `[[window]]`, `[[alert]]` and `[[sink]]` can also be set by a
 variable of the environment, which wins over the file. Lists are comma-separated there, or JSON;
-tables are JSON. The variable of `key` in `[table]` is `CXKPI_TABLE__KEY`; that of a single weight
-is `CXKPI_HEALTH__WEIGHTS__` and the signal in capitals. A slip in such a name is refused; any other
-variable that begins with `CXKPI_` and sets nothing is warned of by every command, save those that
-Kubernetes sets.
+lists of lists and tables are JSON. The variable of `key` in `[table]` is `CXKPI_TABLE__KEY`;
+that of a single weight is `CXKPI_HEALTH__WEIGHTS__` and the signal in capitals. A slip in such a
+name is refused; any other variable that begins with `CXKPI_` and sets nothing is warned of by
+every command, save those that Kubernetes sets.
 
 `cxkpi check` says what is wrong, one line for each problem with file, line, key and what is allowed
 (entries of arrays count from 0), and prints the configuration in short:

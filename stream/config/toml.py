@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ import tomllib
 from pathlib import Path as FilePath
 from typing import Any
 
-from stream.config.errors import ConfigError, Problem
+from stream.config.errors import ConfigError, Problem, key_path
 from stream.config.positions import Positions
 from stream.core.text import printable
 
@@ -63,5 +64,17 @@ def _not_toml(name: str, text: str, message: str) -> Problem:
     place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     line = int(place[1]) if place else text.count("\n") + 1
     reason = message[: place.start()] if place else message.removesuffix(" (at end of document)")
-    reason = printable(reason, "")
+    reason = printable(_with_names(reason), "")
     return Problem(f"{name}:{line}", "", f"not TOML: {reason[:1].lower()}{reason[1:]}", line)
+
+
+def _with_names(reason: str) -> str:
+    """Write the table that the reader tells of as a tuple of Python the way it is in the file."""
+    found = re.search(r"\(['\"].*\)", reason)
+    if found is None:
+        return reason
+    try:
+        path = ast.literal_eval(found[0])
+    except (ValueError, SyntaxError):
+        return reason
+    return f"{reason[: found.start()]}[{key_path(path)}]{reason[found.end() :]}"

@@ -54,6 +54,9 @@ SET: list[tuple[str, str, Callable[[Config], object], object]] = [
     ("CXKPI_TICKET__RAPID_RESPONSE", "0", lambda c: c.ticket.rapid_response_ms, 0),
 ]
 
+ROLLUPS = 'must be a list of lists in JSON, such as [[], ["channel"]]'
+DEEP = shown("[" * 100_000)
+
 REFUSED: list[tuple[str, str, str]] = [
     (
         "CXKPI_HTTP__PROT",
@@ -95,11 +98,28 @@ REFUSED: list[tuple[str, str, str]] = [
         ),
     ),
     ("CXKPI_EVALUATE", "5h", 'CXKPI_EVALUATE: evaluate: must be 100ms to 1h, not "5h"'),
-    ("CXKPI_ROLLUPS", "[[", 'CXKPI_ROLLUPS: rollups: must be a list, not "[["'),
+    ("CXKPI_ROLLUPS", "[[", f'CXKPI_ROLLUPS: rollups: {ROLLUPS}, not "[["'),
+    ("CXKPI_ROLLUPS", "channel", f'CXKPI_ROLLUPS: rollups: {ROLLUPS}, not "channel"'),
+    ("CXKPI_ROLLUPS", "5", f'CXKPI_ROLLUPS: rollups: {ROLLUPS}, not "5"'),
+    ("CXKPI_ROLLUPS", "[" * 100_000, f"CXKPI_ROLLUPS: rollups: {ROLLUPS}, not {DEEP}"),
     (
-        "CXKPI_ROLLUPS",
-        "[" * 100_000,
-        f"CXKPI_ROLLUPS: rollups: must be a list, not {shown('[' * 100_000)}",
+        "CXKPI_HEALTH__WEIGHTS",
+        "usage",
+        (
+            "CXKPI_HEALTH__WEIGHTS: health.weights: must be a table in JSON, such as"
+            ' {"usage": 2}, not "usage"'
+        ),
+    ),
+    *(
+        (
+            "CXKPI_DIMENSIONS",
+            text,
+            (
+                f"CXKPI_DIMENSIONS: dimensions[{place}]: must be snake_case, such as"
+                ' "plan" or "sales_area", not ""'
+            ),
+        )
+        for text, place in (("a,,b", 1), ("a,", 1), (",a", 0))
     ),
     (
         "CXKPI_DIMENSIONS",

@@ -142,6 +142,11 @@ CASES: list[Case] = [
     ("a duration without unit", "dedupe = 600\n", [f"1: dedupe: {DURATION}; not 600"]),
     ("a duration in words", 'dedupe = "ten"\n', [f'1: dedupe: {DURATION}; not "ten"']),
     (
+        "a duration of more digits than any has",
+        'dedupe = "99999999999999999999999d"\n',
+        ['1: dedupe: must be 0s to 7d, not "99999999999999999999999d"'],
+    ),
+    (
         "a duration off its range",
         'evaluate = "2h"\n',
         ['1: evaluate: must be 100ms to 1h, not "2h"'],
@@ -343,6 +348,8 @@ def test_a_sink_that_is_refused_hides_nothing_of_the_others() -> None:
         (b"a = 1\nb =\n", "cxkpi.toml:2: not TOML: "),
         (b"a = 1\na = 2\n", "cxkpi.toml:2: not TOML: "),
         (b"a = [1,\n", "cxkpi.toml:2: not TOML: "),
+        (b"[http]\n[http]\n", "cxkpi.toml:2: not TOML: cannot declare [http] twice"),
+        (b"[a.'b c']\n[a.'b c']\n", 'cxkpi.toml:2: not TOML: cannot declare [a."b c"] twice'),
         (b"a = 1\n\n# \xff\n", "cxkpi.toml:3: not UTF-8"),
         (b"a = " + b"[" * 100_000, "cxkpi.toml"),
     ],
