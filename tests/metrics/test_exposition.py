@@ -179,7 +179,10 @@ def test_the_workers_own_state_is_told_in_base_units() -> None:
         ({"evaluated": Timing(4, 1.5, 0.25)}, timed("evaluation", 4, 1.5, 0.25)),
         ({"recovery": Timing(5, 1.5, 0.25)}, timed("recovery", 5, 1.5, 0.25)),
         ({"flush_failures": 7}, {"cx_worker_flush_failures_total": 7.0}),
-        ({"rule_evaluations_skipped": 7}, {"cx_worker_rule_evaluations_skipped_total": 7.0}),
+        (
+            {"rule_evaluations_skipped": {"t": 7}},
+            {'cx_worker_rule_evaluations_skipped_total{topic="t"}': 7.0},
+        ),
         ({"shards": 7}, {'cx_worker_shards{state="owned"}': 7.0}),
         ({"shards_recovering": 7}, {'cx_worker_shards{state="recovering"}': 7.0}),
         ({"segments": 7}, {"cx_worker_segments": 7.0}),
