@@ -29,7 +29,7 @@ from stream.core.values import OTHER, Segment, Sighting, Values, text_bytes
 CURRENCY_ROOM: Final = 256
 #: Rows that have come to mean the same, as where a dimension was removed, are one segment; so that
 #: they are bounded too, there may be so many times as many rows as ``max_segments``, or where more
-#: were recovered, of a larger limit, those and a row for each segment that there is room for.
+#: were recovered, those and a row for each segment that there is room for.
 ROWS_PER_SEGMENT: Final = 2
 #: More rows than these have no number; those of ``other`` come beyond.
 _MOST_ROWS: Final = MAX_ROWS - CURRENCY_ROOM - 2**MAX_ENTRIES

@@ -113,6 +113,9 @@ class FiringAlerts:
         if not reading.done():
             return False
         self._reading = None
+        if reading.cancelled():
+            # As what a client cancels of itself must not pass for our own end.
+            raise RuntimeError("reading what fires was broken off")
         reading.result()
         return True
 

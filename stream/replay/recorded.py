@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 import msgspec
 import orjson
@@ -39,6 +40,8 @@ _LABELS_KEY: Final = "labels"
 _LABELS: Final = LabelCache()
 _LONGEST_SHOWN: Final = 64
 
+_Made = TypeVar("_Made")
+
 
 class Unsendable(DeadLetterError):
     """A line belongs to no topic; the message says why."""
@@ -59,7 +62,7 @@ def address(line: bytes, shift: int = 0) -> Addressed:
     line stays as it is, byte by byte.
 
     Raises:
-        Unsendable: the line is blank, not JSON, or of no known type.
+        Unsendable: the line is blank, not JSON, of no known type, or too deep to be shifted.
     """
     if not line or line.isspace():
         raise Unsendable("a blank line")
@@ -106,7 +109,7 @@ def _shifted(line: bytes, event: dict[str, Any], shift: int) -> bytes:
     whole = without_halves(line) is line
     if not whole:
         # Only this reader keeps halves, by which the worker refuses what it reads of them.
-        event = json.loads(line)
+        event = _deep(lambda: json.loads(line))
     for field in TIMES:
         text = event.get(field)
         if isinstance(text, str):
@@ -114,4 +117,12 @@ def _shifted(line: bytes, event: dict[str, Any], shift: int) -> bytes:
                 event[field] = format_ms(parse(text) + shift)
             except Refused:
                 continue  # What can't be read stays, so that the worker says so.
-    return orjson.dumps(event) if whole else json.dumps(event).encode()
+    return orjson.dumps(event) if whole else _deep(lambda: json.dumps(event).encode())
+
+
+def _deep(made: Callable[[], _Made]) -> _Made:
+    """What is made of an event, which may have more levels than the library goes down."""
+    try:
+        return made()
+    except RecursionError:
+        raise Unsendable("is nested too deeply") from None

@@ -325,3 +325,19 @@ async def test_after_a_reading_that_failed_all_is_read_anew(
         assert len(await firing.now()) == 2
     assert len(await firing.now()) == 2
     assert kept.clients == 2
+
+
+async def test_a_reading_that_a_client_has_cancelled_is_a_failure_and_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = CutBack()
+    monkeypatch.setattr(fires, "reader", kept.reader)
+    firing = FiringAlerts(KafkaConfig(), Names("", "g"), RULES, -1)
+
+    async def given_up(_: object) -> dict[TopicPartition, int]:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(kept, "end_offsets", given_up)
+    with pytest.raises(RuntimeError, match="was broken off"):
+        await firing.now()
+    await firing.close()

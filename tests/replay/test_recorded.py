@@ -82,3 +82,14 @@ def test_half_of_a_surrogate_pair_goes_on_to_the_worker_as_it_is() -> None:
     moved = address(line, shift=60_000)
     assert moved.key == b"t"
     assert json.loads(moved.value) == json.loads(line) | {"occurred_at": "2026-03-02T10:01:00.000Z"}
+
+
+def test_a_line_with_half_a_pair_that_this_python_can_not_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_deep(_: bytes) -> object:
+        raise RecursionError
+
+    monkeypatch.setattr(json, "loads", too_deep)
+    with pytest.raises(Unsendable, match="is nested too deeply"):
+        address(rb'{"type":"visit.ended","x":"\ud83d"}', 1)
