@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from stream.core.durations import MILLISECONDS, label
+from stream.core.errors import StopError
 
 __all__ = ["FORM", "MILLISECONDS", "PATTERN", "WRITTEN", "TooLong", "label", "parse"]
 
@@ -21,7 +22,7 @@ _DURATION: Final = re.compile(f"([0-9]{{1,15}})({_UNITS})")
 _TOO_LONG: Final = re.compile(f"0*[1-9][0-9]{{15,}}(?:{_UNITS})")
 
 
-class TooLong(ValueError):
+class TooLong(StopError, ValueError):
     """A duration that is written as one should be, and has more digits than any may have."""
 
 
