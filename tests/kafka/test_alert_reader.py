@@ -77,6 +77,18 @@ def site(broker: Broker) -> tuple[KafkaConfig, Names]:
     return kafka, Names(kafka.topic_prefix, kafka.group)
 
 
+async def committed(kafka: KafkaConfig, tp: TopicPartition, at: OffsetAndMetadata) -> None:
+    """Commit for the sink, as a reader before did that has stopped."""
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap,
+        group_id=f"{kafka.group}-sink-hook",
+        # Else it commits where it stands when it stops, if it has come to know that by then.
+        enable_auto_commit=False,
+    ) as consumer:
+        consumer.assign([tp])
+        await consumer.commit({tp: at})
+
+
 def test_the_next_reader_goes_on_with_what_was_not_done(broker: Broker) -> None:
     kafka, names = site(broker)
     asyncio.run(prepare(kafka))
@@ -180,10 +192,7 @@ def test_a_sink_is_told_what_follows_where_the_topic_has_lost_what_was_read(
     tp = TopicPartition(names.alerts, kept.partition)
 
     async def told() -> list[bytes]:
-        group = f"{kafka.group}-sink-hook"
-        async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group) as consumer:
-            consumer.assign([tp])
-            await consumer.commit({tp: OffsetAndMetadata(9, "[[1,3]]")})
+        await committed(kafka, tp, OffsetAndMetadata(9, "[[1,3]]"))
         taker = Taker()
         task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(taker.work))
         await taker.until(1, task)
@@ -245,10 +254,7 @@ def test_a_sink_that_was_away_for_too_long_goes_on_with_what_is_left(
     tp = TopicPartition(names.alerts, found[0].partition)
 
     async def told() -> list[bytes]:
-        group = f"{kafka.group}-sink-hook"
-        async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=group) as consumer:
-            consumer.assign([tp])
-            await consumer.commit({tp: OffsetAndMetadata(1, "")})
+        await committed(kafka, tp, OffsetAndMetadata(1, ""))
         async with administration(kafka) as admin:
             await admin.delete_records({tp: RecordsToDelete(before_offset=3)})
         taker = Taker()

@@ -357,7 +357,12 @@ def test_a_worker_that_joins_before_the_offsets_are_committed_is_told_with_the_r
         if calls < call:
             return await commit(*of_ours)
         topic = site.source("cx.visit")
-        worker = AIOKafkaConsumer(topic, bootstrap_servers=site.bootstrap, group_id=site.group)
+        worker = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=site.bootstrap,
+            group_id=site.group,
+            enable_auto_commit=False,
+        )
         async with started(worker):
             await worker.getmany(timeout_ms=100)
             return await commit(*of_ours)
