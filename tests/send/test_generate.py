@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,16 +67,28 @@ def test_live_events_come_as_time_passes_after_the_history(kafka: Kafka) -> None
     assert after - before >= 1_900
     times = [parse(json.loads(record.value)["occurred_at"]) for record in kafka.records()]
     assert len(times) == json.loads(result.stdout)["events"]
-    assert min(times) < before - 55_000
+    # How long it takes to begin says nothing.
+    assert before - 60_000 <= min(times) < max(times) - 57_000
     assert before + 1_000 < max(times) < after
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_everything_delivered(kafka: Kafka, number: signal.Signals) -> None:
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), number))
-    timer.start()
-    result = kafka.run(generate, "--rate", 200, "--history", "5s", "--json")
-    timer.join()
+def test_a_signal_ends_it_with_everything_delivered(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    submit = EventProducer.submit
+    calls = 0
+
+    async def telling(self: EventProducer) -> None:
+        nonlocal calls
+        calls += 1
+        await submit(self)
+        if calls == 5:  # The history is on its way, and some of what came after it.
+            asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), number)
+
+    monkeypatch.setattr(EventProducer, "submit", telling)
+    result = kafka.run(generate, "--rate", 200, "--history", "10s", "--json")
+    assert calls > 5
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     delivered = len(kafka.records())
@@ -110,7 +122,8 @@ def test_where_the_broker_goes_away_it_says_first_what_is_there(
             await self.flush()
 
     monkeypatch.setattr(EventProducer, "submit", failing)
-    result = kafka.run(generate, "--history", "5s", *(["--json"] if as_json else []))
+    # In the quietest hour of the week half as much happens as usually.
+    result = kafka.run(generate, "--history", "10s", *(["--json"] if as_json else []))
     there = len(kafka.records())
     assert result.exit_code == 2
     assert there > 100
