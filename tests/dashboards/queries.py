@@ -1,11 +1,11 @@
-"""Runs what a dashboard asks for against a real Prometheus, the variables filled in."""
+"""Asks a real Prometheus what a dashboard asks for, the variables filled in."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stream.dashboards.overview import all_panels
-from tests.fixtures.prometheus import Prometheus, Series
+from tests.fixtures.prometheus import Moment, Series
 
 #: What Grafana puts in for its own variables at a scrape interval of 1 s.
 BUILT_IN = {"__rate_interval": "5s", "__range": "1m", "__interval": "1s"}
@@ -70,21 +70,21 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def run(prometheus: Prometheus, document: dict[str, Any], **chosen: str) -> list[Answer]:
+def run(moment: Moment, document: dict[str, Any], **chosen: str) -> list[Answer]:
     """Ask everything that the dashboard asks, with its defaults but for what is ``chosen``."""
     values = defaults(document) | chosen
     answers = []
     for query in asked(document):
         expr = fill(query.expr, values)
-        answers.append(Answer(query, expr, prometheus.query(expr)))
+        answers.append(Answer(query, expr, moment.query(expr)))
     return answers
 
 
-def choices(prometheus: Prometheus, document: dict[str, Any], name: str) -> set[str]:
+def choices(moment: Moment, document: dict[str, Any], name: str) -> set[str]:
     """The values that a query variable offers, without *All*."""
     query = fill(variables(document)[name]["query"], defaults(document))
     found = _LABEL_VALUES.fullmatch(query)
     assert found is not None, query
     label = found["label"]
-    series = prometheus.query(f"group by ({label}) ({found['selector']})")
+    series = moment.query(f"group by ({label}) ({found['selector']})")
     return {one.labels[label] for one in series if one.labels.get(label)}

@@ -18,7 +18,7 @@ from stream.metrics.families import gauge_of
 from stream.metrics.view import WorkerView
 from stream.reference.kpi_pages import benchmark_query, sum_query
 from tests.dashboards.queries import choices, run
-from tests.fixtures.prometheus import Prometheus, PrometheusTools
+from tests.fixtures.prometheus import Moment, Prometheus, PrometheusTools
 from tests.metrics.serving import serving
 from tests.metrics.views import WINDOWS, view
 
@@ -51,8 +51,8 @@ _TAKEN: dict[str, Any] = json.loads(overview(KPIS, TAKEN))
 @pytest.fixture(scope="module")
 def taken(
     prometheus_tools: PrometheusTools, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes a worker with these dimensions."""
+) -> Iterator[Moment]:
+    """What a Prometheus knows that scrapes a worker with these dimensions."""
     folder: Path = tmp_path_factory.mktemp("taken")
 
     def seen() -> WorkerView:
@@ -62,8 +62,7 @@ def taken(
         serving(seen, KPIS) as server,
         Prometheus.scraping(prometheus_tools, folder, [f"127.0.0.1:{server.port}"]) as running,
     ):
-        running.wait_for("count_over_time(cx_worker_ready[5s]) >= 4")
-        yield running
+        yield running.moment()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def taken(
     ],
 )
 def test_a_dimension_may_be_called_as_a_label_or_variable_that_is_there(
-    taken: Prometheus, dimension: str, label: str, variable: str
+    taken: Moment, dimension: str, label: str, variable: str
 ) -> None:
     assert choices(taken, _TAKEN, variable) == {"one", "two"}
     for chosen, count in (("^$", 1), ("one", 1), ("(one|two)", 2)):
@@ -91,14 +90,13 @@ def test_a_dimension_may_be_called_as_a_label_or_variable_that_is_there(
 @pytest.fixture(scope="module")
 def prometheus(
     prometheus_tools: PrometheusTools, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
+) -> Iterator[Moment]:
     folder: Path = tmp_path_factory.mktemp("prometheus")
     with (
         serving(_view, KPIS) as server,
         Prometheus.scraping(prometheus_tools, folder, [f"127.0.0.1:{server.port}"]) as running,
     ):
-        running.wait_for("count_over_time(cx_worker_ready[5s]) >= 4")
-        yield running
+        yield running.moment()
 
 
 @pytest.mark.parametrize(
@@ -112,9 +110,7 @@ def prometheus(
     ],
     ids=lambda chosen: " ".join(f"{k}={v}" for k, v in chosen.items()) or "defaults",
 )
-def test_every_query_finds_values_of_its_unit(
-    prometheus: Prometheus, chosen: dict[str, str]
-) -> None:
+def test_every_query_finds_values_of_its_unit(prometheus: Moment, chosen: dict[str, str]) -> None:
     for answer in run(prometheus, DOCUMENT, **chosen):
         assert answer.series, f"{answer.asked.panel}: {answer.expr}"
         low, high = RANGES.get(answer.asked.unit, (-math.inf, math.inf))
@@ -123,7 +119,7 @@ def test_every_query_finds_values_of_its_unit(
             assert low <= series.value <= high, answer
 
 
-def _values(prometheus: Prometheus, gauge: str, **chosen: str) -> dict[tuple[str, str], float]:
+def _values(prometheus: Moment, gauge: str, **chosen: str) -> dict[tuple[str, str], float]:
     """The series that the panels over time show of a gauge, by channel and region."""
     for answer in run(prometheus, DOCUMENT, **chosen):
         if f"({gauge}{{" in answer.expr:
@@ -134,19 +130,19 @@ def _values(prometheus: Prometheus, gauge: str, **chosen: str) -> dict[tuple[str
     raise AssertionError(gauge)
 
 
-def test_all_is_the_total_and_not_every_series(prometheus: Prometheus) -> None:
+def test_all_is_the_total_and_not_every_series(prometheus: Moment) -> None:
     for kpi in KPIS.values():
         shown = _values(prometheus, gauge_of(kpi))
         assert list(shown) == [("", "")], kpi.id
 
 
-def test_a_value_of_one_dimension_chooses_its_rollup(prometheus: Prometheus) -> None:
+def test_a_value_of_one_dimension_chooses_its_rollup(prometheus: Moment) -> None:
     assert list(_values(prometheus, "cx_nps", channel="chat")) == [("chat", "")]
     both = _values(prometheus, "cx_nps", channel="chat", region="(north|south)")
     assert set(both) == {("chat", "north"), ("chat", "south")}
 
 
-def test_variables_offer_what_the_worker_has(prometheus: Prometheus) -> None:
+def test_variables_offer_what_the_worker_has(prometheus: Moment) -> None:
     assert choices(prometheus, DOCUMENT, "window") == set(WINDOWS)
     assert choices(prometheus, DOCUMENT, "channel") == {"chat", "email", "phone"}
     assert choices(prometheus, DOCUMENT, "region") == {"north", "south"}
@@ -154,7 +150,7 @@ def test_variables_offer_what_the_worker_has(prometheus: Prometheus) -> None:
 
 
 @pytest.mark.parametrize("kpi", KPIS.values(), ids=KPIS)
-def test_the_queries_of_a_kpis_page_find_what_they_say(prometheus: Prometheus, kpi: Kpi) -> None:
+def test_the_queries_of_a_kpis_page_find_what_they_say(prometheus: Moment, kpi: Kpi) -> None:
     query, _ = sum_query(kpi)
     assert len(prometheus.query(query)) == 1
     if kpi.comparable == "always":
@@ -162,7 +158,7 @@ def test_the_queries_of_a_kpis_page_find_what_they_say(prometheus: Prometheus, k
         assert {series.labels["industry"] for series in far} == {"retail", "insurance"}
 
 
-def test_benchmarks_are_one_line_for_each_industry_chosen(prometheus: Prometheus) -> None:
+def test_benchmarks_are_one_line_for_each_industry_chosen(prometheus: Moment) -> None:
     for industry, shown in ((".+", {"retail", "insurance"}), ("(retail)", {"retail"})):
         answers = run(prometheus, DOCUMENT, industry=industry)
         lines = [a.series for a in answers if 'cx_benchmark{kpi="nps"' in a.expr]
