@@ -7,7 +7,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from stream.broker.ports import free_port
 from stream.cli.top import top
 from stream.core.catalogue import KPIS
 from stream.core.series import Evaluation, Sample
@@ -39,13 +39,6 @@ _TOP = (sys.executable, "-c", "from stream.cli import main; main()", "top")
 def server() -> Iterator[MetricsServer]:
     with serving(lambda: view(KPIS, int(time.time() * 1000)), KPIS) as running:
         yield running
-
-
-def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_without_a_terminal_it_prints_plain_lines(server: MetricsServer) -> None:
@@ -146,7 +139,7 @@ def test_what_is_no_address_is_refused_with_one_line(address: str) -> None:
 
 
 def test_an_address_where_nobody_answers_is_told_in_one_line() -> None:
-    port = _unused_port()
+    port = free_port()
     done = CliRunner().invoke(top, [f"127.0.0.1:{port}"])
     assert done.exit_code == 2
     assert done.stderr == (
@@ -188,7 +181,7 @@ def test_the_address_is_that_of_the_configuration(
 def test_a_worker_that_listens_everywhere_is_looked_for_here(
     host: str, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = _unused_port()
+    port = free_port()
     monkeypatch.setenv("CXKPI_HTTP__PORT", str(port))
     monkeypatch.setenv("CXKPI_HTTP__HOST", host)
     done = CliRunner().invoke(top, ["--once"])
@@ -262,7 +255,7 @@ class Terminal:
     fd: int
     seen: str = ""
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 120) -> None:
         """Read until the text was written since the last wait."""
         start = len(self.seen)
         deadline = time.monotonic() + seconds
@@ -314,7 +307,7 @@ def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
         running.wait_for("events")
         running.process.send_signal(sent)
         written = running.rest()
-        assert running.process.wait(timeout=20) == 0
+        assert running.process.wait(timeout=60) == 0
     assert "\x1b[?1049h" in written
     assert "\x1b[?1049l" in written[-200:]
     assert "\x1b[?25h" in written[-200:]
@@ -322,7 +315,7 @@ def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(
 
 
 def test_a_worker_that_goes_and_comes_back_is_told_and_watched_again() -> None:
-    port = _unused_port()
+    port = free_port()
     with ExitStack() as stack:
         with serving(lambda: view(KPIS), KPIS, port=port):
             running = stack.enter_context(terminal(f"127.0.0.1:{port}", "--every", "200ms"))
