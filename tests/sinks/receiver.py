@@ -107,8 +107,9 @@ class FakeSettings:
     type: str
     endpoint: Hidden | None = None
     secret: Hidden | None = None
-    timeout_ms: int = 5_000
-    retry_for_ms: int = 10_000
+    #: Long, since what a test does not let hang may still be slow.
+    timeout_ms: int = 60_000
+    retry_for_ms: int = 600_000
     refresh_ms: int = 60_000
 
     @property
