@@ -74,11 +74,20 @@ def test_nothing_is_left_of_one_that_was_killed(kafka_jars: str, tmp_path: Path)
     DataFolder(data).open()  # it can be used again at once
 
 
+#: The command with a broker of which it never hears that it serves: its start has no end.
+STARTING = [
+    sys.executable,
+    "-c",
+    "from stream.broker import broker as module; module._STARTED = 'never said';"
+    "from stream.cli.broker import broker; broker()",
+]
+
+
 def test_a_signal_during_the_start_leaves_nothing(kafka_jars: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     port = free_port()
     process = subprocess.Popen(
-        [*COMMAND, "--port", str(port), "--data", data],
+        [*STARTING, "--port", str(port), "--data", data],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
