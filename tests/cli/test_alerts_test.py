@@ -229,7 +229,7 @@ async def test_a_signal_ends_the_hold_and_what_fires_is_resolved(
         try:
             await asyncio.wait_for(came.wait(), 60)
             process.send_signal(number)
-            out, _ = await asyncio.wait_for(process.communicate(), 20)
+            out, _ = await asyncio.wait_for(process.communicate(), 60)
         finally:
             if process.returncode is None:
                 process.kill()

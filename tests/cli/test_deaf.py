@@ -49,7 +49,7 @@ def test_a_worker_whose_lines_nobody_reads_serves_its_pages_until_it_is_stopped(
                 assert Path(f"/proc/{run.pid}/fd/2").resolve() == Path(os.devnull)
         finally:
             run.send_signal(signal.SIGTERM)
-        assert run.wait(30) == 0
+        assert run.wait(60) == 0
 
 
 def test_what_is_printed_arrives_where_nobody_reads_the_warnings(tmp_path: Path) -> None:

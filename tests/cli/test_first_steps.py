@@ -173,7 +173,7 @@ def test_a_worker_without_broker_says_so_once_and_ends_at_ctrl_c(tmp_path: Path)
             time.sleep(0.1)
         time.sleep(2.5)  # It tries every second.
         worker.send_signal(signal.SIGINT)
-        assert worker.wait(30) == 0
+        assert worker.wait(60) == 0
     finally:
         worker.kill()
         worker.wait()

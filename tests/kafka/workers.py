@@ -17,8 +17,8 @@ from typing import Self
 
 from stream.metrics.exposition import Scraped, parse
 
-#: Generous, for a loaded machine; a worker that works needs a tenth of it.
-PATIENCE = 60.0
+#: Generous, for a loaded machine; a worker that works needs some seconds.
+PATIENCE = 180.0
 
 
 class Stuck(AssertionError):

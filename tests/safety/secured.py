@@ -122,5 +122,5 @@ def _add_user(broker: Broker) -> None:
             ],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=180,
         )

@@ -23,7 +23,7 @@ from stream.sinks.sink import Rejected, Retry, SinkError, UnknownSink
 from tests.sinks.receiver import FakeSettings, Hidden, change, hang, hang_up, receiver, status
 
 
-def sink(url: str, timeout_ms: int = 10_000) -> Apprise:
+def sink(url: str, timeout_ms: int = 60_000) -> Apprise:
     address = url.replace("http:", "json:")
     return Apprise(FakeSettings("apprise", Hidden(address), timeout_ms=timeout_ms))
 
@@ -138,7 +138,7 @@ async def test_messages_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     finally:
         answers.set()
     # There is room again as soon as they have ended.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(sent) < 5:
             with suppress(Retry):
                 await to.deliver(change())

@@ -48,7 +48,7 @@ async def test_no_more_jobs_than_there_is_room_for() -> None:
         await asyncio.sleep(0.01)
         assert not third.done()
         gate.set()
-        await asyncio.wait_for(third, 10)
+        await asyncio.wait_for(third, 60)
 
 
 async def test_what_a_job_raises_ends_the_others() -> None:
@@ -71,5 +71,5 @@ async def test_what_a_job_raises_ends_the_others() -> None:
             await asyncio.Event().wait()
 
     with pytest.RaisesGroup(ValueError):
-        await asyncio.wait_for(run(), 10)
+        await asyncio.wait_for(run(), 60)
     assert ended.is_set()
