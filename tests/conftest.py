@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.patience",
+    "tests.fixtures.ports",
     "tests.fixtures.broker",
     "tests.fixtures.chromium",
     "tests.fixtures.prometheus",
