@@ -78,8 +78,12 @@ def test_nothing_is_left_of_one_that_was_killed(kafka_jars: str, tmp_path: Path)
 STARTING = [
     sys.executable,
     "-c",
-    "from stream.broker import broker as module; module._STARTED = 'never said';"
-    "from stream.cli.broker import broker; broker()",
+    """
+from stream.broker import broker as module
+from stream.cli.broker import broker
+module._STARTED = "never said"
+broker()
+""",
 ]
 
 
