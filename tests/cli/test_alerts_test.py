@@ -236,7 +236,7 @@ async def test_a_signal_ends_the_hold_and_what_fires_is_resolved(
     assert (process.returncode, out) == (130, b"hook: firing: sent\nhook: resolved: sent\n")
     fired, resolved = map(json.loads, it.bodies)
     assert (fired["to"], resolved["to"]) == ("firing", "resolved")
-    assert 0 < parse(resolved["changed_at"]) - parse(fired["changed_at"]) < 60_000
+    assert 0 < parse(resolved["changed_at"]) - parse(fired["changed_at"]) < 1_800_000
 
 
 @pytest.mark.parametrize("hold", ["367d", "999999999999d"])

@@ -168,7 +168,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[BinaryIO]:
 def test_what_a_pipe_brings_bit_by_bit_is_read_together(
     pipe: BinaryIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_GATHER_SECONDS", 30.0)
+    monkeypatch.setattr(files, "_GATHER_SECONDS", 300.0)
     lines = [b"%d" % i * 10 for i in range(10_000)]
     assert len(lines) < files._BATCH_LINES
 
