@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stream.cli.generate import generate
+from stream.clock import now_ms
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
@@ -58,7 +59,7 @@ def test_an_incident_is_placed_relative_to_now(tmp_path: Path) -> None:
 
 
 def test_live_events_come_as_time_passes_after_the_history(kafka: Kafka) -> None:
-    before = time.time() * 1000
+    before = now_ms()
     result = kafka.run(
         generate, "--rate", 100, "--history", "1m", "--for", "2s", "--json", "--seed", 9
     )

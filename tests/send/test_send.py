@@ -25,6 +25,7 @@ from click.testing import CliRunner, Result
 from stream.broker.properties import MESSAGE_MAX_BYTES
 from stream.cli.pace import MOST_AT_ONCE
 from stream.cli.send import _Report, _shift_to_now, _tell, send
+from stream.clock import now_ms
 from stream.core.settings import MINUTE
 from stream.core.timestamps import parse
 from stream.generate.company import events
@@ -67,13 +68,13 @@ def test_recorded_events_reach_their_topics_by_entity_and_in_order(
 
 
 def test_now_moves_the_last_event_to_the_present(kafka: Kafka) -> None:
-    before = time.time() * 1000
+    before = now_ms()
     result = kafka.run(send, "-", "--now", stdin=LINES)
     assert result.exit_code == 0, result.output
     found = {record.value for record in kafka.records()}
     moved = {event["event_id"]: event for event in map(json.loads, found)}
     shift = max(parse(e["occurred_at"]) for e in moved.values()) - GENERATED[-1][0]
-    assert before <= GENERATED[-1][0] + shift <= time.time() * 1000
+    assert before <= GENERATED[-1][0] + shift <= now_ms()
     for *_, value in GENERATED:
         event = json.loads(value)
         sent = moved[event["event_id"]]
