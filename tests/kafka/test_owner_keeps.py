@@ -113,7 +113,7 @@ class Owning:
         self.owner.assigned(partitions, shared_out)
 
     async def until_done(self) -> None:
-        await asyncio.wait_for(asyncio.gather(*self.owner._tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*self.owner._tasks), 60)
 
     def shard(self, number: int) -> Kept:
         return cast("Kept", self.owner.shards[number])
@@ -134,13 +134,14 @@ async def owning_some(monkeypatch: pytest.MonkeyPatch) -> Owning:
 
 
 async def test_nothing_is_read_while_a_flush_is_overdue_which_is_made_at_once(
-    owning_some: Owning,
+    owning_some: Owning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await owning_some.own(0, 1)
     assert owning_some.read == {0, 1}
     owning_some.shard(1).overfull = True
     assert owning_some.read == set()
-    await asyncio.wait_for(owning_some.owner._rounds.next(), 0.01)
+    monkeypatch.setattr(owning_some.owner._rounds, "until_next", lambda: 3600.0)
+    await asyncio.wait_for(owning_some.owner._rounds.next(), 60)
     owning_some.shard(1).overfull = False
     assert owning_some.read == {0, 1}
 
@@ -160,7 +161,7 @@ async def test_nothing_is_read_of_shards_that_are_about_to_go(
 ) -> None:
     await owning_some.own(0, 1)
     kept = owning_some.shard(0)
-    await (owning_some.owner.revoked() if end == "revoked" else owning_some.owner.stop(within=5))
+    await (owning_some.owner.revoked() if end == "revoked" else owning_some.owner.stop(within=60))
     assert owning_some.read == set()
     assert kept.flushes == 1
 
@@ -273,7 +274,7 @@ async def test_after_a_failed_flush_a_shard_is_taken_over_once_the_group_still_k
 async def test_at_the_end_no_shard_is_taken_over_anew(owning_some: Owning) -> None:
     await owning_some.own(0)
     owning_some.shard(0).fails = True
-    await owning_some.owner.stop(within=5)
+    await owning_some.owner.stop(within=60)
     assert not [*owning_some.owner._tasks]
     assert owning_some.owner.shards == {}
 
@@ -299,8 +300,8 @@ async def test_a_take_over_that_is_under_way_ends_where_the_group_calls_its_shar
 
     monkeypatch.setattr(Kept, "recover", recover)
     owning_some.assign(0)
-    await asyncio.wait_for(begun.wait(), 5)
-    await asyncio.wait_for(owning_some.owner.revoked(), 5)
+    await asyncio.wait_for(begun.wait(), 60)
+    await asyncio.wait_for(owning_some.owner.revoked(), 60)
     assert not [*owning_some.owner._tasks]
 
 
@@ -316,7 +317,7 @@ async def test_the_group_is_told_the_positions_of_shards_that_have_a_state_and_n
     owning_some.shard(1).in_doubt = True
     flushing = asyncio.create_task(owning_some.owner.flush_forever())
     owning_some.owner._rounds.hurry()
-    await asyncio.wait_for(owning_some.thread.has_told.wait(), 5)
+    await asyncio.wait_for(owning_some.thread.has_told.wait(), 60)
     flushing.cancel()
     await asyncio.wait({flushing})
     (told,) = owning_some.thread.told
