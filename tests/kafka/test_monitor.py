@@ -209,7 +209,7 @@ async def test_alerts_of_all_families_are_let_go_of_side_by_side() -> None:
         number: cast("Desk", SimpleNamespace(let_go_of_alerts=barrier.wait))
         for number in range(len(FAMILIES))
     }
-    await asyncio.wait_for(letting_go.close(), 5)
+    await asyncio.wait_for(letting_go.close(), 60)
 
 
 class Waiting:
@@ -255,12 +255,12 @@ async def test_a_family_that_waits_to_be_taken_over_holds_up_no_other(
 ) -> None:
     """What it waits for may be that the transaction of another is ended by its take-over."""
     _, waiting, other = two_families
-    await asyncio.wait_for(waiting.begun.wait(), 5)
-    await asyncio.wait_for(other.begun.wait(), 5)
+    await asyncio.wait_for(waiting.begun.wait(), 60)
+    await asyncio.wait_for(other.begun.wait(), 60)
     for _ in range(2):
         other.begun.clear()
         other.goes_on.set()
-        await asyncio.wait_for(other.begun.wait(), 5)
+        await asyncio.wait_for(other.begun.wait(), 60)
     assert not waiting.goes_on.is_set()
 
 
@@ -269,17 +269,17 @@ async def test_a_family_that_went_to_another_worker_is_let_go_of_after_its_turn(
 ) -> None:
     watching, retired, other = two_families
     other.goes_on.set()
-    await asyncio.wait_for(retired.begun.wait(), 5)
+    await asyncio.wait_for(retired.begun.wait(), 60)
     retired.rules_skipped = 7
     before = watching.view().rule_evaluations_skipped["cx.visit"]
     assert before == 7
     watching._retire(frozenset({1}))
     other.begun.clear()
-    await asyncio.wait_for(other.begun.wait(), 5)
+    await asyncio.wait_for(other.begun.wait(), 60)
     assert not retired.is_let_go.is_set()
     assert watching.view().rule_evaluations_skipped["cx.visit"] == before, "no count goes back"
     retired.goes_on.set()
-    await asyncio.wait_for(retired.is_let_go.wait(), 5)
+    await asyncio.wait_for(retired.is_let_go.wait(), 60)
     skipped = watching.view().rule_evaluations_skipped
     assert skipped["cx.visit"] == before + 1, "each topic's are counted by themselves"
     assert skipped["cx.ticket"] == other.rules_skipped
@@ -293,16 +293,16 @@ async def test_a_family_that_comes_back_waits_until_its_former_desk_has_let_go(
     """Both write as the same one, so each would fence the other."""
     watching, former, other = two_families
     other.goes_on.set()
-    await asyncio.wait_for(former.begun.wait(), 5)
+    await asyncio.wait_for(former.begun.wait(), 60)
     watching._retire(frozenset({1}))
     again = Waiting(former.topic)
     watching._desks[0] = cast("Any", again)
     for _ in range(2):
         other.begun.clear()
-        await asyncio.wait_for(other.begun.wait(), 5)
+        await asyncio.wait_for(other.begun.wait(), 60)
     assert not again.begun.is_set()
     former.goes_on.set()
-    await asyncio.wait_for(again.begun.wait(), 5)
+    await asyncio.wait_for(again.begun.wait(), 60)
     assert former.is_let_go.is_set()
 
 

@@ -347,7 +347,7 @@ async def test_a_mistake_in_a_family_s_rules_ends_the_worker_and_the_turns_of_al
     for number, turn in enumerate((fail, go_on)):
         monkeypatch.setattr(worker.monitor._desks[number], "run_rules", turn)
     with pytest.raises(KeyError, match="a mistake"):
-        await asyncio.wait_for(worker.monitor.run_rules(), 5)
+        await asyncio.wait_for(worker.monitor.run_rules(), 60)
     assert others_have_ended.is_set()
 
 

@@ -74,7 +74,7 @@ async def test_a_chunk_that_fails_halfway_is_never_written_and_stops_the_worker(
     assert isinstance(owner.fatal, CountingFailed)
     assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
     await asyncio.sleep(0)
-    await owner.stop(within=5)
+    await owner.stop(within=60)
     await owner.close()
     assert shard.closed
     assert not shard.flushed
@@ -90,7 +90,7 @@ async def test_a_chunk_that_is_counted_is_written_when_the_worker_stops(owner: S
     shard = Counted()
     owner.shards[0] = cast("OwnedShard", shard)
     owner.apply(Chunk("cx.visit", 0, 1, 0, 5, []))
-    await owner.stop(within=5)
+    await owner.stop(within=60)
     assert owner.fatal is None
     assert shard.flushed
 
@@ -115,7 +115,7 @@ async def test_what_has_waited_and_fails_is_never_written_either(owner: ShardOwn
     await asyncio.sleep(0)
     assert owner.shards == {}
     assert "cx.visit partition 0, offsets 0 to 5" in str(owner.fatal)
-    await owner.stop(within=5)
+    await owner.stop(within=60)
     await owner.close()
     assert shard.closed
     assert not shard.flushed
@@ -232,7 +232,7 @@ def recovering(
         monkeypatch.setattr(Recovering, "made", [])
         owner.thread = cast("Any", SimpleNamespace(enter=enter, heartbeat_at=0.0, caught_up={}))
         owner.assigned({TopicPartition(topic, 0) for topic in TOPICS})
-        await asyncio.wait_for(asyncio.gather(*owner._tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*owner._tasks), 60)
         return Recovering.made
 
     return take_over
@@ -290,7 +290,7 @@ async def test_positions_that_are_not_found_by_a_mistake_are_not_looked_for_agai
     Recovering.errors[:] = [KafkaConnectionError("gone"), mistake, OSError("not asked again")]
     (shard,) = owner.shards.values()
     owner._read_again(shard)
-    await asyncio.wait_for(asyncio.gather(*owner._tasks), 5)
+    await asyncio.wait_for(asyncio.gather(*owner._tasks), 60)
     assert owner.fatal is mistake
     assert len(Recovering.errors) == 1
 
@@ -311,7 +311,7 @@ async def test_a_flush_that_fails_by_a_mistake_is_never_made_again_and_stops_the
     await owner._flush_all()
     assert owner.fatal is mistake
     assert owner.counts.flush_failures == 0
-    await owner.stop(within=5)
+    await owner.stop(within=60)
     await owner.close()
     assert shard.flushes == 1
     assert shard.closed
@@ -404,8 +404,9 @@ class Slow(HalfCounted):
 
 
 async def test_a_rebalance_waits_for_the_flush_that_is_under_way_and_keeps_the_shard(
-    owner: ShardOwner,
+    owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(owning, "_REBALANCE_FLUSH_SECONDS", 60.0)
     shard = Slow()
     owner.shards[0] = cast("OwnedShard", shard)
     flushing = asyncio.ensure_future(owner._flush_all(share=True))
@@ -415,7 +416,7 @@ async def test_a_rebalance_waits_for_the_flush_that_is_under_way_and_keeps_the_s
     revoking = asyncio.ensure_future(owner.revoked())
     await asyncio.sleep(0.01)
     shard.answered.set()
-    await asyncio.wait_for(asyncio.gather(flushing, revoking), 5)
+    await asyncio.wait_for(asyncio.gather(flushing, revoking), 60)
     assert shard.flushes == ["begun", "ended", "begun", "ended"]
     assert owner._parked[0] is cast("OwnedShard", shard)
 
@@ -428,7 +429,7 @@ async def test_a_rebalance_does_not_wait_for_ever_for_a_flush(
     owner.shards[0] = cast("OwnedShard", shard)
     flushing = asyncio.ensure_future(owner._flush_all(share=True))
     await asyncio.sleep(0)
-    await asyncio.wait_for(owner.revoked(), 5)
+    await asyncio.wait_for(owner.revoked(), 60)
     assert shard.flushes == ["begun", "closed"]
     assert owner._parked == {}
     flushing.cancel()
@@ -441,7 +442,7 @@ async def test_where_the_last_flush_takes_too_long_all_shards_are_let_go_of_neve
     slow, parked = Slow(), HalfCounted()
     owner.shards[0] = cast("OwnedShard", slow)
     owner._parked[1] = cast("OwnedShard", parked)
-    await asyncio.wait_for(owner.stop(within=0.05), 5)
+    await asyncio.wait_for(owner.stop(within=0.05), 60)
     await owner.close()
     assert slow.flushes[0] == "begun"
     assert slow.flushes[-1] == "closed"
@@ -479,7 +480,7 @@ async def lose(owner: ShardOwner, shards: dict[int, Together]) -> None:
 
 async def stop(owner: ShardOwner, shards: dict[int, Together]) -> None:
     owner.shards = cast("Any", dict(shards))
-    await owner.stop(within=5)
+    await owner.stop(within=60)
     await owner.close()
 
 
@@ -489,7 +490,7 @@ async def test_shards_are_let_go_of_side_by_side_so_that_no_rebalance_waits_for_
 ) -> None:
     barrier = asyncio.Barrier(24)
     shards = {number: Together(number, barrier) for number in range(24)}
-    await asyncio.wait_for(end(owner, shards), 5)
+    await asyncio.wait_for(end(owner, shards), 60)
     assert all(shard.closed for shard in shards.values())
     assert owner.shards == owner._parked == {}
 

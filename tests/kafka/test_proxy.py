@@ -52,7 +52,7 @@ class Client:
         body = struct.pack(">hhi", api, 0, self._number) + bytes([what])
         self._writer.write(struct.pack(">i", len(body)) + body)
 
-    async def answer(self, seconds: float = 5.0) -> int:
+    async def answer(self, seconds: float = 60.0) -> int:
         """The next answer.
 
         Raises:

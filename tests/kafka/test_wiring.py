@@ -97,7 +97,7 @@ async def test_a_sink_s_trouble_ends_nothing_and_a_mistake_is_said_loudly_each_t
     worker = wiring.Worker(Config())
     dispatcher = cast("Dispatcher", SimpleNamespace(name="webhook"))
     feeding = asyncio.ensure_future(worker._feed(dispatcher, NAMES))
-    await asyncio.wait_for(Reader.served.wait(), 5)
+    await asyncio.wait_for(Reader.served.wait(), 60)
     feeding.cancel()
     await asyncio.wait({feeding})
     assert [record.levelno for record in caplog.records if "webhook" in record.message] == levels
@@ -130,7 +130,7 @@ async def test_what_fires_is_told_again_also_after_a_mistake_that_is_said(
 
     dispatcher = cast("Dispatcher", SimpleNamespace(name="manager", refresh=refresh))
     telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, 0.01))
-    await asyncio.wait_for(refreshed.wait(), 5)
+    await asyncio.wait_for(refreshed.wait(), 60)
     telling.cancel()
     await asyncio.wait({telling})
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
@@ -270,7 +270,7 @@ class Life:
         monkeypatch.setattr(wiring, "ShardOwner", lambda *_: self)
         monkeypatch.setattr(wiring, "Monitor", lambda *_: self)
         topics = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
-        await asyncio.wait_for(worker._work(topics, self.ending), 5)
+        await asyncio.wait_for(worker._work(topics, self.ending), 60)
 
 
 @pytest.mark.parametrize("part", ["fatal", "app", "flushes", "gauges", "rules", "watch"])
@@ -365,7 +365,7 @@ async def test_each_sink_is_told_as_itself_and_of_what_fires_where_it_forgets_th
     dispatcher = SimpleNamespace(name="manager", refresh=refresh, refresh_seconds=60.0, run=run)
     worker = wiring.Worker(config)
     feeding = asyncio.ensure_future(worker._feed(cast("Dispatcher", dispatcher), NAMES))
-    await asyncio.wait_for(refreshed.wait(), 5)
+    await asyncio.wait_for(refreshed.wait(), 60)
     assert told == ["manager", [low.name]]
     feeding.cancel()
     await asyncio.wait({feeding})
