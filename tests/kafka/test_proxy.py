@@ -94,6 +94,13 @@ async def connect(proxy: Proxy) -> AsyncIterator[Connect]:
         yield connecting
 
 
+async def come_to(proxy: Proxy, way: Way, frames: int) -> None:
+    """Wait until so many frames have come to the proxy, and so have met a fault of their way."""
+    async with asyncio.timeout(60):
+        while proxy.seen[way, Api.PRODUCE] < frames:  # noqa: ASYNC110 - it counts in its thread.
+            await asyncio.sleep(0.01)
+
+
 async def test_without_faults_all_passes_in_order(connect: Connect, proxy: Proxy) -> None:
     client = await connect()
     for n in range(200):
@@ -137,6 +144,7 @@ async def test_stalled_frames_and_those_behind_them_wait_until_it_is_healed(
     client, other = await connect(), await connect()
     proxy.stall(Way.ANSWERS, times=1)
     client.ask(1)
+    await come_to(proxy, Way.ANSWERS, 1)
     with pytest.raises(TimeoutError):
         await client.answer(0.3)
     client.ask(2)
@@ -154,6 +162,7 @@ async def test_dropped_frames_and_later_ones_of_their_connection_never_arrive(
     proxy.drop(way, times=1)
     client.ask(1)
     client.ask(2)
+    await come_to(proxy, way, 2)
     with pytest.raises(TimeoutError):
         await client.answer(0.3)
     proxy.heal()
@@ -214,7 +223,7 @@ async def test_a_producer_sees_acknowledgements_that_are_slow_broken_off_or_lost
 ) -> None:
     broker, [proxy] = proxied()
     await create(broker.bootstrap, "acks")
-    producer = AIOKafkaProducer(bootstrap_servers=proxy.bootstrap, request_timeout_ms=2_000)
+    producer = AIOKafkaProducer(bootstrap_servers=proxy.bootstrap)
     await producer.start()
     try:
         await producer.send_and_wait("acks", b"quick")
@@ -229,13 +238,21 @@ async def test_a_producer_sees_acknowledgements_that_are_slow_broken_off_or_lost
         # The record is there, the producer does not know, and writes it a second time.
         proxy.cut(Way.ANSWERS, apis=[Api.PRODUCE], times=1)
         await producer.send_and_wait("acks", b"broken off")
-        # Here it gives up, and does not know either.
-        proxy.drop(Way.ANSWERS, apis=[Api.PRODUCE], times=1)
-        with pytest.raises(RequestTimedOutError):
-            await producer.send_and_wait("acks", b"lost")
     finally:
         proxy.heal()
         await producer.stop()
+    # This one gives up, and does not know either.
+    impatient = AIOKafkaProducer(bootstrap_servers=proxy.bootstrap, request_timeout_ms=5_000)
+    await impatient.start()
+    try:
+        proxy.drop(Way.ANSWERS, apis=[Api.PRODUCE], times=1)
+        with pytest.raises(RequestTimedOutError):
+            await impatient.send_and_wait("acks", b"lost")
+        # The broker may take longer than that.
+        await come_to(proxy, Way.ANSWERS, 5)
+    finally:
+        proxy.heal()
+        await impatient.stop()
     found = await asyncio.to_thread(read, broker.bootstrap, "acks")
     assert found == [b"quick", b"slow", b"broken off", b"broken off", b"lost"]
 
