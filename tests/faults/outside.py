@@ -12,7 +12,7 @@ from aiokafka.admin import NewPartitions
 
 from tests.e2e import commands
 from tests.kafka.conftest import Site
-from tests.kafka.topics import administer, places
+from tests.kafka.topics import administer, await_topics, places
 from tests.kafka.workers import Stuck
 
 #: Longer than any transaction may stay open, in seconds.
@@ -38,6 +38,7 @@ def grow(bootstrap: str, topics: Sequence[str], partitions: int) -> None:
     """Give topics so many partitions."""
     grown = dict.fromkeys(topics, NewPartitions(partitions))
     administer(bootstrap, lambda admin: admin.create_partitions(grown))
+    await_topics(bootstrap, dict.fromkeys(topics, partitions))
 
 
 def rebuild(site: Site) -> None:

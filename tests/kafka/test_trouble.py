@@ -15,14 +15,14 @@ from stream.config import KafkaConfig
 from stream.kafka.log import Outgoing, TransactionalWriter
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import accepted, answers
-from tests.kafka.topics import administer
+from tests.kafka.topics import administer, await_topics
 from tests.kafka.workers import WorkerProcess
 
 NewBroker = Callable[..., Broker]
 
 
 def create(site: Site, configs: Mapping[str, Mapping[str, str]], partitions: int = 4) -> None:
-    """Create topics, each with settings of its own, and wait until these are known."""
+    """Create topics, each with settings of its own, and wait until they and these are known."""
     topics = [NewTopic(t, partitions, 1, topic_configs=dict(c)) for t, c in configs.items()]
     asked = [
         ConfigResource(ConfigResourceType.TOPIC, t, configs=dict.fromkeys(c))
@@ -45,6 +45,13 @@ def create(site: Site, configs: Mapping[str, Mapping[str, str]], partitions: int
         raise AssertionError(f"the settings are not known: {wanted}")
 
     administer(site.bootstrap, make)
+    await_topics(site.bootstrap, dict.fromkeys(configs, partitions))
+
+
+def delete(site: Site, *topics: str) -> None:
+    """Delete topics, and wait until it is known that they are gone."""
+    administer(site.bootstrap, lambda admin: admin.delete_topics(list(topics)))
+    await_topics(site.bootstrap, dict.fromkeys(topics, 0))
 
 
 def refused(worker: WorkerProcess) -> str:
@@ -105,8 +112,7 @@ def test_a_source_topic_that_was_made_anew_is_refused_in_one_line(site: Site) ->
     worker = counted(site, 50)
     worker.terminate()
     survey = site.source("cx.survey")
-    administer(site.bootstrap, lambda admin: admin.delete_topics([survey]))
-    time.sleep(1)
+    delete(site, survey)
     create(site, {survey: {}})
     line = refused(site.worker())
     assert survey in line
@@ -116,7 +122,7 @@ def test_a_source_topic_that_was_made_anew_is_refused_in_one_line(site: Site) ->
 def test_a_source_topic_that_vanishes_under_a_worker_stops_it_in_one_line(site: Site) -> None:
     worker = counted(site, 50)
     survey = site.source("cx.survey")
-    administer(site.bootstrap, lambda admin: admin.delete_topics([survey]))
+    delete(site, survey)
     line = refused(worker)
     assert survey in line
     assert "gone" in line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,21 @@ async def _counts(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
         return {t["topic"]: len(t["partitions"]) for t in found if not t["error_code"]}
     finally:
         await admin.close()
+
+
+def await_topics(bootstrap: str, wanted: Mapping[str, int]) -> None:
+    """Wait until a broker tells of topics with so many partitions; with 0 they are gone.
+
+    It says that a topic is made, grown or deleted before it tells others so.
+    """
+    there = {topic: count for topic, count in wanted.items() if count}
+
+    async def told() -> None:
+        async with asyncio.timeout(60):
+            while await _counts(bootstrap, [*wanted]) != there:  # noqa: ASYNC110 - no event.
+                await asyncio.sleep(0.05)
+
+    asyncio.run(told())
 
 
 async def _records(bootstrap: str, topics: Sequence[str]) -> list[Read]:
