@@ -75,21 +75,24 @@ def test_a_broker_that_goes_and_comes_back_costs_no_event_and_doubles_none(
     getattr(broker, how)()
     time.sleep(10)
     assert worker.exit_code is None
+    worker.until(lambda: "no Kafka broker answers" in worker.log(), "said so")
     assert len(worker.log().splitlines()) < 60
     broker.start()
     site.send(*answers(500, 500))
     worker.until(lambda: worker.ready() and accepted(worker) == 1000, "counted what came after")
     worker.until(lambda: "Kafka answers again" in worker.log(), "said that it is ready again")
-    said = [line for line in worker.log().splitlines() if " INFO " in line]
+    # Of a flush that the end of the broker has cut short there may be a word, too.
+    said = [line for line in worker.log().splitlines() if " INFO stream.kafka.readiness" in line]
     assert [line.split(": ready: ")[-1].split(",")[0] for line in said[:1]] == ["4 of 4 shards"]
     assert ["; ready: 4 of 4 shards" in line for line in said[1:]] == [True], said
     restarted = site.worker()
     worker.terminate()
     assert worker.log().endswith("INFO stream.wiring: stopped\n")
     restarted.until(lambda: restarted.ready() and accepted(restarted) == 1000, "agreed")
+    before = len(restarted.log().splitlines())
     getattr(broker, how)()
     restarted.until(lambda: "no Kafka broker answers" in restarted.log(), "said so")
-    about = [line for line in restarted.log().splitlines() if "aiokafka" in line]
+    about = [line for line in restarted.log().splitlines()[before:] if "aiokafka" in line]
     assert 1 <= len(about) <= 3, about
     restarted.terminate()
     assert restarted.exit_code == 0
@@ -103,11 +106,10 @@ def test_sigterm_ends_a_worker_within_seconds_and_its_counts_are_durable(site: S
     worker.until_ready()
     site.send(*answers(0, 300))
     worker.until(lambda: accepted(worker) == 300, "counted every answer")
-    assert worker.terminate() < 10
+    assert worker.terminate() < 30
     assert worker.exit_code == 0
     again = site.worker()
-    again.until_ready()
-    assert accepted(again) == 300
+    again.until(lambda: again.ready() and accepted(again) == 300, "shown what was durable")
 
 
 def shown(worker: WorkerProcess, gauge: str) -> float | None:
@@ -132,10 +134,18 @@ def test_a_series_is_shown_by_one_of_two_workers_as_the_total(site: Site) -> Non
     site.send(*answers(200, 100))
     second.until(lambda: denominators() == [300], "shown all events by one of them")
     second.until_ready()
-    families = [{s.labels["kpi"] for s in w.scrape() if s.name == EVALUATED} for w in workers]
-    assert families[0] & families[1] == set()
     # What is told by currency has no series before the first payment.
-    assert families[0] | families[1] == {k.id for k in KPIS.values() if not k.labels}
+    everything = {k.id for k in KPIS.values() if not k.labels}
+    families: list[set[str]] = []
+
+    def are_all_shown() -> bool:
+        families[:] = [
+            {s.labels["kpi"] for s in w.scrape() if s.name == EVALUATED} for w in workers
+        ]
+        return set.union(*families) == everything
+
+    first.until(are_all_shown, "shown its part of all families")
+    assert families[0] & families[1] == set()
     assert all(families), "both have a part of the work"
     second.terminate()
     first.until(lambda: shown(first, "cx_nps_denominator") == 300, "taken all over again")

@@ -58,6 +58,6 @@ def test_it_shows_bases_without_room_and_shares_that_it_can_t_read_now(
     for key in (b"beat/0", b"nobody's"):
         send(unprefixed, [(f"{site.group}-share", key, b"no share")])
     worker.until(lambda: damaged() == 1, "shown what it can't read and nobody mends")
-    assert worker.ready()
+    worker.until_ready()
     delete(site.bootstrap, f"{site.group}-share", b"nobody's")
     worker.until(lambda: damaged() == 0, "seen that it was deleted")
