@@ -53,6 +53,7 @@ def test_tls_for_a_listener_without_it_is_no_broker_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(refusal, "_SECONDS", 60.0)
     client = trustme.CA().issue_cert("cxkpi@example.org")
     client.private_key_and_cert_chain_pem.write_to_path("client.pem")
     kafka = KafkaConfig.model_validate({"bootstrap": broker.bootstrap, **security})
@@ -83,7 +84,10 @@ def test_where_nobody_answers_the_key_is_named_and_on_this_machine_the_command_t
     assert error.remedy == remedy
 
 
-def test_a_broker_that_hangs_up_is_none_to_be_started(broker: Broker) -> None:
+def test_a_broker_that_hangs_up_is_none_to_be_started(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusal, "_SECONDS", 60.0)
     kafka = KafkaConfig(bootstrap=broker.bootstrap, security_protocol="SSL")
     assert asyncio.run(unreachable(kafka)).remedy == ""
 
