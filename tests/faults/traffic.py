@@ -56,7 +56,7 @@ class Sending:
         self._records = records
         self._seconds = seconds
         self._failure: BaseException | None = None
-        #: How many records were given to the producer.
+        #: How many records were given to the producer, with those that it is being given.
         self.sent = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -72,15 +72,16 @@ class Sending:
         async with EventProducer(self._kafka) as producer:
             for first in range(0, len(self._records), size):
                 part = self._records[first : first + size]
-                await producer.write([r[1:] for r in part])
+                # Before: it may have sent some, and workers counted them, when all are given.
                 self.sent += len(part)
+                await producer.write([r[1:] for r in part])
                 await producer.submit()
                 due = began + self._seconds * (first + len(part)) / len(self._records)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     @property
     def is_done(self) -> bool:
-        """Whether all records were given to the producer."""
+        """Whether all records were given to the producer, or the last ones are."""
         return self.sent == len(self._records)
 
     def join(self, seconds: float) -> None:
