@@ -75,7 +75,7 @@ on_no_data = "resolve"
 """
 _SESSION_MS: Final = 2_000
 _EVERY_SECONDS: Final = 0.1
-_PATIENCE: Final = 40.0
+_PATIENCE: Final = 120.0
 _SOON: Final = 6.0
 _LISTED: Final = 12
 
@@ -197,9 +197,9 @@ class Alerting:
         families = {KPIS[rule.kpi].topic for rule in self._site.config.core().rules}
         return min(es[-1].at for es in seen.values()) if seen.keys() == families else 0
 
-    def _is_at_it(self) -> bool:
-        """Whether the owner has evaluated all rules just now."""
-        return self._latest(self._owner) > time.time_ns() // 10**6 - 1_500
+    def _is_at_it(self, since: int = 0) -> bool:
+        """Whether the owner has evaluated all rules, at a time that is later (ms)."""
+        return self._latest(self._owner) > since
 
     def _changes(self) -> None:
         """Let alerts change some times."""
@@ -208,9 +208,10 @@ class Alerting:
     def _do(self, fault: Fault) -> None:
         self._verdict.faults[fault] += 1
         worker, began = self._workers[self._owner], time.monotonic()
+        since = time.time_ns() // 10**6
         if fault in ("zombie", "linger"):
             worker = self._hold("freeze" if fault == "zombie" else "linger")
-            began = time.monotonic()
+            began, since = time.monotonic(), time.time_ns() // 10**6
         elif fault == "overlap":
             self._start()
             time.sleep(self._rng.uniform(1.0, 4.0))
@@ -224,7 +225,7 @@ class Alerting:
             else:
                 worker.kill()
             self._start()
-        self._until(self._is_at_it, "taken over all alerts")
+        self._until(lambda: self._is_at_it(since), "taken over all alerts")
         self._verdict.recoveries.append(time.monotonic() - began)
         if fault in ("zombie", "linger"):
             time.sleep(0.5)
