@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from stream.broker import Broker
 from tests.faults.alerting import Alerting, site_for
 from tests.faults.report import row, table
 from tests.kafka.conftest import Sites
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_change_is_written_once_though_its_owner_is_killed_or_sleeps(

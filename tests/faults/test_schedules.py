@@ -14,8 +14,6 @@ from tests.faults.schedule import CASES, at_random, outage
 from tests.faults.verdict import Verdict
 from tests.kafka.conftest import Sites
 
-pytestmark = pytest.mark.timeout(300)
-
 #: The sharpest cases; `make faults` runs all, longer, with all mistakes.
 PLAIN = ("zombie-in-a-transaction", "take-over", "recovery")
 #: Mistakes that are made here; a case that finds its mistake is run through as well.

@@ -35,7 +35,7 @@ _FAMILIES = kpi_families(KPIS)
 #: Gauge → KPI.
 _KPI_OF = {f.name: kpi_of(f.sample) for f in _FAMILIES}
 #: How long it may take until what was counted is shown, in seconds.
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 class Sent:
