@@ -28,8 +28,12 @@ from tests.kafka.workers import Stuck, WorkerProcess
 #: Configuration of the sites that schedules run on.
 MORE: Final = f'[cart]\ntimeout = "{CART_TIMEOUT // 60_000}m"\n'
 KAFKA: Final = 'transaction_timeout = "20s"'
-#: A worker with a mistake that counts nothing for so long has counted all it will, in seconds.
+#: A worker with a mistake that counts nothing for so long has counted all it will, in seconds; and
+#: one that shows nothing for so long shows nothing.
 _QUIET_SECONDS: Final = 4.0
+_ABSENT_SECONDS: Final = 40.0
+#: A machine on which a worker needs longer until it is ready is a slow one, in seconds.
+_READY_SECONDS: Final = 5.0
 #: How a worker may have ended: not, in good order, or killed, which SIGTERM does before it works.
 _ENDS: Final = (None, 0, -9, -15)
 #: Findings of a run beyond these say nothing new.
@@ -53,7 +57,7 @@ class Cluster:
         mutation: str = "",
         broker: Broker | None = None,
         proxy: Proxy | None = None,
-        patience: float = 40.0,
+        patience: float = 120.0,
     ) -> None:
         self._site = site
         self._schedule = schedule
@@ -65,6 +69,8 @@ class Cluster:
         self._verdict = Verdict(schedule.name)
         self._watch = Watch(self._workers)
         self._sending: Sending | None = None
+        #: For how long is sent.
+        self._seconds = 0.0
         self._partitions = schedule.partitions
         #: Past the proxy, where there is one.
         self._bootstrap = broker.bootstrap if broker is not None else site.bootstrap
@@ -102,20 +108,21 @@ class Cluster:
         if schedule.compacted:
             create(site, {f"{site.group}-state": _COMPACTED}, schedule.partitions)
 
-    def _load(self) -> None:
-        """Begin to send."""
+    def _load(self, slowness: float) -> None:
+        """Begin to send; on a slow machine for longer, as what is done meanwhile lasts longer."""
         schedule = self._schedule
         now = time.time_ns() // 1_000_000
         sent = records_up_to(now, schedule.records, schedule.seed)
         kafka = self._site.config.kafka.model_copy(update={"bootstrap": self._bootstrap})
-        sending = self._sending = Sending(kafka, sent, schedule.seconds)
+        self._seconds = schedule.seconds * slowness
+        sending = self._sending = Sending(kafka, sent, self._seconds)
         self._watch.sent = lambda: sending.sent
 
     # The end -----------------------------------------------------------------------------------
 
     def _end(self) -> None:
         assert self._sending is not None
-        self._sending.join(self._schedule.seconds + 60)
+        self._sending.join(self._seconds + 60)
         if self._mutation:
             # The log and the dead letters say all; what is shown may never be whole.
             self._quiet(len(self._judge.sources()))
@@ -130,7 +137,7 @@ class Cluster:
         if self._sending is None:
             return
         try:
-            self._sending.join(self._schedule.seconds + 60)
+            self._sending.join(self._seconds + 60)
             self._judge.audit({t: self._schedule.fewer.get(t, self._partitions) for t in TOPICS})
         except STUCK as error:
             self._verdict.stuck.append(told(error))
@@ -143,7 +150,7 @@ class Cluster:
     def _quiet(self, count: int) -> None:
         """Wait until nothing more is counted, or everything is; or what is shown stays absent."""
         counted, since = 0.0, time.monotonic()
-        deadline = since + self._patience
+        deadline = since + _ABSENT_SECONDS
         while time.monotonic() < min(since + _QUIET_SECONDS, deadline) and not (
             self._watch.complete and self._watch.counted >= count
         ):
@@ -181,13 +188,15 @@ class Cluster:
         options += ["--control", str(self._order_of(step.worker))]
         if self._schedule.block_budget is not None:
             options += ["--block-budget", str(self._schedule.block_budget)]
+        if self._schedule.flush_seconds is not None:
+            options += ["--flush-seconds", str(self._schedule.flush_seconds)]
         if self._mutation:
             options += ["--mutation", self._mutation]
         module = ("tests.faults.inject", *options)
         worker = self._workers[step.worker] = self._site.worker(module=module)
         if self._sending is None:
             self._until(worker.ready, lambda: f"{step.worker} is not ready")
-            self._load()
+            self._load(max(1.0, (time.monotonic() - worker.started) / _READY_SECONDS))
 
     def _order_of(self, worker: str) -> str:
         return str(self._site.folder / f"{self._site.group}-{worker}-order")

@@ -2,7 +2,7 @@
 
 It is the product's own command in a process that was prepared before: with a mutation, with points
 that look into a control file, with a record of what its rules see, with small blocks, with a short
-session.
+session, with flushes that may last.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path)
     parser.add_argument("--block-budget", type=int)
     parser.add_argument("--session-ms", type=int)
+    parser.add_argument("--flush-seconds", type=float)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if given.mutation:
@@ -38,6 +39,10 @@ def main() -> None:
         from stream.core import state
 
         vars(state).update(BLOCK_BUDGET=given.block_budget, BLOCK_COST=0)
+    if given.flush_seconds:
+        from stream.kafka import log
+
+        vars(log).update(FLUSH_SECONDS=given.flush_seconds)
     if given.session_ms:
         _shorten_session(given.session_ms)
     from stream.cli import main as cxkpi

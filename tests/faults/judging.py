@@ -25,7 +25,7 @@ _FAMILIES: Final = {f.name: kpi_of(f.sample) for f in kpi_families(KPIS)}
 #: Corrections and last words of each kind.
 _PROBES: Final = 150
 #: How long after the last record all series have to be right, in seconds.
-_AT_REST_SECONDS: Final = 15.0
+_AT_REST_SECONDS: Final = 60.0
 
 
 class Judge:

@@ -72,6 +72,8 @@ class Schedule:
     flush: str = FLUSH
     #: The session time-out in ms; stock brokers take no less than 6,000.
     session_ms: int = 3_000
+    #: How long a flush may take; None: as long as the product lets it.
+    flush_seconds: float | None = None
     seed: int = 1
 
     def of(self, topic: str) -> int:
@@ -217,7 +219,7 @@ CASES: Final = {
                 Step("ready", "B"),
                 *hit("A", "begin", "linger", nth=2),
                 *hit("B", "between", "freeze"),
-                # Unless it goes on, nothing is fenced: a write that lasts too long is given up.
+                # Unless it goes on, nothing is fenced: so it may last as long as B needs.
                 *hit("A", "lingering", "repeat"),
                 wait(1.5),
                 thaw("B"),
@@ -227,6 +229,7 @@ CASES: Final = {
             seconds=12.0,
             partitions=1,  # So there is one that is read and not yet fenced.
             session_ms=4_000,
+            flush_seconds=90.0,
         ),
         Schedule(
             "recovery",  # Killed at every stage of a recovery, and in checkpoints.

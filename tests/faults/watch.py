@@ -17,7 +17,8 @@ from stream.metrics.families import kpi_families
 from tests.kafka.workers import WorkerProcess
 
 _EVERY_SECONDS: Final = 0.4
-_PATIENCE: Final = 2.0
+#: How long a page may take, in seconds. One whose process falls asleep meanwhile never comes.
+_PAGE_SECONDS: Final = 3.0
 #: Gauge → KPI.
 _FAMILIES: Final = {f.name: kpi_of(f.sample) for f in kpi_families(KPIS)}
 #: Corrections may take so much of a total back; a shard that is missing takes more.
@@ -130,8 +131,9 @@ class Watch:
         found = {}
         for name, worker in list(self._workers.items()):
             if worker.exit_code is None and not asleep(worker) and worker.address is not None:
+                page = worker.address + "/metrics"
                 try:
-                    with urllib.request.urlopen(worker.address + "/metrics", timeout=1) as answer:
+                    with urllib.request.urlopen(page, timeout=_PAGE_SECONDS) as answer:
                         found[name] = read_page(answer.read().decode())
                 except (OSError, urllib.error.URLError, ValueError):
                     continue
