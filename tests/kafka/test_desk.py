@@ -55,6 +55,12 @@ class FailsOnce:
     async def close(self) -> None: ...
 
 
+def given_before(count: int) -> tuple[list[bytes], int]:
+    """Answers, and a time (ms) at which all of them were given, however long making them took."""
+    given = [value for _, _, value in answers(0, count)]
+    return given, time.time_ns() // 10**6
+
+
 async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -65,8 +71,8 @@ async def test_a_change_whose_write_fails_is_written_at_the_next_evaluation(
     shard = Shard(settings, Values(settings))
     told = Sharing(shard, 0, "life")
     watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
-    start = time.time_ns() // 10**6
-    shard.ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    given, start = given_before(50)
+    shard.ingest("cx.survey", given, start)
     for now in range(start, start + 1000, 100):
         shard.fold(now)
         for key, value in told.collect(now, now)["cx.survey"]:
@@ -259,8 +265,9 @@ async def test_a_change_too_large_to_be_written_stops_the_worker(
     shard = Shard(settings, Values(settings))
     told = Sharing(shard, 0, "life")
     watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
-    start = (time.time_ns() // 10**6 // (5 * SECOND) + 1) * 5 * SECOND
-    shard.ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    given, now = given_before(50)
+    start = (now // (5 * SECOND) + 1) * 5 * SECOND
+    shard.ingest("cx.survey", given, start)
     shard.fold(start)
     for key, value in told.collect(start, start)["cx.survey"]:
         watched.family.take(key, value)
@@ -278,8 +285,9 @@ async def test_no_rule_is_evaluated_before_all_shards_have_told_all_up_to_then(
     shards = [Shard(settings, Values(settings)) for _ in range(2)]
     told = [Sharing(shard, number, "life") for number, shard in enumerate(shards)]
     watched = desk.Desk("cx.survey", settings, 2, KafkaConfig(), Names("", "g"))
-    start = time.time_ns() // 10**6 // 1000 * 1000
-    shards[0].ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    given, now = given_before(50)
+    start = now // 1000 * 1000
+    shards[0].ingest("cx.survey", given, start)
 
     async def tell(now: int, *complete_to: int) -> None:
         for shard, telling, complete in zip(shards, told, complete_to, strict=False):
@@ -304,7 +312,8 @@ def test_gauges_stand_for_the_moment_also_where_nothing_has_changed() -> None:
     shard = Shard(settings, Values(settings))
     told = Sharing(shard, 0, "life")
     watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
-    start = (time.time_ns() // 10**6 // (5 * SECOND) + 1) * 5 * SECOND
+    given, now = given_before(50)
+    start = (now // (5 * SECOND) + 1) * 5 * SECOND
 
     def evaluated(now: int) -> Evaluation:
         shard.fold(now)
@@ -315,7 +324,7 @@ def test_gauges_stand_for_the_moment_also_where_nothing_has_changed() -> None:
         assert watched.evaluation.at == now
         return watched.evaluation
 
-    shard.ingest("cx.survey", [v for _, _, v in answers(0, 50)], start)
+    shard.ingest("cx.survey", given, start)
     first = evaluated(start)
     again = evaluated(start + SECOND)
     assert again.samples is first.samples, "nothing has changed, no pane has turned"
@@ -358,10 +367,10 @@ def test_it_is_told_once_that_a_log_lacks_what_a_shard_has_told(
 ) -> None:
     settings = Settings()
     watched = desk.Desk("cx.survey", settings, 1, KafkaConfig(), Names("", "g"))
-    now = time.time_ns() // 10**6
+    given, now = given_before(9)
     shard = Shard(settings, Values(settings))
     told = Sharing(shard, 0, "life")
-    shard.ingest("cx.survey", [v for _, _, v in answers(0, 9)], now)
+    shard.ingest("cx.survey", given, now)
     shard.fold(now)
     # The topic was made anew after this.
     assert told.collect(now, now)["cx.survey"]
