@@ -30,6 +30,7 @@ from stream.kafka.topics import Names
 from stream.replay.files import Batch
 from stream.replay.run import Replay
 from tests.core.alerting import evaluate
+from tests.fixtures.clock import in_no_time
 from tests.kafka.test_outages import answers
 
 
@@ -129,6 +130,7 @@ async def test_a_family_without_rules_does_not_mind_states_that_are_damaged(
     ]
 
 
+@in_no_time
 async def test_what_rules_have_left_is_asked_for_again_after_a_pause_while_no_broker_answers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,6 +147,7 @@ async def test_what_rules_have_left_is_asked_for_again_after_a_pause_while_no_br
     assert (read.await_count, len(caplog.records)) == (2, 1)
 
 
+@in_no_time
 async def test_a_family_without_rules_keeps_no_other_waiting_nor_looks_on_when_it_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,6 +19,7 @@ from stream.kafka import log as state_log
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import Tasks, cancelled, completed, say_goodbye
 from stream.kafka.topics import Names
+from tests.fixtures.clock import in_no_time
 
 TP = TopicPartition("topic", 0)
 
@@ -53,6 +54,7 @@ class Client:
 
 
 @pytest.mark.parametrize("times", [0, 1, 3])
+@in_no_time
 async def test_what_must_be_completed_is_however_often_it_is_cancelled(times: int) -> None:
     done = []
 
@@ -70,6 +72,7 @@ async def test_what_must_be_completed_is_however_often_it_is_cancelled(times: in
 
 
 @pytest.mark.parametrize("times", [0, 2])
+@in_no_time
 async def test_what_fails_while_it_is_completed_says_so(times: int) -> None:
     async def commit() -> None:
         await asyncio.sleep(0.05)
@@ -83,6 +86,7 @@ async def test_what_fails_while_it_is_completed_says_so(times: int) -> None:
     assert isinstance(task.exception(), KafkaConnectionError)
 
 
+@in_no_time
 async def test_clients_that_hang_are_left_alone_after_one_wait_for_all_of_them() -> None:
     clients = [Client() for _ in range(100)]
     await within(2, say_goodbye(*(client.stop for client in clients)))
@@ -102,6 +106,7 @@ async def test_a_client_whose_own_tasks_were_cancelled_does_not_end_us() -> None
     assert other.is_set()
 
 
+@in_no_time
 async def test_clients_are_told_to_end_also_where_we_are_cancelled_meanwhile() -> None:
     client = Client()
     ending_it = asyncio.ensure_future(say_goodbye(client.stop))
@@ -129,6 +134,7 @@ async def test_a_client_that_can_not_even_end_is_of_no_consequence_but_a_mistake
     assert [record.levelno for record in caplog.records] == [level]
 
 
+@in_no_time
 async def test_a_task_that_is_told_to_end_is_waited_for_but_not_for_ever() -> None:
     cleaned = asyncio.Event()
 
@@ -223,6 +229,7 @@ async def commit(_: Client) -> None:
 @pytest.mark.parametrize(
     "use", [follow, close_shares, close_firing, read, bounds, last_buried, commit]
 )
+@in_no_time
 async def test_no_client_holds_up_whoever_lets_go_of_it(
     use: Callable[[Client], Coroutine[Any, Any, None]], client: Client
 ) -> None:
@@ -255,6 +262,7 @@ async def hangs() -> None:
         ([hangs, fails, gives_up, ends], [KeyError, RuntimeError]),
     ],
 )
+@in_no_time
 async def test_a_task_that_ends_otherwise_than_by_its_work_or_our_word_is_told(
     works: list[Callable[[], Coroutine[Any, Any, None]]], told: list[type[Exception]]
 ) -> None:
