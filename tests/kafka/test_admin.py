@@ -21,6 +21,7 @@ from stream.kafka import group as groups
 from stream.kafka.admin import AdminClient
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import committed, members
+from tests.fixtures.clock import in_no_time
 
 
 class FakeClient:
@@ -114,18 +115,21 @@ async def test_a_coordinator_that_is_loading_is_not_taken_for_one_that_knows_of_
     assert await admin._send_request("offsets", 2) is fake.answer
 
 
+@in_no_time
 async def test_the_controller_that_took_the_place_of_one_that_is_down_is_asked() -> None:
     admin, fake = client_with({1}, controllers=[1, 1, 3])
     assert await admin._send_to_controller("create") == "create by 3"
     assert fake.asked == [1, 1, 3]
 
 
+@in_no_time
 async def test_a_controller_that_is_not_known_yet_is_looked_for() -> None:
     admin, fake = client_with({}, controllers=[])
     fake.controllers = [2]
     assert await admin._send_to_controller("create") == "create by 2"
 
 
+@in_no_time
 async def test_a_controller_that_stays_away_is_given_up_in_the_time_of_a_request() -> None:
     admin, fake = client_with({1}, controllers=[1] * 1_000)
     with pytest.raises(NodeNotReadyError):
@@ -161,6 +165,7 @@ class LateCoordinator:
         return await self._answer({})
 
 
+@in_no_time
 async def test_a_group_is_asked_about_until_another_broker_coordinates_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

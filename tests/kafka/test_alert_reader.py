@@ -34,6 +34,7 @@ from stream.kafka.alert_log import AlertLog
 from stream.kafka.alert_reader import NEWS_MS, AlertReader
 from stream.kafka.topics import Names, prepare
 from stream.sinks.dispatcher import Delivery
+from tests.fixtures.clock import in_no_time
 from tests.kafka.topics import records, send
 from tests.sinks.receiver import change
 
@@ -516,6 +517,7 @@ def test_a_note_of_no_records_or_fewer_is_none_of_ours(note: str) -> None:
     assert Acknowledged.recalled(5, note).begin(6)
 
 
+@in_no_time
 async def test_it_is_our_turn_for_as_long_as_the_group_can_not_have_given_us_up() -> None:
     reader = AlertReader(KafkaConfig(session_timeout="6s"), Names("", "g"), "webhook")
     waiting = asyncio.create_task(reader._our_turn())
@@ -581,7 +583,7 @@ async def test_a_group_that_fails_ends_the_reader_also_while_nothing_more_is_ask
             is_cut_short.set()
 
     with pytest.raises(GroupAuthorizationFailedError):
-        await asyncio.wait_for(reader._while_ours(work), 10)
+        await asyncio.wait_for(reader._while_ours(work), 60)
     assert is_cut_short.is_set()
 
 

@@ -20,6 +20,7 @@ from stream.kafka import alert_reader
 from stream.kafka.acknowledged import Acknowledged
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.topics import DEAD_LETTER_ROOM, STATE_LIMIT, Names
+from tests.fixtures.clock import in_no_time
 
 KAFKA = KafkaConfig().model_copy(update={"group": "g", "session_timeout_ms": 9000})
 NAMES = Names("p-", "g")
@@ -251,6 +252,7 @@ async def test_what_can_not_be_delivered_is_buried_as_it_was_with_why(
     assert said == [b"1", b"7", b"undelivered"]
 
 
+@in_no_time
 async def test_a_worker_that_gets_no_partition_waits_for_its_turn_and_one_that_loses_it_stops() -> (
     None
 ):
