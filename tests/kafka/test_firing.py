@@ -23,7 +23,7 @@ from stream.kafka import firing as fires
 from stream.kafka.alert_log import AlertLog, firing_in
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.topics import Names, prepare
-from tests.kafka.topics import records
+from tests.kafka.topics import records, until_closed
 from tests.sinks.receiver import change
 
 _numbers = itertools.count(1)
@@ -75,7 +75,7 @@ def test_what_fires_follows_the_owners_of_two_families(broker: Broker) -> None:
         async def fires(*expected: tuple[str, str]) -> None:
             """What was committed may take a moment to be seen."""
             found = None
-            for _ in range(100):
+            for _ in range(600):
                 found = sorted((c.rule, c.labels["region"]) for c in await firing.now())
                 if found == list(expected):
                     return
@@ -131,6 +131,7 @@ def test_of_an_alert_without_its_change_is_told_what_is_known(broker: Broker) ->
         # As a version wrote it that knew no changes beside the states.
         await owner.write(AlertStates(1, (state("eu"),)), [])
         await owner.close()
+        await until_closed(kafka.bootstrap, [names.alert_state])
         firing = FiringAlerts(kafka, names, rules)
         try:
             return await firing.now()
@@ -299,7 +300,7 @@ def test_while_no_broker_answers_it_is_what_was_known_last(broker: Broker) -> No
         await owner.take_over()
         await owner.write(AlertStates(1, (state("eu"),)), [fired("eu")])
         await owner.close()
-        await asyncio.sleep(1)
+        await until_closed(kafka.bootstrap, [names.alert_state])
 
     asyncio.run(written())
     assert asyncio.run(following(60)) == [fired("eu")]

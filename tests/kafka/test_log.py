@@ -24,7 +24,7 @@ from stream.kafka.topics import STATE_LIMIT, Names, prepare
 from stream.kafka.transient import is_transient
 from tests.kafka.conftest import Site
 from tests.kafka.test_trouble import create
-from tests.kafka.topics import administer, records
+from tests.kafka.topics import administer, records, until_closed, until_empty
 
 
 async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site) -> None:
@@ -206,6 +206,7 @@ async def test_of_a_flush_that_an_heir_makes_anew_the_sleeper_writes_nothing_onc
     sleeper.woken.set()
     (outcome,) = await asyncio.gather(writing, return_exceptions=True)
     assert isinstance(outcome, FlushFailed) == (times == 1)
+    await until_closed(site.bootstrap, [letters])
     found = await asyncio.to_thread(records, site.bootstrap, [letters])
     assert [r.value for r in found] == [b"{"] * times
     await writer.stop()
@@ -221,8 +222,11 @@ async def test_what_goes_to_a_topic_that_was_made_anew_is_not_written(site: Site
     some = [Outgoing(topic, 1, b"k%d" % n, b"v") for n in range(3)]
     await writer.write(some)
     await writer.write(some[:1])
+    # Else the end of the transaction goes to the topic that is made anew.
+    await until_closed(site.bootstrap, [topic])
     await asyncio.to_thread(administer, site.bootstrap, lambda admin: admin.delete_topics([topic]))
     await asyncio.to_thread(create, site, {topic: {}})
+    await until_empty(site.bootstrap, TopicPartition(topic, 1))
     with pytest.raises(FlushFailed, match=f"topic {topic} partition 1 was made anew or has lost"):
         await writer.write(some)
     await writer.stop()
@@ -230,5 +234,6 @@ async def test_what_goes_to_a_topic_that_was_made_anew_is_not_written(site: Site
     await heir.start()
     await heir.write(some[1:])
     await heir.stop()
+    await until_closed(site.bootstrap, [topic])
     found = await asyncio.to_thread(records, site.bootstrap, [topic])
     assert [record.key for record in found] == [b"k1", b"k2"]

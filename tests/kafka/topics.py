@@ -16,6 +16,9 @@ from aiokafka.protocol.produce import ProduceRequest
 from stream.config import KafkaConfig
 from stream.kafka.producer import EventProducer, Message
 
+#: How long a broker on a loaded machine may take for what it has said that it does, in seconds.
+_PATIENCE = 60.0
+
 
 @dataclass(frozen=True)
 class Read:
@@ -46,6 +49,36 @@ async def places(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
         for topic, count in (await _counts(bootstrap, topics)).items()
         for partition in range(count)
     ]
+
+
+async def until_closed(bootstrap: str, topics: Sequence[str]) -> None:
+    """Wait until all that was committed can be read.
+
+    The broker answers a commit once it is certain, and tells the partitions after that.
+    """
+    parts = await places(bootstrap, topics)
+    async with asyncio.timeout(_PATIENCE):
+        for tp in parts:
+            while await _is_open(bootstrap, tp):  # noqa: ASYNC110 - it is Kafka's.
+                await asyncio.sleep(0.05)
+
+
+async def until_empty(bootstrap: str, tp: TopicPartition) -> None:
+    """Wait until the broker has done with a topic that was made anew what it said it would."""
+    async with asyncio.timeout(_PATIENCE):
+        while await _end(bootstrap, tp, "read_uncommitted"):  # noqa: ASYNC110 - it is Kafka's.
+            await asyncio.sleep(0.05)
+
+
+async def _is_open(bootstrap: str, tp: TopicPartition) -> bool:
+    """Whether a transaction holds up who reads what is committed."""
+    return await _end(bootstrap, tp) < await _end(bootstrap, tp, "read_uncommitted")
+
+
+async def _end(bootstrap: str, tp: TopicPartition, isolation: str = "read_committed") -> int:
+    """Where what may be read of a partition ends."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation) as consumer:
+        return int((await consumer.end_offsets([tp]))[tp])
 
 
 async def _counts(bootstrap: str, topics: Sequence[str]) -> dict[str, int]:
