@@ -15,6 +15,7 @@ from stream.kafka import alert_reader
 from stream.kafka.alert_reader import AlertReader
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import Names
+from tests.fixtures.clock import in_no_time
 
 
 class Record:
@@ -131,6 +132,7 @@ async def _when_it_is_let_go_of(writer: Fenced) -> None:
         _when_it_is_let_go_of,
     ],
 )
+@in_no_time
 async def test_nothing_is_logged_of_what_a_fenced_producer_leaves(
     fenced: Callable[[Fenced], Awaitable[None]],
 ) -> None:
