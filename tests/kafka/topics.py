@@ -17,7 +17,7 @@ from stream.config import KafkaConfig
 from stream.kafka.producer import EventProducer, Message
 
 #: How long a broker on a loaded machine may take for what it has said that it does, in seconds.
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 
 
 @dataclass(frozen=True)

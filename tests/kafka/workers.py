@@ -17,7 +17,7 @@ from typing import Self
 
 from stream.metrics.exposition import Scraped, parse
 
-#: Generous, for a loaded machine; a worker that works needs some seconds.
+#: Generous, for a machine that is loaded many times over; a worker that works needs seconds.
 PATIENCE = 180.0
 
 
@@ -111,7 +111,7 @@ class WorkerProcess:
     def page(self, path: str) -> tuple[int, str]:
         """Status and text of a page."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=60) as answer:
                 return int(answer.status), str(answer.read().decode())
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
