@@ -156,23 +156,29 @@ def send(kafka: KafkaConfig, stream: Sequence[Record]) -> float:
     """Send each record as it happens; how late the latest one was there, in seconds."""
 
     async def sending() -> float:
-        latest = 0.0
+        first = stream[-1][0] - LENGTH
         async with EventProducer(kafka) as producer:
             for topic in {r[1] for r in stream}:
                 await producer.fits(topic, None, b"")
             # A worker that evaluates has all of what was before, not carts without their purchases.
             now = time.time_ns() // 10**6
-            await producer.write([r[1:] for r in stream if r[0] <= now])
-            await producer.submit()
-            first = stream[-1][0] - LENGTH
+            latest = await _delivered(producer, [r for r in stream if r[0] <= now], first)
             async for records in as_they_happen(r for r in stream if r[0] > now):
-                await producer.write([r[1:] for r in records])
-                await producer.submit()
-                if records[0][0] > first:
-                    latest = max(latest, time.time() - records[0][0] / SECOND)
+                latest = max(latest, await _delivered(producer, records, first))
         return latest
 
     return asyncio.run(sending())
+
+
+async def _delivered(producer: EventProducer, records: Sequence[Record], first: int) -> float:
+    """Have the broker take records; how late those from ``first`` (ms) on were there, in seconds.
+
+    Whoever evaluates does not wait for what it has not taken yet.
+    """
+    await producer.write([r[1:] for r in records])
+    await producer.flush()
+    now = time.time()
+    return max((now - at / SECOND for at, *_ in records if at > first), default=0.0)
 
 
 def soon() -> int:

@@ -127,7 +127,7 @@ def run(site: Site) -> Run:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_live_run_makes_the_changes_of_a_replay_and_of_its_recorded_samples(
     sites: Sites, broker: Broker
 ) -> None:
