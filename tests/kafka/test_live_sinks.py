@@ -18,7 +18,7 @@ from tests.fixtures.alertmanager import NewAlertmanager
 from tests.fixtures.prometheus import until
 from tests.kafka.conftest import Site, Sites
 from tests.kafka.test_outages import answers
-from tests.kafka.topics import records
+from tests.kafka.topics import Read, records
 from tests.kafka.workers import WorkerProcess
 
 _CONFIG = """
@@ -33,6 +33,7 @@ severity = "critical"
 [[sink]]
 type = "webhook"
 url = "{url}/good"
+timeout = "5m"
 
 [[sink]]
 type = "webhook"
@@ -114,6 +115,16 @@ def acknowledged(site: Site, sink: str) -> int:
     return asyncio.run(position())
 
 
+def dead_changes(site: Site) -> list[Read]:
+    """The dead letters of changes."""
+    return records(site.bootstrap, [f"{site.prefix}cx.alert.dlq"])
+
+
+def buried(site: Site) -> list[dict[str, Any]]:
+    """The changes among them."""
+    return [json.loads(r.value or b"") for r in dead_changes(site)]
+
+
 def promoters(first: int) -> list[tuple[str, bytes | None, bytes]]:
     """Answers of nine and ten, many more than there were before."""
     return [a for i, a in enumerate(answers(first, 1_100), first) if i % 11 >= 9]
@@ -130,18 +141,21 @@ def test_no_change_is_lost_by_kill_9_and_what_fires_is_kept_alive(
         site = sites(broker.bootstrap, more=more, head='evaluate = "1s"')
         worker = site.worker()
         worker.until_ready()
+        told_of: list[dict[str, Any]] = []
 
         def die_before_the_acknowledgement() -> None:
             if worker.exit_code is None:
                 told = ("alertmanager", "sent")
                 until(lambda: notifications(worker).get(told), 60, "Alertmanager was not told")
                 until(lambda: acknowledged(site, "alertmanager") > 0, 60, "not acknowledged")
+                # Once nobody tells it again, the alert soon ends.
+                told_of.extend(until(manager.alerts, 60, "Alertmanager has forgotten it"))
                 worker.kill()
 
         it.before = die_before_the_acknowledgement
         site.send(*answers(0, 20))
         until(lambda: worker.exit_code is not None, 60, "no delivery")
-        (alert,) = manager.alerts()
+        (alert,) = told_of
 
         again = site.worker()
         again.until(lambda: len(it.told["/good"]) > 1, "delivered again")
@@ -154,7 +168,7 @@ def test_no_change_is_lost_by_kill_9_and_what_fires_is_kept_alive(
         again.until(lambda: notifications(again)[refreshed] > 0, "told again what fires")
         before = notifications(again)[refreshed]
         again.until(lambda: notifications(again)[refreshed] > before + 4, "told it again and again")
-        (still,) = manager.alerts()
+        (still,) = until(manager.alerts, 60, "it is not kept alive")
         assert (still["labels"], still["startsAt"]) == (alert["labels"], alert["startsAt"])
         assert still["annotations"]["description"] == first["explanation"]
         assert notifications(again)["alertmanager", "sent"] == 0
@@ -172,10 +186,11 @@ def test_no_change_is_lost_by_kill_9_and_what_fires_is_kept_alive(
 
         dropped = ("refusing", "dropped")
         again.until(lambda: notifications(again)[dropped] > 0, "given up")
+        both = {first["id"], it.told["/good"][2]["id"]}
+        again.until(lambda: {told["id"] for told in buried(site)} >= both, "buried both")
         assert "c4nary" not in again.page("/metrics")[1] + again.log() + worker.log()
         again.terminate()
-        dead = records(site.bootstrap, [f"{site.prefix}cx.alert.dlq"])
-        refused = {json.loads(r.value or b"")["id"] for r in dead}
-        assert refused == {first["id"], it.told["/good"][2]["id"]}
+        assert {told["id"] for told in buried(site)} == both
+        dead = dead_changes(site)
         assert dead[0].reasons["cxkpi.reason"] == "answer 404"
         assert dead[0].reasons["cxkpi.field"] == "sink refusing"
