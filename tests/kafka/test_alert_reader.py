@@ -558,8 +558,9 @@ def test_who_hears_nothing_of_the_group_tries_nothing(
         seen.append(waiting.done())
 
     seen: list[bool] = []
-    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
-    assert seen == [False, True]
+    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 300))
+    # Whom the group has given up meanwhile begins again.
+    assert (set(seen[:-1]), seen[-1]) == ({False}, True)
 
 
 async def test_a_group_that_fails_ends_the_reader_also_while_nothing_more_is_asked_for(
