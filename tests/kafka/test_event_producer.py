@@ -164,7 +164,7 @@ async def test_it_is_settled_once_all_that_was_taken_is_acknowledged(
     settled.append(producer.is_settled)
     assert not producer.delivered
     client.answer(0)
-    await asyncio.wait_for(flushing, 5)
+    await asyncio.wait_for(flushing, 60)
     settled.append(producer.is_settled)
     assert settled == [True, False, True]
     assert producer.delivered == {"cx.visit": 1}

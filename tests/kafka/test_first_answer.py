@@ -29,7 +29,7 @@ async def test_a_broker_that_never_answers_is_not_waited_for_by_the_time_out_of_
         with pytest.raises(BrokerUnreachable, match="no Kafka broker answers at"):
             async with administration(KafkaConfig(bootstrap=f"127.0.0.1:{port}")):
                 pass
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < KafkaConfig().request_timeout_ms / 1000
 
 
 async def test_what_is_asked_later_may_take_as_long_as_requests_may(broker: Broker) -> None:

@@ -48,12 +48,18 @@ async def test_what_was_committed_behind_an_open_transaction_is_read(site: Site)
     await dying.stop()
 
 
+#: How long the broker leaves them open.
+_LEFT_OPEN_SECONDS = 600
+
+
 async def left_open(site: Site, family: str) -> None:
     """As whoever is killed while it writes a family's alerts leaves them."""
     kafka = site.config.kafka
     names = (await prepare(kafka)).names
     dying = AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap, transactional_id=ids.of_alerts(kafka.group, family)
+        bootstrap_servers=kafka.bootstrap,
+        transactional_id=ids.of_alerts(kafka.group, family),
+        transaction_timeout_ms=_LEFT_OPEN_SECONDS * 1000,
     )
     await dying.start()
     await dying.begin_transaction()
@@ -70,7 +76,7 @@ async def test_alerts_are_taken_over_soon_where_those_of_other_families_were_lef
         await left_open(site, family)
     names = Names(kafka.topic_prefix, kafka.group)
     owners = [AlertLog(kafka, names, family) for family in ("cx.survey", "cx.visit")]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(_LEFT_OPEN_SECONDS / 4):
         found = await asyncio.gather(
             *(owner.take_over() for owner in owners), states_left(kafka, names, "cx.signal")
         )
