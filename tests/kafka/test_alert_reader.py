@@ -39,6 +39,11 @@ from tests.kafka.topics import records, send
 from tests.sinks.receiver import change
 
 _numbers = itertools.count(1)
+#: How long a test may stand still before its readers are given up by their group: what they commit
+#: then is refused, and that ends them.
+_SESSION = "30s"
+#: Longer than a group waits for a reader that did not get to say goodbye, in seconds.
+_PATIENCE = 180.0
 
 
 class Taker:
@@ -60,20 +65,20 @@ class Taker:
             self.ended.set()
 
     async def until(self, count: int, *serving: asyncio.Task[None]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(_PATIENCE):
             while len(self.taken) < count:
                 for task in serving:
                     assert not task.done(), task
                 await asyncio.sleep(0.02)
 
 
-def site(broker: Broker) -> tuple[KafkaConfig, Names]:
+def site(broker: Broker, session: str = _SESSION) -> tuple[KafkaConfig, Names]:
     number = next(_numbers)
     kafka = KafkaConfig(
         bootstrap=broker.bootstrap,
         group=f"reader-{number}",
         topic_prefix=f"reader-{number}-",
-        session_timeout="6s",
+        session_timeout=session,
     )
     return kafka, Names(kafka.topic_prefix, kafka.group)
 
@@ -150,7 +155,7 @@ def test_no_more_pass_one_that_is_not_done_than_are_kept_in_mind(
         await held.acknowledge()
         seen.append((await waiting).value)
 
-    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), 60))
+    asyncio.run(asyncio.wait_for(AlertReader(kafka, names, "hook").serve(work), _PATIENCE))
     assert waited == [True]
     assert seen == [b"0", b"1", b"2", b"3", b"4"]
 
@@ -275,7 +280,7 @@ def test_a_sink_is_told_of_its_own_groups_changes_and_of_those_of_old(broker: Br
         bootstrap=kafka.bootstrap,
         group=f"{kafka.group}-b",
         topic_prefix=kafka.topic_prefix,
-        session_timeout="6s",
+        session_timeout=_SESSION,
     )
     asyncio.run(prepare(kafka))
     asyncio.run(prepare(other))
@@ -291,7 +296,7 @@ def test_a_sink_is_told_of_its_own_groups_changes_and_of_those_of_old(broker: Br
         task = asyncio.create_task(AlertReader(one, names, "hook").serve(taker.work))
         await taker.until(count)
         # Changes of others are done with too, so that nobody reads them for ever.
-        async with asyncio.timeout(60), administration(one) as admin:
+        async with asyncio.timeout(_PATIENCE), administration(one) as admin:
             while not await _has_read_all(admin, one, names):  # noqa: ASYNC110 - it is Kafka's.
                 await asyncio.sleep(0.05)
         task.cancel()
@@ -429,7 +434,7 @@ def test_what_can_not_be_delivered_lies_among_the_dead_letters(
 
     async def reading() -> None:
         task = asyncio.create_task(AlertReader(kafka, names, "hook").serve(work))
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), _PATIENCE)
         task.cancel()
         await asyncio.wait({task})
 
@@ -533,7 +538,7 @@ async def test_it_is_our_turn_for_as_long_as_the_group_can_not_have_given_us_up(
 def test_who_hears_nothing_of_the_group_tries_nothing(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kafka, names = site(broker)
+    kafka, names = site(broker, "10s")
     asyncio.run(prepare(kafka))
     send(kafka, [("cx.alert", None, b"one")])
     beat = GroupCoordinator._do_heartbeat
