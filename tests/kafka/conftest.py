@@ -74,6 +74,7 @@ class Sites:
         more: str = "",
         kafka: str = "",
         flush: str = FLUSH,
+        session: str = "6s",
         head: str = "",
         like: Site | None = None,
         prefix: str = "",
@@ -90,7 +91,7 @@ class Sites:
         file.write_text(
             f"{head}\n"
             f'[kafka]\nbootstrap = "{bootstrap}"\ngroup = "{group}"\ntopic_prefix = "{prefix}"\n'
-            f'session_timeout = "6s"\nflush = "{flush}"\n{kafka}\n'
+            f'session_timeout = "{session}"\nflush = "{flush}"\n{kafka}\n'
             f"[http]\nport = 0\n{windows}\n{more}\n"
         )
         config = load(file, {})

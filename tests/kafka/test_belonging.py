@@ -214,8 +214,9 @@ def test_who_reads_other_topics_than_the_group_is_told_which(
 @pytest.fixture
 def pair(sites: Sites, broker: Broker) -> tuple[Site, Site]:
     """Two sites that have a group in common, and topics of their own."""
-    site = sites(broker.bootstrap)
-    return site, sites(broker.bootstrap, like=site, prefix=f"{site.prefix}p.")
+    # Whoever stands still for longer than a session leaves its state to the other.
+    site = sites(broker.bootstrap, session="30s")
+    return site, sites(broker.bootstrap, like=site, prefix=f"{site.prefix}p.", session="30s")
 
 
 def test_a_state_is_not_taken_for_that_of_other_topics_until_it_is_rebuilt(
