@@ -66,7 +66,7 @@ class KafkaConfig(Table):
     transaction_timeout_ms: Annotated[int, Duration(SECOND, 15 * MINUTE)] = Field(
         10 * SECOND, alias="transaction_timeout"
     )
-    """After so long the broker aborts what a dead worker left open."""
+    """After so long the broker aborts what a dead worker left open; at least twice `flush`."""
     request_timeout_ms: Annotated[int, Duration(SECOND, 10 * MINUTE)] = Field(
         20 * SECOND, alias="request_timeout"
     )

@@ -99,8 +99,9 @@ cxkpi.toml:14: alert[0].kpi: unknown KPI "npz"; did you mean "nps"? allowed: nps
 ```
 
 Durations are a whole number and a unit: `250ms`, `5s`, `30m`, `24h`, `7d`. Unknown keys are
-refused. `schemas/config.json` is the same as JSON Schema: with `#:schema schemas/config.json` in
-the first line, editors complete and check the file.
+refused. `schemas/config.json` says as much of this as JSON Schema can: with
+`#:schema schemas/config.json` in the first line, editors complete and check the file. `cxkpi check`
+checks the rest.
 
 Secrets never stand in the file, and no output shows them. A sink's address or secret comes from a
 variable (`url_env`, `secret_env`) or a file (`url_file`, `secret_file`), the password for Kafka

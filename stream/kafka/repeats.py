@@ -45,10 +45,11 @@ _UNCLOSED: Final = "Unclosed AIOKafka"
 #: And of a commit that nobody waits for any more when it fails: positions are committed for tools.
 _UNHEARD: Final = "Task exception was never retrieved"
 _COMMIT: Final = "GroupCoordinator._do_commit_offsets"
-#: What Faust says when the machine is so busy that a thread was not asked for some seconds, and of
-#: rebalances that overlap, which nobody measures here.
+#: What Faust says when the machine is so busy that a thread was not asked for some seconds, or that
+#: one of its own timers is late, and of rebalances that overlap, which nobody measures here.
 _FAUST_USUAL: Final = (
     "Thread keepalive is not responding...",
+    "Timer %s is overlapping (interval=%r runtime=%r)",
     "Missing sensor state for rebalance #%s",
     "Missing sensor state for rebalance end #%s",
 )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.config import Config, durations
-from stream.core.settings import MINUTE, SECOND
+from stream.core.catalogue import KPIS, TOPICS
+from stream.core.settings import HOUR, MINUTE, SECOND
 from stream.metrics.scraping import moving
 from stream.rules.document import AlertingRule
-from stream.rules.promql import number, rose, selector, without
+from stream.rules.promql import number, rose, selector, string, without
 
 #: A topic without events for so long is out of use, in seconds; where it may be silent for longer
 #: than half of it, one without events for twice the silence.
@@ -34,7 +35,7 @@ class Facts:
 
     def rose(self, counter: str, *by: str, **matchers: str) -> str:
         """By how much a counter rose within an hour, in all workers together."""
-        return rose(counter, {"job": self.job, **matchers}, by, "1h")
+        return rose(counter, {"job": self.job}, matchers, by, HOUR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,29 @@ def _down(facts: Facts) -> str:
 
 
 def _stale(facts: Facts) -> str:
-    evaluated = facts.of("cx_evaluated_timestamp_seconds")
+    metric = "cx_evaluated_timestamp_seconds"
+    evaluated = facts.of(metric)
+    # The KPIs of a topic are shown together, so that one of each tells of all.
+    plain = [kpi for kpi in KPIS.values() if not kpi.labels]
+    one_of_each = {topic: next(k.id for k in plain if k.topic == topic) for topic in TOPICS}
+    missing = "\n  or\n".join(
+        f'  label_replace(absent({facts.of(metric, kpi=kpi)}), "topic", {string(topic)}, "", "")'
+        for topic, kpi in one_of_each.items()
+    )
     # A worker whose clock was ahead may show what stands for a time that has not come.
-    return f"abs(time() - max by (kpi) ({evaluated})) > 60\nor\nabsent({evaluated})"
+    return (
+        f"abs(time() - max by (kpi) ({evaluated})) > 60\n"
+        f"or\nmax by (topic) (\n{missing}\n) unless on () absent({evaluated})\n"
+        f"or\nabsent({evaluated})"
+    )
 
 
 def _lag(facts: Facts) -> str:
     lag = f"sum by (topic) ({facts.of('cx_worker_lag_records')})"
     counted = f"sum by (topic) (rate({facts.of('cx_events_total')}[10m]))"
-    # A rate of 0 makes it infinite. A few records are no trouble, however slowly they come.
-    return f"{lag} / {counted} > 300\nand\n{lag} > 1000"
+    # A rate of 0 makes it infinite, also where nothing of a topic was ever counted. A few records are
+    # no trouble, however slowly they come.
+    return f"{lag} / ({counted} or 0 * {lag}) > 300\nand\n{lag} > 1000"
 
 
 def _silent(facts: Facts) -> str:
@@ -91,7 +105,15 @@ def _silent(facts: Facts) -> str:
 def _dead_letters(facts: Facts) -> str:
     dead = facts.of("cx_worker_dead_letters_total")
     read = facts.of("cx_events_total")
-    return f"sum by (topic) (rate({dead}[5m]))\n/\nsum by (topic) (rate({read}[5m]))\n> 0.01"
+    # The first records of a topic that are read are not in its rate, and all may be refused.
+    return (
+        f"clamp_max(\n"
+        f"  sum by (topic) (rate({dead}[5m]))\n"
+        f"  /\n"
+        f"  sum by (topic) (rate({read}[5m])),\n"
+        f"  1\n"
+        f")\n> 0.01"
+    )
 
 
 def _flush_failing(facts: Facts) -> str:
@@ -155,9 +177,10 @@ PIPELINE: Final = (
         "critical",
         "2m",
         "KPIs are not evaluated.",
-        "{{ with $labels.kpi }}{{ . }} has not{{ else }}No KPI has{{ end }} been evaluated for"
-        " the present time for minutes; gauges are absent, old or ahead of it, and no rule on them"
-        " changes.",
+        "{{ with $labels.topic }}The KPIs of {{ . }} have not{{ else }}"
+        "{{ with $labels.kpi }}{{ . }} has not{{ else }}No KPI has{{ end }}{{ end }} been evaluated"
+        " for the present time for minutes; gauges are absent, old or ahead of it, and no rule on"
+        " them changes.",
         _stale,
     ),
     PipelineAlert(

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from stream.config import durations
 from stream.core.alerts.measures import Measure
 from stream.core.kpi import Kpi
+from stream.core.settings import SECOND
 from stream.metrics.families import Part, gauge_of, parts_of
 from stream.metrics.scraping import moving, scraped
 
@@ -147,18 +149,26 @@ def active_since(job: str, alert: str) -> str:
     return without(("alertname", *STATIC), selector("ALERTS_FOR_STATE", matchers))
 
 
-def rose(counter: str, matchers: Mapping[str, str], by: Sequence[str], over: str) -> str:
-    """By how much a counter rose, where its first value counts too.
+def rose(
+    counter: str,
+    workers: Mapping[str, str],
+    matchers: Mapping[str, str],
+    by: Sequence[str],
+    within_ms: int,
+) -> str:
+    """By how much a counter of workers rose within a time, where its first value counts, too.
 
     ``increase`` doesn't see what a series begins with: what was counted before it was first asked
-    for.
+    for. All that a process has counted that began within the time is as new, and nothing that an
+    older one shows again after it was not asked for a while.
     """
-    series = selector(counter, matchers)
-    names = ", ".join(by)
+    series = selector(counter, {**workers, **matchers})
+    started = selector("process_start_time_seconds", workers)
+    names, seconds = ", ".join(by), number(within_ms / SECOND)
     return (
         f"sum by ({names}) (\n"
-        f"  ({series} unless {series} offset {over})\n"
+        f"  ({series} > 0 and on (job, instance) {started} > time() - {seconds})\n"
         f"  or\n"
-        f"  increase({series}[{over}])\n"
+        f"  increase({series}[{durations.label(within_ms)}])\n"
         f")"
     )
