@@ -20,6 +20,8 @@ from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.ending import cancelled, failure
 from stream.kafka.firing import FiringAlerts
+from stream.kafka.group_state import refuse_gone_sources
+from stream.kafka.log import LogUnread
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Readiness
 from stream.kafka.topics import Names, TopicMap, prepare
@@ -166,8 +168,9 @@ class Worker:
         """The topics, once a broker answers."""
         while True:
             try:
+                await refuse_gone_sources(self._config.kafka)
                 return await prepare(self._config.kafka)
-            except BrokerUnreachable as error:
+            except (BrokerUnreachable, LogUnread) as error:
                 if self._reason != str(error):
                     log.warning("%s; trying again", error)
                 self._reason = str(error)

@@ -132,6 +132,25 @@ async def look_at_group(kafka: KafkaConfig, settings: Settings) -> GroupState:
     )
 
 
+async def refuse_gone_sources(kafka: KafkaConfig) -> None:
+    """See that no source topic is gone that the group has read.
+
+    A worker that starts would make it anew, and take it for the same one once it has grown.
+
+    Raises:
+        BrokerUnreachable, LogUnread: it can't be seen.
+        StateRefused: one is.
+    """
+    names = Names(kafka.topic_prefix, kafka.group)
+    async with administration(kafka) as admin:
+        there = await admin.list_topics()
+    gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
+    for number, shard in enumerate(await read_state(kafka) if gone else ()):
+        for topic, full in gone.items():
+            position = shard.positions.get(topic, 0)
+            refuse_made_anew(TopicPartition(full, number), position, None)
+
+
 async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> _Topics:
     there = frozenset(await admin.list_topics())
     full = {topic: names.source(topic) for topic in TOPICS}

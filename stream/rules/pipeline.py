@@ -90,8 +90,8 @@ def _stale(facts: Facts) -> str:
 def _lag(facts: Facts) -> str:
     lag = f"sum by (topic) ({facts.of('cx_worker_lag_records')})"
     counted = f"sum by (topic) (rate({facts.of('cx_events_total')}[10m]))"
-    # A rate of 0 makes it infinite, also where nothing of a topic was ever counted. A few records are
-    # no trouble, however slowly they come.
+    # A rate of 0 makes it infinite, also where nothing of a topic was ever counted. A few records
+    # are no trouble, however slowly they come.
     return f"{lag} / ({counted} or 0 * {lag}) > 300\nand\n{lag} > 1000"
 
 

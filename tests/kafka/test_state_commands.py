@@ -547,13 +547,36 @@ def test_shares_with_another_number_of_partitions_are_refused_until_they_are_del
     assert cxkpi(site, "check", "--state").exit_code == 0
 
 
-def test_a_source_that_is_gone_is_told_before_a_worker_makes_it_anew(site: Site) -> None:
+def test_a_source_that_is_gone_is_made_anew_by_no_worker_that_has_read_it(site: Site) -> None:
+    """Else it would be taken for the former once it has as many records."""
     read(site, 40)
-    delete(site, site.source("cx.survey"))
-    assert told_beforehand(site, "is gone but was read up to") == [True] * 4
+    survey = site.source("cx.survey")
+    delete(site, survey)
+    for _ in range(2):
+        assert told_beforehand(site, "is gone but was read up to") == [True] * 4
+        assert f"topic {survey} partition 0 is gone but was read up to" in refused(site.worker())
+    create(site, {survey: {}})
     said = "it was made anew or has lost its latest records; stop all workers of the group"
     assert said in refused(site.worker())
     assert told_beforehand(site, said) == [True] * 4
+
+
+@pytest.mark.parametrize("how", ["reset", "rebuild"])
+def test_a_source_that_is_gone_and_was_given_up_is_made_anew(site: Site, how: str) -> None:
+    read(site, 40)
+    delete(site, site.source("cx.survey"))
+    assert cxkpi(site, "state", how, "--yes").exit_code == 0
+    worker = site.worker()
+    worker.until_ready()
+    site.send(*answers(100, 5))
+    worker.until(lambda: accepted(worker) == 5 or accepted(worker) == 45, "counted what is new")
+
+
+def test_a_source_that_a_later_version_brings_is_made(site: Site) -> None:
+    """It was never read, though there is a state."""
+    read(site, 40)
+    delete(site, site.source("cx.signal"))
+    site.worker().until_ready()
 
 
 @pytest.mark.parametrize("how", ["reset", "rebuild"])

@@ -23,6 +23,7 @@ from stream.core.settings import Rule
 from stream.core.state import StateRefused
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.firing import FiringAlerts
+from stream.kafka.log import LogUnread
 from stream.kafka.readiness import Standing
 from stream.kafka.topics import Names, TopicMap
 from stream.metrics.view import Timing, WorkerView
@@ -307,8 +308,15 @@ async def test_a_worker_that_is_stopped_writes_what_there_is_and_says_what_is_le
     assert caplog.messages == [said]
 
 
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [("look", BrokerUnreachable), ("look", LogUnread), ("prepare", BrokerUnreachable)],
+)
 async def test_a_worker_waits_for_a_broker_and_says_once_what_keeps_it_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    where: str,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(wiring, "_RETRY_SECONDS", 0.0)
     there = TopicMap(NAMES, dict.fromkeys(FAMILIES, 1), {})
@@ -316,13 +324,19 @@ async def test_a_worker_waits_for_a_broker_and_says_once_what_keeps_it_out(
     worker = wiring.Worker(Config())
     unready: list[str | None] = []
 
-    async def prepare(_: object) -> TopicMap:
+    async def look(_: object) -> None:
         unready.append(worker.unready())
         if (refusal := answers.pop(0)) is not None:
-            raise BrokerUnreachable(refusal)
+            raise error(refusal)
+
+    async def nothing(_: object) -> None: ...
+
+    async def prepare(kafka: object) -> TopicMap:
+        await (look if where == "prepare" else nothing)(kafka)
         return there
 
     monkeypatch.setattr(wiring, "prepare", prepare)
+    monkeypatch.setattr(wiring, "refuse_gone_sources", look if where == "look" else nothing)
     assert await worker._topics() is there
     assert unready == ["starting", "no broker answers", "no broker answers", "no TLS"]
     assert caplog.messages == ["no broker answers; trying again", "no TLS; trying again"]
