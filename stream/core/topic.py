@@ -101,11 +101,15 @@ class Reference:
     field: str
     #: How far from it the event may be, before or after, in ms.
     reach_ms: int
+    #: Whether it may be any time before.
+    of_any_age: bool = False
 
     def is_lacking(self, key: int, occurred: int) -> bool:
         """Whether the event of an entity at a time (ms) refers to nothing that is remembered."""
         known = self.memory.value(key, self.field)
-        return known is None or abs(occurred - known) > self.reach_ms
+        if known is None or occurred - known > self.reach_ms:
+            return True
+        return not self.of_any_age and known - occurred > self.reach_ms
 
     def times(self, keys: Ints) -> tuple[Mask, Ints]:
         """Which entities are remembered, and with which times; any time where one is not."""

@@ -36,6 +36,7 @@ STAGES: Final[tuple[tuple[str, ...], ...]] = (
         "tests/core/test_moved_records.py",
         "tests/core/test_in_columns.py",
         "tests/core/test_found_by_the_reference.py",
+        "tests/core/test_out_of_reach.py",
     ),
     (
         SHORT,

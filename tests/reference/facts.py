@@ -89,27 +89,47 @@ class Close:
         return Fact("close", self.read.at, self.read.dimensions, said)
 
 
-def closes(reads: Sequence[Read]) -> list[Close]:
-    """The closes of one ticket that were ever made, in order of arrival."""
-    made: list[Close] = []
-    reopened_at: int | None = None
+class Ticket:
+    """What the events of one ticket make of it, in order of arrival."""
+
+    def __init__(self) -> None:
+        #: The closes that were ever made.
+        self.closes: list[Close] = []
+        #: The one that is remembered; one that comes when it is out of its reach goes by it.
+        self.close: Close | None = None
+        self._reopened_at: int | None = None
+
+    def closed(self, read: Read) -> None:
+        replaces = self.close is not None and abs(read.at - self.close.read.at) <= 7 * DAY
+        was_reopened = self._reopened_at is not None and (
+            replaces or abs(read.at - self._reopened_at) <= 7 * DAY
+        )
+        close = Close(read, was_reopened)
+        self.closes.append(close)
+        if self.close is not None and self.close.read.at - read.at > 7 * DAY:
+            return
+        if self.close is not None and replaces:
+            self.close.counts = False
+        if not was_reopened:
+            self._reopened_at = None
+        self.close = close
+
+    def reopened(self, read: Read) -> None:
+        if self.close is not None and self.close.read.at <= read.at <= self.close.read.at + 7 * DAY:
+            self.close.counts = False
+            self._reopened_at = max(read.at, self._reopened_at or read.at)
+
+    def knows_close(self, at: int) -> bool:
+        """Whether there is a close that an event at this time may be about, or is older than."""
+        return self.close is not None and at <= self.close.read.at + 7 * DAY
+
+
+def ticket(reads: Sequence[Read]) -> Ticket:
+    """The ticket as its events have made it."""
+    found = Ticket()
     for read in reads:
-        known = made[-1] if made and remembers_close(made[-1], read.at) else None
-        if read.event.type == "ticket.closed":
-            if known is not None:
-                known.counts = False
-            elif reopened_at is not None and abs(read.at - reopened_at) > 7 * DAY:
-                reopened_at = None
-            made.append(Close(read, reopened_at is not None))
-        elif known is not None and read.at >= known.read.at:
-            known.counts = False
-            reopened_at = read.at if reopened_at is None else max(reopened_at, read.at)
-    return made
-
-
-def remembers_close(close: Close, at: int) -> bool:
-    """Whether the close is known to an event; one from before it may be so much older."""
-    return abs(at - close.read.at) <= 7 * DAY
+        (found.closed if read.event.type == "ticket.closed" else found.reopened)(read)
+    return found
 
 
 def carts(reads: Sequence[Read], config: Config, t: int) -> list[Fact]:
@@ -217,7 +237,7 @@ def all_facts(reads: Sequence[Read], config: Config, t: int) -> list[Fact]:
     for group in of_type(reads, "survey").values():
         facts += [a.fact() for a in answers(group, config)]
     for group in of_type(reads, "ticket").values():
-        facts += [c.fact() for c in closes(group) if c.counts]
+        facts += [c.fact() for c in ticket(group).closes if c.counts]
     for group in of_type(reads, "cart").values():
         facts += carts(group, config, t)
     for group in of_type(reads, "subscription").values():

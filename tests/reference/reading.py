@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.reference.config import DAY, Config, memory
 from tests.reference.events import BrokenError, Event, milliseconds, parse
-from tests.reference.facts import Read, answers, closes, remembers_answer, remembers_close
+from tests.reference.facts import Read, answers, remembers_answer, ticket
 
 _NEVER_LATE = {"subscription.base", "subscription.started", "subscription.cancelled"}
 
@@ -87,8 +87,7 @@ class Reading:
             made = answers(of_entity, self.config)
             return not made or not remembers_answer(made[-1], event.at, self.config)
         if event.type == "ticket.reopened":
-            closed = closes(of_entity)
-            return not closed or not remembers_close(closed[-1], event.at)
+            return not ticket(of_entity).knows_close(event.at)
         return False
 
     def _accept(self, event: Event, clock: int | None, place: object) -> None:

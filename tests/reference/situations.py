@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.reference.config import DAY, Config, memory
 from tests.reference.events import BrokenError, Event, parse
-from tests.reference.facts import Close, Read, all_facts, answers, carts, closes, of_type, signals
+from tests.reference.facts import Close, Read, all_facts, answers, carts, of_type, signals, ticket
 from tests.reference.reading import Reading, start
 
 _NEVER_LATE = ("subscription.base", "subscription.started", "subscription.cancelled")
@@ -164,14 +164,21 @@ def _answers(own: Sequence[Read], config: Config) -> Iterator[str]:
 
 def _tickets(own: Sequence[Read], config: Config) -> Iterator[str]:
     for i, read in enumerate(own):
-        made = closes(own[:i])
-        if not made:
+        before = ticket(own[:i])
+        close = before.close
+        if close is None:
             continue
-        age = read.at - made[-1].read.at
-        reopened = any(r.event.type == "ticket.reopened" and r.at >= made[-1].read.at
+        age = read.at - close.read.at
+        reopened = any(r.event.type == "ticket.reopened" and r.at >= close.read.at
                        for r in own[:i])  # fmt: skip
+        if close is not before.closes[-1] and 0 <= age <= 7 * DAY:
+            yield f"{read.event.type.split('.')[1]} after a close that had been overtaken"
         if read.event.type == "ticket.reopened":
-            yield from _reopened(age, made[-1])
+            yield from _reopened(age, close)
+        elif age < -7 * DAY:
+            yield "closed, overtaken by more than seven days"
+            if not close.counts:
+                yield "closed, overtaken by more than seven days and a reopen"
         elif abs(age) <= 7 * DAY:
             yield "closed again after a reopen" if reopened else "closed twice"
             if age < 0:
@@ -183,7 +190,9 @@ def _tickets(own: Sequence[Read], config: Config) -> Iterator[str]:
 
 
 def _reopened(age: int, close: Close) -> Iterator[str]:
-    if age < 0:
+    if age < -7 * DAY:
+        yield "reopened, more than seven days older than the close"
+    elif age < 0:
         yield "reopened, older than the close"
     elif not close.counts:
         yield "reopened twice"

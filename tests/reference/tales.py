@@ -44,6 +44,20 @@ def closed_and_reopened(c: Composer) -> None:
             closed += step
 
 
+def overtaken(c: Composer) -> None:
+    """A close that comes after one that is more than seven days younger, and what follows them."""
+    closed, entity = max(c.times), f"t{len(c.records)}"
+    c.tell("ticket.closed", closed, entity, resolved=True, contacts=1, reopens=0)
+    if not c.picks.below(3):
+        c.tell("ticket.reopened", closed + c.picks.of([0, DAY, 7 * DAY]), entity)
+    older = closed - 7 * DAY - c.picks.of([1, 1, 0, DAY])
+    c.tell("ticket.closed", older, entity, resolved=True, contacts=1, reopens=0)
+    for _ in range(1 + c.picks.below(2)):
+        kind = c.picks.of(["ticket.reopened", "ticket.closed"])
+        at = c.picks.of([closed + c.picks.of(_edges(7 * DAY)), closed + DAY, older + 1, older - 1])
+        c.tell(kind, at, entity, resolved=True, contacts=1, reopens=0)
+
+
 def cart(c: Composer) -> None:
     """A cart's events about its deadline and the end of its memory, in any order of arrival."""
     entity, timeout = f"c{len(c.records)}", c.config["cart_timeout"]
@@ -139,6 +153,7 @@ def signalled(c: Composer) -> None:
 TALES: list[tuple[str, Tale]] = [
     ("survey", edited),
     ("ticket", closed_and_reopened),
+    ("ticket", overtaken),
     ("cart", cart),
     ("subscription", subscribed),
     ("subscription", based),

@@ -14,7 +14,11 @@ _CORRECTIONS: Final = (
         "A close is remembered for 7 days. A `ticket.reopened` after that is an `orphan` and goes"
         " to the dead letters; a close after that counts as a ticket of its own."
     ),
-    "A reopening that is older than the close changes nothing.",
+    (
+        "A close that arrives after one that is more than 7 days younger counts too, and the"
+        " younger one stays the close that is remembered."
+    ),
+    "A reopening that is older than the close, by however much, changes nothing.",
 )
 _UNRESOLVED: Final = (
     "Tickets closed with `resolved` = false: neither side of the fraction has them."

@@ -128,7 +128,8 @@ class Tickets(Keeper):
         }
 
     def references(self) -> Mapping[type[Event], Reference]:
-        return {TicketReopened: Reference(self._tickets, "closed_at", CLOSE_MEMORY_MS)}
+        closed = Reference(self._tickets, "closed_at", CLOSE_MEMORY_MS, of_any_age=True)
+        return {TicketReopened: closed}
 
     def stores(self) -> Sequence[Store]:
         return (self._tickets,)
@@ -164,7 +165,10 @@ class Tickets(Keeper):
                 reopened_at = known.reopened_at
         close = close_of(event, occurred, self.settings, reopened=reopened_at != _NEVER)
         self.tally.add(occurred, row, self.layout.contribution(count_close(close)))
-        self._remember(key, _Ticket(occurred, row, close, occurred, reopened_at))
+        # One from so long before counts, but it is the younger close that may be reopened.
+        if known is None or known.closed_at - occurred <= CLOSE_MEMORY_MS:
+            last = max(occurred, reopened_at)
+            self._remember(key, _Ticket(last, row, close, occurred, reopened_at))
 
     def _take_back(self, ticket: _Ticket) -> None:
         contribution = self.layout.contribution(count_close(ticket.close))
@@ -186,6 +190,7 @@ class Tickets(Keeper):
         slots = self._tickets.find(closes.keys)
         usual: Mask = (lasted < _MOST_MS) & (excluded < _MOST_SECONDS)
         usual &= self._tickets.without_extra(slots)
+        usual &= ~self._are_overtaken(slots, occurred)
         chosen = np.flatnonzero(usual)
         if chosen.size:
             rows, occurred, slots = closes.rows[chosen], occurred[chosen], slots[chosen]
@@ -210,8 +215,15 @@ class Tickets(Keeper):
             self._tickets.put_new(closes.keys[chosen][new], occurred[new], **fresh)
             if not new.all():
                 changed = {name: values[~new] for name, values in fields.items()}
-                self._tickets.update(slots[~new], occurred[~new], **changed)
+                last = np.maximum(occurred, reopened_at)[~new]
+                self._tickets.update(slots[~new], last, **changed)
         return ~usual
+
+    def _are_overtaken(self, slots: Slots, occurred: Ints) -> Mask:
+        """Which closes come after one that is so much younger that they don't replace it."""
+        before = self._tickets.field("closed_at")[slots] - occurred
+        overtaken: Mask = (slots != ABSENT) & (before > CLOSE_MEMORY_MS)
+        return overtaken
 
     def _closed_anew(self, slots: Slots, occurred: Ints) -> Ints:
         """Take back the former closes of tickets; when each had been reopened, or ``_NEVER``."""
