@@ -19,9 +19,17 @@ from tests.reference.streams import NOON, text
 _Told = tuple[str, int]
 _ENTITIES: Final = 10
 _CLOSED, _REOPENED = "ticket.closed", "ticket.reopened"
+_OPENED, _USED, _BOUGHT = "cart.opened", "cart.updated", "cart.purchased"
 _PASSED: Final = "visit.ended"
 _WEEK: Final = 7 * DAY
 _LONG: Final = replace(Settings(), rollups=((),), windows=(Window("30d", 30 * DAY, 6 * HOUR),))
+#: Carts are bought in time for longer than the longest window, which is a week.
+_PATIENT: Final = replace(
+    Settings(),
+    rollups=((),),
+    windows=(Window("7d", _WEEK, HOUR),),
+    cart_timeout_ms=10 * DAY,
+)
 
 #: By what happens: that, how many are first contacts, of how many, and which events are orphans.
 TICKETS: Final[dict[str, tuple[list[_Told], int, int, list[int]]]] = {
@@ -54,9 +62,21 @@ TICKETS: Final[dict[str, tuple[list[_Told], int, int, list[int]]]] = {
     ),
 }  # fmt: skip
 
+#: By what happens: that, how many are abandoned, and of how many.
+CARTS: Final[dict[str, tuple[list[_Told], int, int]]] = {
+    "bought in time": ([(_OPENED, 0), (_BOUGHT, 8 * DAY), (_PASSED, 11 * DAY)], 0, 1),
+    "bought at the deadline": ([(_OPENED, 0), (_BOUGHT, 10 * DAY), (_PASSED, 11 * DAY)], 0, 1),
+    "bought too late, as another": ([(_OPENED, 0), (_BOUGHT, 10 * DAY + 1)], 1, 2),
+    "used in time, and bought": ([(_OPENED, 0), (_USED, 8 * DAY), (_BOUGHT, 17 * DAY)], 0, 1),
+    "bought in time, which is heard of later": (
+        [(_OPENED, 0), (_PASSED, 12 * DAY), (_BOUGHT, 8 * DAY)], 0, 1,
+    ),
+    "left alone": ([(_OPENED, 0), (_PASSED, 10 * DAY)], 1, 1),
+}  # fmt: skip
+
 
 def _records(history: Sequence[_Told]) -> list[bytes]:
-    entity = {"ticket": "ticket_id", "visit": "visit_id"}
+    entity = {"ticket": "ticket_id", "cart": "cart_id", "visit": "visit_id"}
     said: dict[str, Any] = {_CLOSED: {"opened_at": text(NOON - 60 * DAY)}}
     return [
         json.dumps(
@@ -102,6 +122,15 @@ def test_a_close_from_long_before_counts_and_the_younger_one_stays_remembered(
     history: list[_Told], first: int, of: int, orphans: list[int], columns: bool, step: int
 ) -> None:
     assert _read(_LONG, history, "fcr", columns, step) == (orphans, (first, of))
+
+
+@in_columns
+@at_once
+@pytest.mark.parametrize(("history", "abandoned", "of"), CARTS.values(), ids=CARTS)
+def test_the_id_of_a_cart_is_not_new_while_it_can_be_bought_in_time(
+    history: list[_Told], abandoned: int, of: int, columns: bool, step: int
+) -> None:
+    assert _read(_PATIENT, history, "cart_abandonment", columns, step) == ([], (abandoned, of))
 
 
 @in_columns

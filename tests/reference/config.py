@@ -58,3 +58,8 @@ def from_toml(text: str) -> Config:
 def memory(config: Config) -> int:
     """The longest window, at least 7 days."""
     return int(max(7 * DAY, *(size for size, _ in config["windows"].values())))
+
+
+def cart_memory(config: Config) -> int:
+    """After so long without an event a cart's id is new, but not while the cart may be bought."""
+    return max(memory(config), int(config["cart_timeout"]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.reference.config import DAY, Config, memory
+from tests.reference.config import DAY, Config, cart_memory, memory
 from tests.reference.events import Event
 
 
@@ -137,7 +137,7 @@ def carts(reads: Sequence[Read], config: Config, t: int) -> list[Fact]:
     facts: list[Fact] = []
     episode: list[Read] = []
     for read in sorted(reads, key=lambda r: (r.at, r.place)):
-        if episode and read.at - episode[-1].at > memory(config):
+        if episode and read.at - episode[-1].at > cart_memory(config):
             facts += _cart(episode, config, t)
             episode = []
         episode.append(read)

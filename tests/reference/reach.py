@@ -28,6 +28,7 @@ WANTED: Final[dict[str, tuple[str, ...]]] = {
         "purchased a millisecond after the deadline",
         "purchased alone",
         "purchased exactly at the deadline",
+        "purchased in time, after longer than any memory",
         "recovered",
         "updated exactly at the deadline",
         "updated without opening",

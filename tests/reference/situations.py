@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from tests.reference.config import DAY, Config, memory
+from tests.reference.config import DAY, Config, cart_memory, memory
 from tests.reference.events import BrokenError, Event, parse
 from tests.reference.facts import Close, Read, all_facts, answers, carts, of_type, signals, ticket
 from tests.reference.reading import Reading, start
@@ -217,9 +217,11 @@ def _carts(own: Sequence[Read], config: Config) -> Iterator[str]:
             yield f"{b.event.type.split('.')[1]} exactly at the deadline"
         if gap == config["cart_timeout"] + 1 and b.event.type == "cart.purchased":
             yield "purchased a millisecond after the deadline"
-        if gap > memory(config):
+        if memory(config) < gap <= config["cart_timeout"] and b.event.type == "cart.purchased":
+            yield "purchased in time, after longer than any memory"
+        if gap > cart_memory(config):
             yield "id new again"
-        elif gap == memory(config):
+        elif gap == cart_memory(config):
             yield "id known still, exactly at the end of its memory"
     yield from _corrected(own, config)
 

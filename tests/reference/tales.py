@@ -72,6 +72,16 @@ def cart(c: Composer) -> None:
             c.pass_time(max(c.now, moment + c.picks.of(_edges(timeout))))
 
 
+def left_alone(c: Composer) -> None:
+    """A cart that is come back to after about its time-out or its memory, in order of arrival."""
+    entity, at = f"c{len(c.records)}", max(c.times)
+    c.tell("cart.opened", at, entity)
+    timeout, longest = c.config["cart_timeout"], memory(c.config)
+    for kind in ("cart.updated", "cart.purchased") if c.picks.below(2) else ("cart.purchased",):
+        at += c.picks.of([timeout, timeout - 1, timeout + 1, longest, longest + 1])
+        c.tell(kind, at, entity)
+
+
 def subscribed(c: Composer) -> None:
     """A subscription that starts and ends, more than once, with starts seen late or never."""
     entity, at = f"s{len(c.records)}", c.now
@@ -155,6 +165,7 @@ TALES: list[tuple[str, Tale]] = [
     ("ticket", closed_and_reopened),
     ("ticket", overtaken),
     ("cart", cart),
+    ("cart", left_alone),
     ("subscription", subscribed),
     ("subscription", based),
     ("subscription", overdrawn),

@@ -23,7 +23,10 @@ _CORRECTIONS: Final = (
         " time-out goes by before it does: the cart counts as abandoned from then on, unless a"
         " purchase made in time still comes."
     ),
-    "After the longest window (at least 7 days) without an event the id is a new cart.",
+    (
+        "After the longest window (at least 7 days) without an event, or after the time-out where"
+        " that is longer, the id is a new cart."
+    ),
 )
 
 _STORY: Final[tuple[Told, ...]] = (

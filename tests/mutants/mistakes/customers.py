@@ -59,9 +59,16 @@ CARTS: Final = (
     Mistake(
         "cart-ids-never-new",
         "topics/cart/carts.py",
-        "if len(lives) == 1 and abs(occurred - lives[0].last) <= self._memory_ms:",
+        "if len(lives) == 1 and abs(occurred - lives[0].last) <= self._apart_ms:",
         "if len(lives) == 1:",
         "a cart id of long ago is the same cart",
+    ),
+    Mistake(
+        "cart-ids-new-before-the-deadline",
+        "topics/cart/carts.py",
+        "self._apart_ms = max(memory_ms, self._timeout_ms)",
+        "self._apart_ms = memory_ms",
+        "with a long time-out a cart that is bought in time is abandoned too",
     ),
     Mistake(
         "deadlines-forgotten-at-a-restart",

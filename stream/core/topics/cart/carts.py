@@ -88,9 +88,10 @@ class Carts(Keeper):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._memory_ms = context.settings.memory_ms
-        self._timeout_ms = context.settings.cart_timeout_ms
-        self._keep_ms = 2 * self._memory_ms + self._timeout_ms
+        memory_ms, self._timeout_ms = context.settings.memory_ms, context.settings.cart_timeout_ms
+        # While a cart can be bought in time its id is not new.
+        self._apart_ms = max(memory_ms, self._timeout_ms)
+        self._keep_ms = 2 * memory_ms + self._timeout_ms
         self._carts = Memory(
             "carts",
             self._keep_ms,
@@ -155,12 +156,12 @@ class Carts(Keeper):
         if known is None:
             return [], [], []
         lives = _lives_of(known)
-        if len(lives) == 1 and abs(occurred - lives[0].last) <= self._memory_ms:
+        if len(lives) == 1 and abs(occurred - lives[0].last) <= self._apart_ms:
             return [], lives, []
         # Whatever comes near the others is late.
         lives = [life for life in lives if life is lives[-1] or life.last + self._keep_ms >= at]
-        before = [life for life in lives if occurred - life.last > self._memory_ms]
-        after = [life for life in lives if life.first - occurred > self._memory_ms]
+        before = [life for life in lives if occurred - life.last > self._apart_ms]
+        after = [life for life in lives if life.first - occurred > self._apart_ms]
         return before, lives[len(before) : len(lives) - len(after)], after
 
     def _put(self, key: int, lives: Sequence[Life], former: Sequence[Life] = ()) -> None:
@@ -303,7 +304,7 @@ class Carts(Keeper):
         found = np.zeros(slots.size, dtype=bool)
         some, at = slots[known], occurred[known]
         end = self._carts.field("end")[some]
-        within = (end <= at) & (at - end <= self._memory_ms)
+        within = (end <= at) & (at - end <= self._apart_ms)
         found[known] = self._is_run(some) & (self._carts.field("last")[some] == end) & within
         return found
 

@@ -80,7 +80,7 @@ def up_to_purchase(runs: Sequence[Run], purchase: Moment) -> tuple[Run, ...]:
 
 
 class Life(NamedTuple):
-    """What is known of one cart. Its id may have others, further apart than carts are remembered.
+    """What is known of one cart. Its id may have others, so far apart that it was new each time.
 
     ``runs`` is its activity up to the earliest purchase; ``counted`` when it was counted as
     abandoned, purchased and recovered.
