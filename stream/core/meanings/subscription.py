@@ -26,6 +26,11 @@ _CORRECTIONS: Final = (
         " cancelled one change no count, so records sent again do no harm."
     ),
     (
+        "A cancelled subscription is remembered for the longest window (at least 7 days) from its"
+        " cancellation, or from a younger event that arrives after that; a younger one that had"
+        " arrived before, such as a renewal, makes it no longer."
+    ),
+    (
         "`subscription.base`, `subscription.started` and `subscription.cancelled` are never `late`:"
         " however old, they still say what is active."
     ),
