@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
-from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
 from stream.core.errors import StopError
 from stream.kafka.admin import AdminClient
 from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
+from stream.kafka.topic_ids import TopicsRequest, id_of
 from stream.kafka.transient import is_transient
 
 #: Kafka's default limit of a record batch in bytes.
@@ -128,10 +128,9 @@ def raise_passing(code: int, failed: str) -> None:
 
 
 async def described(admin: AdminClient, topics: Iterable[str]) -> Sequence[Mapping[str, Any]]:
-    """What the broker says of topics: ``topic``, ``error_code``, ``partitions``.
+    """What the broker says of topics: ``topic``, ``error_code``, ``partitions``, ``topic_id``.
 
-    The client's own question has a broker with ``auto.create.topics.enable`` make those that are
-    not there.
+    Older brokers tell no ids. Topics that are not there are not made.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -139,8 +138,7 @@ async def described(admin: AdminClient, topics: Iterable[str]) -> Sequence[Mappi
     asked = list(topics)
     if not asked:
         return []
-    request = MetadataRequest(asked, allow_auto_topic_creation=False)
-    answer = await admin._send_request(request)  # noqa: SLF001
+    answer = await admin._send_request(TopicsRequest(asked))  # noqa: SLF001
     found: list[Mapping[str, Any]] = answer.to_object()["topics"]
     return found
 
@@ -161,6 +159,18 @@ async def counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
         await asyncio.sleep(0.1)
     missing = ", ".join(t for t in wanted if not found.get(t))
     raise TopicsUnfit(f"topics were created but are not there: {missing}")
+
+
+async def topic_ids(admin: AdminClient, names: Mapping[str, str]) -> dict[str, str]:
+    """The ids of those topics that are there, where the broker tells them.
+
+    ``names`` has their full names by those under which their ids are wanted.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    found = {d["topic"]: id_of(d) for d in await described(admin, names.values())}
+    return {topic: found[name] for topic, name in names.items() if found.get(name)}
 
 
 async def largest_batch(admin: AdminClient, topic: str) -> int:

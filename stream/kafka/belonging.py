@@ -1,8 +1,9 @@
-"""Which topics a group reads: the prefix of their names and their partitions, beside the state.
+"""Which topics a group reads: their names' prefix, partitions and ids, beside the state.
 
 A state's positions stand under the topics' names without prefix. Where the prefix is another now
 they are positions of other topics, and what lies before them there would never be read. Where a
 topic has another number of partitions, the events of an entity are no longer where it is known.
+Where it has another id it was made anew, and its records have nothing to do with the positions.
 """
 
 from __future__ import annotations
@@ -16,27 +17,37 @@ from stream.core.state_records import damaged, pack, unpack
 #: The keys of the notes in each partition of the state. Whoever folds a state passes over them.
 _PREFIX: Final = b"topic_prefix"
 _PARTITIONS: Final = b"source_partitions"
+_IDS: Final = b"source_ids"
 
 
-def notes_of(prefix: str, partitions: Mapping[str, int]) -> list[tuple[bytes, bytes]]:
+def notes_of(
+    prefix: str, partitions: Mapping[str, int], ids: Mapping[str, str]
+) -> list[tuple[bytes, bytes]]:
     """Keys and values of the records that say which topics the state belongs to.
 
-    ``partitions`` has their number by the topic's name without prefix.
+    ``partitions`` has their number by the topic's name without prefix, ``ids`` what the broker
+    tells of their ids; older ones tell none.
     """
-    return [(_PREFIX, pack(prefix)), (_PARTITIONS, pack(dict(sorted(partitions.items()))))]
+    notes = [(_PREFIX, pack(prefix)), (_PARTITIONS, pack(dict(sorted(partitions.items()))))]
+    return [*notes, (_IDS, pack(dict(sorted(ids.items()))))] if ids else notes
 
 
 def lacking(
-    records: Mapping[bytes, bytes], prefix: str, partitions: Mapping[str, int]
+    records: Mapping[bytes, bytes],
+    prefix: str,
+    partitions: Mapping[str, int],
+    ids: Mapping[str, str],
 ) -> list[tuple[bytes, bytes]]:
-    """The notes that a state lacks: earlier versions wrote one or none of them.
+    """The notes that a state lacks: earlier versions, and under older brokers, wrote fewer.
 
     What a state says of topics that this version does not know stays.
 
     Raises:
         StateRefused: a note is damaged.
     """
-    notes = notes_of(prefix, _noted_partitions(records) | dict(partitions))
+    notes = notes_of(
+        prefix, _noted_partitions(records) | dict(partitions), _noted_ids(records) | dict(ids)
+    )
     return [(key, value) for key, value in notes if records.get(key) != value]
 
 
@@ -79,6 +90,35 @@ def refuse_other_partitions(
                 f"topic {prefix}{topic} has {now} partitions and had {noted[topic]} when the state"
                 f" was written: their number has changed; {REMEDY}"
             )
+
+
+def refuse_other_ids(
+    records: Mapping[bytes, bytes],
+    prefix: str,
+    ids: Mapping[str, str],
+    positions: Mapping[str, int],
+) -> None:
+    """See that the topics that were read are those that the state was counted from.
+
+    ``positions``: up to where they were read. A topic of which nothing was may be another now, and
+    one whose id is not known, on either side, counts as the same.
+
+    Raises:
+        StateRefused: one was made anew, or the note is damaged.
+    """
+    noted = _noted_ids(records)
+    for topic, now in ids.items():
+        if positions.get(topic) and noted.get(topic, now) != now:
+            raise StateRefused(f"topic {prefix}{topic} was made anew since it was read; {REMEDY}")
+
+
+def _noted_ids(records: Mapping[bytes, bytes]) -> dict[str, str]:
+    if _IDS not in records:
+        return {}
+    noted = unpack(_IDS, records[_IDS])
+    if not isinstance(noted, dict):
+        raise damaged(_IDS, "it has no ids of topics")
+    return noted
 
 
 def _noted_partitions(records: Mapping[bytes, bytes]) -> dict[str, int]:

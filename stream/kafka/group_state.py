@@ -24,7 +24,7 @@ from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import StateRefused
 from stream.core.values import Values
-from stream.kafka.administration import TopicsUnfit, administration, counts
+from stream.kafka.administration import TopicsUnfit, administration, counts, topic_ids
 from stream.kafka.alert_log import states_in
 from stream.kafka.group import Committed, committed, members, refuse_noted, refuse_read
 from stream.kafka.log import read_log
@@ -77,6 +77,8 @@ class _Topics:
     partitions: Mapping[str, int]
     #: Partitions of the state, the shares and the dead letters, by full name.
     own: Mapping[str, int]
+    #: The ids of the source topics where the broker tells them, by name without prefix.
+    ids: Mapping[str, str]
 
     def sources(self, shard: int) -> dict[TopicPartition, str]:
         """The source partitions of a shard and their topics without prefix."""
@@ -108,7 +110,7 @@ async def look_at_group(kafka: KafkaConfig, settings: Settings) -> GroupState:
         topics = await _topics(admin, kafka, names)
         # The number of one that is gone is not known.
         known = {t: n for t, n in topics.partitions.items() if names.source(t) in topics.there}
-        shards = await read_state(kafka, known)
+        shards = await read_state(kafka, known, topics.ids)
         sources = [tp for n in range(topics.shards) for tp in topics.sources(n)]
         _, ends = await bounds(kafka, [tp for tp in sources if tp.topic in topics.there])
         shards = [_judged(topics, kafka.group, said, ends, n, s) for n, s in enumerate(shards)]
@@ -161,7 +163,7 @@ async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) 
     own = {name: found.get(name, partitions[topic]) for topic, name in dead.items()}
     own[names.state] = found.get(names.state, max(partitions.values()))
     own[names.shares] = found.get(names.shares, len(FAMILIES))
-    return _Topics(names, there, partitions, own)
+    return _Topics(names, there, partitions, own, await topic_ids(admin, full))
 
 
 def _judged(

@@ -34,6 +34,7 @@ from stream.kafka.administration import (
     create,
     raise_passing,
     reason_of,
+    topic_ids,
 )
 from stream.kafka.belonging import notes_of
 from stream.kafka.connection import BrokerUnreachable
@@ -72,6 +73,8 @@ class Plan:
     replaced: Mapping[TopicPartition, int] = field(default_factory=dict)
     #: Other groups that have a state.
     others: Sequence[str] = ()
+    #: The ids of the source topics where the broker tells them, by name without prefix.
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shards(self) -> int:
@@ -102,6 +105,8 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         partitions = {topic: found[name] for topic, name in full.items()}
         if not partitions:
             raise NotRenewed(f"none of the source topics of group {kafka.group} is there")
+        # Before the ends, so that positions count as those of the topics that they are of.
+        ids_now = await topic_ids(admin, full)
         said = await committed(admin, kafka.group)
         plain = {TopicPartition(full[t], p): t for t, n in partitions.items() for p in range(n)}
         sources = list(plain)
@@ -126,6 +131,7 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         next((note.how for note in said.notes.values()), None),
         {tp: note.offset for tp, note in said.notes.items() if tp not in plain},
         _groups(there - {names.state}),
+        ids_now,
     )
 
 
@@ -232,7 +238,7 @@ def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgo
             shard.progress.buried[topic] = planned.buried[tp]
             if planned.how == "reset":
                 shard.progress.positions[topic] = planned.begin[tp]
-    notes = notes_of(planned.names.prefix, planned.partitions)
+    notes = notes_of(planned.names.prefix, planned.partitions, planned.ids)
     records = [*StateLog(shard).flush(now_ms()), *notes]
     return [Outgoing(planned.names.state, number, key, value) for key, value in records]
 

@@ -43,6 +43,7 @@ from stream.kafka import ids
 from stream.kafka.belonging import (
     lacking,
     notes_of,
+    refuse_other_ids,
     refuse_other_partitions,
     refuse_other_prefix,
 )
@@ -130,7 +131,7 @@ class OwnedShard:
         self._letter_bytes = 0
         self._records_since_flush = 0
         #: What the state does not say yet of the topics that it is of.
-        self._notes = notes_of(topics.names.prefix, topics.partitions)
+        self._notes = notes_of(topics.names.prefix, topics.partitions, topics.ids)
         #: What this shard has forgotten early and counted, by kind.
         self._forgotten: Counter[str] = Counter()
         #: Whether it was told that there is no room for more segments.
@@ -172,9 +173,11 @@ class OwnedShard:
         try:
             refuse_other_prefix(records, prefix)
             self.log.recover(records)
-            partitions, positions = self._topics.partitions, self.shard.progress.positions
+            partitions, ids_now = self._topics.partitions, self._topics.ids
+            positions = self.shard.progress.positions
+            refuse_other_ids(records, prefix, ids_now, positions)
             refuse_other_partitions(records, prefix, partitions, positions)
-            self._notes = lacking(records, prefix, partitions)
+            self._notes = lacking(records, prefix, partitions, ids_now)
         except StateRefused as error:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error
         self._sharing = Sharing(self.shard, self.number, uuid.uuid4().hex)

@@ -14,7 +14,11 @@ from stream.core.inspection import Inspection, inspect
 from stream.core.state import StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
-from stream.kafka.belonging import refuse_other_partitions, refuse_other_prefix
+from stream.kafka.belonging import (
+    refuse_other_ids,
+    refuse_other_partitions,
+    refuse_other_prefix,
+)
 from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import read_log
 from stream.kafka.reading import Stalled, begin_at, reader, started, to_end
@@ -29,12 +33,15 @@ _SILENCE: Final = 60.0
 
 
 async def read_state(
-    kafka: KafkaConfig, sources: Mapping[str, int] | None = None
+    kafka: KafkaConfig,
+    sources: Mapping[str, int] | None = None,
+    ids: Mapping[str, str] | None = None,
 ) -> list[Inspection]:
     """What each partition of the state holds; nothing where there is no state.
 
     It is refused where it was written while the source topics had other numbers of partitions than
-    ``sources`` says, by name without prefix; None: they do not matter.
+    ``sources`` says, by name without prefix, or of others than ``ids`` says; None: they do not
+    matter.
 
     Raises:
         BrokerUnreachable, LogUnread: it can't be read.
@@ -42,13 +49,17 @@ async def read_state(
     name = Names(kafka.topic_prefix, kafka.group).state
     # One after the other, and folded apart: a state may be large.
     return [
-        await _inspected(kafka, name, number, sources or {})
+        await _inspected(kafka, name, number, sources or {}, ids or {})
         for number in range(await _partitions(kafka, name))
     ]
 
 
 async def _inspected(
-    kafka: KafkaConfig, name: str, number: int, sources: Mapping[str, int]
+    kafka: KafkaConfig,
+    name: str,
+    number: int,
+    sources: Mapping[str, int],
+    ids: Mapping[str, str],
 ) -> Inspection:
     """A partition of the state.
 
@@ -58,18 +69,21 @@ async def _inspected(
 
     async def read() -> tuple[Inspection, str | None]:
         records = await read_log(kafka, name, number, beside_writer=True)
-        return await asyncio.to_thread(_inspect, records, kafka.topic_prefix, sources)
+        return await asyncio.to_thread(_inspect, records, kafka.topic_prefix, sources, ids)
 
-    inspection, grown = await read()
+    inspection, unfit = await read()
     for _ in range(_READINGS - 1):
         if inspection.refusal is None:
             break
-        inspection, grown = await read()
-    return dataclasses.replace(inspection, refusal=inspection.refusal or grown)
+        inspection, unfit = await read()
+    return dataclasses.replace(inspection, refusal=inspection.refusal or unfit)
 
 
 def _inspect(
-    records: Mapping[bytes, bytes], prefix: str, sources: Mapping[str, int]
+    records: Mapping[bytes, bytes],
+    prefix: str,
+    sources: Mapping[str, int],
+    ids: Mapping[str, str],
 ) -> tuple[Inspection, str | None]:
     """As ``inspect``, and why the state can't be used though it is whole.
 
@@ -81,6 +95,7 @@ def _inspect(
     except StateRefused as error:
         return Inspection(found.total, found.deltas, found.blocks, refusal=str(error)), None
     try:
+        refuse_other_ids(records, prefix, ids, found.positions)
         refuse_other_partitions(records, prefix, sources, found.positions)
     except StateRefused as error:
         return found, str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -25,9 +25,11 @@ from stream.kafka.administration import (
     create,
     described,
     largest_batch,
+    topic_ids,
 )
 from stream.kafka.group import committed, refuse_noted
 from stream.kafka.retention import compacted, unkept
+from stream.kafka.topic_ids import id_of
 
 #: What a dead letter needs on top of its record, for headers.
 DEAD_LETTER_ROOM: Final = 64 * 1024
@@ -123,6 +125,8 @@ class TopicMap:
     partitions: Mapping[str, int]
     #: The largest record batch in bytes that each topic's dead letters take.
     dead_letter_limits: Mapping[str, int]
+    #: The ids of the source topics where the broker tells them, by name without prefix.
+    ids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shards(self) -> int:
@@ -153,11 +157,12 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
     Raises:
         BrokerUnreachable: no broker answers.
         TopicsUnfit: one is gone or has another number of partitions; of dead letters, fewer than
-            their source.
+            their source. A source was made anew.
     """
     names = topics.names
     exact = {names.source(topic): n for topic, n in topics.partitions.items()}
     exact |= {names.state: topics.shards, names.shares: len(FAMILIES)}
+    ids = {names.source(topic): own for topic, own in topics.ids.items()}
     least = {names.dead_letters(topic): n for topic, n in topics.partitions.items()}
     others = (names.alert_state, names.values, names.alerts, names.dead_alerts)
     wanted = [*exact, *least, *others]
@@ -169,6 +174,11 @@ async def check(administrator: Administrator, topics: TopicMap) -> None:
             raise TopicsUnfit(f"topic {name} is gone; {remedy}")
         if topic["error_code"]:
             continue
+        if id_of(topic) and id_of(topic) != ids.get(name, id_of(topic)):
+            raise TopicsUnfit(
+                f"topic {name} was made anew; where nothing was read of the former, start the"
+                f" worker again, else {REMEDY}"
+            )
         if found != exact.get(name, found):
             remedy = _SHARES_REMEDY if name == names.shares else REMEDY
             raise TopicsUnfit(
@@ -202,6 +212,7 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     await create(admin, kafka, dict.fromkeys(sources.values(), kafka.partitions), {})
     found = await counts(admin, sources.values())
     partitions = {topic: found[full] for topic, full in sources.items()}
+    ids = await topic_ids(admin, sources)
     shards = max(partitions.values())
     limits: dict[str, int] = {}
     for topic, full in sources.items():
@@ -218,7 +229,7 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     await create(admin, kafka, {names.alert_state: 1, names.values: 1}, COMPACTED)
     await create(admin, kafka, {names.shares: len(FAMILIES)}, _SHARED)
     await _check_partitions(admin, names, partitions)
-    return TopicMap(names, partitions, limits)
+    return TopicMap(names, partitions, limits, ids)
 
 
 def refuse_gone(names: Names, there: Collection[str]) -> None:

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
-from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v4, MetadataRequest_v5
+from aiokafka.protocol.metadata import MetadataRequest
 
 from stream.config import KafkaConfig
 from stream.core.errors import StopError
@@ -184,19 +184,22 @@ async def refused_with(work: Callable[[Any], Awaitable[None]], code: int, said: 
         await work(fake)
 
 
-@pytest.mark.parametrize("version", [MetadataRequest_v4, MetadataRequest_v5])
-async def test_who_asks_of_topics_makes_none(version: type[Any]) -> None:
+@pytest.mark.parametrize("newest", [4, 5, 9, 10, 13])
+async def test_who_asks_of_topics_makes_none(newest: int) -> None:
     """Many brokers make a topic that is asked for."""
     asked: list[Any] = []
     answer: list[Any] = ["what", "it", "says"]
 
     async def send(request: MetadataRequest) -> SimpleNamespace:
-        asked.append(request.build(version))
+        asked.append(request.prepare({MetadataRequest.API_KEY: (0, newest)}))
         return SimpleNamespace(to_object=lambda: {"topics": answer})
 
     admin: Any = SimpleNamespace(_send_request=send)
     assert list(await administration.described(admin, ["a", "b"])) == answer
     (request,) = asked
-    assert (request.topics, request.allow_auto_topic_creation) == (["a", "b"], False)
+    version = request.API_VERSION
+    assert version == (10 if newest >= 10 else min(5, newest))
+    names = [name for _, name, _ in request.topics] if version == 10 else request.topics
+    assert (names, request.allow_auto_topic_creation) == (["a", "b"], False)
     assert await administration.described(admin, []) == []
     assert len(asked) == 1

@@ -1,14 +1,15 @@
 """A group reads the topics of one prefix: its state is never taken for that of others.
 
 Positions stand under the topics' names without prefix, so what lies before them in other topics
-would be passed over in silence. Nor is it taken for that of the same topics once they have grown:
-the events of an entity go elsewhere then.
+would be passed over in silence. Nor is it taken for that of the same topics once they have grown,
+as the events of an entity go elsewhere then, or were made anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
@@ -19,7 +20,7 @@ from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.core.inspection import inspect
 from stream.core.settings import Settings
-from stream.core.state import StateRefused
+from stream.core.state import REMEDY, StateRefused
 from stream.core.state_records import pack
 from stream.core.values import Values
 from stream.kafka import shards, state_reading
@@ -27,6 +28,7 @@ from stream.kafka.belonging import (
     lacking,
     notes_of,
     reads_other_topics,
+    refuse_other_ids,
     refuse_other_partitions,
     refuse_other_prefix,
 )
@@ -81,11 +83,14 @@ def log(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
 
 
 ONE = dict.fromkeys(TOPICS, 1)
+#: What brokers tell of topics, and once all of them were made anew.
+IDS = {topic: f"{n:032x}" for n, topic in enumerate(TOPICS, 1)}
+ANEW = {topic: f"{n:032x}" for n, topic in enumerate(TOPICS, 100)}
 
 
 def keys_of(prefix: str = "") -> list[bytes]:
     """The keys of the notes."""
-    return [key for key, _ in notes_of(prefix, ONE)]
+    return [key for key, _ in notes_of(prefix, ONE, IDS)]
 
 
 async def flushed(
@@ -94,10 +99,11 @@ async def flushed(
     times: int = 1,
     partitions: Mapping[str, int] = ONE,
     read: Iterable[str] = (),
+    ids: Mapping[str, str] = IDS,
 ) -> list[list[bytes]]:
     """The keys that each flush of a new owner of the shard, which has read, writes to the log."""
     settings, names = Settings(), Names(prefix, "g")
-    topics = TopicMap(names, partitions, dict.fromkeys(TOPICS, 1_000_000))
+    topics = TopicMap(names, partitions, dict.fromkeys(TOPICS, 1_000_000), ids)
     registry = cast("Any", Read())
     shard = OwnedShard(0, settings, Values(settings), registry, KafkaConfig(), topics)
     await shard.recover()
@@ -121,11 +127,11 @@ async def test_the_topics_are_noted_once_with_the_first_flush_of_a_state(
 ) -> None:
     noted = [[k for k in keys if k in keys_of()] for keys in await flushed(log, "p.", 3)]
     assert noted == [keys_of(), [], []]
-    assert lacking(log, "p.", ONE) == []
+    assert lacking(log, "p.", ONE, IDS) == []
     assert not any(k in keys for keys in await flushed(log, "p.", 2) for k in keys_of())
 
 
-@pytest.mark.parametrize("gone", [keys_of(), keys_of()[:1], keys_of()[1:]])
+@pytest.mark.parametrize("gone", [keys_of(), keys_of()[:1], keys_of()[1:], keys_of()[2:]])
 async def test_a_state_of_before_counts_as_of_the_present_topics_and_gets_what_it_lacks(
     log: dict[bytes, bytes], gone: list[bytes]
 ) -> None:
@@ -135,7 +141,7 @@ async def test_a_state_of_before_counts_as_of_the_present_topics_and_gets_what_i
         del log[key]
     written = [k for keys in await flushed(log, prefix) for k in keys if k in keys_of()]
     assert sorted(written) == sorted(gone)
-    assert lacking(log, prefix, ONE) == []
+    assert lacking(log, prefix, ONE, IDS) == []
     assert inspect(log).refusal is None, "whoever does not know the notes passes over them"
 
 
@@ -154,10 +160,10 @@ async def test_the_number_of_a_topic_that_was_read_is_held_to_and_that_of_others
     said = str(raised.value)
     assert f"topic {first} has 3 partitions and had 2 when the state was written" in said
     assert "`cxkpi state rebuild`" in said
-    found = await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, grown)
+    found = await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, grown, {})
     assert found.refusal == said.removeprefix("topic g-state partition 0: ")
     assert found.header is not None, "what was read is of use to a rebuild"
-    assert (await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, {})) == (
+    assert (await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, {}, {})) == (
         dataclasses.replace(found, refusal=None)
     )
     await flushed(log, "", partitions=rest | {first: 2, second: 9})
@@ -176,7 +182,7 @@ async def test_a_state_of_another_prefix_is_refused_and_shown_without_its_positi
     assert "`cxkpi state rebuild`" in said
     assert "\n" not in said
     kafka = KafkaConfig(topic_prefix=now, group="g")
-    found = await state_reading._inspected(kafka, "g-state", 0, ONE)
+    found = await state_reading._inspected(kafka, "g-state", 0, ONE, {})
     assert found.refusal == said.removeprefix("topic g-state partition 0: ")
     assert (found.header, found.positions, found.buried) == (None, {}, {})
     assert found.total.records == len(log)
@@ -184,11 +190,67 @@ async def test_a_state_of_another_prefix_is_refused_and_shown_without_its_positi
 
 @pytest.mark.parametrize("value", [b"", b"p.", pack(7)])
 def test_a_note_that_is_damaged_is_refused(value: bytes) -> None:
-    prefix, partitions = keys_of()
+    prefix, partitions, ids = keys_of()
     with pytest.raises(StateRefused, match="damaged"):
         refuse_other_prefix({prefix: value}, "")
     with pytest.raises(StateRefused, match="damaged"):
         refuse_other_partitions({partitions: value}, "", ONE, ONE)
+    with pytest.raises(StateRefused, match="damaged"):
+        refuse_other_ids({ids: value}, "", IDS, ONE)
+
+
+@pytest.mark.parametrize(
+    ("noted", "now", "position", "is_refused"),
+    [
+        ({"cx.cart": "a"}, {"cx.cart": "b"}, 1, True),
+        ({"cx.cart": "a"}, {"cx.cart": "a"}, 1, False),
+        ({"cx.cart": "a"}, {"cx.cart": "b"}, 0, False),
+        ({"cx.cart": "a"}, {"cx.cart": "b"}, None, False),
+        ({"cx.cart": "a"}, {}, 1, False),
+        ({"cx.visit": "a"}, {"cx.cart": "b"}, 1, False),
+        ({"cx.cart": "a", "cx.visit": "a"}, {"cx.cart": "b", "cx.visit": "a"}, 1, True),
+        ({}, {"cx.cart": "b"}, 1, False),
+    ],
+)
+def test_a_topic_with_another_id_is_refused_where_it_was_read(
+    noted: dict[str, str], now: dict[str, str], position: int | None, is_refused: bool
+) -> None:
+    log = dict(notes_of("p.", ONE, noted))
+    positions = {"cx.visit": 9} | ({} if position is None else {"cx.cart": position})
+    with pytest.raises(StateRefused) if is_refused else nullcontext() as raised:
+        refuse_other_ids(log, "p.", now, positions)
+    if raised is not None:
+        assert str(raised.value) == f"topic p.cx.cart was made anew since it was read; {REMEDY}"
+
+
+async def test_topics_that_were_made_anew_are_refused_until_the_former_count_no_more(
+    log: dict[bytes, bytes],
+) -> None:
+    first, *others = TOPICS
+    # Of the first nothing was read, so it may be another.
+    await flushed(log, "", read=others)
+    await flushed(log, "", ids=IDS | {first: ANEW[first]}, read=TOPICS)
+    with pytest.raises(StateRefused) as raised:
+        await flushed(log, "")
+    said = f"topic {first} was made anew since it was read; {REMEDY}"
+    assert str(raised.value) == f"topic g-state partition 0: {said}"
+    found = await state_reading._inspected(KafkaConfig(group="g"), "g-state", 0, ONE, IDS)
+    assert found.refusal == said
+    assert found.header is not None, "what was read is of use to a rebuild"
+    # A broker that tells none is believed, and what is noted stays.
+    assert not any(k in keys for keys in await flushed(log, "", ids={}) for k in keys_of())
+    with pytest.raises(StateRefused, match="made anew"):
+        await flushed(log, "", ids=ANEW)
+
+
+async def test_a_state_without_ids_gets_those_of_now_though_it_was_read(
+    log: dict[bytes, bytes],
+) -> None:
+    await flushed(log, "", read=TOPICS, ids={})
+    assert keys_of()[2] not in log
+    assert keys_of()[2] in (await flushed(log, ""))[0]
+    with pytest.raises(StateRefused, match="made anew"):
+        await flushed(log, "", ids=ANEW)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,9 @@ class Brokers:
     async def counts(self, _: object, names: Iterable[str]) -> dict[str, int]:
         return {name: self.partitions[name] for name in names}
 
+    async def topic_ids(self, _: object, names: Mapping[str, str]) -> dict[str, str]:
+        return {topic: f"id of {name}" for topic, name in names.items()}
+
     async def largest_batch(self, _: object, name: str) -> int:
         usual = self.letters if name.endswith(".dlq") else self.limit
         return int(self.made.get(name, {}).get("max.message.bytes", usual))
@@ -72,7 +75,8 @@ class Brokers:
         return self.refusal
 
     async def prepare(self, monkeypatch: pytest.MonkeyPatch) -> TopicMap:
-        for name in ("committed", "create", "counts", "largest_batch", "refused_settings"):
+        asked = ("committed", "create", "counts", "topic_ids", "largest_batch", "refused_settings")
+        for name in asked:
             monkeypatch.setattr(topics, name, getattr(self, name))
         monkeypatch.setattr(topics, "LOOKS", 1)
         return await topics._prepare(cast("AIOKafkaAdminClient", self), KAFKA)
@@ -87,6 +91,7 @@ async def test_what_is_missing_is_made_as_it_has_to_be(monkeypatch: pytest.Monke
     found = Brokers({"p-cx.cart": 7}, Committed({}, {}), 5000)
     told = await found.prepare(monkeypatch)
     assert told.partitions == dict.fromkeys(TOPICS, 3) | {"cx.cart": 7}
+    assert told.ids == {topic: f"id of {NAMES.source(topic)}" for topic in TOPICS}
     room = 5000 + DEAD_LETTER_ROOM
     assert told.dead_letter_limits == dict.fromkeys(TOPICS, room)
     letters = {"cleanup.policy": "delete", "max.message.bytes": str(room)}

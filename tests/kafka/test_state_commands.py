@@ -556,9 +556,47 @@ def test_a_source_that_is_gone_is_made_anew_by_no_worker_that_has_read_it(site: 
         assert told_beforehand(site, "is gone but was read up to") == [True] * 4
         assert f"topic {survey} partition 0 is gone but was read up to" in refused(site.worker())
     create(site, {survey: {}})
-    said = "it was made anew or has lost its latest records; stop all workers of the group"
+    said = f"topic {survey} was made anew since it was read; stop all workers of the group"
     assert said in refused(site.worker())
     assert told_beforehand(site, said) == [True] * 4
+
+
+@pytest.mark.parametrize("how", ["reset", "rebuild"])
+def test_a_source_that_was_made_anew_and_holds_more_than_was_read_is_another(
+    site: Site, how: str
+) -> None:
+    """Its offsets do not tell, but its id does."""
+    read(site, 40)
+    survey = site.source("cx.survey")
+    delete(site, survey)
+    create(site, {survey: {}})
+    site.send(*answers(100, 200))
+    said = f"topic {survey} was made anew since it was read; stop all workers of the group"
+    assert told_beforehand(site, said) == [True] * 4
+    assert said in refused(site.worker())
+    assert cxkpi(site, "state", how, "--yes").exit_code == 0
+    assert cxkpi(site, "check", "--state").exit_code == 0
+    site.send(*answers(300, 5))
+    worker = site.worker()
+    n = 5 if how == "reset" else 205
+    worker.until(lambda: worker.ready() and accepted(worker) == n, "counted what is there now")
+
+
+def test_a_source_of_which_nothing_was_read_may_be_made_anew(site: Site) -> None:
+    read(site, 40)
+    visit = site.source("cx.visit")
+    delete(site, visit)
+    create(site, {visit: {}})
+    assert cxkpi(site, "check", "--state").exit_code == 0
+    worker = site.worker()
+    worker.until(lambda: worker.ready() and accepted(worker) == 40, "gone on")
+    # From the first record that is read on, the topic is this one.
+    site.send(*[("cx.visit", str(n).encode(), b"") for n in range(20)])
+    worker.until(lambda: len(site.dead_letters()) == len(GARBAGE) + 20, "read visits")
+    end(site, worker)
+    delete(site, visit)
+    create(site, {visit: {}})
+    assert told_beforehand(site, f"topic {visit} was made anew since it was read") == [True] * 4
 
 
 @pytest.mark.parametrize("how", ["reset", "rebuild"])

@@ -129,6 +129,18 @@ def test_a_source_topic_that_vanishes_under_a_worker_stops_it_in_one_line(site: 
     assert "gone" in line
 
 
+def test_a_source_topic_that_is_made_anew_under_a_worker_stops_it_in_one_line(site: Site) -> None:
+    worker = counted(site, 50)
+    survey = site.source("cx.survey")
+    delete(site, survey)
+    create(site, {survey: {}})
+    site.send(*answers(100, 300))
+    began = time.monotonic()
+    assert f"topic {survey} was made anew; " in refused(worker)
+    assert time.monotonic() - began < 60
+    assert f"topic {survey} was made anew since it was read; " in refused(site.worker())
+
+
 def test_dead_letters_that_could_not_take_every_record_are_refused_in_one_line(site: Site) -> None:
     create(site, {site.source("cx.visit") + ".dlq": {"max.message.bytes": "10000"}})
     line = refused(site.worker())

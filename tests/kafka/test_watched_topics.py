@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -30,11 +31,12 @@ LASTING = {NAMES.state, *(NAMES.source(topic) for topic in TOPICS)}
 
 
 class FakeAdministrator:
-    """Describes all topics, one of which with an error."""
+    """Describes all topics, one of which with an error, and ids where it has some."""
 
     def __init__(self, bad: str, error: int) -> None:
         self.bad = bad
         self.error = error
+        self.ids: dict[str, str] = {}
 
     async def ask(self, _: object) -> list[dict[str, Any]]:
         return [
@@ -42,6 +44,7 @@ class FakeAdministrator:
                 "topic": name,
                 "error_code": self.error if name == self.bad else 0,
                 "partitions": [] if name == self.bad else [None] * count,
+                **({"topic_id": self.ids[name]} if name in self.ids else {}),
             }
             for name, count in COUNTS.items()
         ]
@@ -72,6 +75,31 @@ async def test_only_shares_with_another_number_of_partitions_are_told_again(
         name == NAMES.shares
     )
     assert (remedy == REMEDY) is (name != NAMES.shares)
+
+
+@pytest.mark.parametrize(
+    ("name", "former", "now", "is_anew"),
+    [
+        (NAMES.source("cx.cart"), "a", "b", True),
+        (NAMES.source("cx.cart"), "a", "a", False),
+        (NAMES.source("cx.cart"), "a", "", False),
+        (NAMES.source("cx.cart"), "a", None, False),
+        (NAMES.source("cx.cart"), None, "b", False),
+        # What is in the others is told anew, or is missed where it is read.
+        (NAMES.shares, "a", "b", False),
+    ],
+)
+async def test_a_source_that_was_made_anew_is_told_where_the_broker_tells_ids(
+    name: str, former: str | None, now: str | None, is_anew: bool
+) -> None:
+    ids = {} if former is None else {name.removeprefix(NAMES.prefix): former}
+    fake = FakeAdministrator("", 0)
+    fake.ids = {} if now is None else {name: now}
+    with pytest.raises(TopicsUnfit) if is_anew else nullcontext() as unfit:
+        await check(cast("Administrator", fake), replace(TOPIC_MAP, ids=ids))
+    if unfit is not None:
+        said = f"topic {name} was made anew; where nothing was read of the former, start the worker"
+        assert str(unfit.value) == f"{said} again, else {REMEDY}"
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "fewer than the 2 of its source"), (8, None)])
