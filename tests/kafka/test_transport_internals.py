@@ -21,6 +21,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from stream.kafka.records import FetchedRecords
@@ -68,6 +69,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_subscriptions.subscription.assignment",
         "_wait_consume_future",
     ),
+    "metadata request": ("API_KEY", "build", "prepare"),
     "position": ("has_valid_position", "highwater", "lso", "position", "timestamp"),
     "fetched": ("_partition_records", "_update_position", "check_assignment", "has_more"),
     "failed": ("_error",),
@@ -125,6 +127,7 @@ async def objects() -> dict[str, Any]:
         # It is made when a consumer starts.
         "coordinator": GroupCoordinator,
         "fetcher": reading.fetcher,
+        "metadata request": MetadataRequest([]),
         "position": reading.assignment.state_value(TP),
         "fetched": result,
         "failed": FetchError(error=ValueError(), backoff=0),
