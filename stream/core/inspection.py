@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.core.event import Outcome
@@ -37,6 +37,8 @@ class Inspection:
     refusal: str | None = None
     flushes: int = 0
     positions: Mapping[str, int] = field(default_factory=dict)
+    #: Topics that are others now than those which were read, by what is told of the present ones.
+    made_anew: Sequence[str] = ()
     buried: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, Mapping[Outcome, int]] = field(default_factory=dict)
     remembered: Mapping[str, int] = field(default_factory=dict)

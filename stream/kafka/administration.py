@@ -162,15 +162,23 @@ async def counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
 
 
 async def topic_ids(admin: AdminClient, names: Mapping[str, str]) -> dict[str, str]:
-    """The ids of those topics that are there, where the broker tells them.
+    """The ids of topics that are there, where the broker tells them; others may take a moment.
 
     ``names`` has their full names by those under which their ids are wanted.
 
     Raises:
         KafkaError: the broker does not answer.
     """
-    found = {d["topic"]: id_of(d) for d in await described(admin, names.values())}
-    return {topic: found[name] for topic, name in names.items() if found.get(name)}
+    ids: dict[str, str] = {}
+    for _ in range(LOOKS):
+        told = await described(admin, names.values())
+        found = {d["topic"]: id_of(d) for d in told if not d["error_code"]}
+        ids = {topic: found[name] for topic, name in names.items() if found.get(name)}
+        # An older broker knows of all, and of no ids.
+        if len(found) == len(names) and len(ids) in {0, len(names)}:
+            break
+        await asyncio.sleep(0.1)
+    return ids
 
 
 async def largest_batch(admin: AdminClient, topic: str) -> int:

@@ -106,10 +106,20 @@ def refuse_other_ids(
     Raises:
         StateRefused: one was made anew, or the note is damaged.
     """
+    for topic in made_anew(records, ids, positions):
+        raise StateRefused(f"topic {prefix}{topic} was made anew since it was read; {REMEDY}")
+
+
+def made_anew(
+    records: Mapping[bytes, bytes], ids: Mapping[str, str], positions: Mapping[str, int]
+) -> tuple[str, ...]:
+    """The topics that were made anew since they were read, up to ``positions``.
+
+    Raises:
+        StateRefused: the note is damaged.
+    """
     noted = _noted_ids(records)
-    for topic, now in ids.items():
-        if positions.get(topic) and noted.get(topic, now) != now:
-            raise StateRefused(f"topic {prefix}{topic} was made anew since it was read; {REMEDY}")
+    return tuple(t for t, now in ids.items() if positions.get(t) and noted.get(t, now) != now)
 
 
 def _noted_ids(records: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -6,15 +6,17 @@ may go on meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream.config import KafkaConfig
 from stream.core.alerts import of_family
@@ -24,7 +26,13 @@ from stream.core.settings import Settings
 from stream.core.shape import Fact, facts
 from stream.core.state import StateRefused
 from stream.core.values import Values
-from stream.kafka.administration import TopicsUnfit, administration, counts, topic_ids
+from stream.kafka.administration import (
+    TopicsUnfit,
+    administration,
+    counts,
+    described,
+    topic_ids,
+)
 from stream.kafka.alert_log import states_in
 from stream.kafka.group import Committed, committed, members, refuse_noted, refuse_read
 from stream.kafka.log import read_log
@@ -38,6 +46,10 @@ from stream.kafka.topics import (
     refuse_other_shares,
     refused_settings,
 )
+
+#: A topic is gone when it was as often, once a second.
+_LOOKS_FOR_GONE: Final = 3
+_UNKNOWN: Final = UnknownTopicOrPartitionError.errno
 
 
 class GroupState(NamedTuple):
@@ -146,7 +158,14 @@ async def refuse_gone_sources(kafka: KafkaConfig) -> None:
     names = Names(kafka.topic_prefix, kafka.group)
     async with administration(kafka) as admin:
         there = await admin.list_topics()
-    gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
+        gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
+        for _ in range(_LOOKS_FOR_GONE):
+            if not gone:
+                return
+            # A list has no topics that one may not see; and a broker that has just begun knows few.
+            told = {d["topic"]: d["error_code"] for d in await described(admin, gone.values())}
+            gone = {topic: full for topic, full in gone.items() if told.get(full) == _UNKNOWN}
+            await asyncio.sleep(1.0)
     for number, shard in enumerate(await read_state(kafka) if gone else ()):
         for topic, full in gone.items():
             position = shard.positions.get(topic, 0)
@@ -163,7 +182,8 @@ async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) 
     own = {name: found.get(name, partitions[topic]) for topic, name in dead.items()}
     own[names.state] = found.get(names.state, max(partitions.values()))
     own[names.shares] = found.get(names.shares, len(FAMILIES))
-    return _Topics(names, there, partitions, own, await topic_ids(admin, full))
+    known = {topic: name for topic, name in full.items() if name in there}
+    return _Topics(names, there, partitions, own, await topic_ids(admin, known))
 
 
 def _judged(

@@ -112,7 +112,7 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         sources = list(plain)
         starts, ends = await bounds(kafka, sources)
         dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
-        buried = await _buried(kafka, names, await counts(admin, dead), plain, said.notes)
+        buried = await _buried(kafka, names, await counts(admin, dead), plain, said.notes, ids_now)
     begin = {tp: starts[tp] for tp in sources}
     if how == "reset":
         for tp in sources:
@@ -148,18 +148,23 @@ async def _buried(
     dead: Mapping[str, int],
     sources: Mapping[TopicPartition, str],
     notes: Mapping[TopicPartition, Note],
+    ids_now: Mapping[str, str],
 ) -> dict[TopicPartition, int]:
     """Up to where dead letters were written: as notes and state say, else as the last ones say.
 
     Neither notes nor state say it alone: a worker that has joined just as the notes were written
     goes on beyond some of them, and others give way to what it commits.
+    Of a source that was made anew since it was read none were.
     ``dead`` has the partitions of each topic of dead letters.
     """
     buried = {tp: note.buried for tp, note in notes.items()}
-    for number, found in enumerate(await read_state(kafka)):
+    for number, found in enumerate(await read_state(kafka, ids=ids_now)):
         for positions in (found.positions, found.buried):
             for topic, position in positions.items():
                 tp = TopicPartition(names.source(topic), number)
+                if topic in found.made_anew:
+                    buried[tp] = 0
+                    continue
                 note = notes.get(tp)
                 if positions is found.positions and note is not None and position == note.offset:
                     continue  # That is where the one begun before has the state begin.

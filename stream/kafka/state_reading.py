@@ -15,6 +15,7 @@ from stream.core.state import StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
 from stream.kafka.administration import administration, counts
 from stream.kafka.belonging import (
+    made_anew,
     refuse_other_ids,
     refuse_other_partitions,
     refuse_other_prefix,
@@ -95,6 +96,7 @@ def _inspect(
     except StateRefused as error:
         return Inspection(found.total, found.deltas, found.blocks, refusal=str(error)), None
     try:
+        found = dataclasses.replace(found, made_anew=made_anew(records, ids, found.positions))
         refuse_other_ids(records, prefix, ids, found.positions)
         refuse_other_partitions(records, prefix, sources, found.positions)
     except StateRefused as error:
