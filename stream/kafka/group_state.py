@@ -158,6 +158,8 @@ async def refuse_gone_sources(kafka: KafkaConfig) -> None:
     names = Names(kafka.topic_prefix, kafka.group)
     async with administration(kafka) as admin:
         there = await admin.list_topics()
+        if names.state not in there:
+            return  # Nothing was read yet, or what was is lost.
         gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
         for _ in range(_LOOKS_FOR_GONE):
             if not gone:

@@ -24,7 +24,10 @@ READ = (NOTHING, Inspection(Size(), Size(), {}, positions={"cx.visit": 7}))
 
 
 async def look(
-    monkeypatch: pytest.MonkeyPatch, codes: list[int], shards: Iterable[Inspection] = READ
+    monkeypatch: pytest.MonkeyPatch,
+    codes: list[int],
+    shards: Iterable[Inspection] = READ,
+    state: str = "cxkpi-state",
 ) -> int:
     """Look for sources where cx.visit is not listed, and asked for gives these; looks made."""
     said = iter(codes)
@@ -33,7 +36,7 @@ async def look(
     @asynccontextmanager
     async def administration(_: KafkaConfig) -> AsyncIterator[Any]:
         async def list_topics() -> list[str]:
-            return [topic for topic in TOPICS if topic != "cx.visit"]
+            return [state, *(topic for topic in TOPICS if topic != "cx.visit")]
 
         yield SimpleNamespace(list_topics=list_topics)
 
@@ -78,3 +81,9 @@ async def test_one_that_is_only_not_listed_is_not(
 @in_no_time
 async def test_one_of_which_nothing_was_read_may_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await look(monkeypatch, [UNKNOWN] * 3, [NOTHING]) == 3
+
+
+async def test_where_there_is_no_state_nobody_waits_for_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert await look(monkeypatch, [], state="other-state") == 0
