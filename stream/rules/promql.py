@@ -159,17 +159,20 @@ def rose(
     """By how much a counter of workers rose within a time, where its first value counts, too.
 
     ``increase`` doesn't see what a series begins with: what was counted before it was first asked
-    for. All that a process has counted that began within the time is as new. That of an older one
-    is compared with what it had counted when it was asked for last before that time, so that what
-    it shows again, after it was not asked for a while, is not new, and what it lost meanwhile is.
+    for. All that a process has counted that began within the time is as new, or since a former one
+    was asked for last before that. What an older one has is compared with what it had then, so that
+    what it shows again, after it was not asked for a while, is not new, and what rose meanwhile is.
     """
     series = selector(counter, {**workers, **matchers})
     started = selector("process_start_time_seconds", workers)
     names, seconds = ", ".join(by), number(within_ms / SECOND)
     over = durations.label(within_ms)
+    before = f"last_over_time({started}[1d] offset {over})"
     return (
         f"sum by ({names}) (\n"
         f"  ({series} > 0 and on (job, instance) {started} > time() - {seconds})\n"
+        f"  or\n"
+        f"  ({series} > 0 and on (job, instance) {started} != {before})\n"
         f"  or\n"
         f"  ({series} - last_over_time({series}[1d] offset {over}) >= 0)\n"
         f"  or\n"
