@@ -9,7 +9,7 @@ Where it has another id it was made anew, and its records have nothing to do wit
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 from stream.core.state import REMEDY, StateRefused
 from stream.core.state_records import damaged, pack, unpack
@@ -84,12 +84,11 @@ def refuse_other_partitions(
         StateRefused: one has another number, or the note is damaged.
     """
     noted = _noted_partitions(records)
-    for topic, now in partitions.items():
-        if positions.get(topic) and noted.get(topic, now) != now:
-            raise StateRefused(
-                f"topic {prefix}{topic} has {now} partitions and had {noted[topic]} when the state"
-                f" was written: their number has changed; {REMEDY}"
-            )
+    for topic in _others(noted, partitions, positions):
+        raise StateRefused(
+            f"topic {prefix}{topic} has {partitions[topic]} partitions and had {noted[topic]} when"
+            f" the state was written: their number has changed; {REMEDY}"
+        )
 
 
 def refuse_other_ids(
@@ -118,25 +117,31 @@ def made_anew(
     Raises:
         StateRefused: the note is damaged.
     """
-    noted = _noted_ids(records)
-    return tuple(t for t, now in ids.items() if positions.get(t) and noted.get(t, now) != now)
+    return _others(_noted_ids(records), ids, positions)
+
+
+def _others(
+    noted: Mapping[str, object], now: Mapping[str, object], positions: Mapping[str, int]
+) -> tuple[str, ...]:
+    """The topics that were read and of which something else was noted than there is now."""
+    return tuple(t for t, it in now.items() if positions.get(t) and noted.get(t, it) != it)
 
 
 def _noted_ids(records: Mapping[bytes, bytes]) -> dict[str, str]:
-    if _IDS not in records:
-        return {}
-    noted = unpack(_IDS, records[_IDS])
-    if not isinstance(noted, dict):
-        raise damaged(_IDS, "it has no ids of topics")
-    return noted
+    return _noted(records, _IDS, "ids of topics")
 
 
 def _noted_partitions(records: Mapping[bytes, bytes]) -> dict[str, int]:
-    if _PARTITIONS not in records:
+    return _noted(records, _PARTITIONS, "numbers of partitions")
+
+
+def _noted(records: Mapping[bytes, bytes], key: bytes, what: str) -> dict[str, Any]:
+    """What a note says by topic; nothing where there is none."""
+    if key not in records:
         return {}
-    noted = unpack(_PARTITIONS, records[_PARTITIONS])
+    noted = unpack(key, records[key])
     if not isinstance(noted, dict):
-        raise damaged(_PARTITIONS, "it has no numbers of partitions")
+        raise damaged(key, f"it has no {what}")
     return noted
 
 

@@ -161,13 +161,14 @@ async def refuse_gone_sources(kafka: KafkaConfig) -> None:
         if names.state not in there:
             return  # Nothing was read yet, or what was is lost.
         gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
-        for _ in range(_LOOKS_FOR_GONE):
+        for look in range(_LOOKS_FOR_GONE):
             if not gone:
                 return
+            if look:
+                await asyncio.sleep(1.0)
             # A list has no topics that one may not see; and a broker that has just begun knows few.
             told = {d["topic"]: d["error_code"] for d in await described(admin, gone.values())}
             gone = {topic: full for topic, full in gone.items() if told.get(full) == _UNKNOWN}
-            await asyncio.sleep(1.0)
     for number, shard in enumerate(await read_state(kafka) if gone else ()):
         for topic, full in gone.items():
             position = shard.positions.get(topic, 0)
