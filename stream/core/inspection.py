@@ -37,7 +37,8 @@ class Inspection:
     refusal: str | None = None
     flushes: int = 0
     positions: Mapping[str, int] = field(default_factory=dict)
-    #: Topics that are others now than those which were read, by what is told of the present ones.
+    #: Topics that are others now than those which were read, or whose dead letters were written, by
+    #: what is told of the present ones.
     made_anew: Sequence[str] = ()
     buried: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, Mapping[Outcome, int]] = field(default_factory=dict)

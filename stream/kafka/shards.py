@@ -42,6 +42,7 @@ from stream.deadletters.headers import (
 from stream.kafka import ids
 from stream.kafka.belonging import (
     lacking,
+    made_anew,
     notes_of,
     refuse_other_ids,
     refuse_other_partitions,
@@ -177,6 +178,9 @@ class OwnedShard:
             positions = self.shard.progress.positions
             refuse_other_ids(records, prefix, ids_now, positions)
             refuse_other_partitions(records, prefix, partitions, positions)
+            # Of what is read of them none had its dead letter written: those were the former's.
+            for topic in made_anew(records, ids_now, self.shard.progress.buried):
+                self.shard.progress.buried[topic] = 0
             self._notes = lacking(records, prefix, partitions, ids_now)
         except StateRefused as error:
             raise StateRefused(f"topic {state} partition {self.number}: {error}") from error

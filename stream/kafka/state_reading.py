@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -96,7 +97,8 @@ def _inspect(
     except StateRefused as error:
         return Inspection(found.total, found.deltas, found.blocks, refusal=str(error)), None
     try:
-        found = dataclasses.replace(found, made_anew=made_anew(records, ids, found.positions))
+        farthest = Counter(found.positions) | Counter(found.buried)
+        found = dataclasses.replace(found, made_anew=made_anew(records, ids, farthest))
         refuse_other_ids(records, prefix, ids, found.positions)
         refuse_other_partitions(records, prefix, sources, found.positions)
     except StateRefused as error:

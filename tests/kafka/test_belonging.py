@@ -100,6 +100,7 @@ async def flushed(
     partitions: Mapping[str, int] = ONE,
     read: Iterable[str] = (),
     ids: Mapping[str, str] = IDS,
+    buried: Mapping[str, int] | None = None,
 ) -> list[list[bytes]]:
     """The keys that each flush of a new owner of the shard, which has read, writes to the log."""
     settings, names = Settings(), Names(prefix, "g")
@@ -108,6 +109,7 @@ async def flushed(
     shard = OwnedShard(0, settings, Values(settings), registry, KafkaConfig(), topics)
     await shard.recover()
     shard.shard.progress.positions |= dict.fromkeys(read, 7)
+    shard.shard.progress.buried |= buried or {}
     for _ in range(times):
         await shard.flush(ShardCounts(), 0)
     keys = []
@@ -241,6 +243,20 @@ async def test_topics_that_were_made_anew_are_refused_until_the_former_count_no_
     assert not any(k in keys for keys in await flushed(log, "", ids={}) for k in keys_of())
     with pytest.raises(StateRefused, match="made anew"):
         await flushed(log, "", ids=ANEW)
+
+
+async def test_dead_letters_of_a_former_topic_do_not_stand_for_those_of_one_that_was_made_anew(
+    log: dict[bytes, bytes],
+) -> None:
+    """A rebuild leaves a state that has read nothing yet and knows of letters."""
+    first, second, *_ = TOPICS
+    await flushed(log, "", buried={first: 5, second: 6})
+    now = IDS | {first: ANEW[first]}
+    kafka = KafkaConfig(group="g")
+    found = await state_reading._inspected(kafka, "g-state", 0, ONE, now)
+    assert (found.made_anew, found.refusal) == ((first,), None)
+    await flushed(log, "", ids=now)
+    assert inspect(log).buried == {first: 0, second: 6}
 
 
 async def test_a_state_without_ids_gets_those_of_now_though_it_was_read(
