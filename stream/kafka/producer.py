@@ -186,6 +186,9 @@ class EventProducer:
         builder.close()
         try:
             future = await self._handed_over(builder, topic.name, partition)
+        except asyncio.CancelledError:
+            topic.builders[partition] = builder  # What is delivered on leaving is what was taken.
+            raise
         except KafkaError as error:
             raise self._not_delivered(error) from error
         self._underway.add(future)

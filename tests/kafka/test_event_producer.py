@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
@@ -26,8 +27,7 @@ class Batch:
         self.is_closed = False
 
     def append(self, *, timestamp: None, key: bytes | None, value: bytes) -> object:
-        assert not self.is_closed
-        if len(self.records) == ROOM:
+        if self.is_closed or len(self.records) == ROOM:
             return None
         self.records.append((key, value))
         return SimpleNamespace()
@@ -225,3 +225,30 @@ async def test_what_was_taken_is_delivered_at_the_end_unless_an_error_ends_it(
     kind: Any = None if error is None else type(error)
     await producer.__aexit__(kind, error, None)
     assert bool(client.sent) is is_sent
+
+
+async def test_a_batch_that_waits_for_the_one_before_it_is_delivered_though_a_signal_comes(
+    made: tuple[EventProducer, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer, client = made
+    send_batch, waits = client.send_batch, asyncio.Event()
+
+    async def full(*_: object, **__: object) -> asyncio.Future[None]:
+        waits.set()
+        return await asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        async with producer:
+            for number in range(3 * ROOM):
+                await producer.write([("cx.visit", b"k", b"%d" % number)])
+
+    monkeypatch.setattr(client, "send_batch", full)
+    monkeypatch.setattr(EventProducer, "__aenter__", AsyncMock())
+    task = asyncio.create_task(work())
+    await asyncio.wait_for(waits.wait(), 60)
+    monkeypatch.setattr(client, "send_batch", send_batch)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert producer.is_settled
+    assert values(client) == [b"%d" % number for number in range(ROOM)]
