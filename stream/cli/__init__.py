@@ -123,7 +123,9 @@ def _let_all_characters_pass(*, as_json: bool) -> None:
     JSON is UTF-8 whatever the locale is, as its readers expect.
     """
     for stream in (sys.stdout, sys.stderr):
-        if not isinstance(stream, io.TextIOWrapper) or _is_utf8(stream):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if _is_utf8(stream) and stream.errors != "strict":
             continue
         if as_json and stream is sys.stdout:
             stream.reconfigure(encoding="utf-8")

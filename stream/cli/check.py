@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ import click
 
 from stream.cli.asking import ask
 from stream.cli.configured import config_option, unusable
+from stream.cli.failure import CommandFailed
 from stream.config import (
     DEFAULT_FILE,
     Benchmark,
@@ -21,6 +23,7 @@ from stream.config import (
     durations,
     load,
 )
+from stream.config.errors import Problem
 from stream.config.loading import Need, file_read
 from stream.config.warned import warned_of
 from stream.core.alerts import described
@@ -63,7 +66,12 @@ def check(
         _report(error, as_json)
         context.exit(2 if error.unreadable else 1)
     read = file_read(config_path)
-    becomes = _state(config) if with_state else None
+    try:
+        becomes = _state(config) if with_state else None
+    except CommandFailed as failed:
+        if as_json:
+            _print_problems([Problem(config.kafka.bootstrap, "", failed.message)])
+        raise
     if as_json:
         more = {} if becomes is None else {"state": becomes}
         ok = becomes is None or becomes["ok"]
@@ -94,11 +102,15 @@ def _report(error: ConfigError, as_json: bool) -> None:
     for problem in error.problems:
         click.echo(str(problem), err=True)
     if as_json:
-        problems = [
-            {"where": p.where, "line": p.line or None, "key": p.key, "message": p.message}
-            for p in error.problems
-        ]
-        click.echo(json.dumps({"ok": False, "problems": problems}))
+        _print_problems(error.problems)
+
+
+def _print_problems(problems: Sequence[Problem]) -> None:
+    told = [
+        {"where": p.where, "line": p.line or None, "key": p.key, "message": p.message}
+        for p in problems
+    ]
+    click.echo(json.dumps({"ok": False, "problems": told}))
 
 
 def _summary(config: Config) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class Ago(Moment):
     ) -> int:
         """Milliseconds since the epoch; a usage error where the text is neither."""
         try:
-            return now_ms() - durations.parse(str(value))
+            # Longer ago than the epoch is from the beginning on.
+            return max(0, now_ms() - durations.parse(str(value)))
         except ValueError:
             pass
         if isinstance(value, str) and not value[:4].isdigit():
@@ -289,7 +290,8 @@ def redrive(
     try:
         ended = _run(_send(kafka, topics, order, report, yes=yes))
     except CommandFailed as failed:
-        if isinstance(failed.__cause__, RedriveStopped):
+        # What was sent before it failed is sent.
+        if isinstance(failed.__cause__, RedriveStopped) or (yes and report.sent):
             report.complete = False
             tell_report(report, time.monotonic() - began, executed=True, as_json=as_json)
         raise

@@ -14,7 +14,7 @@ from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.values import Duration
 from stream.core.catalogue import KPIS
-from stream.core.settings import SECOND
+from stream.core.settings import DAY, SECOND
 from stream.top.address import Address, BadAddress, Unreachable
 from stream.top.snapshot import NotExposed, NoWorker
 
@@ -38,7 +38,7 @@ _PLAIN_MS = 10_000
 @click.option(
     "--every",
     "every_ms",
-    type=Duration(least_ms=100),
+    type=Duration(least_ms=100, most_ms=DAY),
     help="How often to look: 2s, or 10s without a terminal.",
 )
 @click.option("--once", is_flag=True, help="Look once and end.")

@@ -194,12 +194,32 @@ ShortLine = Form(
 ADDRESS = Form(r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*", "an http:// or https:// address")
 _OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-#: Where a server listens. A name that ends in a number is meant as an address, and has to be one.
+
+
+def host_name(end: str) -> str:
+    """A pattern of host names and IPv4 addresses before ``end``.
+
+    A name that ends in a number is meant as an address, and has to be one.
+    """
+    return (
+        rf"({_OCTET}[.]){{3}}{_OCTET}"
+        rf"|(?=[^:]{{1,253}}{end})({_LABEL}[.])*(?=[0-9]*[A-Za-z_-]){_LABEL}[.]?"
+    )
+
+
+def address_of_ipv6(end: str) -> str:
+    """A pattern of IPv6 addresses, with a zone or not, before ``end``."""
+    part = r"[^:\]]*"
+    return (
+        r"(?![^\]]*::[^\]]*::)(?![^\]]*:::)"
+        rf"(?=({part}:){{2,7}}{part}{end}|::({part}:){{6}}{part}{end}|([^:\]]+:){{7}}:{end})"
+        r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?"
+    )
+
+
+#: Where a server listens.
 HOST = Form(
-    rf"({_OCTET}[.]){{3}}{_OCTET}"
-    rf"|(?=[^:]{{1,253}}$)({_LABEL}[.])*(?=[0-9]*[A-Za-z_-]){_LABEL}[.]?"
-    r"|(?!.*::.*::)(?!.*:::)"
-    r"(?=([^:]*:){2,7}[^:]*$|::([^:]*:){6}[^:]*$|([^:]+:){7}:)[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?",
+    f"{host_name('$')}|{address_of_ipv6('$')}",
     "a host name or an IP address, without a port",
 )
 #: A variable of the environment that holds a secret, which is easily written here itself.

@@ -17,6 +17,8 @@ from stream.config.fields import (
     Text,
     TopicPart,
     Whole,
+    address_of_ipv6,
+    host_name,
     refused,
 )
 from stream.config.table import Table
@@ -26,7 +28,8 @@ SECURITY_PROTOCOLS = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SASL_MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
-_BROKER = rf"\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]/]+):{_PORT}\s*"
+_HOST = rf"({host_name(':')}|\[({address_of_ipv6(']')})\])"
+_BROKER = rf"\s*{_HOST}:{_PORT}\s*"
 _BOOTSTRAP = Form(
     f"{_BROKER}(,{_BROKER})*",
     'host:port, several comma-separated, such as "kafka-1:9092,kafka-2:9092"',

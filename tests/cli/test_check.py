@@ -399,3 +399,13 @@ def test_a_state_that_would_be_dropped_or_refused_is_something_wrong(
         told.append("all of it is kept")
     assert [line[12:] for line in lines if line.startswith("state")] == told
     assert (lines[-1] == "ok") == (code == 0)
+
+
+def test_a_broker_that_says_nothing_of_the_state_is_a_problem_in_json_too() -> None:
+    content = '[kafka]\nbootstrap = "127.0.0.1:1"\n'
+    printed, text = (_check(content, "--state", *more) for more in (["--json"], []))
+    assert (printed.exit_code, text.exit_code, text.stdout) == (2, 2, "")
+    assert printed.stderr == text.stderr
+    (problem,) = json.loads(printed.stdout)["problems"]
+    assert problem["where"] == "127.0.0.1:1"
+    assert f"Error: {problem['message']}\n" == text.stderr

@@ -222,6 +222,20 @@ def test_what_programs_read_is_utf_8_in_every_locale(
     assert not written.getvalue().decode().isascii()
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "utf-8"])
+def test_the_name_of_a_file_that_no_encoding_has_is_no_fault(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("rule.toml").rename("rule-\udcff.toml")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit) as end:
+        main(["check", "--config", "rule-\udcff.toml"])
+    sys.stdout.flush()
+    assert end.value.code == 0
+    assert "rule-?.toml" in written.getvalue().decode()
+
+
 @pytest.mark.parametrize(
     ("encoding", "said"),
     [("ascii", "-0.5 ? 1 ?"), ("iso-8859-1", "-0.5 × 1 ?"), ("utf-8", "−0.5 × 1 …")],

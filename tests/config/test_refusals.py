@@ -179,6 +179,24 @@ CASES: list[Case] = [
         )
         for value in ("kafka", "kafka:0", "kafka:65536", "kafka:99999", "a:1,b", "[::1]", "a:1,")
     ),
+    *(
+        (
+            f"a broker that can't be there: {value}",
+            f'[kafka]\nbootstrap = "{value}"\n',
+            [f'2: kafka.bootstrap: {BROKERS}, not "{value}"'],
+        )
+        for value in (
+            "a..b:1",
+            "10.0.0.256:1",
+            "10.1:1",
+            "[10.0.0.1]:1",
+            "[:::1]:1",
+            "[1::2::3]:1",
+            "[::1:1",
+            "::1:1",
+            "a:1,[kafka]:1",
+        )
+    ),
     (
         "a group that can't begin a topic's name",
         '[kafka]\ngroup = "a b"\n',
@@ -320,6 +338,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         ("kafka:1", ["kafka:1"]),
         ("a:65535, b:9092", ["a:65535", "b:9092"]),
         ("[::1]:9092,10.0.0.1:59999", ["[::1]:9092", "10.0.0.1:59999"]),
+        ("k_1.eu-west.example.:1,[fe80::1%eth0]:2", ["k_1.eu-west.example.:1", "[fe80::1%eth0]:2"]),
     ],
 )
 def test_brokers_are_taken_with_any_port_that_there_is(value: str, servers: list[str]) -> None:

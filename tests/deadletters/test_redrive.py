@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from stream.core.timestamps import format_ms
 from stream.deadletters.headers import GROUP
 from stream.deadletters.letter import REDRIVEN, letter
 from stream.deadletters.redrive import size
+from stream.kafka.connection import BrokerUnreachable
+from stream.kafka.letters import LetterReader
 from stream.kafka.log import TransactionalWriter
 from tests.deadletters.burying import (
     PARTITIONS,
@@ -247,6 +250,29 @@ def test_a_transaction_whose_outcome_is_unknown_is_neither_lost_nor_repeated(
     assert rest["records"] == (200 if committed else 700)
     assert_each_once_and_in_order(sent(site), letters)
     assert redriven(site, "--yes")["records"] == 0
+
+
+def test_what_was_sent_is_told_though_letters_can_t_be_read_any_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(site, visits(20))
+    read = LetterReader._read
+
+    async def silent(self: LetterReader, *args: Any) -> AsyncIterator[Any]:
+        async for passed, letters in read(self, *args):
+            yield passed, letters
+            raise BrokerUnreachable("no answer")
+
+    with monkeypatch.context() as around:
+        around.setattr(LetterReader, "_read", silent)
+        # So slow, it sends five at once.
+        result = dlq(site, "redrive", "--yes", "--rate", "50", "--json")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "Error: no answer")
+    told = json.loads(result.stdout)
+    rest = redriven(site, "--yes")["records"]
+    assert told["records"] + rest == 20
+    assert told["records"] > 0
+    assert not told["complete"]
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,9 @@ async def test_a_batch_that_waits_for_the_one_before_it_is_delivered_though_a_si
 
     async def full(*_: object, **__: object) -> asyncio.Future[None]:
         waits.set()
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await never
+        return never
 
     async def work() -> None:
         async with producer:

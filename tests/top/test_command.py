@@ -119,7 +119,8 @@ def test_a_worker_that_shows_all_has_nothing_to_explain(server: MetricsServer) -
         (["--window", "2h"], "window 2h is not exposed; the worker has 5m, 1h, 24h, 7d"),
         (["--by", "shop"], "there are no series by shop; the worker has channel"),
         (["--every", "soon"], "'soon' is not a duration: a whole number and a unit"),
-        (["--every", "1ms"], "'1ms' is too short: at least 100ms"),
+        (["--every", "1ms"], "'1ms' is not in the range 100ms to 24h"),
+        (["--every", "999999999999d"], "'999999999999d' is not in the range 100ms to 24h"),
     ],
 )
 def test_what_the_worker_has_not_is_refused(
