@@ -21,6 +21,10 @@ from tests.core.running import new_shard, samples, settings_of
 from tests.reference.config import DEFAULTS, MINUTE
 from tests.reference.streams import NOON, configs, streams
 
+#: They take signals or subscriptions beside counters: ``test_every_kpi_by_events``.
+BESIDE_COUNTERS = {"clv", "health", "at_risk"}
+COUNTED = [kpi for kpi in KPIS if kpi not in BESIDE_COUNTERS]
+
 #: (minutes before noon, currency, numbers by counter)
 Fact = tuple[int, str | None, list[tuple[str, int]]]
 
@@ -67,6 +71,15 @@ def evaluated(core: Settings, kpi: str, *shards: Shard) -> list[Sample]:
 
 
 @pytest.mark.parametrize("kpi", KPIS)
+def test_counters_alone_show_what_they_are_said_to(kpi: str) -> None:
+    core = Settings()
+    names = (*LAYOUT.counters, *LAYOUT.sketches)
+    every = [(name, n) for n, name in enumerate(names, 10)]
+    shown = evaluated(core, kpi, shard_of(core, Values(core), [(0, "EUR", every)]))
+    assert bool(shown) == (kpi in COUNTED)
+
+
+@pytest.mark.parametrize("kpi", COUNTED)
 @settings(max_examples=15, deadline=None)
 @given(facts, facts, facts)
 def test_parts_merge_in_any_order_and_grouping(
@@ -82,7 +95,7 @@ def test_parts_merge_in_any_order_and_grouping(
     assert evaluated(core, kpi, shard_of(core, values, c, a), parts[1]) == whole
 
 
-@pytest.mark.parametrize("kpi", KPIS)
+@pytest.mark.parametrize("kpi", COUNTED)
 @settings(max_examples=15, deadline=None)
 @given(facts, facts)
 def test_what_is_taken_back_leaves_no_trace(kpi: str, kept: list[Fact], taken: list[Fact]) -> None:

@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from stream.core.shard import Shard
-from stream.core.state import FORMAT, REMEDY, StateRefused
+from stream.core.state import FORMAT, READABLE, REMEDY, StateRefused
 from tests.core.recorded_state import Log, read, recorded, recovered, told
 
+#: Results of formulas, which may be rounded in another order than they were; counts may not.
+_RESULTS = {"value", "lower", "upper"}
 
-def rounded(found: Any) -> Any:
-    """Numbers to twelve digits: sums of amounts depend on the order of adding."""
-    if isinstance(found, float):
+
+def rounded(found: Any, *, is_result: bool = False) -> Any:
+    """Results to twelve digits, and counts as they are."""
+    if isinstance(found, float) and is_result:
         return float(f"{found:.12g}")
     if isinstance(found, dict):
-        return {key: rounded(value) for key, value in found.items()}
+        return {k: rounded(value, is_result=k in _RESULTS) for k, value in found.items()}
     return [rounded(one) for one in found] if isinstance(found, list) else found
 
 
@@ -33,10 +36,10 @@ def test_a_recorded_state_is_read_to_the_last_number_or_refused_with_the_remedy(
 ) -> None:
     log, corrections, wanted = read(number)
     shard, refusal = shard_or_refusal(log)
-    if shard is None:
-        assert number != FORMAT
+    if number not in READABLE:
         assert REMEDY in refusal
     else:
+        assert shard is not None, refusal
         assert rounded(told(shard, corrections)) == rounded(wanted)
 
 
