@@ -20,6 +20,11 @@ def _of_kafka(kafka: KafkaConfig) -> Iterator[str]:
             "kafka.security_protocol: SASL_PLAINTEXT with sasl_mechanism PLAIN sends user name and"
             " password in the clear"
         )
+    if kafka.security_protocol.endswith("SSL") and not kafka.ssl_check_hostname:
+        yield (
+            "kafka.ssl_check_hostname: is false, so whoever has any certificate that"
+            " kafka.ssl_cafile, or the system, trusts is taken for a broker"
+        )
 
 
 def _of_sinks(config: Config) -> Iterator[str]:

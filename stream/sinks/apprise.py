@@ -57,7 +57,7 @@ class Apprise:
     async def deliver(self, change: Change) -> None:
         """Send the message."""
         kind = "success" if change.to == "resolved" else KINDS.get(change.severity, "warning")
-        text, title = _body(change), headline(change)
+        text, title = _body(change), _calling_nobody(headline(change))
         async with self._turn:
             if self._underway >= MOST_UNDERWAY:
                 raise Retry(f"{self._underway} messages are still underway")
@@ -176,6 +176,16 @@ def _body(change: Change) -> str:
     said += ["", *(f"{name}: {value}" for name, value in facts(change))]
     if moved := contributors(change):
         said += ["", "Moved most by", *(f"- {line}" for line in moved)]
+    said = list(map(_calling_nobody, said))
     if linked := links(change):
         said += ["", *(f"{name}: {address}" for name, address in linked)]
     return clipped("\n".join([*said, "", f"{change.changed_at} {change.id}"]), _LONGEST_BODY)
+
+
+def _calling_nobody(text: str) -> str:
+    """The text with a character without width after each ``@``.
+
+    Labels hold what producers send. Many services take ``@all`` for a call to everybody, and not
+    all plugins escape it.
+    """
+    return text.replace("@", "@\u200b")

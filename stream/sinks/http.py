@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import time
 from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
@@ -85,6 +86,12 @@ class Poster:
 
 def _cause(error: Exception) -> str:
     """Why there is no answer, without the words of the error, which hold the address."""
+    cause = getattr(error, "certificate_error", getattr(error, "os_error", error))
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        # What follows the comma names the host.
+        return f"its certificate is refused: {cause.verify_message.partition(',')[0].lower()}"
+    if isinstance(cause, ssl.SSLError):  # Its number is OpenSSL's, not the system's.
+        return f"no TLS: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
     number = error.errno if isinstance(error, OSError) else None
     if number is None or number not in errno.errorcode:
         return type(error).__name__

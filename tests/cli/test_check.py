@@ -279,6 +279,20 @@ def test_a_login_in_the_clear_is_warned_of(protocol: str, mechanism: str, warned
 
 
 @pytest.mark.parametrize(
+    ("protocol", "checks", "warned"),
+    [("SSL", "false", True), ("SASL_SSL", "false", True), ("SSL", "true", False)],
+)
+def test_brokers_whose_name_is_not_checked_are_warned_of(
+    protocol: str, checks: str, warned: bool
+) -> None:
+    login = 'sasl_username = "me"\n' if protocol.startswith("SASL") else ""
+    kafka = f'security_protocol = "{protocol}"\nssl_check_hostname = {checks}\n{login}'
+    result = _check(f"[kafka]\n{kafka}", "--json", "--no-secrets")
+    found = json.loads(result.stdout)["warnings"]
+    assert [said.partition(":")[0] for said in found] == ["kafka.ssl_check_hostname"] * warned
+
+
+@pytest.mark.parametrize(
     ("target", "reason"),
     [
         ("cxkpi.toml", "too many levels of symbolic links"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -63,6 +64,20 @@ async def test_a_message_says_all_that_is_known() -> None:
         "",
         f"2026-05-04T08:00:05Z {one.id}",
     ]
+
+
+async def test_what_labels_say_calls_nobody() -> None:
+    one = msgspec.structs.replace(
+        change(),
+        labels={"region": "@channel"},
+        runbook_url="http://me@wiki/csat",
+        contributors=(Contributor({"channel": "<@all>"}, -0.08, 0.2, 10, 50),),
+    )
+    body = await told(one)
+    lines = [body["title"], *body["message"].splitlines()]
+    called = [line for line in lines if re.search(r"@(?!\u200b)", line)]
+    assert called == ["Runbook: http://me@wiki/csat"]
+    assert sum("@\u200b" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import re
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import aiohttp
 import pytest
+import trustme
 
 from stream.config.sink_kinds import SINK_KINDS, SINK_TYPES
 from stream.sinks.catalogue import SINKS, build
@@ -262,6 +264,26 @@ async def test_an_answer_that_is_no_http_is_worth_another_try(kind: str) -> None
             await to.deliver(change())
         await to.close()
     assert "s3cret-path" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("is_tls", "said"), [(True, "its certificate is refused: "), (False, "no TLS: ")]
+)
+@pytest.mark.parametrize("kind", READING)
+async def test_a_connection_that_is_not_secure_is_told_apart(
+    kind: str, is_tls: bool, said: str
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    tls = context if is_tls else None
+    async with await asyncio.start_server(garbage, "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        to = sink(kind, f"https://localhost:{port}/s3cret-path")
+        with pytest.raises(Retry) as caught:
+            await to.deliver(change())
+        await to.close()
+    assert said in str(caught.value)
+    assert "not permitted" not in str(caught.value)
 
 
 #: Secrets wherever an address can hold them.
