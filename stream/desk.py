@@ -38,6 +38,8 @@ PATIENCE_MS: Final = 5 * SECOND
 #: Gauges stand for the time up to which shards are complete where that is no longer ago, in ms.
 SETTLED_MS: Final = SECOND // 2
 _RETRY_SECONDS: Final = 1.0
+#: So long a turn waits for a take-over, which goes on after it, in seconds.
+_TURN_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,8 @@ class Desk:
         self._evaluated_beats = -1
         self._evaluated_state: tuple[int, ...] = ()
         self._alert_log: AlertLog | None = None
+        self._taking_over: asyncio.Task[None] | None = None
+        #: The time (ms) of the evaluation that is due next; 0 before the first turn.
         self._next_rules = 0
         #: The clock where it was set back far, when it was seen last, and how many evaluations came
         #: due by it.
@@ -160,21 +164,19 @@ class Desk:
 
     async def run_rules(self, now: int) -> None:
         """Evaluate the rules at every time that is due and for which all records are there."""
-        if not self._rules.rules and not self._has_left_some():
+        if self._rules.rules:
+            self._leave_out(now)
+        elif not self._has_left_some():
             return
-        if self._alert_log is None:
-            self._alert_log = await self._take_over(now)
-        if self._alert_log is None:
+        alert_log = self._alert_log or await self._wait_for_alerts(now)
+        if alert_log is None:
             return
         if not self._rules.rules:
-            await self._end_all(now, self._alert_log)
+            await self._end_all(now, alert_log)
             return
-        self._leave_out(now)
-        while self._next_rules <= now:
+        while self._next_rules <= now and not self._is_ahead(now):
             at = self._next_rules
-            if not self._has_all_up_to(at, now) or not await self._run_rules_at(
-                at, self._alert_log
-            ):
+            if not self._has_all_up_to(at, now) or not await self._run_rules_at(at, alert_log):
                 return
             self._next_rules = at + self._every
 
@@ -197,14 +199,23 @@ class Desk:
         self._slow_clock, self._passed_over = None, 0
 
     def _leave_out(self, now: int) -> None:
-        """Pass over the evaluations that can't be made, and count them."""
+        """Pass over the evaluations that can't be made, also while the alerts are not ours yet.
+
+        What came due before the first turn is left to the worker that had them before.
+        """
+        if not self._next_rules:
+            self._next_rules = -(-now // self._every) * self._every
         if self._slow_clock is not None:
             self._go_on(now)
-        late = max(0, -(-(now - PATIENCE_MS - self._next_rules) // self._every))
-        self._next_rules += late * self._every
-        due = max(0, (now - self._next_rules) // self._every + 1) if self._is_ahead(now) else 0
-        self._next_rules += due * self._every
-        self.rules_skipped += late + due
+        self._pass_to(now - PATIENCE_MS)
+        if self._is_ahead(now):
+            self._pass_to(now + 1)
+
+    def _pass_to(self, time: int) -> None:
+        """Pass over the evaluations that came due before a time (ms), and count them."""
+        left_out = max(0, -(-(time - self._next_rules) // self._every))
+        self._next_rules += left_out * self._every
+        self.rules_skipped += left_out
 
     def _is_ahead(self, now: int) -> bool:
         """Whether rules were evaluated at times that are far from having come at ``now`` (ms).
@@ -216,8 +227,11 @@ class Desk:
     def _has_left_some(self) -> bool:
         """Whether rules that are no more have left alerts, which somebody was told of.
 
-        Looking may wait for a transaction that another family was left with.
+        Looking may wait for a transaction that another family was left with. What was found is not
+        looked at again while it is taken over, which that would end.
         """
+        if self._taking_over is not None or self._alert_log is not None:
+            return True
         if self._is_at_rest:
             return False
         if self._looking is None:
@@ -284,16 +298,33 @@ class Desk:
         self.states = states
         return True
 
-    async def _take_over(self, now: int) -> AlertLog | None:
-        """Take over the alerts' state; None where that is not possible yet."""
+    async def _wait_for_alerts(self, now: int) -> AlertLog | None:
+        """Wait a moment for the alerts' state; None where it is not taken over yet.
+
+        The take-over goes on between the turns, which count what is left out meanwhile.
+        """
+        if self._taking_over is None:
+            if self._rules.rules:
+                # Also that one whose outcome was not written.
+                self._pass_to(now)
+            name = f"taking over alerts of {self.topic}"
+            self._taking_over = asyncio.create_task(self._take_over(now), name=name)
+        await asyncio.wait({self._taking_over}, timeout=_TURN_SECONDS)
+        if self._taking_over.done():
+            taking_over, self._taking_over = self._taking_over, None
+            taking_over.result()
+        return self._alert_log
+
+    async def _take_over(self, now: int) -> None:
+        """Take over the alerts' state, or find that this is not possible yet."""
         try:
-            alert_log = await self._taken_over()
+            self._alert_log = await self._taken_over()
         except Exception as error:
             if not is_transient(error):
                 raise
             log.warning("the alerts' state can't be taken over yet: %r", error)
             await asyncio.sleep(_RETRY_SECONDS)
-            return None
+            return
         if self._is_ahead(now):
             log.warning(
                 "alerts of %s stay as they are until %s: rules were evaluated up to then by a"
@@ -301,12 +332,6 @@ class Desk:
                 self.topic,
                 rfc3339(self.states.at or 0),
             )
-        following = -(-now // self._every) * self._every
-        if self._next_rules:
-            # Those that came due since the one whose outcome was not written.
-            self.rules_skipped += max(0, following - self._next_rules) // self._every
-        self._next_rules = following
-        return alert_log
 
     async def _taken_over(self) -> AlertLog:
         alert_log = AlertLog(self._kafka, self._names, self.topic)
@@ -320,9 +345,11 @@ class Desk:
     async def let_go_of_alerts(self) -> None:
         """Leave the alerts' state to whoever takes it over."""
         self._is_at_rest = False
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        asking = [task for task in (self._looking, self._taking_over) if task is not None]
+        self._looking = self._taking_over = None
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         if self._alert_log is not None:
             alert_log, self._alert_log = self._alert_log, None
             await alert_log.close()

@@ -648,9 +648,10 @@ async def test_alerts_are_taken_over_later_while_that_fails_by_what_passes(
     taking_over: desk.Desk, error: Exception
 ) -> None:
     CanNotBeTakenOver.errors = [error, error]
-    for closed in (1, 2, 2):
-        await taking_over.run_rules(1_000)
+    for now, closed, skipped in ((1, 1, 0), (31, 2, 6), (61, 2, 12), (62, 2, 12)):
+        await taking_over.run_rules(now * SECOND)
         assert CanNotBeTakenOver.closed == closed
+        assert taking_over.rules_skipped == skipped, "nobody has evaluated them"
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), TypeError("int"), StateRefused("damaged")])

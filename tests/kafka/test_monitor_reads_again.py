@@ -63,7 +63,7 @@ class Site:
         monkeypatch.setattr(monitor, "REST", 0.0)
         self._rules = mock.AsyncMock(return_value=True)
         monkeypatch.setattr(Desk, "_run_rules_at", self._rules)
-        monkeypatch.setattr(Desk, "_take_over", mock.AsyncMock())
+        monkeypatch.setattr(Desk, "_taken_over", mock.AsyncMock())
         self.clock = Clock(monkeypatch)
         self._leads = (0, lead)
         rule = Rule("Low", "csat", "5m", below=0.5)
