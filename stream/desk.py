@@ -30,6 +30,7 @@ from stream.core.sharing import BEHIND_MS
 from stream.core.state import StateRefused
 from stream.kafka.alert_log import AlertLog, states_left
 from stream.kafka.log import FlushFailed
+from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
 
@@ -253,7 +254,7 @@ class Desk:
             except Exception as error:
                 if not is_transient(error):
                     raise
-                log.warning("the alerts' state can't be read yet: %r", error)
+                log.warning("the alerts' state can't be read yet: %r", error, extra=EACH_TRY)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return bool(states.alerts)
@@ -292,7 +293,9 @@ class Desk:
             try:
                 await alert_log.write(states, changes)
             except FlushFailed as error:
-                log.warning("the alerts' state was not written, taking over anew: %s", error)
+                log.warning(
+                    "the alerts' state was not written, taking over anew: %s", error, extra=EACH_TRY
+                )
                 await self.let_go_of_alerts()
                 return False
         self.states = states
@@ -322,7 +325,7 @@ class Desk:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("the alerts' state can't be taken over yet: %r", error)
+            log.warning("the alerts' state can't be taken over yet: %r", error, extra=EACH_TRY)
             await asyncio.sleep(_RETRY_SECONDS)
             return
         if self._is_ahead(now):

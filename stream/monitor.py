@@ -23,6 +23,7 @@ from stream.desk import Desk
 from stream.kafka.ending import cancelled
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Standing
+from stream.kafka.repeats import EACH_TRY
 from stream.kafka.shares import ShareReader, SharesUnread
 from stream.kafka.topics import Names
 from stream.metrics.view import AlertGauge, Timing, WorkerView
@@ -149,7 +150,7 @@ class Monitor:
                 self._note_ends()
                 told = await self._reader.read() if self._desks else {}
             except SharesUnread as error:
-                log.warning("the parts of KPIs can't be read now: %s", error)
+                log.warning("the parts of KPIs can't be read now: %s", error, extra=EACH_TRY)
                 await self._reader.close()
                 self._retire(frozenset())
                 self._reads_again = True

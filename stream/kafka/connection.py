@@ -29,6 +29,7 @@ from stream.core.errors import RetryError
 from stream.kafka.codecs import bound_client
 from stream.kafka.ending import LAST_WORDS_SECONDS
 from stream.kafka.records import read_any_name
+from stream.kafka.repeats import EACH_TRY
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF: Final = 0.2
@@ -111,7 +112,7 @@ def _ask_patiently(client: AIOKafkaClient) -> None:
             async with asyncio.timeout(_QUICK_SECONDS):
                 answered = await update(*args)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well.
-            log.warning("asking for metadata failed: %r", error)
+            log.warning("asking for metadata failed: %r", error, extra=EACH_TRY)
             answered = False
         if not answered:
             await asyncio.sleep(_BACKOFF)

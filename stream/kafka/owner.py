@@ -22,6 +22,7 @@ from stream.kafka.belonging import reads_other_topics
 from stream.kafka.ending import Tasks
 from stream.kafka.log import FlushStopped
 from stream.kafka.registry import ValueRegistry
+from stream.kafka.repeats import EACH_TRY
 from stream.kafka.rounds import Rounds
 from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes, tell_lead
 from stream.kafka.topics import TopicMap
@@ -183,7 +184,7 @@ class ShardOwner:
             try:
                 self._parked[number] = await self._recovered(number)
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
-                await self._excuse(error, f"shard {number} can't be taken over yet")
+                await self._excuse(error, number, "can't be taken over yet")
         return self._parked.get(number)
 
     async def _recovered(self, number: int) -> OwnedShard:
@@ -214,7 +215,7 @@ class ShardOwner:
                     return
                 await self.thread.enter(positions, epoch)
             except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
-                await self._excuse(error, f"shard {shard.number} can't be read yet")
+                await self._excuse(error, shard.number, "can't be read yet")
             else:
                 if not self._is_parked(shard):
                     return
@@ -226,13 +227,13 @@ class ShardOwner:
     def _is_parked(self, shard: OwnedShard) -> bool:
         return self._parked.get(shard.number) is shard
 
-    async def _excuse(self, error: Exception, what: str) -> None:
+    async def _excuse(self, error: Exception, number: int, what: str) -> None:
         """Wait, where the next try may go well; else the worker must stop."""
         if not is_transient(error):
             self._fail(error)
             return
-        self.reason = f"{what}: {error!r}"
-        log.warning("%s", self.reason)
+        self.reason = f"shard {number} {what}: {error!r}"
+        log.warning("shard %d %s: %r", number, what, error, extra=EACH_TRY)
         await asyncio.sleep(_RETRY_SECONDS)
 
     def _fail(self, error: Exception) -> None:
@@ -306,7 +307,9 @@ class ShardOwner:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("the registry of values was not told what is in use: %r", error)
+            log.warning(
+                "the registry of values was not told what is in use: %r", error, extra=EACH_TRY
+            )
         finally:
             self._rounds.refresh_later()
 
@@ -339,7 +342,8 @@ class ShardOwner:
             await self._drop(shard)
         except Exception as error:  # noqa: BLE001 - what does not pass ends the worker.
             if is_transient(error):
-                log.warning("shard %d: a flush failed, taking over anew: %s", shard.number, error)
+                what = "a flush failed, taking over anew"
+                log.warning("shard %d: %s: %s", shard.number, what, error, extra=EACH_TRY)
                 self.counts.flush_failures += 1
             else:
                 self._fail(error)

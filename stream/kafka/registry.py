@@ -22,6 +22,7 @@ from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
 from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWriter, read_log
+from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 from stream.kafka.transient import is_transient
 
@@ -123,6 +124,7 @@ class ValueRegistry:
                     " records, or a worker with shorter windows has freed their places",
                     self._names.values,
                     lost,
+                    extra=EACH_TRY,
                 )
             after, asked = self._values.propose(places), self._values.asked()
             mine = dict(zip(self._values.dimensions, after, strict=True))
@@ -140,7 +142,7 @@ class ValueRegistry:
                 raise
             # Most likely another worker was quicker; but it may be that nobody can.
             level = logging.WARNING if isinstance(error, LogUnread) else logging.INFO
-            log.log(level, "changing the registry of values, again: %r", error)
+            log.log(level, "changing the registry of values, again: %r", error, extra=EACH_TRY)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))
             return False
         else:

@@ -1,13 +1,14 @@
-"""Keeps logs readable: what Kafka's clients say of a broker that is away, and of a rebalance.
+"""Keeps logs readable: what is said at each of many tries, and by Kafka's clients of a rebalance.
 
-Of the former they say the same many times a second, of the latter what sounds like a failure.
+Of a broker that is away these say the same many times a second, of a rebalance what sounds like a
+failure.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiokafka.errors import IllegalGenerationError, KafkaError, RebalanceInProgressError
@@ -25,12 +26,10 @@ _LOST: Final = (
     "marking coordinator dead",
     "is either not started or not valid",
 )
-#: Who says the same again and again. Our transport does of a partition that can't be fetched, and
-#: the registry of values while it can't be read.
-_REPETITIVE: Final = (
-    *("aiokafka", "faust", "mode"),
-    *("stream.kafka.transport", "stream.kafka.registry"),
-)
+#: Clients that say the same again and again. Faust does so in the name of our transport, too.
+_REPETITIVE: Final = ("aiokafka", "faust", "mode", "stream.kafka.transport")
+#: What a line of ours is given as its ``extra`` that is written at each of many tries.
+EACH_TRY: Final[Mapping[str, object]] = {"is_of_each_try": True}
 #: What the client warns of whenever the group rebalances as it should. Where a worker has lost its
 #: place in the group, or the group its coordinator, it says so in other words.
 _USUAL: Final = "Heartbeat failed for group %s because it is rebalancing"
@@ -56,7 +55,7 @@ _FAUST_USUAL: Final = (
 
 
 def tidy(handler: logging.Handler) -> None:
-    """Have a handler write less of what Kafka's client and Faust say, and our transport of them."""
+    """Have a handler write less of what Kafka's client and Faust say, and we at each try."""
     handler.addFilter(UsualAsInformation())
     handler.addFilter(SparseRepeats(*_REPETITIVE))
 
@@ -78,10 +77,11 @@ class UsualAsInformation(logging.Filter):
 
 
 class SparseRepeats(logging.Filter):
-    """Lets each message of some loggers and their children pass once a minute.
+    """Lets each message of some loggers and their children pass once a minute, and of each try.
 
     Messages are the same where their texts before formatting are, and all those are that a lost
-    connection brings about. The next one that passes says how many were left out.
+    connection brings about. Those of each try are others where they name something else, or another
+    kind of error. The next one that passes says how many were left out.
     """
 
     def __init__(self, *loggers: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,11 +89,11 @@ class SparseRepeats(logging.Filter):
         self._loggers = tuple(f"{name}." for name in loggers)
         self._clock = clock
         #: When a message passed last, and how many were left out since.
-        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+        self._passed: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to write the record."""
-        if not f"{record.name}.".startswith(self._loggers):
+        if not _is_of_each_try(record) and not f"{record.name}.".startswith(self._loggers):
             return True
         key, now = _key(record), self._clock()
         passed, left_out = self._passed.get(key, (-_EVERY_SECONDS, 0))
@@ -145,11 +145,22 @@ def _args(record: logging.LogRecord) -> tuple[object, ...]:
     return record.args if isinstance(record.args, tuple) else ()
 
 
-def _key(record: logging.LogRecord) -> tuple[str, str]:
+def _is_of_each_try(record: logging.LogRecord) -> bool:
+    return EACH_TRY.items() <= vars(record).items()
+
+
+def _key(record: logging.LogRecord) -> tuple[object, ...]:
     # Unlike the message itself this can't fail, which would strike whoever wanted to log it.
     if _says_lost(record):
         return "", "lost"
-    return record.name, str(record.msg)
+    named = map(_named, _args(record)) if _is_of_each_try(record) else ()
+    return record.name, str(record.msg), *named
+
+
+def _named(arg: object) -> object:
+    """What makes another message: neither which of many shards it is, nor what an error says."""
+    cause = arg.__cause__ if isinstance(arg, BaseException) else None
+    return arg if isinstance(arg, str) else (type(arg), type(cause))
 
 
 def _is_loss(record: logging.LogRecord) -> bool:

@@ -499,5 +499,5 @@ async def test_why_a_shard_can_not_be_taken_over_yet_is_what_the_worker_is_not_r
     owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.0)
-    await owner._excuse(TopicAuthorizationFailedError("state"), "shard 3 can't be taken over yet")
+    await owner._excuse(TopicAuthorizationFailedError("state"), 3, "can't be taken over yet")
     assert owner.reason.startswith("shard 3 can't be taken over yet: TopicAuthorizationFailed")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -25,10 +26,20 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from stream.kafka.repeats import SparseRepeats, tidy
+from stream import desk
+from stream.config import KafkaConfig
+from stream.core.settings import Settings
+from stream.kafka.owner import ShardOwner
+from stream.kafka.repeats import EACH_TRY, SparseRepeats, tidy
+from stream.kafka.shards import OwnedShard
+from tests.fixtures.clock import in_no_time
 from tests.kafka.batches import TP
-from tests.kafka.clients import Reading, consumer_of, new_app
+from tests.kafka.clients import Reading, consumer_of, new_app, topic_map
+from tests.kafka.test_desk_left_out import Alerts, Family, refused
+from tests.kafka.test_monitor_reads_again import LOST, Site
 
+OF_ANOTHER_CAUSE = KeyError("a")
+OF_ANOTHER_CAUSE.__cause__ = OSError("a")
 SENDER = "aiokafka.producer.sender"
 
 
@@ -68,6 +79,32 @@ def test_other_messages_and_loggers_pass(repeats: SparseRepeats) -> None:
     assert said(repeats, "client", "one") == "one"
     assert said(repeats, "client", "two") == "two"
     assert said(repeats, "client.part", "one") == "one"
+
+
+@pytest.mark.parametrize(
+    ("args", "passes"),
+    [
+        pytest.param((3, "taken over", KeyError("a")), False, id="the same"),
+        pytest.param((4, "taken over", KeyError("b")), False, id="another shard, another key"),
+        pytest.param((3, "read", KeyError("a")), True, id="something else"),
+        pytest.param((3, "taken over", OSError("a")), True, id="another kind of error"),
+        pytest.param((3, "taken over", OF_ANOTHER_CAUSE), True, id="of another cause"),
+    ],
+)
+def test_what_we_say_at_each_try_passes_once_a_minute_for_each_kind_of_failure(
+    repeats: SparseRepeats, clock: list[float], args: tuple[object, ...], passes: bool
+) -> None:
+    def told(*args: object) -> str | None:
+        record = logging.LogRecord("stream.any", logging.WARNING, "", 1, "%d %s: %r", args, None)
+        vars(record).update(EACH_TRY)
+        return record.getMessage() if repeats.filter(record) else None
+
+    first = told(3, "taken over", KeyError("a"))
+    assert first == "3 taken over: KeyError('a')"
+    assert (told(*args) is not None) is passes
+    clock[0] += 60
+    again = told(5, "taken over", KeyError("c"))
+    assert again == "5 taken over: KeyError('c')" + ("" if passes else " (1 more like this)")
 
 
 def test_what_is_remembered_is_bounded(repeats: SparseRepeats) -> None:
@@ -122,6 +159,53 @@ async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try() 
         logging.getLogger("stream").removeHandler(handler)
     (record,) = handler.written
     assert "TopicAuthorizationFailedError" in record.getMessage()
+
+
+async def shards_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def recover(_: OwnedShard) -> None:
+        raise TopicAuthorizationFailedError("g-state")
+
+    monkeypatch.setattr(OwnedShard, "recover", recover)
+    owner = ShardOwner(Settings(), KafkaConfig(), topic_map())
+    async with asyncio.timeout(10):
+        await owner._take_over(set(range(16)))
+
+
+async def alerts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    alerts = Alerts()
+    alerts.taking_over = refused
+    monkeypatch.setattr(desk, "AlertLog", alerts)
+    family = Family()
+    await family.turns(family.new_desk(), 10)
+
+
+async def parts_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    await Site(monkeypatch).shown(*[LOST] * 10)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (shards_are_refused, "shard 0 can't be taken over yet: TopicAuthorizationFailedError"),
+        (alerts_are_refused, "the alerts' state can't be taken over yet"),
+        (parts_are_not_read, "the parts of KPIs can't be read now"),
+    ],
+)
+@in_no_time
+async def test_what_is_tried_each_second_is_not_a_line_for_each_try(
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[[pytest.MonkeyPatch], Awaitable[None]],
+    said: str,
+) -> None:
+    handler = Writing()
+    logging.getLogger("stream").addHandler(handler)
+    try:
+        with suppress(TimeoutError):
+            await work(monkeypatch)
+    finally:
+        logging.getLogger("stream").removeHandler(handler)
+    (record,) = handler.written
+    assert record.getMessage().startswith(said)
 
 
 @pytest.mark.parametrize(
