@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
@@ -24,6 +23,7 @@ from stream.kafka.group_state import refuse_gone_sources
 from stream.kafka.log import LogUnread
 from stream.kafka.owner import ShardOwner
 from stream.kafka.readiness import Readiness
+from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import Names, TopicMap, prepare
 from stream.kafka.transient import is_transient
 from stream.kafka.watch import watch
@@ -36,8 +36,6 @@ from stream.sinks.dispatcher import Delivery, Dispatcher
 _RETRY_SECONDS = 1.0
 #: How long a sink is left alone that fails by a mistake of the product, in seconds.
 _DEFECT_SECONDS = 60.0
-#: What has gone well for so long is worth a line when it fails, in seconds.
-_GOOD_SECONDS = 60.0
 #: How long writing what there is may take at the end, in seconds.
 _LAST_FLUSH_SECONDS = 2.5
 #: How often to look whether the worker is ready, in seconds.
@@ -186,24 +184,21 @@ class Worker:
 
     async def _feed(self, dispatcher: Dispatcher, names: Names) -> None:
         """Deliver changes to a sink for ever; a broker that is away holds up only this."""
-        level = logging.WARNING
         while True:
-            began = time.monotonic()
             reader = AlertReader(self._config.kafka, names, dispatcher.name)
             try:
                 await reader.serve(partial(self._tell, dispatcher, names))
             except Exception as error:
+                dispatcher.results["unread"] += 1
                 if not is_transient(error):
                     # Even so the others go on, and so does counting.
                     log.exception("sink %s: reading alerts failed by a defect", dispatcher.name)
                     await asyncio.sleep(_DEFECT_SECONDS)
                     continue
-                if time.monotonic() - began > _GOOD_SECONDS:
-                    level = logging.WARNING
                 what = _causes(error)
-                log.log(level, "sink %s: reading alerts failed: %s", dispatcher.name, what)
-                # A broker that is away for an hour is worth one line.
-                level = logging.DEBUG
+                log.warning(
+                    "sink %s: reading alerts failed: %s", dispatcher.name, what, extra=EACH_TRY
+                )
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _tell(
@@ -225,6 +220,7 @@ class Worker:
                     # Waited for longer than that, it would be told too late.
                     await dispatcher.refresh(await firing.now(seconds))
                 except Exception as error:
+                    dispatcher.results["unrefreshed"] += 1
                     if is_transient(error):
                         log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
                     else:

@@ -330,7 +330,8 @@ WORKER_FAMILIES: tuple[WorkerFamily, ...] = (
     WorkerFamily(
         "cx_worker_notifications_total",
         "counter",
-        "Notifications of alert changes, by sink and result.",
+        "Notifications of alert changes, by sink and result; unread: tries to read them that"
+        " failed.",
         ("sink", "result"),
         lambda view: _by_two(("sink", "result"), view.notifications),
     ),

@@ -95,6 +95,6 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     refused_bases: int = 0
     #: Starts and cancellations of subscriptions that found none, so that no base replaces them.
     without_room: int = 0
-    #: Notifications by (sink, result): ``sent``, ``retried``, ``dropped``; where it is told again
-    #: what fires also ``refreshed`` and ``unrefreshed``.
+    #: Notifications by (sink, result): ``sent``, ``retried``, ``dropped``; tries to read them that
+    #: failed (``unread``); where it is told again what fires also ``refreshed``, ``unrefreshed``.
     notifications: Mapping[tuple[str, str], int] = {}

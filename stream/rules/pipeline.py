@@ -116,6 +116,12 @@ def _dead_letters(facts: Facts) -> str:
     )
 
 
+def _unread(facts: Facts) -> str:
+    unread = facts.of("cx_worker_notifications_total", result="unread")
+    # A broker that starts anew, or a rebalance, may cost a try or two.
+    return f"increase({unread}[5m]) > 0\nand\nincrease({unread}[5m] offset 5m) > 0"
+
+
 def _flush_failing(facts: Facts) -> str:
     failures = facts.of("cx_worker_flush_failures_total")
     # An outage of a broker costs every shard of the worker one flush, and all of these lie in one
@@ -246,6 +252,15 @@ PIPELINE: Final = (
         lambda facts: (
             f"{facts.rose('cx_worker_notifications_total', 'sink', result='dropped')} > 0"
         ),
+    ),
+    PipelineAlert(
+        "CxAlertsUnread",
+        "critical",
+        "5m",
+        "What a sink is to be told can't be read.",
+        "{{ $labels.instance }} fails to read the changes of alerts for the sink"
+        " {{ $labels.sink }}; where no other worker does, nobody is told of them by it.",
+        _unread,
     ),
     PipelineAlert(
         "CxSegmentsNearLimit",

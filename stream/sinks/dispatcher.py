@@ -35,8 +35,9 @@ from stream.sinks.lanes import Lanes
 from stream.sinks.sink import Refreshed, Rejected, Retry, Sink, SinkError
 
 #: What became of a delivery: ``retried`` counts every further try, ``dropped`` what became a dead
-#: letter. ``refreshed`` and ``unrefreshed`` count rounds of telling again what fires.
-Result = Literal["sent", "retried", "dropped", "refreshed", "unrefreshed"]
+#: letter. ``unread`` counts tries to read changes that failed, ``refreshed`` and ``unrefreshed``
+#: rounds of telling again what fires.
+Result = Literal["sent", "retried", "dropped", "unread", "refreshed", "unrefreshed"]
 #: Changes that go to the sinks.
 TOLD: Final = frozenset({"firing", "resolved"})
 #: The longest that a receiver's ``Retry-After`` is waited for, in seconds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from itertools import pairwise
@@ -12,11 +13,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 
 from stream import wiring
 from stream.config import Config
 from stream.config.model import Benchmark
+from stream.core.alerts import Change
 from stream.core.catalogue import FAMILIES
 from stream.core.errors import StopError
 from stream.core.settings import Rule
@@ -25,6 +27,7 @@ from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.firing import FiringAlerts
 from stream.kafka.log import LogUnread
 from stream.kafka.readiness import Standing
+from stream.kafka.repeats import SparseRepeats
 from stream.kafka.topics import Names, TopicMap
 from stream.metrics.view import Timing, WorkerView
 from stream.monitor import Monitor
@@ -61,6 +64,14 @@ def test_what_says_itself_that_the_worker_must_stop_is_told_as_it_is(
     assert caplog.records == []
 
 
+class Nowhere:
+    """A sink that is told nothing."""
+
+    async def deliver(self, change: Change) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Reader:
     """A reader of alerts that fails, as often as there are errors."""
 
@@ -79,12 +90,12 @@ class Reader:
 @pytest.mark.parametrize(
     ("errors", "levels"),
     [
-        ([KafkaConnectionError("gone"), OSError("gone")], [logging.WARNING, logging.DEBUG]),
+        ([KafkaConnectionError("gone"), OSError("gone")], [logging.WARNING, logging.WARNING]),
         ([KeyError("a"), KeyError("a")], [logging.ERROR, logging.ERROR]),
         ([ExceptionGroup("lanes", [OSError(), KeyError("a")])], [logging.ERROR]),
     ],
 )
-async def test_a_sink_s_trouble_ends_nothing_and_a_mistake_is_said_loudly_each_time(
+async def test_a_sink_s_trouble_ends_nothing_and_each_try_is_counted_and_a_mistake_said_loudly(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     errors: list[Exception],
@@ -96,12 +107,35 @@ async def test_a_sink_s_trouble_ends_nothing_and_a_mistake_is_said_loudly_each_t
     monkeypatch.setattr(wiring, "_DEFECT_SECONDS", 0.0)
     Reader.errors, Reader.served = list(errors), asyncio.Event()
     worker = wiring.Worker(Config())
-    dispatcher = cast("Dispatcher", SimpleNamespace(name="webhook"))
+    dispatcher = Dispatcher("webhook", Nowhere(), 1_000)
     feeding = asyncio.ensure_future(worker._feed(dispatcher, NAMES))
     await asyncio.wait_for(Reader.served.wait(), 60)
     feeding.cancel()
     await asyncio.wait({feeding})
     assert [record.levelno for record in caplog.records if "webhook" in record.message] == levels
+    worker._dispatchers, worker._monitor = [dispatcher], cast("Monitor", Life())
+    told = worker.view().notifications
+    assert told == dict.fromkeys(told, 0) | {("webhook", "unread"): len(errors)}
+
+
+@in_no_time
+async def test_a_reading_that_fails_for_ever_goes_on_being_counted_and_is_a_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wiring, "AlertReader", Reader)
+    Reader.errors = [GroupAuthorizationFailedError("group-sink-webhook") for _ in range(1_000)]
+    dispatcher = Dispatcher("webhook", Nowhere(), 1_000)
+    caplog.handler.addFilter(repeats := SparseRepeats(clock=asyncio.get_running_loop().time))
+    feeding = asyncio.ensure_future(wiring.Worker(Config())._feed(dispatcher, NAMES))
+    found = []
+    for minutes in range(1, 6):
+        await asyncio.sleep(60 * minutes - asyncio.get_running_loop().time())
+        found.append((dispatcher.counts()["unread"], len(caplog.messages)))
+    feeding.cancel()
+    await asyncio.wait({feeding})
+    caplog.handler.removeFilter(repeats)
+    assert found == [(60 * minutes, minutes) for minutes in range(1, 6)]
+    assert caplog.messages[1].endswith("(59 more like this)")
 
 
 class Firing:
@@ -129,12 +163,14 @@ async def test_what_fires_is_told_again_also_after_a_mistake_that_is_said(
     async def refresh(firing: AsyncIterator[object]) -> None:
         refreshed.set()
 
-    dispatcher = cast("Dispatcher", SimpleNamespace(name="manager", refresh=refresh))
+    results: Counter[str] = Counter()
+    dispatcher: Any = SimpleNamespace(name="manager", refresh=refresh, results=results)
     telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, 0.01))
     await asyncio.wait_for(refreshed.wait(), 60)
     telling.cancel()
     await asyncio.wait({telling})
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
+    assert results == {"unrefreshed": 2}
 
 
 @pytest.mark.parametrize("lasts", [0.0, 4.0, 30.0, 93.0])
@@ -159,7 +195,7 @@ async def test_what_fires_is_told_in_time_also_while_reading_it_takes_long(
 
     told: list[float] = []
     monkeypatch.setattr(FiringAlerts, "_catch_up", catch_up)
-    dispatcher = cast("Dispatcher", SimpleNamespace(name="manager", refresh=told_to))
+    dispatcher: Any = SimpleNamespace(name="manager", refresh=told_to, results=Counter())
     telling = asyncio.ensure_future(wiring.Worker(Config())._refresh(dispatcher, NAMES, refresh))
     await asyncio.sleep(600)
     telling.cancel()

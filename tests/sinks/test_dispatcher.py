@@ -477,6 +477,7 @@ async def test_what_fires_is_told_again_until_its_end_is_told() -> None:
         "sent": 1,
         "retried": 0,
         "dropped": 0,
+        "unread": 0,
         "refreshed": 4,
         "unrefreshed": 0,
     }
@@ -557,7 +558,7 @@ async def test_a_refresh_that_fails_is_one_line_and_made_again(
 def test_a_sink_that_forgets_nothing_is_not_told_again() -> None:
     dispatcher = Dispatcher("hook", FakeSink(), 60_000, QUICK)
     assert dispatcher.refresh_seconds is None
-    assert dispatcher.counts() == {"sent": 0, "retried": 0, "dropped": 0}
+    assert dispatcher.counts() == {"sent": 0, "retried": 0, "dropped": 0, "unread": 0}
 
 
 async def test_one_sink_that_hangs_holds_up_no_other() -> None:
