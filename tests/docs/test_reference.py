@@ -70,9 +70,22 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     assert not missing
 
 
+def shown(page: Path) -> list[str]:
+    """The configurations that a page shows."""
+    return re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_every_page_that_begins_a_configuration_shows_it_and_these_do() -> None:
+    found = {name for page, name in zip(PAGES, IDS, strict=True) if shown(page)}
+    begun = {name for page, name in zip(PAGES, IDS, strict=True) if "```toml" in page.read_text()}
+    of_kpis = {name for name in IDS if name.startswith("docs/kpis/")}
+    assert found == begun
+    assert found >= {"README.md", "docs/alerts.md", "docs/configuration.md", *of_kpis}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_configuration_that_a_page_shows_is_sound(page: Path, tmp_path: Path) -> None:
-    for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+    for text in shown(page):
         (tmp_path / "cxkpi.toml").write_text(text)
         load(tmp_path / "cxkpi.toml", {}, needs=()).core()
 
