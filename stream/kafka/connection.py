@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 import time
@@ -30,6 +31,7 @@ from stream.kafka.codecs import bound_client
 from stream.kafka.ending import LAST_WORDS_SECONDS
 from stream.kafka.records import read_any_name
 from stream.kafka.repeats import EACH_TRY
+from stream.kafka.transient import is_transient
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF: Final = 0.2
@@ -43,6 +45,10 @@ _QUICK: Final = (FindCoordinatorRequest, HeartbeatRequest)
 _QUICK_SECONDS: Final = 10.0
 #: A broker that did not answer is not asked what others know as well, for so many seconds.
 _AVOIDED: Final = 30.0
+#: How long (s) a member that its group has refused waits before it asks again.
+_REFUSED_SECONDS: Final = 1.0
+#: A refusal is worth a line where none came before for so long (s).
+_QUIET_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -257,3 +263,43 @@ def tell_heartbeats(coordinator: Any, accepted: Callable[[float], None]) -> None
         return is_accepted
 
     coordinator._do_heartbeat = telling  # noqa: SLF001
+
+
+def ask_group_again(coordinator: Any) -> None:
+    """Have a member that its group refuses ask to be taken in again, until it is.
+
+    By itself aiokafka's coordinator waits, after whatever the group has refused, until somebody
+    asks it for the error, which only its own ``getmany`` and ``getone`` do. And whoever sent
+    heartbeats or asked for offsets has ended then, until the member joins anew.
+    """
+    push: Callable[[BaseException], Awaitable[object]] = coordinator._push_error_to_user  # noqa: SLF001
+    refused_at = -math.inf
+
+    async def asking_again(error: BaseException) -> None:
+        nonlocal refused_at
+        if not is_transient(error):
+            log.error("group %s: this member has failed: %r", coordinator.group_id, error)
+            await push(error)
+            return
+        former, refused_at = refused_at, time.monotonic()
+        level = logging.WARNING if refused_at - former > _QUIET_SECONDS else logging.DEBUG
+        told = "group %s refuses this member, which asks again each second: %r"
+        log.log(level, told, coordinator.group_id, error)
+        await asyncio.wait({coordinator._closing}, timeout=_REFUSED_SECONDS)  # noqa: SLF001
+        _begin_again(coordinator)
+
+    coordinator._push_error_to_user = asking_again  # noqa: SLF001
+
+
+def _begin_again(coordinator: Any) -> None:
+    """Have a coordinator do again what its group has refused.
+
+    Where that was no more than to tell offsets, without which nothing is fetched from the same
+    broker, all others of the group would be held up by another rebalance.
+    """
+    beats, offsets = coordinator._heartbeat_task, coordinator._commit_refresh_task  # noqa: SLF001
+    assignment = coordinator._subscription.subscription.assignment  # noqa: SLF001
+    if beats is None or beats.done():
+        coordinator.request_rejoin()
+    elif offsets is not None and offsets.done() and assignment is not None:
+        coordinator.start_commit_offsets_refresh_task(assignment)

@@ -28,7 +28,7 @@ from faust.types import TP, ConsumerMessage
 from stream.kafka.assignor import ShardAssignor
 from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp, Completeness, standing
-from stream.kafka.connection import calm, let_fetches_end, tell_heartbeats
+from stream.kafka.connection import ask_group_again, calm, let_fetches_end, tell_heartbeats
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
 
@@ -148,18 +148,20 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer and watch its heartbeats and fetches."""
+        """Start the consumer and watch its membership and fetches."""
         await super().on_start()
-        self._watch_heartbeats()
+        self._watch_membership()
         fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
         self._completeness.watch(fetcher)
         let_fetches_end(fetcher)
 
-    def _watch_heartbeats(self) -> None:
+    def _watch_membership(self) -> None:
         def accepted(_: float) -> None:
             self.heartbeat_at = time.monotonic()
 
-        tell_heartbeats(self._ensure_consumer()._coordinator, accepted)  # noqa: SLF001
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        tell_heartbeats(coordinator, accepted)
+        ask_group_again(coordinator)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: our own watch looks at heartbeats, topics and positions.

@@ -27,6 +27,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from stream.kafka.records import FetchedRecords
 from tests.kafka.batches import TP, Batch, fetched, log_of
 from tests.kafka.clients import Reading, consumer_of, new_app
+from tests.kafka.groups import Group
 
 #: What is used of each object, by dotted path.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -58,7 +59,18 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_fetch_min_bytes",
         "_subscription.fetch_context",
     ),
-    "coordinator": ("_do_heartbeat", "check_errors"),
+    "coordinator": (
+        "_closing",
+        "_commit_refresh_task",
+        "_do_heartbeat",
+        "_heartbeat_task",
+        "_push_error_to_user",
+        "_subscription.subscription.assignment",
+        "check_errors",
+        "group_id",
+        "request_rejoin",
+        "start_commit_offsets_refresh_task",
+    ),
     "fetcher": (
         "_closed",
         "_create_fetch_waiter",
@@ -125,7 +137,7 @@ async def objects() -> dict[str, Any]:
         "connection": AIOKafkaConnection("127.0.0.1", 1),
         "consumer": AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1"),
         # It is made when a consumer starts.
-        "coordinator": GroupCoordinator,
+        "coordinator": Group().coordinator,
         "fetcher": reading.fetcher,
         "metadata request": MetadataRequest([]),
         "position": reading.assignment.state_value(TP),
@@ -161,6 +173,7 @@ async def test_the_routines_that_call_what_is_replaced_look_it_up_each_time() ->
         (AIOKafkaClient._md_synchronizer, "_metadata_update"),
         (AIOKafkaClient.coordinator_lookup, "get_random_node"),
         (GroupCoordinator._heartbeat_routine, "_do_heartbeat"),
+        (GroupCoordinator._GroupCoordinator__coordination_routine, "_push_error_to_user"),
         (Fetcher._fetch_requests_routine, "_proc_fetch_request"),
         (FetchResult._update_position, "next_fetch_offset"),
         (FetchResult.check_assignment, "next_fetch_offset"),

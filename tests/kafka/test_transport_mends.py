@@ -335,9 +335,9 @@ async def test_only_heartbeats_that_the_group_accepts_count() -> None:
     async def beat() -> bool:
         return answers.pop(0)
 
-    coordinator = SimpleNamespace(_do_heartbeat=beat)
+    coordinator = SimpleNamespace(_do_heartbeat=beat, _push_error_to_user=None)
     thread._consumer = cast("Any", SimpleNamespace(_coordinator=coordinator))
-    thread._watch_heartbeats()
+    thread._watch_membership()
     assert not await coordinator._do_heartbeat()
     assert thread.heartbeat_at == 0.0
     assert await coordinator._do_heartbeat()
