@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,11 +17,7 @@ from aiokafka import (
     ConsumerStoppedError,
     TopicPartition,
 )
-from aiokafka.errors import (
-    NoOffsetForPartitionError,
-    OffsetMetadataTooLargeError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import OffsetMetadataTooLargeError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.clock import now_ms
@@ -44,9 +39,7 @@ from stream.sinks.dispatcher import Delivery
 
 #: A sink may be tried for a week; that must not cost it its place in the group.
 _MOST_SILENCE_MS: Final = 8 * DAY
-#: So often a worker that waits for its turn shows that it lives, in seconds.
-_SIGN_OF_LIFE: Final = 3600.0
-#: How often a reader at work looks whether its group has failed, in seconds.
+#: How often a reader looks whether its group has failed, and shows that it lives, in seconds.
 _LOOK_SECONDS: Final = 1.0
 #: How long what is underway may take to end when another worker takes over, in seconds.
 _LAST_WORDS_SECONDS: Final = 3.0
@@ -95,7 +88,7 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
         It is cancelled when another worker takes over, before that one begins.
 
         Raises:
-            Exception: what Kafka's client or ``work`` raises.
+            Exception: what Kafka's client, also where it is not our turn, or ``work`` raises.
         """
         self._consumer = AIOKafkaConsumer(
             **client_options(self._kafka),
@@ -125,24 +118,17 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             await say_goodbye(self._consumer.stop, *buriers)
 
     async def _until_our_turn(self) -> None:
-        while not self._turn.is_set():
-            try:
-                await asyncio.wait_for(self._turn.wait(), _SIGN_OF_LIFE)
-            except TimeoutError:
-                # Who never asks for records is taken for dead by its own client. Is there one by
-                # now, or no position, that is read again in its turn.
-                with suppress(OffsetOutOfRangeError, NoOffsetForPartitionError):
-                    for tp, records in (await self._consumer.getmany(timeout_ms=0)).items():
-                        self._consumer.seek(tp, records[0].offset)
+        turn = asyncio.ensure_future(self._turn.wait())
+        try:
+            await self._as_member(turn)
+        finally:
+            turn.cancel()
 
     async def _while_ours(self, work: Work) -> bool:
         """Have the work done; whether it has ended, rather than lost its turn."""
         working = self._working = asyncio.ensure_future(work(self._deliveries()))
         try:
-            while not (await asyncio.wait({working}, timeout=_LOOK_SECONDS))[0]:
-                # Else only who asks for records is told what has ended the heartbeats, and nobody
-                # does while as much is underway as may be.
-                self._consumer._coordinator.check_errors()  # noqa: SLF001
+            await self._as_member(working)
         finally:
             if working.cancel():
                 await asyncio.wait({working})
@@ -150,6 +136,18 @@ class AlertReader(ConsumerRebalanceListener):  # type: ignore[misc]
             return False
         working.result()
         return True
+
+    async def _as_member(self, awaited: asyncio.Future[Any]) -> None:
+        """Wait for something, and for as long see that the group has us as a member.
+
+        Only who asks for records is told by Kafka's client what has ended the heartbeats, or that
+        the group has refused us, after which it does nothing more; and who asks for none for long
+        it takes for dead. Nobody asks while it is not our turn, or as much is underway as may be.
+        """
+        while not (await asyncio.wait({awaited}, timeout=_LOOK_SECONDS))[0]:
+            self._consumer._coordinator.check_errors()  # noqa: SLF001
+            with self._consumer._subscription.fetch_context():  # noqa: SLF001
+                pass
 
     # The group ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import GroupAuthorizationFailedError, OffsetMetadataTooLargeError
 from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner, Result
@@ -580,7 +581,10 @@ async def test_a_group_that_fails_ends_the_reader_also_while_nothing_more_is_ask
         if next(looks) == 3:
             raise GroupAuthorizationFailedError("g-sink-webhook")
 
-    reader._consumer = SimpleNamespace(_coordinator=SimpleNamespace(check_errors=check_errors))
+    reader._consumer = SimpleNamespace(
+        _coordinator=SimpleNamespace(check_errors=check_errors),
+        _subscription=SubscriptionState(),
+    )
 
     async def work(_: AsyncIterator[Delivery]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A member that its group refuses, for a moment or for good."""
+"""A member that its group refuses, for a moment or for good: a worker's own, and a sink's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    KafkaError,
     TopicAuthorizationFailedError,
     UnknownError,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest
 
+from stream.config import KafkaConfig
 from stream.kafka import connection
+from stream.kafka.alert_reader import AlertReader
 from stream.kafka.connection import ask_group_again, tell_heartbeats
+from stream.kafka.topics import Names
 from stream.kafka.transport import ChunkThread
 from tests.fixtures.clock import in_no_time
 from tests.kafka.batches import TP
@@ -137,3 +141,82 @@ async def test_a_mistake_of_ours_is_not_tried_again_with_the_group(
         (logging.ERROR, "group g: this member has failed: TypeError('a mistake')")
     ]
     await group.coordinator.close()
+
+
+# A sink's reader ------------------------------------------------------------------------------
+
+
+async def endless() -> None:
+    """Work that does not end by itself."""
+    await asyncio.get_running_loop().create_future()
+
+
+class Reader(AlertReader):
+    """A reader to which the group gives the turn, or does not."""
+
+    def __init__(self, *, has_turn: bool) -> None:
+        super().__init__(KafkaConfig(), Names("", "g"), "hook")
+        self.group = Group((0,) if has_turn else (), self)
+        self._consumer = SimpleNamespace(
+            _coordinator=self.group.coordinator, _subscription=self.group.subscriptions
+        )
+
+    async def read(self) -> None:
+        """As ``serve`` does once it has begun."""
+        while True:
+            await self._until_our_turn()
+            assert not await self._while_ours(lambda _: endless())
+
+
+PHASES = pytest.mark.parametrize("has_turn", [True, False], ids=["at work", "waits for its turn"])
+
+
+@REFUSALS
+@PHASES
+@in_no_time
+async def test_a_reader_that_its_group_refuses_ends_soon_so_that_another_takes_its_place(
+    has_turn: bool, what: Asked, code: int
+) -> None:
+    reader = Reader(has_turn=has_turn)
+    reading = asyncio.ensure_future(reader.read())
+    await reader.group.until_member()
+    await asyncio.sleep(5)
+    assert not reading.done()
+    reader.group.refuse(what, code, _LASTING)
+    if what is JoinGroupRequest:
+        reader.group.coordinator.request_rejoin()
+    await asyncio.wait({reading}, timeout=_SOON)
+    assert isinstance(reading.exception(), KafkaError)
+    await reader.group.coordinator.close()
+
+
+@PHASES
+@in_no_time
+async def test_so_does_one_whose_client_has_failed_by_its_own_mistake(
+    has_turn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(has_turn=has_turn)
+    reading = asyncio.ensure_future(reader.read())
+    await reader.group.until_member()
+
+    async def mistaken(_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(reader.group.coordinator, "_do_rejoin_group", mistaken)
+    reader.group.coordinator.request_rejoin()
+    await asyncio.wait({reading}, timeout=_SOON)
+    with pytest.raises(KafkaError, match="Unexpected error during coordination"):
+        await reading
+
+
+@PHASES
+@in_no_time
+async def test_a_reader_to_which_nothing_comes_for_long_stays_a_member(has_turn: bool) -> None:
+    reader = Reader(has_turn=has_turn)
+    reader.group.coordinator._max_poll_interval = 30.0
+    reading = asyncio.ensure_future(reader.read())
+    await asyncio.sleep(600)
+    assert not reading.done()
+    assert LeaveGroupRequest not in reader.group.asked
+    reading.cancel()
+    await reader.group.coordinator.close()
