@@ -22,6 +22,7 @@ from stream.core.alerts import (
     with_input,
 )
 from stream.core.catalogue import KPIS
+from stream.core.errors import told
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import LEAD_MS, Family
 from stream.core.series import Evaluation
@@ -254,7 +255,7 @@ class Desk:
             except Exception as error:
                 if not is_transient(error):
                     raise
-                log.warning("the alerts' state can't be read yet: %r", error, extra=EACH_TRY)
+                log.warning("the alerts' state can't be read yet: %s", told(error), extra=EACH_TRY)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return bool(states.alerts)
@@ -325,7 +326,9 @@ class Desk:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("the alerts' state can't be taken over yet: %r", error, extra=EACH_TRY)
+            log.warning(
+                "the alerts' state can't be taken over yet: %s", told(error), extra=EACH_TRY
+            )
             await asyncio.sleep(_RETRY_SECONDS)
             return
         if self._is_ahead(now):

@@ -89,7 +89,7 @@ class AlertLog:
         """Fence the owner before; the states as they were written last.
 
         Raises:
-            KafkaError, LogUnread: not now; try again.
+            BrokerUnreachable, KafkaError, LogUnread: not now; try again.
             StateRefused: the states can't be read.
         """
         await self._writer.start()
@@ -179,7 +179,7 @@ async def states_left(kafka: KafkaConfig, names: Names, family: str) -> AlertSta
     wait for it, also where this family has no rules any more.
 
     Raises:
-        KafkaError, LogUnread: not now; try again.
+        BrokerUnreachable, KafkaError, LogUnread: not now; try again.
         StateRefused: the states can't be read.
     """
     alert_log = AlertLog(kafka, names, family)

@@ -57,7 +57,10 @@ read_any_name()
 
 
 class BrokerUnreachable(RetryError):
-    """No broker answers, or none lets us in; the message names the addresses and the reason."""
+    """No broker answers, none lets us in, or the one that is needed is missing.
+
+    The message names the addresses, or who is missing, and the reason.
+    """
 
 
 def client_options(kafka: KafkaConfig) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from aiokafka.errors import (
 
 from stream.config import KafkaConfig
 from stream.core.errors import RetryError, StopError
-from stream.kafka.connection import abandon, calm, client_options
+from stream.kafka.connection import BrokerUnreachable, abandon, calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import Stalled, begin_at, fold, reader, started, to_end
 from stream.kafka.transient import is_transient
 
+#: So long Kafka's client may try to take over an id, in seconds. By itself it does so without end.
+START_SECONDS: Final = 60.0
 #: A flush that takes longer is given up: its outcome is unknown then.
 FLUSH_SECONDS: Final = 15.0
 #: A batch has no more bytes than this, unless it holds one record.
@@ -91,6 +93,8 @@ class TransactionalWriter:
             linger_ms=0,
         )
         calm(self._producer.client)
+        self._who = transactional_id
+        self._where = kafka.bootstrap
         self._largest = largest
         #: Where the last record of each partition stands.
         self._last: dict[tuple[str, int], int] = {}
@@ -98,8 +102,25 @@ class TransactionalWriter:
         self._is_stopped = False
 
     async def start(self) -> None:
-        """Take over the id."""
-        await self._producer.start()
+        """Take over the id.
+
+        Raises:
+            BrokerUnreachable: nobody coordinates its transactions for some time; try again.
+            Exception: what Kafka's client raises.
+        """
+        patience = asyncio.timeout(START_SECONDS)
+        try:
+            async with patience:
+                await self._producer.start()
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            raise BrokerUnreachable(
+                f"no transaction coordinator for {self._who} at {self._where} within"
+                f" {START_SECONDS:.0f} s: look at the topic __transaction_state, which needs a"
+                " leader for each partition and as many brokers as"
+                " transaction.state.log.replication.factor"
+            ) from None
         # After the client's own, which fails what waits.
         routine = self._producer._sender.sender_task  # noqa: SLF001
         routine.add_done_callback(lambda _: _look_at_all(self._producer))

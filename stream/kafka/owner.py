@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
-from stream.core.errors import StopError
+from stream.core.errors import StopError, told
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
@@ -232,8 +232,8 @@ class ShardOwner:
         if not is_transient(error):
             self._fail(error)
             return
-        self.reason = f"shard {number} {what}: {error!r}"
-        log.warning("shard %d %s: %r", number, what, error, extra=EACH_TRY)
+        self.reason = f"shard {number} {what}: {told(error)}"
+        log.warning("shard %d %s: %s", number, what, told(error), extra=EACH_TRY)
         await asyncio.sleep(_RETRY_SECONDS)
 
     def _fail(self, error: Exception) -> None:
@@ -308,7 +308,9 @@ class ShardOwner:
             if not is_transient(error):
                 raise
             log.warning(
-                "the registry of values was not told what is in use: %r", error, extra=EACH_TRY
+                "the registry of values was not told what is in use: %s",
+                told(error),
+                extra=EACH_TRY,
             )
         finally:
             self._rounds.refresh_later()

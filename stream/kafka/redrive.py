@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ from stream.kafka.log import (
 MOST_RECORDS: Final = 500
 MOST_BYTES: Final = 1024 * 1024
 _BATCH_BYTES: Final = 256 * 1024
-_START_SECONDS: Final = 60.0
 _ANOTHER: Final = "another redrive of this group has taken over"
 _AGAIN: Final = "run it again for the rest, no record is sent twice"
 
@@ -105,8 +103,7 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
         batch=min([_BATCH_BYTES, *limits]),
     )
     try:
-        async with asyncio.timeout(_START_SECONDS):
-            await writer.start()
+        await writer.start()
         # Only now is nobody else writing, and the ledger complete.
         ledger = await reader.ledger()
         await _fit(reader, ledger, order)
@@ -115,8 +112,6 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
         async for previous, judged in _judged(reader, ledger, order, report):
             await sending.take(judged, previous)
         await sending.flush()
-    except TimeoutError:
-        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: no answer") from None
     except FENCED as error:
         raise _stopped(report, f"{_ANOTHER}; {_AGAIN}") from error
     except KafkaError as error:

@@ -21,6 +21,7 @@ from stream.core.errors import UNREADABLE
 from stream.core.state import StateRefused
 from stream.core.values import Places, Values, plain
 from stream.kafka import ids
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWriter, read_log
 from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
@@ -87,7 +88,7 @@ class ValueRegistry:
         """Have every value decided that was accepted so far.
 
         Raises:
-            FlushFailed: not now; try again.
+            BrokerUnreachable, FlushFailed: not now; try again.
         """
         if self._values.is_undecided:
             await self._settle()
@@ -105,13 +106,21 @@ class ValueRegistry:
                 self.is_behind = False
 
     async def refresh(self) -> None:
-        """Tell which values are still in use, where that is not known."""
+        """Tell which values are still in use, where that is not known.
+
+        Raises:
+            BrokerUnreachable: not now; try again.
+        """
         if self._values.needs_refresh():
             async with self._lock:
                 await self._tell()
 
     async def _tell(self) -> bool:
-        """Change the registry; whether that went well."""
+        """Change the registry; whether that went well.
+
+        Raises:
+            BrokerUnreachable: nobody coordinates transactions, which was waited for already.
+        """
         writer = TransactionalWriter(self._kafka, ids.of_values(self._kafka.group), STATE_LIMIT)
         try:
             await writer.start()
@@ -137,6 +146,8 @@ class ValueRegistry:
             changed = changed or {_KEY: records[_KEY]}
             topic = self._names.values
             await writer.write([Outgoing(topic, 0, key, value) for key, value in changed.items()])
+        except BrokerUnreachable:
+            raise
         except Exception as error:
             if not is_transient(error):
                 raise

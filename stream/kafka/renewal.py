@@ -209,6 +209,7 @@ async def _renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
         async with administration(kafka) as admin:
             for writer in (*writers, *others):
                 stack.push_async_callback(writer.stop)
+            for writer in (*writers, *others):
                 await writer.start()
             # Only now nobody writes any more, so that what is read here is the last.
             planned = await plan(kafka, how)

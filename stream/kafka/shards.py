@@ -268,7 +268,7 @@ class OwnedShard:
         held then is applied.
 
         Raises:
-            FlushFailed: the shard must be dropped and taken over anew.
+            BrokerUnreachable, FlushFailed: the shard must be dropped and taken over anew.
         """
         await self._registry.settle()
         if self.in_doubt:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 
 from stream.config import KafkaConfig
-from stream.kafka import alert_reader
+from stream.core.settings import Settings
+from stream.kafka import alert_reader, renewal
 from stream.kafka.alert_reader import AlertReader
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
 from stream.kafka.topics import Names
 from tests.fixtures.clock import in_no_time
@@ -61,6 +65,40 @@ async def test_a_producer_of_dead_letters_that_can_t_start_is_let_go_of_each_tim
         with pytest.raises(KafkaError):
             await reader._bury(record, "it is refused")
         assert [one.stopped for one in Unstartable.made] == [True] * tries
+
+
+class Uncoordinated:
+    """A writer whose transactions nobody coordinates; the one that is asked first says so."""
+
+    made: list[Uncoordinated]
+
+    def __init__(self, *_: object) -> None:
+        self.stopped = False
+        Uncoordinated.made.append(self)
+
+    async def start(self) -> None:
+        raise BrokerUnreachable("no transaction coordinator")
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+async def test_a_renewal_that_can_t_begin_leaves_no_writer_behind_also_none_that_was_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client would say of each that nobody has closed it, after the line that says why."""
+
+    async def plan(*_: object) -> Any:
+        return SimpleNamespace(shards=3)
+
+    monkeypatch.setattr(renewal, "TransactionalWriter", Uncoordinated)
+    monkeypatch.setattr(renewal, "administration", lambda _: nullcontext())
+    monkeypatch.setattr(renewal, "plan", plan)
+    Uncoordinated.made = []
+    with pytest.raises(BrokerUnreachable, match="no transaction coordinator"):
+        await renewal.renew(KafkaConfig(), Settings(), "reset")
+    assert len(Uncoordinated.made) > 3
+    assert all(writer.stopped for writer in Uncoordinated.made)
 
 
 class Fenced(TransactionalWriter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,12 +11,19 @@ from typing import Any, cast
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    CoordinatorNotAvailableError,
+    KafkaConnectionError,
+    TransactionalIdAuthorizationFailed,
+)
 from aiokafka.structs import RecordMetadata
 
 from stream.config import KafkaConfig
 from stream.kafka import log
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter
+from stream.kafka.transient import is_transient
+from tests.fixtures.clock import in_no_time
 
 TP = TopicPartition("state", 1)
 Header = tuple[str, bytes | None]
@@ -145,6 +153,59 @@ async def test_the_client_is_made_with_the_bounds_that_were_asked_for() -> None:
     assert client._max_request_size == 700_000
     assert client._message_accumulator._batch_size == 3_000
     await client.stop()
+
+
+# Taking over ------------------------------------------------------------------------------------
+
+
+def starting(error: Exception, *, is_of_bootstrap: bool = False) -> TransactionalWriter:
+    """A writer whose client reaches no broker, or a broker that knows of no coordinator."""
+    made = TransactionalWriter(KafkaConfig(bootstrap="kafka:1"), "g-shard-0", 1_000_000)
+    client: Any = made._producer.client
+
+    async def fails(*_: object) -> None:
+        raise error
+
+    async def goes_well(*_: object) -> None: ...
+
+    client.bootstrap = fails if is_of_bootstrap else goes_well
+    client.coordinator_lookup = fails
+    client.force_metadata_update = goes_well
+    return made
+
+
+@in_no_time
+async def test_an_id_whose_transactions_nobody_coordinates_is_told_with_what_to_look_at() -> None:
+    """As a broker alone says without end where the topic of transactions is to have three."""
+    made = starting(CoordinatorNotAvailableError())
+    with pytest.raises(BrokerUnreachable) as raised:
+        await asyncio.wait_for(made.start(), 2 * log.START_SECONDS)
+    assert time.monotonic() == pytest.approx(log.START_SECONDS)
+    assert is_transient(raised.value)
+    assert str(raised.value) == (
+        "no transaction coordinator for g-shard-0 at kafka:1 within 60 s: look at the topic"
+        " __transaction_state, which needs a leader for each partition and as many brokers as"
+        " transaction.state.log.replication.factor"
+    )
+    await made.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_bootstrap"),
+    [
+        (KafkaConnectionError("no broker"), True),
+        # The client's own, which is no word of how long a coordinator was waited for.
+        (TimeoutError(), True),
+        (TransactionalIdAuthorizationFailed("g-shard-0"), False),
+    ],
+)
+async def test_what_is_known_at_once_is_raised_at_once_as_it_is(
+    error: Exception, is_of_bootstrap: bool
+) -> None:
+    made = starting(error, is_of_bootstrap=is_of_bootstrap)
+    with pytest.raises(type(error)):
+        await asyncio.wait_for(made.start(), 60)
+    await made.stop()
 
 
 # Reading ----------------------------------------------------------------------------------------

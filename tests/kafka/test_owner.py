@@ -18,6 +18,7 @@ from stream.core.settings import HOUR, SECOND, Settings
 from stream.core.timestamps import parse
 from stream.core.values import Values
 from stream.kafka import owner as owning
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, FlushStopped, LogUnread, Outgoing, TransactionalWriter
 from stream.kafka.owner import CountingFailed, ShardOwner
 from stream.kafka.registry import ValueRegistry
@@ -495,9 +496,23 @@ async def test_shards_are_let_go_of_side_by_side_so_that_no_rebalance_waits_for_
     assert owner.shards == owner._parked == {}
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TopicAuthorizationFailedError("state"), "TopicAuthorizationFailedError('state')"),
+        # What says all that there is to say needs no name.
+        (BrokerUnreachable("no transaction coordinator for g"), "no transaction coordinator for g"),
+    ],
+)
 async def test_why_a_shard_can_not_be_taken_over_yet_is_what_the_worker_is_not_ready_for(
-    owner: ShardOwner, monkeypatch: pytest.MonkeyPatch
+    owner: ShardOwner,
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(owning, "_RETRY_SECONDS", 0.0)
-    await owner._excuse(TopicAuthorizationFailedError("state"), 3, "can't be taken over yet")
-    assert owner.reason.startswith("shard 3 can't be taken over yet: TopicAuthorizationFailed")
+    await owner._excuse(error, 3, "can't be taken over yet")
+    assert owner.reason == f"shard 3 can't be taken over yet: {said}"
+    assert caplog.messages == [owner.reason]
+    assert owner.fatal is None

@@ -14,9 +14,11 @@ from stream.core.labels import MAX_VALUE
 from stream.core.settings import DAY, Settings
 from stream.core.values import REFRESH_MS, Values
 from stream.kafka import registry
+from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.log import FlushFailed, Outgoing
 from stream.kafka.registry import ValueRegistry, joined, parted
 from stream.kafka.topics import STATE_LIMIT, Names
+from stream.kafka.transient import is_transient
 from tests.kafka.fakes import KeptWriter
 from tests.strategies import NOW
 
@@ -70,25 +72,42 @@ async def test_a_flush_fails_where_the_registry_can_not_be_changed() -> None:
 class Unreachable:
     """A writer whose broker does not answer."""
 
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.started = self.stopped = 0
 
     async def start(self) -> None:
-        raise ConnectionRefusedError
+        self.started += 1
+        raise self._error
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        self.stopped += 1
 
 
+@pytest.mark.parametrize(
+    ("error", "raised", "tries"),
+    [
+        (ConnectionRefusedError(), FlushFailed, registry._TRIES),
+        # It was waited for already, as long as for all tries together.
+        (BrokerUnreachable("no coordinator"), BrokerUnreachable, 1),
+    ],
+)
 async def test_a_broker_that_does_not_answer_fails_the_flush_and_not_the_worker(
-    monkeypatch: pytest.MonkeyPatch,
+    error: Exception, raised: type[Exception], tries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "TransactionalWriter", Unreachable)
+    unreachable = Unreachable(error)
+    monkeypatch.setattr(registry, "TransactionalWriter", lambda *_: unreachable)
     monkeypatch.setattr(registry, "_BACKOFF_SECONDS", 0.0)
     values = Values(CORE, shared=True)
     values.decide([{}], [])
     values.fold(("v", None), 0)
-    with pytest.raises(FlushFailed):
-        await ValueRegistry(KafkaConfig(), Names("", "g"), values).settle()
+    asked = ValueRegistry(KafkaConfig(), Names("", "g"), values)
+    with pytest.raises(raised) as failed:
+        await asked.settle()
+    assert is_transient(failed.value)
+    assert (unreachable.started, unreachable.stopped) == (tries, tries)
     assert values.is_undecided
+    assert not asked.is_behind
 
 
 # What is written ------------------------------------------------------------------------------
