@@ -118,8 +118,15 @@ def _dead_letters(facts: Facts) -> str:
 
 def _unread(facts: Facts) -> str:
     unread = facts.of("cx_worker_notifications_total", result="unread")
-    # A broker that starts anew, or a rebalance, may cost a try or two.
-    return f"increase({unread}[5m]) > 0\nand\nincrease({unread}[5m] offset 5m) > 0"
+    # A broker that starts anew, or a rebalance, may cost a try or two; of workers that are started
+    # again one after the other there are several. A defect costs one each minute.
+    return (
+        f"increase({unread}[10m]) > 5\n"
+        f"and\n"
+        f"increase({unread}[5m]) > 0\n"
+        f"and\n"
+        f"increase({unread}[5m] offset 5m) > 0"
+    )
 
 
 def _flush_failing(facts: Facts) -> str:
