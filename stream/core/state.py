@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stream import __version__
+from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.migration import SHAPED, Migration, has_unbounded_keys, is_needed
 from stream.core.segments import FORMER_BLOCK
 from stream.core.settings import SECOND, Settings
@@ -163,6 +164,7 @@ class StateLog:
         self._header_is_due = True
         self._is_migrated = False
         self._expire_at = 0
+        self._flushed_at = BEFORE_ALL
         self._delta_size = 0
 
     def flush(self, at: int) -> list[LogRecord]:
@@ -170,9 +172,13 @@ class StateLog:
         shard = self._shard
         shard.fold(at)
         gone = []
-        if at >= self._expire_at:
+        at, former = shard.progress.now, self._flushed_at
+        self._flushed_at = at
+        # A clock that was set back leaves the time where it is until it has caught up, and more
+        # than the limits allow would be remembered meanwhile.
+        if at >= self._expire_at or at == former:
             self._expire_at = at + EXPIRE_MS
-            gone = list(shard.expire(shard.progress.now))
+            gone = list(shard.expire(at))
         changes = {
             name: parts for name, store in self._stores.items() if (parts := store.changes())
         }
@@ -197,9 +203,9 @@ class StateLog:
         records += [(delta_key(s), None) for s in range(self._covered + 1, covered + 1)]
         self._covered = max(self._covered, covered)
         self._contents.follow(records, self.sequence)
-        now, mark = shard.progress.now, self._contents.mark
+        mark = self._contents.mark
         written = [
-            (delta_key(n), pack(Delta(n, self._covered, now, part, mark, over)))
+            (delta_key(n), pack(Delta(n, self._covered, at, part, mark, over)))
             for n, (part, over) in enumerate(deltas, first)
         ]
         self._delta_size = sum(len(delta) for _, delta in written)

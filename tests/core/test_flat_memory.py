@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from stream.core.dedupe import SeenIds
 from stream.core.memory import Memory
-from stream.core.settings import DAY, HOUR, MINUTE, Settings
+from stream.core.settings import DAY, HOUR, MINUTE, SECOND, Settings
 from stream.core.shard import Shard
 from stream.core.state import StateLog
 from stream.core.timestamps import format_ms
@@ -80,3 +82,38 @@ def test_a_shard_takes_no_more_memory_after_many_weeks() -> None:
         assert max(sizes[name] for sizes in by_day[SETTLED + 10 :]) <= 1.05 * early, name
     assert max(blocks[SETTLED + 10 :]) <= 1.05 * max(blocks[SETTLED : SETTLED + 10])
     assert shard.forgotten() == dict.fromkeys(shard.forgotten(), 0)
+
+
+@pytest.mark.parametrize("back", [0, MINUTE, DAY])
+def test_a_clock_that_is_set_back_leaves_the_limit_of_what_is_remembered_as_it_is(
+    back: int,
+) -> None:
+    limit, each = 5_000, 250
+    settings = Settings(rollups=((),), max_remembered=limit)
+    shard = Shard(settings, Values(settings))
+    log = StateLog(shard)
+    log.flush(START)
+    now = START - back
+    for step in range(120):
+        now += 10 * SECOND
+        names = [f"{step}-{i}" for i in range(each)]
+        said = {"type": "ticket.closed", "occurred_at": format_ms(now), "opened_at": format_ms(now)}
+        closes = [json.dumps({"event_id": n, "ticket_id": n, **said}).encode() for n in names]
+        assert not shard.ingest("cx.ticket", closes, now)
+        log.flush(max(now, shard.progress.now))
+        assert shard.remembered()["tickets"] <= limit
+    assert shard.forgotten()["tickets"]
+
+
+def test_ids_go_by_the_time_of_events_though_a_clock_is_set_back() -> None:
+    settings = Settings(rollups=((),))
+    shard = Shard(settings, Values(settings))
+    log = StateLog(shard)
+    log.flush(START)
+    now = START - DAY
+    for step in range(100):
+        now += MINUTE
+        said = {"type": "visit.ended", "visit_id": "v", "occurred_at": format_ms(now)}
+        shard.ingest("cx.visit", [json.dumps({"event_id": f"{step}", **said}).encode()], now)
+        log.flush(max(now, shard.progress.now))
+    assert shard.remembered()["event_ids"] < 20
