@@ -172,7 +172,7 @@ class Sharing:
         #: The pane that readers have of each family, by window and slot of the ring, and in how
         #: many records.
         self._told: list[dict[tuple[str, int], tuple[int, int]]] = [{} for _ in FAMILIES]
-        self._told_health: dict[tuple[str, int], tuple[int, int]] = {}
+        self._told_health: dict[tuple[str, int], tuple[int, ...]] = {}
         #: In how many records readers have health, by window and slot.
         self._parts_of_health: dict[tuple[str, int], int] = {}
         #: The segment of each label set that readers have, since when, and the number of pieces.
@@ -318,8 +318,9 @@ class Sharing:
         """Health in the windows' present panes, and in those that begin in a moment."""
         shard = self._shard
         accepted = shard.progress.outcomes.get(signal.NAME, {}).get("accepted", 0)
-        version = (accepted, shard.segments.version)
-        told: dict[tuple[str, int], tuple[int, int]] = {}
+        # What is forgotten in its time has left the windows of all panes that are told from now on.
+        version = (accepted, shard.segments.version, shard.signals.forgotten)
+        told: dict[tuple[str, int], tuple[int, ...]] = {}
         # What the life before has told of panes before this one counts no more.
         is_new = not self._told_health
         for window in shard.settings.windows:

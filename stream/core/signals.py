@@ -99,6 +99,11 @@ class SignalTable:
         """How many customers there are."""
         return len(self._customers)
 
+    @property
+    def forgotten(self) -> int:
+        """How many signals were forgotten before their time."""
+        return 0 if self._memory is None else self._memory.forgotten
+
     def watch(self, memory: Memory) -> None:
         """Show what a memory holds."""
         self._memory = memory

@@ -379,6 +379,27 @@ def test_a_new_life_tells_the_health_that_late_rules_ask_for(pane: int) -> None:
         assert [s.denominator for s in found if s.kpi == "health"] == [1]
 
 
+def test_customers_who_are_forgotten_before_their_time_are_told_of_no_more() -> None:
+    core = Settings(rollups=((),), windows=(Window("7d", 7 * DAY, HOUR),), max_remembered=100)
+    shard = Shard(core, Values(core))
+    log, told, family = StateLog(shard), Sharing(shard, 0, "life"), Family(core, 1)
+    wanted = {"7d": Wanted(frozenset({"health", "at_risk"}))}
+    for hours in range(6):
+        some = [signal(f"{hours}-{n}", NOON - hours * HOUR) for n in range(50)]
+        assert shard.ingest("cx.signal", some, NOON) == []
+    for now in (NOON, NOON + SECOND, NOON + 2 * SECOND):
+        shard.fold(now)
+        for key, value in told.collect(now, now)["cx.signal"]:
+            family.take(key, value)
+        held, shown = (
+            [s.denominator for s in Evaluator(core).evaluate(shares, now, wanted).samples]
+            for shares in ([shard.share()], family.shares(now))
+        )
+        assert shown == held
+        assert held == [300 if now == NOON else 100] * 2
+        log.flush(now)
+
+
 def test_what_is_missing_is_named() -> None:
     core = Settings()
     site = Site(core, 2)
