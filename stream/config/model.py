@@ -127,7 +127,7 @@ class HealthConfig(Table):
         Annotated[str, Form(r"[^\n]{1,64}", "a signal of 1 to 64 characters")],
         Annotated[Number, Between(0, 1_000_000)],
     ] = Field(default_factory=dict)
-    """Weight of each signal, 0 to 1000000; 1 where it isn't named, 0 leaves the signal out."""
+    """Weight of each signal, 0 to 1000000, to nine decimals; 1 where not named, 0 leaves it out."""
 
 
 class DashboardConfig(Table):

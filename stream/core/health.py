@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from stream.core.cells import add_at
-from stream.core.formulas import FIXED, fixed_columns, roomy
+from stream.core.formulas import roomy
 from stream.core.groups import Key, Rollup
 from stream.core.integers import Ints
-from stream.core.kpi import Column, Whole
+from stream.core.kpi import Whole
 from stream.core.settings import Window
-from stream.core.signals import AT_RISK_BELOW, LatestSignals, SignalTable
+from stream.core.signals import LatestSignals, Scores, SignalTable
 
 
 class HealthSums(NamedTuple):
@@ -55,23 +55,21 @@ class LocalHealth:
         if self._within is None or self._within[:2] != (window.label, at):
             rows = np.arange(series.size, dtype=np.int64)
             self._within = (window.label, at, self._signals.within(window, at, rows))
-        return summed_scores(*self._within[2].scores(series))
+        return summed_scores(self._within[2].scores(series))
 
 
-def summed_scores(series: Ints, scores: Column) -> HealthSums:
-    """Sums of customers' scores, one entry per customer and series, by series.
+def summed_scores(found: Scores) -> HealthSums:
+    """Sums of customers' scores by series.
 
     Raises:
         CounterOverflow: a sum is beyond ±2⁶².
     """
-    customers = np.bincount(series)
-    # Sums in fixed point are the same in whatever order the customers stand.
-    fixed = fixed_columns(scores)
+    customers = np.bincount(found.series)
     totals = np.zeros(customers.size, dtype=np.int64)
-    add_at(totals, series, fixed)
-    risks = np.bincount(series[fixed < AT_RISK_BELOW * FIXED], minlength=customers.size)
-    found = np.flatnonzero(customers)
-    return HealthSums(found, totals[found], customers[found], risks[found])
+    add_at(totals, found.series, found.scores)
+    risks = np.bincount(found.series[found.at_risk], minlength=customers.size)
+    series = np.flatnonzero(customers)
+    return HealthSums(series, totals[series], customers[series], risks[series])
 
 
 def health_columns(parts: list[HealthSums], n: int) -> dict[str, Whole]:

@@ -7,36 +7,51 @@ latest value of each customer and signal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from math import gcd
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from stream.core.integers import NO_INTS, Ints, with_counts
-from stream.core.kpi import Column
+from stream.core.formulas import FIXED, fixed, fixed_columns
+from stream.core.integers import NO_INTS, Ints, Mask, with_counts
 from stream.core.memory import Memory
 from stream.core.settings import Window
 from stream.core.table import ABSENT, KeyTable, Slots, digest, grown
 
 #: A customer whose score is below this is at risk.
 AT_RISK_BELOW: Final = 40
+#: A value in fixed point, 100 at most, has so many bits; a sum, and twice as much, is to have no
+#: more than so many.
+_VALUE_BITS: Final = (100 * FIXED).bit_length()
+_SUM_BITS: Final = 61
+
+
+class Scores(NamedTuple):
+    """Customers' scores, one entry per customer and series."""
+
+    series: Ints
+    #: In fixed point, rounded once.
+    scores: Ints
+    at_risk: Mask
 
 
 class LatestSignals:
     """The latest signals in a window: parallel arrays, one entry per customer and signal.
 
-    ``customers`` are small numbers, from 0.
+    ``customers`` are small numbers, from 0; ``weights`` are whole numbers, ``values`` in fixed
+    point.
     """
 
-    def __init__(self, segments: Ints, customers: Ints, weights: Column, weighted: Column) -> None:
+    def __init__(self, segments: Ints, customers: Ints, weights: Ints, values: Ints) -> None:
         self._segments = segments
         self._customers = customers
         self._weights = weights
-        self._weighted = weighted
+        self._values = values
         #: Of all signals of each customer, in whatever series they are.
-        self._scores = weighted_means(customers, weights, weighted)
+        self._scores, self._at_risk = scores_of(customers, weights, values)
 
-    def scores(self, series: Ints) -> tuple[Ints, Column]:
-        """The series and score of every customer; ``series`` has the one of each segment, or −1.
+    def scores(self, series: Ints) -> Scores:
+        """The score of every customer by series; ``series`` has the one of each segment, or −1.
 
         A customer has a score in each series that holds one of the latest signals, made of these
         alone.
@@ -46,30 +61,70 @@ class LatestSignals:
         only = np.full(self._scores.size, -1, dtype=np.int64)
         only[self._customers] = numbers
         elsewhere = only[self._customers] != numbers
+        split = Scores(NO_INTS, NO_INTS, NO_INTS.astype(bool))
         if elsewhere.any():
             is_split = np.zeros(only.size, dtype=bool)
             is_split[self._customers[elsewhere]] = True
             only[is_split] = -1
-            chosen = np.flatnonzero(is_split[self._customers] & (numbers >= 0))
-            found, scores = self._by_series(numbers, chosen)
-        else:
-            found, scores = NO_INTS, _NO_NUMBERS
-        whole = np.flatnonzero(only >= 0)
-        return np.concatenate((only[whole], found)), np.concatenate((self._scores[whole], scores))
+            split = self._by_series(
+                numbers, np.flatnonzero(is_split[self._customers] & (numbers >= 0))
+            )
+        kept = np.flatnonzero(only >= 0)
+        return Scores(
+            np.concatenate((only[kept], split.series)),
+            np.concatenate((self._scores[kept], split.scores)),
+            np.concatenate((self._at_risk[kept], split.at_risk)),
+        )
 
-    def _by_series(self, numbers: Ints, chosen: Ints) -> tuple[Ints, Column]:
-        """Series and scores of customers whose signals are in several series."""
+    def _by_series(self, numbers: Ints, chosen: Ints) -> Scores:
+        """The scores of customers whose signals are in several series."""
         keys = (numbers[chosen] << 32) | self._customers[chosen]
         found, which = np.unique(keys, return_inverse=True)
-        return found >> 32, weighted_means(which, self._weights[chosen], self._weighted[chosen])
+        scores = scores_of(which, self._weights[chosen], self._values[chosen])
+        return Scores(found >> 32, *scores)
 
 
-def weighted_means(which: Ints, weights: Column, weighted: Column) -> Column:
-    """The mean of each number in ``which``; NaN where it has no entry."""
-    sums, totals = np.bincount(which, weights), np.bincount(which, weighted)
-    means = np.full(sums.size, np.nan)
-    np.divide(totals, sums, out=means, where=sums != 0)
-    return means
+def scores_of(which: Ints, weights: Ints, values: Ints) -> tuple[Ints, Mask]:
+    """The weighted mean of each number in ``which``, rounded once, and whether it is at risk.
+
+    ``weights`` are whole numbers and not 0, ``values`` in fixed point. A number that has no entry
+    has the mean 0.
+    """
+    # Sums of whole numbers are the same in whatever order signals are remembered.
+    n = int(which.max(initial=-1)) + 1
+    divisors = _summed(n, which, weights)
+    most = int(divisors.max(initial=0))
+    divisors[divisors == 0] = 1
+    # As many digits of the values at a time as a sum of 64 bits has room for.
+    bits = min(_VALUE_BITS, _SUM_BITS - most.bit_length())
+    means, rests = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    for shift in reversed(range(0, _VALUE_BITS, bits)):
+        digits = (values >> shift) & ((1 << bits) - 1)
+        digit, rests = np.divmod((rests << bits) + _summed(n, which, weights * digits), divisors)
+        means = (means << bits) + digit
+    at_risk = means < AT_RISK_BELOW * FIXED
+    # Halves go to the even number, as everywhere.
+    twice = 2 * rests
+    means += (twice > divisors) | ((twice == divisors) & (means % 2 == 1))
+    return means, at_risk
+
+
+def _summed(n: int, which: Ints, values: Ints) -> Ints:
+    sums = np.zeros(n, dtype=np.int64)
+    np.add.at(sums, which, values)
+    return sums
+
+
+def whole_weights(weights: Mapping[str, float]) -> tuple[dict[str, int], int]:
+    """Whole numbers in the ratio of weights, and of the weight 1 of signals that have none.
+
+    They count up to the ninth decimal; only 0 is 0.
+    """
+    fixed_weights = {
+        name: max(1, fixed(weight)) if weight else 0 for name, weight in weights.items()
+    }
+    divisor = gcd(FIXED, *fixed_weights.values())
+    return {name: weight // divisor for name, weight in fixed_weights.items()}, FIXED // divisor
 
 
 class SignalTable:
@@ -88,7 +143,8 @@ class SignalTable:
     }
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        self._weights = {digest(name): weight for name, weight in weights.items()}
+        by_name, self._usual_weight = whole_weights(weights)
+        self._weights = {digest(name): weight for name, weight in by_name.items()}
         self._memory: Memory | None = None
         #: Customers by number, and how many signals are remembered of each.
         self._customers = KeyTable({"signals": np.int32})
@@ -143,7 +199,7 @@ class SignalTable:
     def within(self, window: Window, at: int, segments: Ints) -> LatestSignals:
         """What was said in the window at time ``at``; ``segments`` has the segment of each row."""
         if self._memory is None:
-            return LatestSignals(NO_INTS, NO_INTS, _NO_NUMBERS, _NO_NUMBERS)
+            return LatestSignals(NO_INTS, NO_INTS, NO_INTS, NO_INTS)
         slots, memory = self._memory.live(), self._memory
         times = memory.field("last")[slots]
         end = (at // window.pane_ms + 1) * window.pane_ms
@@ -154,14 +210,11 @@ class SignalTable:
             segments[memory.field("row")[slots]],
             self._number[slots].astype(np.int64),
             weights,
-            weights * memory.field("value")[slots],
+            fixed_columns(memory.field("value")[slots]),
         )
 
-    def _weights_of(self, signals: Ints) -> Column:
-        weights = np.ones(signals.size)
+    def _weights_of(self, signals: Ints) -> Ints:
+        weights = np.full(signals.size, self._usual_weight)
         for signal, weight in self._weights.items():
             weights[signals == signal] = weight
         return weights
-
-
-_NO_NUMBERS: Final = np.empty(0)
