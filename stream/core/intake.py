@@ -19,7 +19,16 @@ from stream.core.decode import Decoder
 from stream.core.dedupe import NEVER, SeenIds
 from stream.core.ends_of_time import BEFORE_ALL
 from stream.core.event import Event, Outcome
-from stream.core.integers import Ints, Mask, among, come_again, distinct, ranks, starts_of_runs
+from stream.core.integers import (
+    NO_INTS,
+    Ints,
+    Mask,
+    among,
+    come_again,
+    distinct,
+    ranks,
+    starts_of_runs,
+)
 from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
@@ -303,10 +312,15 @@ class Intake:
             if turn and chosen.size < _FEW:
                 self._handle_each(batch, places[turns >= turn])
                 return
-            self._handle_columns(batch, chosen)
+            # What was handled already, with those that it must keep its order with, has no turn.
+            turns[among(places, self._handle_columns(batch, chosen, places[turns > turn]))] = turn
 
-    def _handle_columns(self, batch: Batch, places: Ints) -> None:
-        """Events of one topic, no two of the same entity: all in columns, the unusual apart."""
+    def _handle_columns(self, batch: Batch, places: Ints, later: Ints) -> Ints:
+        """Events of one topic, no two of the same entity: all in columns, the unusual apart.
+
+        ``later`` are those whose turn is still to come; the ones that had to be handled now.
+        """
+        early = [NO_INTS]
         is_in = np.zeros(len(batch), dtype=bool)
         is_in[places] = True
         by_handler: dict[ColumnHandler[Any], list[OfKind]] = {}
@@ -319,7 +333,22 @@ class Intake:
             together = joined(groups)
             unusual = handler.handle(self._arrivals(batch, together.places, together.said))
             if unusual.any():
-                self._handle_each(batch, together.places[unusual])
+                alone = together.places[unusual]
+                kin = self._kin(batch, handler, alone, later)
+                self._handle_each(batch, np.sort(np.concatenate((alone, kin))))
+                early.append(kin)
+        return np.sort(np.concatenate(early))
+
+    def _kin(self, batch: Batch, handler: ColumnHandler[Any], alone: Ints, later: Ints) -> Ints:
+        """Those of ``later`` that must keep their order with events that are handled alone."""
+        if handler.kin is None or not later.size:
+            return NO_INTS
+        is_in = np.zeros(len(batch), dtype=bool)
+        is_in[alone] = is_in[later] = True
+        groups = [g for g in batch.groups if g.kind.columns == handler and is_in[g.places].any()]
+        together = joined([some_of(group, is_in[group.places]) for group in groups])
+        kin, is_alone = handler.kin(together.said), among(together.places, alone)
+        return together.places[among(kin, distinct(kin[is_alone])) & ~is_alone]
 
     def _arrivals(self, batch: Batch, places: Ints, said: Any) -> Arrivals[Any]:
         labels = batch.labels

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream.core.formulas import FIXED, fixed, fixed_columns
-from stream.core.integers import NO_INTS, Ints, Mask, with_counts
+from stream.core.integers import NO_INTS, Ints, Mask, distinct, with_counts
 from stream.core.memory import Memory
 from stream.core.settings import Window
 from stream.core.table import ABSENT, KeyTable, Slots, digest, grown
@@ -150,6 +150,8 @@ class SignalTable:
         self._customers = KeyTable({"signals": np.int32})
         #: The number of the customer, by the slot of the record.
         self._number = np.zeros(0, dtype=np.int32)
+        #: The slots of the records of some customers, by number, until any record goes.
+        self._gathered: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         """How many customers there are."""
@@ -169,22 +171,52 @@ class SignalTable:
         numbers = self._customers.find(customers)
         return np.where(numbers == ABSENT, 0, self._customers.fields["signals"][numbers])
 
+    def gather(self, customers: Ints) -> None:
+        """Look up the records of customers, which takes as long for many as for one."""
+        numbers = distinct(self._customers.find(customers))
+        lacking = [n for n in numbers.tolist() if n != ABSENT and n not in self._gathered]
+        if not lacking or self._memory is None:
+            return
+        self._gathered.update((number, []) for number in lacking)
+        slots = self._memory.live()
+        is_asked = np.zeros(int(self._number[slots].max()) + 1, dtype=bool)
+        is_asked[lacking] = True
+        for slot in slots[is_asked[self._number[slots]]].tolist():
+            self._gathered[self._number.item(slot)].append(slot)
+
+    def has_room(self, customer: int, since: int, most: int) -> bool:
+        """Whether a customer has fewer than so many signals since a time, in ms.
+
+        That a record is too old counts from then on, whenever it goes.
+        """
+        customers = np.array([customer])
+        if self._memory is None or self.counts(customers)[0] < most:
+            return True
+        self.gather(customers)
+        slots = self._gathered[self._customers.find_one(customer)]
+        return int(np.count_nonzero(self._memory.field("last")[slots] >= since)) < most
+
     def entered(self, slots: Slots, customers: Ints) -> None:
         """Note that records are new."""
-        distinct, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
-        numbers = self._customers.find(distinct)
+        own, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
+        numbers = self._customers.find(own)
         new = numbers == ABSENT
-        numbers[new] = self._customers.insert(distinct[new])
+        numbers[new] = self._customers.insert(own[new])
         self._customers.fields["signals"][numbers[new]] = 0
         self._customers.fields["signals"][numbers] += counts.astype(np.int32)
         if slots.size and int(slots.max()) >= self._number.size:
             self._number = grown(self._number, (int(slots.max()) + 1) * 5 // 4)
         self._number[slots] = numbers[which]
+        if self._gathered:
+            for slot, number in zip(slots.tolist(), numbers[which].tolist(), strict=True):
+                if number in self._gathered:
+                    self._gathered[number].append(slot)
 
     def left(self, slots: Slots) -> None:
         """Note that records go; before ``recovered`` nobody was numbered."""
         if not len(self._customers):
             return
+        self._gathered.clear()
         numbers, counts = with_counts(self._number[slots])
         self._customers.fields["signals"][numbers] -= counts.astype(np.int32)
         self._customers.remove(numbers[self._customers.fields["signals"][numbers] == 0])
@@ -193,6 +225,7 @@ class SignalTable:
         """The memory was loaded: number the customers anew."""
         if self._memory is not None:
             self._customers = KeyTable({"signals": np.int32})
+            self._gathered.clear()
             slots = self._memory.live()
             self.entered(slots, self._memory.field("customer")[slots])
 

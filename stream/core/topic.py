@@ -127,6 +127,9 @@ class ColumnHandler(Generic[Said]):
     handle: Callable[[Arrivals[Said]], Mask]
     #: ``read`` with what was found out of each event when the events were checked.
     read_judged: Callable[[Sequence[Any], Ints], Said] | None = None
+    #: Numbers that tell of whom events are that must keep their order where one of them is left
+    #: alone, though they are of several entities.
+    kin: Callable[[Said], Ints] | None = None
 
     def said(self, events: Sequence[Any], judged: Ints | None) -> Said:
         """What events say; ``judged`` where they were checked together."""

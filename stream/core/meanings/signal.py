@@ -26,6 +26,10 @@ _CORRECTIONS: Final = (
 _LEFT_OUT: Final = (
     "Customers without a signal in the window: silence is not health.",
     "Signals of weight 0 in `[health.weights]`: as if they had not been sent.",
+    (
+        "Further signals of a customer with values of 64 signals that are not older than the"
+        " longest window, at least seven days: none is taken in until one of those is that old."
+    ),
 )
 
 _STORY: Final[tuple[Told, ...]] = (

@@ -30,7 +30,8 @@ from stream.core.topic import (
     numbers,
 )
 
-#: Further signals of a customer are not taken in, so that one customer can't fill the memory.
+#: Further signals of a customer are not taken in, so that one customer can't fill the memory. Those
+#: whose time is over don't count, though they are still remembered until somebody tidies up.
 MAX_SIGNALS: Final = 64
 
 
@@ -64,9 +65,10 @@ class Customers(Keeper):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._signals = context.signals
+        self._keep_ms = context.settings.memory_ms
         self._customers = Memory(
             "customers",
-            context.settings.memory_ms,
+            self._keep_ms,
             SignalTable.FIELDS,
             context.settings.max_remembered,
             on_drop=self._signals.left,
@@ -78,7 +80,7 @@ class Customers(Keeper):
         return {CustomerSignal: self._signalled}
 
     def columns(self) -> Mapping[type[Event], ColumnHandler[Any]]:
-        return {CustomerSignal: ColumnHandler(self._said, self._many_signalled)}
+        return {CustomerSignal: ColumnHandler(self._said, self._many_signalled, kin=_customers)}
 
     def keys(
         self, struct: type[Event], events: Sequence[Any], said: tuple[Any, ...] | None = None
@@ -106,11 +108,11 @@ class Customers(Keeper):
         self, event: CustomerSignal, key: int, occurred: int, at: int, row: int, labels: Labels
     ) -> None:
         known = self._customers.get(key)
-        customer = digest(event.customer_id)
-        if known is None:
-            if self._signals.counts(np.array([customer]))[0] >= MAX_SIGNALS:
-                return
-        elif occurred < known[LAST]:
+        if known is not None and occurred < known[LAST]:
+            return
+        customer, since = digest(event.customer_id), at - self._keep_ms
+        comes = known is None or known[LAST] < since
+        if comes and not self._signals.has_room(customer, since, MAX_SIGNALS):
             return
         slot = self._customers.put(key, occurred, customer, digest(event.signal), row, event.value)
         if known is None:
@@ -118,33 +120,48 @@ class Customers(Keeper):
 
     def _many_signalled(self, signals: Arrivals[_Said]) -> Mask:
         slots, occurred, rows = self._customers.find(signals.keys), signals.occurred, signals.rows
-        values = signals.said.value
+        value, customers = signals.said.value, signals.said.customer
+        last = self._customers.field("last")[slots]
         new = slots == ABSENT
-        unusual = np.zeros(new.size, dtype=bool)
-        newer = np.flatnonzero(~new)
-        newer = newer[occurred[newer] >= self._customers.field("last")[slots[newer]]]
-        self._customers.update(slots[newer], occurred[newer], row=rows[newer], value=values[newer])
-        if new.any():
-            places = np.flatnonzero(new)
-            customers = signals.said.customer[places]
-            _, which, counts = np.unique(customers, return_inverse=True, return_counts=True)
-            has_room = self._signals.counts(customers) + counts[which] <= MAX_SIGNALS
-            unusual[places[~has_room]] = True
-            chosen = places[has_room]
+        unusual = self._without_room(customers, new | (last < signals.at - self._keep_ms))
+        newer = np.flatnonzero(~new & ~unusual & (occurred >= last))
+        self._customers.update(slots[newer], occurred[newer], row=rows[newer], value=value[newer])
+        chosen = np.flatnonzero(new & ~unusual)
+        if chosen.size:
             entered = self._customers.put_new(
                 signals.keys[chosen],
                 occurred[chosen],
-                customer=customers[has_room],
+                customer=customers[chosen],
                 signal=signals.said.signal[chosen],
                 row=rows[chosen],
-                value=values[chosen],
+                value=value[chosen],
             )
-            self._signals.entered(entered, customers[has_room])
+            self._signals.entered(entered, customers[chosen])
         return unusual
+
+    def _without_room(self, customers: Ints, coming: Mask) -> Mask:
+        """Which of the coming signals are of customers who may not have room for all of them.
+
+        Those that come again after they were to be forgotten take room like new ones.
+        """
+        found = np.zeros(coming.size, dtype=bool)
+        places = np.flatnonzero(coming)
+        if places.size:
+            own = customers[places]
+            _, which, counts = np.unique(own, return_inverse=True, return_counts=True)
+            lacking = self._signals.counts(own) + counts[which] > MAX_SIGNALS
+            found[places[lacking]] = True
+            if lacking.any():
+                self._signals.gather(own[lacking])
+        return found
 
     def recovered(self) -> None:
         """Number the customers anew."""
         self._signals.recovered()
+
+
+def _customers(said: _Said) -> Ints:
+    return said.customer
 
 
 def _pair(customers: Ints, signals: Ints) -> Ints:
