@@ -28,8 +28,11 @@ _LOOK_MS: Final = 10 * MINUTE
 LATE_BASE_MS: Final = DAY
 
 
-#: Where events of labels count, given the row of one; None where that is not known any more.
-Placed = Callable[[Labels, int], Segment | None]
+#: Where events of labels count, given the row of one, and when it came where it is to find room;
+#: None where that is not known any more.
+Placed = Callable[[Labels, int, int | None], Segment | None]
+#: Whether what finds room may change as so many new segments come by a time (ms).
+MayFill = Callable[[int, int], bool]
 
 
 class ActiveSums:
@@ -69,7 +72,7 @@ class ActiveStore:
 
     ``values`` folds values of dimensions; all shards of a process share it. ``placed`` says of
     labels and a row where their events count: there a label set goes, as values get and lose
-    places. ``room`` says how many more segments there may be.
+    places. ``may_fill`` says whether that may change by the room that there is.
     """
 
     name = "active"
@@ -80,13 +83,13 @@ class ActiveStore:
         unit_ms: int,
         values: Values,
         placed: Placed | None = None,
-        room: Callable[[], int] | None = None,
+        may_fill: MayFill | None = None,
     ) -> None:
         self._settings = settings
         self._unit_ms = unit_ms
         self._values = values
         self._placed = placed
-        self._room = room
+        self._may_fill = may_fill
         # A place that a label set lost or got in between has taken longer than this to change.
         self._told_again_ms = settings.memory_ms
         self._generation = values.generation
@@ -122,9 +125,9 @@ class ActiveStore:
             return True
         return self._place(labels, row) != found.segment
 
-    def may_fill(self, segments: int) -> bool:
-        """Whether so many new segments may take the last room, on which ``placed`` depends."""
-        return self._room is not None and 0 < self._room() <= segments
+    def may_fill(self, segments: int, until: int) -> bool:
+        """Whether so many new segments by ``until`` (ms) may change what ``placed`` says."""
+        return self._may_fill is not None and self._may_fill(segments, until)
 
     def has_room(self, more: int) -> bool:
         """Whether so many label sets can come and each be counted as itself."""
@@ -134,12 +137,12 @@ class ActiveStore:
         """Whether events of these labels have been counted."""
         return labels.key in self.sets
 
-    def _place(self, labels: Labels, row: int | None) -> Segment | None:
-        return None if row is None or self._placed is None else self._placed(labels, row)
+    def _place(self, labels: Labels, row: int | None, at: int | None = None) -> Segment | None:
+        return None if row is None or self._placed is None else self._placed(labels, row, at)
 
     def _set(self, labels: Labels, at: int, row: int | None) -> tuple[bytes, LabelSet]:
         found = self.sets.get(labels.key)
-        segment = self._place(labels, row)
+        segment = self._place(labels, row, at)
         if found is not None:
             if segment is not None:
                 found.go_to(segment, at, self._told_again_ms)

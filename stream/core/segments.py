@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from stream.core.cells import MAX_ROWS
-from stream.core.ends_of_time import AFTER_ALL
+from stream.core.ends_of_time import AFTER_ALL, BEFORE_ALL
 from stream.core.integers import NO_INTS, Ints, Mask, among, distinct
 from stream.core.labels import MAX_ENTRIES, LabelColumn, Labels
 from stream.core.packed import packed_steps, unpacked_steps
@@ -71,6 +71,8 @@ class Segments:
         self._seen: Ints = np.zeros(_LEAST, dtype=np.int64)
         self._changed: Mask = np.zeros(_LEAST, dtype=bool)
         self._free: list[int] = []
+        #: No row can be freed up to this time (ms).
+        self._none_over_until = BEFORE_ALL
         #: Whether a combination has found no room in this process.
         self.is_full = False
         self._index: dict[Segment, int] = {}
@@ -107,6 +109,29 @@ class Segments:
         """The same; it is negative where currencies have taken more."""
         rows = len(self.rows) - len(self._free)
         return min(self._limit - len(self), self._most_rows - rows)
+
+    def may_fill(self, segments: int, until: int) -> bool:
+        """Whether what finds room may change as so many new segments come by ``until`` (ms)."""
+        room = self._room()
+        return room <= segments if room > 0 else self._may_free(until)
+
+    def _may_free(self, at: int) -> bool:
+        """Whether a row is over at a time (ms), which is looked up where it is not known."""
+        if at <= self._none_over_until:
+            return False
+        used = np.ones(len(self.rows), dtype=bool)
+        used[self._free] = False
+        # Rows to come are seen no earlier than those that there were.
+        seen = self._seen[: used.size]
+        oldest = seen[used].min(initial=seen.max(initial=BEFORE_ALL))
+        self._none_over_until = int(oldest) + self._keep_ms
+        return at > self._none_over_until
+
+    def _free_over(self, at: int) -> None:
+        """Free rows that are over, so that room does not depend on when somebody tidies up."""
+        if self._may_free(at):
+            list(self.expire(at))
+            self._may_free(at)
 
     def sightings(self) -> Iterator[Sighting]:
         """The segments and when they were last accepted."""
@@ -214,16 +239,21 @@ class Segments:
         given = (*self._given(labels), currency)
         segment = self._values.fold(given, at)
         row = self._index.get(segment)
-        if row is None and self._room() <= 0:
-            self.is_full = True
-            segment = self._without_room(segment)
+        stands_until = AFTER_ALL
+        if self._room() <= 0 and (row is None or at - self._seen[row] > self._keep_ms):
+            self._free_over(at)
             row = self._index.get(segment)
+            if row is None and self._room() <= 0:
+                self.is_full = True
+                segment = self._without_room(segment)
+                row = self._index.get(segment)
+                stands_until = self._none_over_until
         if row is None:
             row = self._allot()
             self._rename(row, segment)
         if segment == given:
             self._remember(self._cache, labels, currency, row)
-        elif at <= (until := self._values.stands_until(given)):
+        elif at <= (until := min(stands_until, self._values.stands_until(given))):
             # A folded value may find a place later, so this is not remembered for good.
             if self._recoveries != self._values.recoveries:
                 self._forget_folded()
@@ -231,16 +261,19 @@ class Segments:
             self._folded_until = min(self._folded_until, until)
         return row
 
-    def placed(self, labels: Labels, row: int) -> Segment | None:
+    def placed(self, labels: Labels, row: int, at: int | None = None) -> Segment | None:
         """Where events of these labels count that have no currency; ``row`` is that of any.
 
-        None where the row is of nothing any more.
+        None where the row is of nothing any more. ``at``: when such an event came, if it is to find
+        the room that there is by then.
         """
         segment = self.rows[row]
         if segment is None or segment[-1] is None:
             return segment
         # With the currency it may have found another place, or none.
         plain = self._values.refolded((*self._given(labels), None))
+        if plain not in self._index and self._room() <= 0 and at is not None:
+            self._free_over(at)
         if plain in self._index or self._room() > 0:
             return plain
         return self._without_room(plain)
@@ -296,6 +329,8 @@ class Segments:
 
     def changes(self) -> list[Any]:
         """The rows accepted since the last call, and the segments of those that are new."""
+        # One that was freed while events of it waited is of nothing any more.
+        self._changed[self._free] = False
         changed = np.flatnonzero(self._changed)
         if not changed.size:
             return []
@@ -350,6 +385,7 @@ class Segments:
 
     def _put(self, dumped: Any, chosen: Callable[[Ints], Mask]) -> set[int]:
         """Put those of some rows in place that are chosen; their blocks."""
+        self._none_over_until = BEFORE_ALL
         written = dumped if _is_present(dumped) else _of_triples(dumped)
         rows, seen, named = map(unpacked_steps, written[:3])
         which = chosen(named).tolist()

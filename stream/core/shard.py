@@ -51,7 +51,7 @@ class Shard:
         self.windows = WindowStore(settings.windows, self.tally)
         self.segments = Segments(settings, values)
         self.active = ActiveStore(
-            settings, self.tally.unit_ms, values, self.segments.placed, self.segments.room
+            settings, self.tally.unit_ms, values, self.segments.placed, self.segments.may_fill
         )
         self.signals = SignalTable(settings.health_weights)
         self._event_time = event_time

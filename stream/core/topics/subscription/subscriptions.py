@@ -116,7 +116,7 @@ class Subscriptions(Keeper):
         asked = np.concatenate(
             [of_type for struct, of_type in places.items() if struct in _ACTIVE] or [NO_INTS]
         )
-        if self.active.may_fill(int(np.count_nonzero(rows < 0))):
+        if self.active.may_fill(int(np.count_nonzero(rows < 0)), until):
             return asked
         sets, numbers = labels.sets, labels.numbers[asked]
         # Together in one number, since few of the pairs differ.
