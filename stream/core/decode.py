@@ -16,7 +16,7 @@ from msgspec import Meta
 from stream.core.catalogue import EVENT_TYPES, TOPIC_OF_TYPE, TOPICS
 from stream.core.errors import UNREADABLE
 from stream.core.event import Event, EventType, FieldRule, Invalid, Refused
-from stream.core.halves import STANDINS, without_halves
+from stream.core.halves import both_without_halves, without_halves
 from stream.core.head import kind_of
 from stream.core.integers import Ints
 from stream.core.labels import LabelCache, LabelColumn
@@ -72,7 +72,12 @@ _KINDS: Final = tuple(
 )
 _NUMBERS: Final[dict[type, int]] = {kind.struct: kind.number for kind in _KINDS} | {Invalid: -1}
 
+#: A record has at most so many bytes: what it takes to read one follows from them, and a batch of
+#: a few kilobytes may unpack to records of tens of millions.
+MOST_BYTES: Final = 4 << 20
+
 _HALF: Final = "has half of a surrogate pair, which is no character"
+_TOO_LARGE: Final = Invalid("$", f"has more than {MOST_BYTES} bytes")
 _TOO_DEEP: Final = Invalid("$", f"has more than {MOST_LEVELS} objects and lists within one another")
 
 _LONGEST_REASON: Final = 200
@@ -133,6 +138,9 @@ class Decoder:
         Raises:
             MemoryError: memory is short, which says nothing of the record.
         """
+        longest = max(map(len, filter(None, values)), default=0)
+        if longest > MOST_BYTES:
+            return self._decode_small(values)
         events: list[Event | Invalid] = []
         decoded = map(self._decode, iter(values))
         while len(events) < len(values):
@@ -144,7 +152,8 @@ class Decoder:
             except Exception as error:  # noqa: BLE001 - a record must never stop the others.
                 events.append(self._read_again(values[len(events)], error))
         _refuse_other_encodings(values, events)
-        _refuse_deep(values, events)
+        if longest > MOST_LEVELS:
+            _refuse_deep(values, events)
         groups = _by_type(events)
         at = np.zeros(len(events), dtype=np.int64)
         labels = np.zeros(len(events), dtype=np.int64)
@@ -167,6 +176,17 @@ class Decoder:
             groups = _by_type(events)
         return Decoded(events, at, LabelColumn(labels, self._labels.sets), groups)
 
+    def _decode_small(self, values: Sequence[bytes | None]) -> Decoded:
+        """The same where some are too large, which are not looked into."""
+        is_large = [value is not None and len(value) > MOST_BYTES for value in values]
+        decoded = self.decode(
+            [None if large else value for value, large in zip(values, is_large, strict=True)]
+        )
+        for place, large in enumerate(is_large):
+            if large:
+                decoded.events[place] = _TOO_LARGE
+        return decoded
+
     def valid(self, value: bytes | None) -> Event:
         """The event of a record that ``decode`` has found valid."""
         try:
@@ -180,7 +200,7 @@ class Decoder:
         Raises:
             MemoryError: memory is short, which says nothing of the record.
         """
-        first, second = (without_halves(value or b"", standin) for standin in STANDINS)
+        first, second = both_without_halves(value or b"")
         if first == second:
             return _explain(value, error, self._topic)
         try:
@@ -278,8 +298,6 @@ def _refuse_other_encodings(values: Sequence[bytes | None], events: list[Event |
 
 def _refuse_deep(values: Sequence[bytes | None], events: list[Event | Invalid]) -> None:
     """What is nested too deeply is refused, however much of a stack this process has left."""
-    if max(map(len, filter(None, values)), default=0) <= MOST_LEVELS:
-        return
     for index, value in enumerate(values):
         if value is not None and len(value) > MOST_LEVELS and is_too_deep(value):
             events[index] = _TOO_DEEP

@@ -25,6 +25,7 @@ class _Timed(msgspec.Struct):
 
 _read_typed: Final = msgspec.json.Decoder(_Typed).decode
 _read_timed: Final = msgspec.json.Decoder(_Timed).decode
+_read_text: Final = msgspec.json.Decoder(str | None).decode
 
 
 def kind_of(value: bytes) -> Any:
@@ -36,9 +37,9 @@ def kind_of(value: bytes) -> Any:
     """
     kind = _read(_read_typed, value).type
     try:
-        return msgspec.json.decode(kind)
+        return _read_text(kind)
     except UNREADABLE:
-        # It is well formed, but there is no such value here, as of 1e309.
+        # It is well formed, but no text, and may hold anything.
         return kind
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec import Meta
 from stream.core.errors import UNREADABLE
 from stream.core.event import Refused
 from stream.core.integers import Ints
+from stream.core.names import has_more_names
 
 MAX_ENTRIES: Final = 16
 MAX_VALUE: Final = 64
@@ -21,6 +22,8 @@ MAX_VALUE: Final = 64
 #: has more is large.
 _MOST_BYTES: Final = 2048
 _LONGEST_NAME_SHOWN: Final = 64
+#: Labels of more bytes may have so many entries that all are not read to find that they are many.
+_LONG: Final = 512
 #: Bytes of a key. Labels whose values are all as long as they may be, of three bytes a character,
 #: have no more where their names have up to 56: 16 · (192 + 56 + 6) and the braces. Nothing else
 #: bounds names, and keys are kept for as long as a subscription is active.
@@ -34,6 +37,8 @@ Value = Annotated[str, Meta(min_length=1, max_length=MAX_VALUE)]
 _decode: Final = msgspec.json.Decoder(
     Annotated[dict[str, Value | None], Meta(max_length=MAX_ENTRIES)] | None
 ).decode
+_decode_entries: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text: Final = msgspec.json.Decoder(str | None).decode
 
 
 class Labels:
@@ -195,6 +200,8 @@ class LabelCache:
 
 
 def _read(raw: bytes) -> Labels:
+    if len(raw) > _LONG and has_more_names(raw, MAX_ENTRIES):
+        raise _too_many()
     try:
         values = _decode(raw)
     except msgspec.ValidationError:
@@ -204,20 +211,28 @@ def _read(raw: bytes) -> Labels:
     return intern({k: v for k, v in values.items() if v is not None}) if values else NO_LABELS
 
 
+def _too_many() -> Refused:
+    return Refused(f"has more than {MAX_ENTRIES} entries", "labels")
+
+
 def _refusal(raw: bytes) -> Refused:
     """Which label breaks which rule."""
     try:
-        values: Any = msgspec.json.decode(raw)
+        values = _decode_entries(raw)
+    except msgspec.ValidationError:
+        return Refused("must be an object of texts", "labels")
     except UNREADABLE:
         return Refused("is not JSON, or nested too deeply", "labels")
-    if not isinstance(values, dict):
-        return Refused("must be an object of texts", "labels")
     if len(values) > MAX_ENTRIES:
-        return Refused(f"has more than {MAX_ENTRIES} entries", "labels")
-    for name, value in values.items():
+        return _too_many()
+    for name, written in values.items():
         path = f"labels.{name[:_LONGEST_NAME_SHOWN]}"
-        if not isinstance(value, str | None):
+        try:
+            value = _decode_text(written)
+        except msgspec.ValidationError:
             return Refused("must be a text", path)
+        except UNREADABLE:
+            return Refused("is not JSON, or nested too deeply", "labels")
         if value is not None and not 1 <= len(value) <= MAX_VALUE:
             return Refused(f"must have 1 to {MAX_VALUE} characters", path)
     return Refused("breaks a rule", "labels")

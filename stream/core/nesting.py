@@ -6,7 +6,6 @@ with who calls, so one process would accept what another refuses.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import numpy as np
@@ -15,8 +14,9 @@ import numpy as np
 #: wherever records are read.
 MOST_LEVELS: Final = 500
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
+_ALL_BUT_BRACKETS_AND_QUOTES: Final = bytes(set(range(256)) - set(b'{}[]"'))
+#: What ``\\`` and ``\"`` become before quotes are looked for.
+_NO_QUOTE: Final = b"--"
 
 
 def is_too_deep(text: bytes) -> bool:
@@ -24,6 +24,14 @@ def is_too_deep(text: bytes) -> bool:
     # Hardly any text is long enough, and hardly any of those has so many brackets.
     if len(text) <= MOST_LEVELS or text.count(b"{") + text.count(b"[") <= MOST_LEVELS:
         return False
-    brackets = np.frombuffer(_STRING.sub(b"", text).translate(None, _NO_BRACKETS), dtype=np.uint8)
-    steps = np.where((brackets == ord("{")) | (brackets == ord("[")), 1, -1)
-    return bool(steps.size) and int(np.cumsum(steps).max()) > MOST_LEVELS
+    plain = text.replace(rb"\\", _NO_QUOTE).replace(rb"\"", _NO_QUOTE)
+    marks = np.frombuffer(plain.translate(None, _ALL_BUT_BRACKETS_AND_QUOTES), dtype=np.uint8)
+    quotes = marks == ord('"')
+    if np.count_nonzero(quotes) % 2:
+        # The last text has no end, so that it is none.
+        quotes[np.flatnonzero(quotes)[-1]] = False
+    within = np.logical_xor.accumulate(quotes)
+    opens = (marks == ord("{")) | (marks == ord("["))
+    brackets = opens[~(within | (marks == ord('"')))]
+    steps = 2 * brackets.astype(np.int8) - 1
+    return bool(steps.size) and int(np.cumsum(steps, dtype=np.int32).max()) > MOST_LEVELS

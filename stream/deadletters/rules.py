@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from stream.core.catalogue import EVENT_TYPES, TOPICS
+from stream.core.decode import MOST_BYTES
 from stream.core.event import CAPITALS, LIMIT
 from stream.core.head import type_of
 from stream.core.intake import FUTURE_MS
@@ -15,7 +16,10 @@ from stream.core.schema import event_schema, rules_across_fields
 from stream.core.settings import SECOND
 from stream.deadletters.letter import Letter
 
-_WHOLE_RECORD: Final = "a record is one JSON object in UTF-8, with a type that belongs to its topic"
+_WHOLE_RECORD: Final = (
+    f"a record is one JSON object in UTF-8 of at most {MOST_BYTES} bytes, with a type that belongs"
+    " to its topic"
+)
 _BY_OUTCOME: Final = {
     "future": f"occurred_at is at most {FUTURE_MS // SECOND} s ahead of the clock",
     "orphan": "an update needs the answer, and a reopening the close, that it refers to",

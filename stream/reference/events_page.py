@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from stream.core.catalogue import EVENT_TYPES, TOPICS
+from stream.core.decode import MOST_BYTES
 from stream.core.event import CAPITALS, LIMIT, OUTCOMES, Event, EventType
 from stream.core.intake import FUTURE_MS
 from stream.core.nesting import MOST_LEVELS
@@ -68,7 +69,8 @@ def _events() -> Iterator[str]:
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
         " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
         " Health scores and resolution times are compared at 9 decimals too."
-        f" At most {MOST_LEVELS} objects and lists lie within one another, ignored ones too."
+        f" A record has at most {MOST_BYTES >> 20} MiB, and at most {MOST_LEVELS} objects and lists"
+        " within one another, ignored ones too."
         " Half of a surrogate pair, such as `\\ud83d` where a text was cut in an emoji, does no"
         " harm in an unknown field, but gets the record refused in a field that its type has."
         " Write each name in an object once: of two values the last one counts, but the first may"

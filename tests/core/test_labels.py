@@ -161,3 +161,26 @@ def test_joined_columns_are_all_their_labels_in_order(
     assert joined.listed() == [joined[i] for i in range(len(joined))] == wanted
     some = np.arange(0, len(wanted), 2)
     assert joined.take(some).listed() == wanted[::2]
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "reason"),
+    [
+        ({f"k{i}": 1 for i in range(100_000)}, "labels", "has more than 16 entries"),
+        ({"a": 1, **{f"k{i}": "x" for i in range(100_000)}}, "labels", "has more than 16 entries"),
+        ({"a": "x", "b": [[]] * 100_000, "c": 1}, "labels.b", "must be a text"),
+        ([{}] * 100_000, "labels", "must be an object of texts"),
+    ],
+)
+def test_of_long_labels_the_first_rule_that_is_broken_is_named_too(
+    values: Any, path: str, reason: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        LabelCache(10).read(encoded(values))
+    assert (refused.value.path, str(refused.value)) == (path, reason)
+
+
+@pytest.mark.parametrize("times", [3, 30_000])
+def test_a_label_that_is_written_often_is_one(times: int) -> None:
+    raw = b"{%b}" % b",".join([b'"a":"x"', rb'"\u0061":"y"'] * times)
+    assert LabelCache(10).read(raw).values == {"a": "y"}

@@ -66,15 +66,15 @@ SURVEYS: Final = (
     Mistake(
         "emotions-case-sensitive",
         "topics/survey/opinions.py",
-        "if name.casefold() in settings.positive_emotions:",
+        "if folded in settings.positive_emotions:",
         "if name in settings.positive_emotions:",
         "Happy is no emotion",
     ),
     Mistake(
         "intensities-without-minimum",
         "topics/survey/opinions.py",
-        "on_ten = _on_ten(intensity, low, high)",
-        "on_ten = _on_ten(intensity, 0, high)",
+        "return fixed(10 * (intensity - low) / (high - low))",
+        "return fixed(10 * intensity / high)",
         "intensities on scales that don't begin at 0 are too high",
     ),
     Mistake(

@@ -148,11 +148,11 @@ def count_emotions(answer: Answer, settings: Settings) -> Iterator[tuple[str, in
     # Summed up, since it is remembered: one emotion can be written in thousands of ways.
     counts: Counter[str] = Counter()
     for name, intensity in answer.intensities().items():
-        on_ten = _on_ten(intensity, low, high)
-        if name.casefold() in settings.positive_emotions:
+        folded = name.casefold()
+        if folded in settings.positive_emotions:
             counts["emotions_positive"] += 1
-            counts["emotions_positive_sum"] += on_ten
-        elif name.casefold() in settings.negative_emotions:
+            counts["emotions_positive_sum"] += _on_ten(intensity, low, high)
+        elif folded in settings.negative_emotions:
             counts["emotions_negative"] += 1
-            counts["emotions_negative_sum"] += on_ten
+            counts["emotions_negative_sum"] += _on_ten(intensity, low, high)
     yield from counts.items()

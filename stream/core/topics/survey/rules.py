@@ -72,6 +72,8 @@ def _check_emotions(event: Any, at: int) -> str | None:
     if not intensities:
         return "is empty, but required for emotion"
     low, high = event.limits()
+    if low <= min(intensities.values()) and max(intensities.values()) <= high:
+        return None
     for name, intensity in intensities.items():
         if not low <= intensity <= high:
             path = f"emotions.{name[:LONGEST_SHOWN]}"
