@@ -47,6 +47,17 @@ class Unread(NamedTuple):
     headers: tuple[()] = ()
 
 
+def _up_to(most_bytes: int, records: Iterator[Any]) -> Iterator[Any]:
+    """Records to the one that brings them to so many bytes: none after it is made."""
+    for record in records:
+        yield record
+        most_bytes -= len(record.value or b"") + len(record.key or b"")
+        if record.headers:
+            most_bytes -= headers_size(record.headers)
+        if most_bytes <= 0:
+            return
+
+
 class Unpacking:
     """Stands in for the client's ``PartitionRecords``, of which nothing may have been taken yet.
 
@@ -75,9 +86,9 @@ class Unpacking:
         """Take the next records, and say whether there may be more.
 
         At most ``most``, which must be positive; none after those that bring keys, values and
-        headers to ``most_bytes``, of which a last few may go beyond. What is not compressed counts
-        only where more than that was fetched. What may have to be unpacked first waits for a take
-        that ``may_unpack``.
+        headers to ``most_bytes``: of a batch that unpacks to more the last one alone may go beyond,
+        of others a last few. What is not compressed counts only where more than that was fetched.
+        What may have to be unpacked first waits for a take that ``may_unpack``.
 
         Raises:
             CorruptRecordException: a batch has changed since it was sent, and what was before it is
@@ -97,7 +108,10 @@ class Unpacking:
             # What is not compressed is no larger than what was fetched.
             measured = self._compressed or self._bytes > most_bytes
             room = most - len(records)
-            piece = self._next(min(_PIECE, room) if measured else room)
+            if measured:
+                piece = self._next(min(_PIECE, room), most_bytes - size)
+            else:
+                piece = self._next(room)
             if not piece:
                 continue
             self.next_fetch_offset = piece[-1].offset + 1
@@ -107,14 +121,18 @@ class Unpacking:
                 size += sum([headers_size(r.headers) for r in piece if r.headers])
         return records, True
 
-    def _next(self, most: int) -> list[Any]:
+    def _next(self, most: int, most_bytes: int | None = None) -> list[Any]:
         """The next records of the batch from the position on; none may be for many a reason."""
+        records: Iterator[Any] = islice(self._records, most)
+        # Before its first record was taken it is not known what a batch unpacks to.
+        if most_bytes is not None and (not self.unpacked or self.unpacked > most_bytes):
+            records = _up_to(most_bytes, records)
         before = unpacked_bytes()
         piece: list[Any] = []
         again: Iterator[Any] | None = None
         try:
             # What comes before a record that can't be read stays in the piece.
-            piece.extend(islice(self._records, most))
+            piece.extend(records)
             self.unpacked += unpacked_bytes() - before
         except UnicodeDecodeError:
             again = lenient(self._fetched._records.raw)  # noqa: SLF001

@@ -132,6 +132,18 @@ def test_a_take_ends_with_its_number_of_records_and_the_next_goes_on_there() -> 
 
 
 @pytest.mark.parametrize("codec", [0, GZIP])
+def test_of_a_large_batch_a_take_has_one_record_that_goes_beyond_its_bytes(codec: int) -> None:
+    batch = Batch(0, 64, tuple(range(64)), codec=codec, value=b"x" * 100_000)
+    unpacking = Unpacking(fetched(log_of([batch])))
+    more, sizes = True, []
+    while more:
+        records, more = unpacking.take(MANY, 150_000)
+        sizes.append(len(records))
+    assert sum(sizes) == 64
+    assert set(sizes) - {0} == {2}
+
+
+@pytest.mark.parametrize("codec", [0, GZIP])
 def test_a_take_of_large_records_ends_soon_after_its_number_of_bytes(codec: int) -> None:
     kept = tuple(range(1_000))
     log = log_of([Batch(0, 1_000, kept, codec=codec, value=b"x" * 10_000)])
