@@ -332,10 +332,12 @@ class Monitor:
         if not owner.is_assigned:
             return owner.outage or owner.reason
         now = time.monotonic()
-        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
+        thread = owner.thread
+        beat = thread.heartbeat_at if thread is not None else 0.0
         if now - beat > self._kafka.session_timeout_ms / 2000:
             lost = f"the group has accepted no heartbeat for {now - beat:.0f} s"
-            return owner.outage or lost
+            why = thread.membership.helpless_since(beat) if thread is not None else ""
+            return owner.outage or lost + (f": its coordinator says {why}" if why else "")
         set_back = self._set_back
         if set_back > LEAD_MS:
             until = rfc3339(self._now)

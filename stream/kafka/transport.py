@@ -29,6 +29,7 @@ from stream.kafka.assignor import ShardAssignor
 from stream.kafka.codecs import MOST_UNPACKED
 from stream.kafka.completeness import CaughtUp, Completeness, standing
 from stream.kafka.connection import ask_group_again, calm, let_fetches_end, tell_heartbeats
+from stream.kafka.membership import Membership
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
 
@@ -125,6 +126,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         self._completeness = Completeness()
         #: When the group last accepted a heartbeat (monotonic seconds).
         self.heartbeat_at = 0.0
+        self.membership = Membership()
 
     @property
     def caught_up(self) -> Mapping[TopicPartition, CaughtUp]:
@@ -162,6 +164,7 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         tell_heartbeats(coordinator, accepted)
         ask_group_again(coordinator)
+        self.membership.follow(coordinator)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: our own watch looks at heartbeats, topics and positions.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from stream.config import KafkaConfig
 from stream.core.errors import StopError
@@ -28,6 +28,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class _Heard(NamedTuple):
+    """What the group's coordinator has said to this worker."""
+
+    #: When it accepted a heartbeat (monotonic seconds).
+    heartbeat_at: float
+    #: When it said that it can't do the group's work.
+    helpless_at: float
+
+
+_NOTHING: Final = _Heard(0.0, 0.0)
+
+
 class GroupLost(StopError):
     """The consumer does not find back into its group; only a new start helps."""
 
@@ -35,9 +47,10 @@ class GroupLost(StopError):
 def silence_seconds(kafka: KafkaConfig) -> float:
     """After so long without an accepted heartbeat the client has died.
 
-    That is while the group waits for nobody: where its coordinator is down, or too few brokers for
-    it to write, nobody can be in it. A coordinator that hangs is waited for once, and then another
-    is looked for.
+    That is while the group waits for nobody: where its coordinator is down, nobody can be in it.
+    Nor can anybody where too few brokers are there for it to write. The group may then look as if
+    it waited for nobody for as long as that lasts, but the coordinator answers that it can't do its
+    work. A coordinator that hangs is waited for once, and then another is looked for.
     """
     return 2 * answer_seconds(kafka) + kafka.session_timeout_ms / 1000
 
@@ -47,7 +60,8 @@ async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None
 
     Raises:
         TopicsUnfit: a topic is gone or has other partitions than at the start.
-        GroupLost: the group has accepted no heartbeat for long, though it waits for nobody.
+        GroupLost: the group has accepted no heartbeat for long, though it waits for nobody and can
+            do its work.
     """
     administrator = Administrator(kafka)
     try:
@@ -59,14 +73,16 @@ async def watch(kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner) -> None
 async def _watch(
     kafka: KafkaConfig, topics: TopicMap, owner: ShardOwner, administrator: Administrator
 ) -> None:
-    silence, last_beat, unfit = 0.0, 0.0, False
+    silence, last_heard, unfit = 0.0, _NOTHING, False
     asked = partial(is_settled, group=kafka.group)
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
-        beat = owner.thread.heartbeat_at if owner.thread is not None else 0.0
+        heard = _NOTHING
+        if (thread := owner.thread) is not None:
+            heard = _Heard(thread.heartbeat_at, thread.membership.helpless_at)
         try:
             await _in_time(kafka, check(administrator, topics))
-            is_left_out = beat == last_beat and await _in_time(kafka, administrator.ask(asked))
+            is_left_out = heard == last_heard and await _in_time(kafka, administrator.ask(asked))
         except BrokerUnreachable as error:
             if not owner.outage:
                 log.warning("%s; going on once one does", error)
@@ -81,7 +97,7 @@ async def _watch(
             continue
         owner.outage, unfit = "", False
         silence = silence + _EVERY_SECONDS if is_left_out else 0.0
-        last_beat = beat
+        last_heard = heard
         if silence >= silence_seconds(kafka):
             raise GroupLost(
                 f"the group {kafka.group} has accepted no heartbeat for {silence:.0f} s though"

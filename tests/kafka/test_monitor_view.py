@@ -23,6 +23,7 @@ from stream.core.shard import Shard
 from stream.core.sharing import Sharing
 from stream.core.timestamps import format_ms
 from stream.core.values import Values
+from stream.kafka.membership import Membership
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import ShardCounts
 from stream.kafka.shares import ShareReader
@@ -70,7 +71,7 @@ class Worker:
             settled=True,
             outage="",
             reason="the group is rebalancing",
-            thread=SimpleNamespace(heartbeat_at=time.monotonic(), ends={}),
+            thread=SimpleNamespace(heartbeat_at=time.monotonic(), membership=Membership(), ends={}),
         )
         owner = cast("ShardOwner", self.owner)
         self.monitor = Monitor(settings, KafkaConfig(), Names("", "g"), owner)
@@ -258,6 +259,24 @@ async def test_after_half_a_session_without_a_heartbeat_nothing_is_taken_for_a_t
     worker.owner.thread.heartbeat_at = stand_still(monkeypatch) - share * session
     assert (worker.monitor.unready() is not None) is lost
     assert (worker.monitor.view().evaluation is None) is lost
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [
+        pytest.param(3.0, ": its coordinator says NOT_COORDINATOR", id="since the last heartbeat"),
+        pytest.param(9.0, "", id="before it"),
+    ],
+)
+async def test_why_no_heartbeat_is_accepted_is_told_where_the_coordinator_says_so(
+    ago: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(0)
+    thread, now = worker.owner.thread, stand_still(monkeypatch)
+    thread.heartbeat_at = now - 8.0
+    thread.membership._helpless = "NOT_COORDINATOR"
+    thread.membership.helpless_at = now - ago
+    assert worker.monitor.unready() == f"the group has accepted no heartbeat for 8 s{said}"
 
 
 @pytest.mark.parametrize(

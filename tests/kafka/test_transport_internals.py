@@ -19,7 +19,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -66,6 +66,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_heartbeat_task",
         "_push_error_to_user",
         "_subscription.subscription.assignment",
+        "_send_req",
         "check_errors",
         "group_id",
         "request_rejoin",
@@ -174,6 +175,8 @@ async def test_the_routines_that_call_what_is_replaced_look_it_up_each_time() ->
         (AIOKafkaClient.coordinator_lookup, "get_random_node"),
         (GroupCoordinator._heartbeat_routine, "_do_heartbeat"),
         (GroupCoordinator._GroupCoordinator__coordination_routine, "_push_error_to_user"),
+        (GroupCoordinator._do_heartbeat, "_send_req"),
+        (CoordinatorGroupRebalance.perform_group_join, "_send_req"),
         (Fetcher._fetch_requests_routine, "_proc_fetch_request"),
         (FetchResult._update_position, "next_fetch_offset"),
         (FetchResult.check_assignment, "next_fetch_offset"),

@@ -42,6 +42,7 @@ from stream.kafka import watch as watching
 from stream.kafka.completeness import Completeness
 from stream.kafka.connection import BrokerUnreachable, calm, let_fetches_end
 from stream.kafka.log import FlushFailed, Outgoing, TransactionalWriter, read_log
+from stream.kafka.membership import Membership
 from stream.kafka.owner import ShardOwner
 from stream.kafka.shards import OwnedShard
 from stream.kafka.transport import Chunk, ChunkThread
@@ -335,7 +336,7 @@ async def test_only_heartbeats_that_the_group_accepts_count() -> None:
     async def beat() -> bool:
         return answers.pop(0)
 
-    coordinator = SimpleNamespace(_do_heartbeat=beat, _push_error_to_user=None)
+    coordinator = SimpleNamespace(_do_heartbeat=beat, _push_error_to_user=None, _send_req=beat)
     thread._consumer = cast("Any", SimpleNamespace(_coordinator=coordinator))
     thread._watch_membership()
     assert not await coordinator._do_heartbeat()
@@ -477,7 +478,7 @@ def watched(
     monkeypatch.setattr(watching, "_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(watching, "silence_seconds", lambda _: 0.05)
     owner = ShardOwner(Settings(), app_kafka(), topic_map())
-    owner.thread = cast("ChunkThread", SimpleNamespace(heartbeat_at=1.0))
+    owner.thread = cast("ChunkThread", SimpleNamespace(heartbeat_at=1.0, membership=Membership()))
     return owner, watching.watch(app_kafka(), topic_map(), owner)
 
 

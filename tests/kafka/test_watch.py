@@ -31,6 +31,8 @@ class Look(NamedTuple):
     #: When the group accepted a heartbeat last, if not at this look.
     beat: float | None = None
     is_settled: bool = True
+    #: When its coordinator last said that it can't do its work.
+    helpless: float = 0.0
 
 
 class Over(Exception):
@@ -44,7 +46,9 @@ class Looking:
         self._looks = list(looks)
         self._number = 0
         self.outages: list[str] = []
-        self.owner: Any = SimpleNamespace(outage="", thread=SimpleNamespace(heartbeat_at=0.0))
+        self.membership = SimpleNamespace(helpless_at=0.0)
+        thread = SimpleNamespace(heartbeat_at=0.0, membership=self.membership)
+        self.owner: Any = SimpleNamespace(outage="", thread=thread)
         self.is_closed = False
 
     @property
@@ -60,6 +64,7 @@ class Looking:
         self._number += 1
         beat = self._look.beat
         self.owner.thread.heartbeat_at = float(self._number) if beat is None else beat
+        self.membership.helpless_at = self._look.helpless
 
     async def check(self, administrator: object, topics: object) -> None:
         if self._look.error is not None:
@@ -124,6 +129,12 @@ NEARLY = SILENT * MOST
         ),
         pytest.param([*NEARLY, Look(AWAY, beat=1.0), *NEARLY[1:]], False, id="outage"),
         pytest.param([Look(beat=1.0, is_settled=False)] * 3 * MOST, False, id="no coordinator"),
+        pytest.param(
+            [Look(beat=1.0, helpless=float(n)) for n in range(3 * MOST)], False, id="helpless"
+        ),
+        pytest.param(
+            [*NEARLY, *[Look(beat=1.0, helpless=2.0)] * (MOST + 1)], True, id="helpless once"
+        ),
     ],
 )
 async def test_a_client_has_died_where_the_group_waits_for_nobody_and_hears_nothing_of_it(

@@ -83,6 +83,7 @@ def test_prometheus_takes_every_query(prometheus_tools: PrometheusTools, tmp_pat
         (owner, "recovering"),
         (belonging, "other workers read"),
         (monitor, "the group has accepted no heartbeat for"),
+        (monitor, "its coordinator says"),
         (monitor, "reading the parts of"),
         (monitor, "is not evaluated yet"),
         (merge, "has not told"),
