@@ -46,8 +46,7 @@ def _print(explanation: Explanation, out: Console) -> None:
     for line in _head(explanation):
         out.print(line, soft_wrap=False)
     out.print(_terms(explanation))
-    outcomes = ", ".join(f"{n:,} {outcome}" for outcome, n in explanation.outcomes.items())
-    out.print(Text(f"\nRecords of {explanation.kpi.topic}: {outcomes or 'none'}"))
+    out.print(Text(f"\n{_records(explanation)}"))
     for table in _segments(explanation):
         out.print(Text())
         out.print(table)
@@ -56,6 +55,14 @@ def _print(explanation: Explanation, out: Console) -> None:
         out.print(Text("\nWhat would change it", style="bold"))
         for change in changes:
             out.print(Text(f"  {change}"))
+
+
+def _records(e: Explanation) -> str:
+    outcomes = ", ".join(f"{n:,} {outcome}" for outcome, n in e.outcomes.items())
+    said = f"Records of {e.kpi.topic}: {outcomes or 'none'}"
+    if e.invalid:
+        said += f", and {e.invalid:,} invalid of any topic (replay --rejects - lists them)"
+    return said
 
 
 def _head(e: Explanation) -> Iterator[Text]:

@@ -58,6 +58,8 @@ class Explanation:
     terms: Mapping[str, float]
     quantiles: Mapping[str, float]
     outcomes: Mapping[str, int]
+    #: Records that could not be read, and may have been of this topic or of any other.
+    invalid: int
     #: Sub-series by the label that tells them apart.
     segments: Mapping[str, Sequence[Part]]
     one_more: Sequence[OneMore]
@@ -95,6 +97,7 @@ class Explanation:
             "quantiles": dict(self.quantiles),
             "topic": self.kpi.topic,
             "outcomes": dict(self.outcomes),
+            "invalid_of_any_topic": self.invalid,
             "segments": {name: [_part(p) for p in found] for name, found in self.segments.items()},
             "per_unit_of_numerator": self.per_unit,
             "one_more": [
@@ -175,6 +178,7 @@ def explain(
         terms=_terms(kpi, whole),
         quantiles=_quantiles(run, settings, kpi, window, whole.sample.labels, at),
         outcomes={o: n for o, n in run.outcomes(kpi.topic).items() if n},
+        invalid=run.outcomes("")["invalid"],
         segments=parts(run.evaluator, shares, at, window, kpi, whole),
         one_more=one_more(kpi, whole.columns),
         reached=reached(kpi, whole.columns, rules),

@@ -204,7 +204,10 @@ class Replay:
         return found
 
     def outcomes(self, topic: str | None = None) -> dict[str, int]:
-        """How many records, of all topics or of one, had each outcome."""
+        """How many records, of all topics or of one, had each outcome.
+
+        What can't be read as an event is ``invalid`` and of topic ``""``.
+        """
         by_topic = self._shard.progress.outcomes
         counts = list(by_topic.values()) if topic is None else [by_topic.get(topic, {})]
         return {o: sum(c.get(o, 0) for c in counts) for o in OUTCOMES}

@@ -176,6 +176,23 @@ def test_as_json_it_has_the_numbers_of_replay() -> None:
     assert data["worked"] == "100 · (50.0 − 30.0) / 100.0"
 
 
+@pytest.mark.parametrize(
+    ("kpi", "said", "outcomes"),
+    [("nps", "100 accepted", {"accepted": 100}), ("cart_abandonment", "none", {})],
+)
+def test_records_that_could_not_be_read_are_told_since_they_may_be_of_the_topic(
+    kpi: str, said: str, outcomes: dict[str, int]
+) -> None:
+    score = json.loads(answers(1, 0, 0)[0]) | {"event_id": "text", "score": "9"}
+    lines = [*answers(50, 20, 30), json.dumps(score).encode(), b"{"]
+    Path("some.jsonl").write_bytes(b"\n".join(lines))
+    topic = KPIS[kpi].topic
+    more = "and 2 invalid of any topic (replay --rejects - lists them)"
+    assert f"Records of {topic}: {said}, {more}" in _explain(kpi, "some.jsonl").stdout.splitlines()
+    data = json.loads(_explain(kpi, "some.jsonl", "--json").stdout)
+    assert (data["outcomes"], data["invalid_of_any_topic"]) == (outcomes, 2)
+
+
 def test_labels_lead_to_a_series_whatever_they_hold() -> None:
     hostile = 'a,b="[red]\x1b[0m'
     event = json.loads(answers(1, 0, 0)[0]) | {"labels": {"channel": hostile, "region": "eu"}}
