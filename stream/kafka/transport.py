@@ -166,6 +166,13 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
         ask_group_again(coordinator)
         self.membership.follow(coordinator)
 
+    def close(self) -> None:
+        """Nothing: whoever stops the app has this thread end, and that leaves the group.
+
+        Faust's closes the connections first, and in the loop of another thread, where a rebalance
+        begins while it is stopped.
+        """
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: our own watch looks at heartbeats, topics and positions.
 

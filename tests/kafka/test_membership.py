@@ -1,16 +1,25 @@
-"""What a member of the group hears of the group's coordinator."""
+"""What a member of the group hears of the group's coordinator, and how it leaves the group."""
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from aiokafka.errors import RequestTimedOutError
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import MemberIdRequired, RequestTimedOutError
 from aiokafka.protocol.commit import OffsetCommitResponse_v2, OffsetFetchResponse_v1
 from aiokafka.protocol.group import (
     HeartbeatResponse_v0,
+    JoinGroupRequest,
     JoinGroupResponse_v0,
+    LeaveGroupRequest,
+    LeaveGroupResponse_v0,
+    SyncGroupRequest,
     SyncGroupResponse_v0,
 )
 
@@ -96,3 +105,110 @@ async def test_the_thread_that_talks_to_the_broker_follows_its_membership() -> N
     thread._watch_membership()
     await coordinator._send_req("request")
     assert thread.membership.helpless_since(0.0) == "COORDINATOR_NOT_AVAILABLE"
+
+
+# How a member leaves ---------------------------------------------------------------------------
+
+
+class Broker:
+    """A client whose broker answers over each connection what comes over it, one by one."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.cluster = ClusterMetadata()
+        self.answers = list(answers)
+        self.is_waiting = asyncio.Event()
+        self._conns: dict[Any, Any] = {}
+        self.left: list[Any] = []
+
+    def close(self, reason: object) -> None:
+        self._conns.clear()
+
+    async def coordinator_lookup(self, *_: object) -> int:
+        return 1
+
+    async def ready(self, node: int, group: ConnectionGroup) -> bool:
+        return True
+
+    async def send(self, node: int, request: Any, *, group: ConnectionGroup) -> Any:
+        place = node, group
+        if place in self._conns:
+            await asyncio.get_running_loop().create_future()
+        self._conns[place] = SimpleNamespace(close=self.close)
+        if isinstance(request, LeaveGroupRequest):
+            self.left.append(request._member_id)
+            return LeaveGroupResponse_v0(0)
+        if not self.answers:
+            self.is_waiting.set()
+            await asyncio.get_running_loop().create_future()
+        del self._conns[place]
+        return self.answers.pop(0)
+
+
+def joined(code: int, generation: int) -> Any:
+    return JoinGroupResponse_v0(code, generation, "range", "leader", "m-1", [])
+
+
+@pytest.mark.parametrize(
+    ("former", "answers"),
+    [
+        pytest.param((-1, ""), [joined(MemberIdRequired.errno, -1)], id="its first join"),
+        pytest.param((3, "m-1"), [], id="a later one"),
+        pytest.param((-1, ""), [joined(0, 4)], id="what the leader shares out"),
+    ],
+)
+async def test_a_worker_that_ends_while_others_are_waited_for_leaves_the_group_at_once(
+    former: tuple[int, str], answers: list[Any]
+) -> None:
+    broker, subscription = Broker(*answers), SubscriptionState()
+    subscription.subscribe({"cx.visit"})
+    assignor: Any = SimpleNamespace(name="range", metadata=lambda _: b"")
+    coordinator = GroupCoordinator(
+        cast("AIOKafkaClient", broker),
+        subscription,
+        assignors=(assignor,),
+        enable_auto_commit=False,
+    )
+    coordinator.generation, coordinator.member_id = former
+    Membership().follow(coordinator)
+    async with asyncio.timeout(60):
+        await broker.is_waiting.wait()
+        await coordinator.close()
+    assert broker.left == ["m-1"]
+
+
+@pytest.mark.parametrize(
+    "request_of_all",
+    [
+        JoinGroupRequest("g", 1, 1, "m-1", None, "consumer", []),
+        SyncGroupRequest("g", 4, "m-1", None, []),
+    ],
+    ids=["join", "assignment"],
+)
+async def test_what_waits_for_others_is_answered_or_fails_as_ever(request_of_all: Any) -> None:
+    for answer in (
+        JoinGroupResponse_v0(0, 4, "range", "leader", "m-1", []),
+        RequestTimedOutError(),
+    ):
+
+        async def send(_: object, answer: Any = answer) -> Any:
+            await asyncio.sleep(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        closing = asyncio.get_running_loop().create_future()
+        coordinator: Any = SimpleNamespace(_send_req=send, _closing=closing)
+        Membership().follow(coordinator)
+        if isinstance(answer, Exception):
+            with pytest.raises(RequestTimedOutError):
+                await coordinator._send_req(request_of_all)
+        else:
+            assert await coordinator._send_req(request_of_all) is answer
+
+
+async def test_a_rebalance_while_a_worker_ends_does_not_cut_it_off_from_the_group() -> None:
+    consumer = consumer_of(new_app())
+    client: Any = SimpleNamespace(_closed=False)
+    consumer.thread._consumer = client
+    consumer.close()
+    assert not client._closed
