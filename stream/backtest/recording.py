@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Final
+from fractions import Fraction
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.alerts import PreparedRule, RuleSample, needed
+from stream.core.alerts.exact import UNSCALED
 from stream.core.errors import StopError
 from stream.core.integers import Ints
 from stream.core.kpi import Column
@@ -27,13 +29,33 @@ class TooMuch(StopError):
     """The recording has no room for more samples; the message says what to do."""
 
 
+class Baseline(NamedTuple):
+    """What a spike's baseline was, in columns like a track's, and what it is scaled by."""
+
+    value: Column
+    numerator: Column
+    denominator: Column
+    scale: Fraction
+
+    def sample(self, place: int) -> Sample:
+        """The sample of the baseline at ``place``, of which no more is asked than its numbers."""
+        value, numerator, denominator = (_number(column[place]) for column in self[:3])
+        return Sample("", "", (), value, None, None, numerator, denominator)
+
+    def since(self, first: int) -> Baseline:
+        """That from evaluation number ``first`` on."""
+        value, numerator, denominator = (column[first:] for column in self[:3])
+        return Baseline(value, numerator, denominator, self.scale)
+
+
 @dataclass(frozen=True, slots=True)
 class Track:
     """What a rule saw of one series: parallel columns, one entry for each evaluation.
 
     ``at`` is ms since the epoch, ascending. NaN is what is absent; where ``value`` is, the
     evaluation had no sample of the series, or one without value. ``covered`` is the part of the
-    rule's longest window that data covered, never NaN.
+    rule's longest window that data covered, never NaN. ``baseline`` is what ``usual`` was made of,
+    where that is known.
     """
 
     labels: LabelPairs
@@ -45,6 +67,7 @@ class Track:
     denominator: Column
     usual: Column
     covered: Column
+    baseline: Baseline | None = None
 
     def sample(self, place: int) -> RuleSample:
         """What ``step`` is given for the evaluation at ``place``."""
@@ -56,6 +79,8 @@ class Track:
             _number(self.denominator[place]),
             _number(self.usual[place]),
             float(self.covered[place]),
+            None if self.baseline is None else self.baseline.sample(place),
+            UNSCALED if self.baseline is None else self.baseline.scale,
         )
 
 
@@ -72,6 +97,7 @@ def since(track: Track, at: int) -> Track:
         track.denominator[first:],
         track.usual[first:],
         track.covered[first:],
+        None if track.baseline is None else track.baseline.since(first),
     )
 
 
@@ -162,9 +188,11 @@ class Recording:
         for (kpi, window, labels), columns in sorted(self._series.items(), key=_by_key):
             if (kpi, window, rollup_of(labels)) == (rule.kpi, rule.window, prepared.by):
                 value, lower, upper, numerator, denominator = columns.padded(len(times))
-                usual = self._usual(prepared, labels)
+                baseline, usual = self._baseline(prepared, labels), np.full(len(times), _NAN)
+                if baseline is not None:
+                    usual = baseline.value * float(baseline.scale)
                 numbers = value, lower, upper, numerator, denominator
-                tracks.append(Track(labels, times, *numbers, usual, covered))
+                tracks.append(Track(labels, times, *numbers, usual, covered, baseline))
         return tracks
 
     def _covered(self, prepared: PreparedRule) -> Column:
@@ -175,12 +203,13 @@ class Recording:
         covered: Column = np.nan_to_num(np.clip(parts, 0.0, 1.0), nan=0.0)
         return covered
 
-    def _usual(self, prepared: PreparedRule, labels: LabelPairs) -> Column:
-        rule, n = prepared.rule, len(self._times)
-        found = None
-        if rule.baseline is not None:
-            found = self._series.get((rule.kpi, rule.baseline, labels))
-        return np.full(n, _NAN) if found is None else found.padded(n)[0] * prepared.usual_scale
+    def _baseline(self, prepared: PreparedRule, labels: LabelPairs) -> Baseline | None:
+        rule = prepared.rule
+        found = self._series.get((rule.kpi, rule.baseline or "", labels))
+        if rule.baseline is None or found is None:
+            return None
+        value, _, _, numerator, denominator = found.padded(len(self._times))
+        return Baseline(value, numerator, denominator, prepared.usual_scale)
 
 
 def _by_key(item: tuple[tuple[str, str, LabelPairs], _Columns]) -> tuple[str, str, LabelPairs]:

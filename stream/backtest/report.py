@@ -14,7 +14,7 @@ from stream.backtest.recording import Recording, Track
 from stream.backtest.rerun import Alert, limits, with_data
 from stream.backtest.sweep import Rehearsal, Suggestion, Tried, configured, suggest, sweep
 from stream.core.alerts import Change, PreparedRule, RuleSet, rfc3339
-from stream.core.alerts.machine import rises
+from stream.core.alerts.machine import rises, threshold
 from stream.core.kpi import Kpi
 from stream.core.series import LabelPairs
 from stream.core.settings import SECOND, Rule, Settings
@@ -213,8 +213,8 @@ def _worst(rule: Rule, track: Track | None, alert: Alert, end: int) -> Worst | N
     sample = track.sample(place)
     if sample.value is None:
         return None
-    threshold = None if np.isnan(limit[place]) else float(limit[place])
-    return Worst(int(track.at[place]), sample.value, sample.lower, sample.upper, threshold)
+    limit_then = threshold(rule, sample)
+    return Worst(int(track.at[place]), sample.value, sample.lower, sample.upper, limit_then)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream.backtest.recording import Track
 from stream.core.alerts import AlertState, step
+from stream.core.alerts.exact import CLOSE
 from stream.core.alerts.machine import rises
 from stream.core.kpi import Column
 from stream.core.series import LabelPairs
@@ -69,7 +70,7 @@ def rerun(rule: Rule, track: Track) -> list[Alert]:
 
 
 def limits(rule: Rule, track: Track) -> Column:
-    """The threshold in effect at each evaluation; NaN where there is none."""
+    """The threshold in effect at each evaluation, but for rounding; NaN where there is none."""
     if rule.factor is not None:
         return rule.factor * track.usual
     return np.full(len(track.at), np.nan if rule.threshold is None else rule.threshold)
@@ -93,9 +94,10 @@ def with_data(rule: Rule, track: Track) -> NDArray[np.bool_]:
 
 
 def _beyond(rule: Rule, track: Track) -> NDArray[np.bool_]:
-    """Where an inactive alert may begin."""
+    """Where an inactive alert may begin; at least there."""
     seen, limit = decisive(rule, track), limits(rule, track)
-    beyond: NDArray[np.bool_] = seen > limit if rises(rule) else seen < limit
+    near = _near(rule, limit)
+    beyond: NDArray[np.bool_] = seen > limit - near if rises(rule) else seen < limit + near
     return beyond & with_data(rule, track)
 
 
@@ -104,8 +106,14 @@ def _may_end(rule: Rule, track: Track) -> NDArray[np.bool_]:
     limit = limits(rule, track)
     if rule.factor is None and rule.clear is not None:
         limit = np.full(len(track.at), rule.clear)
-    still: NDArray[np.bool_] = track.value > limit if rises(rule) else track.value < limit
+    near, value = _near(rule, limit), track.value
+    still: NDArray[np.bool_] = value > limit + near if rises(rule) else value < limit - near
     return ~(still & with_data(rule, track))
+
+
+def _near(rule: Rule, limit: Column) -> Column | float:
+    """Within what of a threshold only ``step`` can tell what is beyond it."""
+    return 0.0 if rule.factor is None else CLOSE * np.abs(limit)
 
 
 def _next(places: NDArray[np.intp], place: int) -> int:

@@ -14,6 +14,7 @@ from stream.backtest.judge import WEEK, Verdict, judge
 from stream.backtest.recording import Track
 from stream.backtest.rerun import Alert, decisive, rerun, with_data
 from stream.backtest.rounding import round_step
+from stream.core.alerts.exact import as_written
 from stream.core.alerts.machine import rises
 from stream.core.alerts.quantities import duration, rounded
 from stream.core.catalogue import KPIS
@@ -91,11 +92,15 @@ def with_threshold(rule: Rule, value: float) -> Rule:
     if rule.factor is not None:
         return replace(rule, factor=value)
     before = configured(rule)
-    # In this order the rule's own threshold leaves ``clear`` as it is, to the last digit.
-    clear = None if rule.clear is None or before is None else rule.clear + (value - before)
+    # By decimals, so that a value that is exactly there is not beyond it.
+    clear = None if rule.clear is None or before is None else _moved(rule.clear, value, before)
     if rule.above is not None:
         return replace(rule, above=value, clear=clear)
     return replace(rule, below=value, clear=clear)
+
+
+def _moved(clear: float, value: float, before: float) -> float:
+    return float(as_written(clear) + as_written(value) - as_written(before))
 
 
 def sweep(rehearsal: Rehearsal, tell: Callable[[], None] = lambda: None) -> list[Tried]:

@@ -181,10 +181,13 @@ class _Expression:
         rule = self.rule
         if rule.factor is None or rule.baseline is None:
             return number(self.rule.threshold or 0.0)
-        usual = self.series.vector(rule.baseline)
-        if self.prepared.usual_scale != 1:
-            usual = f"({usual} * {number(self.prepared.usual_scale)})"
-        return f"{number(rule.factor)} * {usual}"
+        # Multiplied before it is divided: of whole numbers that is rounded only once.
+        limit = f"{number(rule.factor)} * {self.series.vector(rule.baseline)}"
+        scale = self.prepared.usual_scale
+        for sign, size in (("*", scale.numerator), ("/", scale.denominator)):
+            if size != 1:
+                limit += f" {sign} {size}"
+        return limit
 
     def _cleared(self) -> str:
         """Where a firing alert is back."""

@@ -207,6 +207,12 @@ def test_another_threshold_keeps_the_distance_to_clear(
     assert replace(found, clear=None) == replace(expected, clear=None)
 
 
+def test_clear_is_moved_by_decimals() -> None:
+    """A value of 0.85 is back at 0.75 + 0.1, and not at the 0.8500000000000001 of floats."""
+    rule = Rule("R", "csat", "5m", below=0.7, clear=0.75)
+    assert with_threshold(rule, 0.8).clear == 0.85
+
+
 @pytest.mark.parametrize(
     "rule",
     [

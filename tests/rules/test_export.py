@@ -225,6 +225,12 @@ def test_a_baseline_that_is_hardly_covered_is_no_data() -> None:
     assert not any("covered" in alert["expr"] for name, alert in alerts().items() if name != "Fall")
 
 
+def test_a_baseline_that_grows_with_the_window_is_multiplied_first_and_divided_last() -> None:
+    """So 3 · 56 / 24 is 7 in floats too, which 3 · (56 · 0.041666666666666664) is not."""
+    expression = alerts()["Fall"]["expr"]
+    assert re.search(r"< 0\.5 \* .*window=\"24h\".*\}\) / 288\n", expression)
+
+
 def test_times_are_prometheus_own_and_the_interval_is_evaluate() -> None:
     found = alerts()
     assert found["Band"]["for"] == "90s"

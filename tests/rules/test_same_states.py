@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -98,13 +99,15 @@ def states_of(run: Run, config: Config) -> Iterator[tuple[str, LabelPairs, int, 
                     yield (*key, now // SECOND, after.get(key, "inactive"))
 
 
-def seen(rule: Rule, scale: float, labels: LabelPairs, row: Sequence[Sample]) -> RuleSample | None:
+def seen(
+    rule: Rule, scale: Fraction, labels: LabelPairs, row: Sequence[Sample]
+) -> RuleSample | None:
     """What a rule sees of a series, as far as it says whether there is data."""
     found = {s.window: s for s in row if (s.kpi, s.labels) == (rule.kpi, labels)}
     sample, usual = found.get(rule.window), found.get(rule.baseline or "")
     if sample is None:
         return None
-    known = None if usual is None or usual.value is None else usual.value * scale
+    known = None if usual is None or usual.value is None else usual.value * float(scale)
     return RuleSample(sample.value, denominator=sample.denominator, usual=known)
 
 

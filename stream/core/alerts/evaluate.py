@@ -109,6 +109,7 @@ class _Turn:
         self._known = known
         self._now = now
         self._covered = covered
+        self._scale = float(prepared.usual_scale)
         present = index.get((rule.kpi, rule.window), {}).get(prepared.by, NOTHING)
         if rule.topic:
             # Samples of all topics that any rule misses events of are there.
@@ -166,7 +167,7 @@ class _Turn:
         before = AlertState(rule.name, labels, watched=self._watched)
         previous = self._known.get(labels) or before
         found = self._present.get(labels), self._usual.get(labels)
-        sample = _rule_sample(self._prepared, *found, self._covered)
+        sample = _rule_sample(self._prepared, *found, self._scale, self._covered)
         state, change = step(rule, previous, sample, self._now)
         return state, None if change is None else _Made(self._prepared, change, sample)
 
@@ -185,7 +186,11 @@ def _covered(prepared: PreparedRule, evaluation: Evaluation) -> float:
 
 
 def _rule_sample(
-    prepared: PreparedRule, sample: Sample | None, baseline: Sample | None, covered: float
+    prepared: PreparedRule,
+    sample: Sample | None,
+    baseline: Sample | None,
+    scale: float,
+    covered: float,
 ) -> RuleSample | None:
     if sample is None:
         return None
@@ -196,8 +201,10 @@ def _rule_sample(
         upper=sample.upper,
         numerator=sample.numerator,
         denominator=sample.denominator,
-        usual=None if usual is None else usual * prepared.usual_scale,
+        usual=None if usual is None else usual * scale,
         covered=covered,
+        baseline=baseline,
+        scale=prepared.usual_scale,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from stream.core.alerts.change import Change, Contributor, Rest, Trend
 from stream.core.alerts.decompose import Before, Effect, effects, listed, most_telling
 from stream.core.alerts.details import Details
+from stream.core.alerts.exact import exact
 from stream.core.alerts.links import dashboard_link
 from stream.core.alerts.machine import RuleSample
 from stream.core.alerts.quantities import duration
@@ -80,10 +81,11 @@ def _usual(
     prepared: PreparedRule, sample: RuleSample | None, baseline: Sample | None
 ) -> float | None:
     if prepared.rule.factor is not None:
-        return None if sample is None else sample.usual
+        return None if sample is None else sample.usually
     if baseline is None or baseline.value is None:
         return None
-    return baseline.value * prepared.usual_scale
+    usual = exact(baseline.value, baseline.numerator, baseline.denominator)
+    return float(usual.times(prepared.usual_scale).number)
 
 
 def _before(
@@ -94,7 +96,7 @@ def _before(
         return None
     usual = _usual(prepared, sample, baseline)
     if usual is not None:
-        return Before(usual, baseline, prepared.usual_scale)
+        return Before(usual, baseline, float(prepared.usual_scale))
     kpi = prepared.kpi
     if kpi is not None and kpi.grows_with_window and sample.denominator is None:
         return Before(0.0)

@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import msgspec
 
 from stream.core.alerts.change import Change, Phase, Target, alert_key, change_of
-from stream.core.series import LabelPairs
+from stream.core.alerts.exact import CLOSE, UNSCALED, Exact, as_written, exact
+from stream.core.series import LabelPairs, Sample
 from stream.core.settings import Rule
 
 
 class RuleSample(msgspec.Struct, frozen=True, gc=False):
     """What a rule sees of its series: the KPI's sample and, for a spike, the usual value.
 
-    ``usual`` is the baseline's value, already scaled to the size of the rule's window. ``covered``
-    is the part (0 to 1) of the window, of a spike's baseline where it has one, that data covers.
+    ``usual`` is the baseline's value, already scaled to the size of the rule's window, as near as
+    floats come; ``baseline`` and ``scale`` are what it was made of, where that is known.
+    ``covered`` is the part (0 to 1) of the window, of a spike's baseline where it has one, that
+    data covers.
     """
 
     value: float | None
@@ -26,6 +31,13 @@ class RuleSample(msgspec.Struct, frozen=True, gc=False):
     denominator: float | None = None
     usual: float | None = None
     covered: float = 1.0
+    baseline: Sample | None = None
+    scale: Fraction = UNSCALED
+
+    @property
+    def usually(self) -> float | None:
+        """The usual value, rounded once."""
+        return None if self.usual is None else float(_usual(self.usual, self).number)
 
 
 class Watched(msgspec.Struct, frozen=True, gc=False):
@@ -93,10 +105,15 @@ class AlertStates(msgspec.Struct, frozen=True):
 
 
 def threshold(rule: Rule, sample: RuleSample | None) -> float | None:
-    """The threshold in effect: ``above`` or ``below``; of a spike factor × usual value."""
-    if rule.factor is not None:
-        return None if sample is None or sample.usual is None else rule.factor * sample.usual
-    return rule.threshold
+    """The threshold in effect: ``above`` or ``below``; of a spike factor × usual value.
+
+    It is rounded once, so that a value that is shown as it is exactly there.
+    """
+    if rule.factor is None:
+        return rule.threshold
+    if sample is None or sample.usual is None:
+        return None
+    return float(_usual(sample.usual, sample).times(as_written(rule.factor)).number)
 
 
 def rises(rule: Rule) -> bool:
@@ -112,7 +129,7 @@ def has_data(rule: Rule, sample: RuleSample | None) -> bool:
     return (
         sample is not None
         and sample.value is not None
-        and threshold(rule, sample) is not None
+        and (rule.threshold if rule.factor is None else sample.usual) is not None
         and sample.covered >= rule.min_covered
         and (sample.denominator is None or sample.denominator >= rule.min_samples)
     )
@@ -120,21 +137,58 @@ def has_data(rule: Rule, sample: RuleSample | None) -> bool:
 
 def _beyond(rule: Rule, sample: RuleSample) -> bool:
     """Whether a sample with data is beyond the threshold; with its whole interval where asked."""
-    limit, value = threshold(rule, sample), sample.value
-    if limit is None or value is None:
+    rising = rises(rule)
+    bound = (sample.lower if rising else sample.upper) if rule.asks_for_whole_interval else None
+    over = _over(rule, sample, rule.threshold, bound)
+    if over is None:
         return False
-    whole = rule.asks_for_whole_interval
-    if rises(rule):
-        return (sample.lower if whole and sample.lower is not None else value) > limit
-    return (sample.upper if whole and sample.upper is not None else value) < limit
+    return over > 0 if rising else over < 0
 
 
 def _clear(rule: Rule, sample: RuleSample) -> bool:
     """Whether a sample with data would clear a firing alert."""
-    limit, value = clear_threshold(rule, sample), sample.value
-    if limit is None or value is None:
+    over = _over(rule, sample, rule.threshold if rule.clear is None else rule.clear)
+    if over is None:
         return False
-    return value <= limit if rises(rule) else value >= limit
+    return over <= 0 if rises(rule) else over >= 0
+
+
+def _over(
+    rule: Rule, sample: RuleSample, fixed: float | None, bound: float | None = None
+) -> float | Fraction | None:
+    """How far a sample is above a limit: less than 0 below it, 0 exactly at it; None without one.
+
+    The limit is ``fixed``, of a spike factor × usual value. ``bound`` is compared in place of the
+    value where it is given.
+    """
+    seen = sample.value if bound is None else bound
+    if seen is None:
+        return None
+    if rule.factor is None:
+        # Both are rounded once, so where one is above the other in floats it is above it.
+        return None if fixed is None else seen - fixed
+    usual = sample.usual
+    if not usual:
+        return None if usual is None else seen
+    limit = rule.factor * usual
+    over = seen - limit
+    if abs(over) > CLOSE * abs(limit):
+        return over
+    value = (
+        exact(seen, sample.numerator, sample.denominator)
+        if bound is None
+        else Exact(Fraction(bound), is_known=False)
+    )
+    return value.over(_usual(usual, sample).times(as_written(rule.factor)))
+
+
+def _usual(usual: float, sample: RuleSample) -> Exact:
+    """The usual value as a fraction."""
+    baseline = sample.baseline
+    if baseline is None or baseline.value is None:
+        return exact(usual)
+    value = exact(baseline.value, baseline.numerator, baseline.denominator)
+    return value.times(sample.scale)
 
 
 def clear_threshold(rule: Rule, sample: RuleSample | None) -> float | None:

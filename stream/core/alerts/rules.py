@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from stream.core import durations
+from stream.core.alerts.exact import UNSCALED
 from stream.core.alerts.overflow import overflow_rule
 from stream.core.alerts.quantities import as_written
 from stream.core.catalogue import KPIS
@@ -30,7 +32,7 @@ class PreparedRule:
     by: tuple[str, ...]
     #: Usual value = baseline's value × this: window size / baseline size where the KPI grows
     #: with the window, else 1.
-    usual_scale: float = 1.0
+    usual_scale: Fraction = UNSCALED
     #: The window of the usual value: a spike's, else the next longer one where there is one that
     #: can be compared.
     baseline: str | None = None
@@ -75,9 +77,9 @@ def _prepare(rule: Rule, kpi: Kpi | None, windows: Mapping[str, Window]) -> Prep
     if rule.topic:
         return PreparedRule(rule, None, by, overflow=overflow)
     sizes = {label: window.size_ms for label, window in windows.items()}
-    baseline, scale = rule.baseline or _usual_window(rule, kpi, sizes), 1.0
+    baseline, scale = rule.baseline or _usual_window(rule, kpi, sizes), UNSCALED
     if baseline is not None and kpi is not None and kpi.grows_with_window:
-        scale = sizes[rule.window] / sizes[baseline]
+        scale = Fraction(sizes[rule.window], sizes[baseline])
     named = (windows.get(label or "") for label in (rule.window, rule.baseline))
     deciding = tuple(window for window in named if window is not None)
     return PreparedRule(rule, kpi, by, scale, baseline, deciding, overflow)

@@ -169,7 +169,7 @@ def _judged(prepared: PreparedRule, change: Change, sample: RuleSample) -> str:
         side = f"just {side}"
     side = _surely(rule, sample) + side
     if rule.factor is not None:
-        usual = quantity(prepared.kpi, sample.usual)
+        usual = quantity(prepared.kpi, sample.usually)
         beyond += f" ({rule.factor:g} × the usual {usual} of {rule.baseline})"
     match change.to:
         case "pending":
