@@ -32,7 +32,9 @@ _CORRECTIONS: Final = (
     ),
     (
         "`subscription.base`, `subscription.started` and `subscription.cancelled` are never `late`:"
-        " however old, they still say what is active."
+        " however old, they still say what is active, a base that is over a day late perhaps only"
+        " to the pane or day that"
+        " [its shard still tells apart](../operations.md#bases-of-subscriptions)."
     ),
     (
         "Active subscriptions count where the latest event with their labels that changed a count"
