@@ -65,7 +65,10 @@ class Event(msgspec.Struct, gc=False, kw_only=True, tag_field="type"):
     ]
     customer_id: Annotated[Id | None, says("The customer.")] = None
     labels: Annotated[
-        RawLabels, says("Names and values to group by; a label that is null is absent.")
+        RawLabels,
+        says(
+            "Names and values to group by, at most 16 with nulls; a label that is null is absent."
+        ),
     ] = msgspec.Raw(b"null")
 
 
