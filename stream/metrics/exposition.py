@@ -76,8 +76,15 @@ class Exposition:
 
     def text(self, view: WorkerView) -> bytes:
         """The exposition of a view in the text format, as UTF-8."""
+        return b"".join(self.parts(view))
+
+    def parts(self, view: WorkerView) -> tuple[bytes, bytes]:
+        """The same in two: the KPI series, which are one object for one evaluation, and the rest.
+
+        The former may have tens of megabytes, so that to put them together is a copy too many.
+        """
         self._collector.view = view
-        return self._evaluation_text(view.evaluation) + generate_latest(self._registry)
+        return self._evaluation_text(view.evaluation), generate_latest(self._registry)
 
     def _evaluation_text(self, evaluation: Evaluation | None) -> bytes:
         if evaluation is None:

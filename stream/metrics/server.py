@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from stream.core.errors import StopError
 from stream.core.kpi import Kpi
+from stream.metrics.answer import send
+from stream.metrics.connections import MOST, Connection, Connections
 from stream.metrics.exposition import CONTENT_TYPE, Exposition
 from stream.metrics.view import WorkerView
+from stream.metrics.zipped import Zipped, takes_gzip
 
 #: How long open requests may go on at a stop, in seconds.
 _GRACE = 1.0
-_WEIGHT_OF_NONE: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CannotListen(StopError):
@@ -55,6 +55,9 @@ class MetricsServer:
         self._view = view
         self._unready = unready
         self._exposition = Exposition(kpis)
+        self._kpis = Zipped(b"")
+        self._connections = Connections()
+        self._listening: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -65,22 +68,31 @@ class MetricsServer:
 
     async def start(self) -> None:
         """Begin to serve. Raises CannotListen where the address can't be had."""
-        app = web.Application(middlewares=[_never_stored])
+        app = web.Application()
+        app.on_response_prepare.append(_never_stored)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/", self._index)
         log.addFilter(_is_worth_a_line)
-        runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=_GRACE)
+        runner = web.AppRunner(app, shutdown_timeout=_GRACE)
         await runner.setup()
-        site = web.TCPSite(runner, self.host, self.port)
         try:
-            await site.start()
+            self._listening = await self._listen(runner)
         except OSError as error:
             await runner.cleanup()
             raise CannotListen(self._refusal(error)) from error
         self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        def connection() -> Connection:
+            if runner.server is None:
+                raise TypeError("a runner that was set up has a server")
+            return Connection(self._connections, runner.server, access_log=None, logger=log)
+
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(connection, self.host, self.port, backlog=MOST)
 
     def _refusal(self, error: OSError) -> str:
         address = f"{self.host}:{self.port}"
@@ -97,6 +109,9 @@ class MetricsServer:
 
     async def stop(self) -> None:
         """Free the port; open requests get a second to end."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -113,14 +128,18 @@ class MetricsServer:
     ) -> None:
         await self.stop()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        response = web.Response(
-            body=self._exposition.text(self._view()), headers={"Content-Type": CONTENT_TYPE}
-        )
-        response.headers["Vary"] = "Accept-Encoding"
-        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        if not takes_gzip(request.headers.get("Accept-Encoding", "")):
+            return await send(request, [*self._exposition.parts(self._view())], headers)
+        headers["Content-Encoding"] = "gzip"
+        return await send(request, await self._zipped(), headers)
+
+    async def _zipped(self) -> list[bytes]:
+        kpis, rest = self._exposition.parts(self._view())
+        if self._kpis.text is not kpis:
+            self._kpis = Zipped(kpis)
+        return await self._kpis.followed_by(rest)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -141,16 +160,6 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
 
 
-@web.middleware
-async def _never_stored(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _never_stored(_request: web.Request, response: web.StreamResponse) -> None:
     """What is shown holds for this moment only."""
-    response = await handler(request)
     response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether the header ``Accept-Encoding`` names gzip, with another weight than 0 (RFC 9110)."""
-    codings = (coding.partition(";") for coding in accepted.lower().split(","))
-    weights = [weight for name, _, weight in codings if name.strip() == "gzip"]
-    return any(not _WEIGHT_OF_NONE.fullmatch(weight) for weight in weights)

@@ -41,4 +41,4 @@ def test_a_limit_of_the_configuration_is_that_of_the_model(
 
 
 def test_the_tables_were_found() -> None:
-    assert (len(FIXED), len(KEYS)) == (40, 4)
+    assert (len(FIXED), len(KEYS)) == (43, 4)
