@@ -15,7 +15,12 @@ import click
 
 from stream import __version__
 from stream.cli.lazy import Lazy
-from stream.cli.telling import have_standard_outputs, let_go_of_output
+from stream.cli.telling import (
+    have_standard_outputs,
+    let_go_of_output,
+    let_go_of_the_unsaid,
+    tell,
+)
 
 #: A disk that has no room, or that fails, which a traceback says nothing of.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -81,7 +86,7 @@ class _Commands(Lazy):
         except (KeyboardInterrupt, click.Abort):
             if ctx.meta[_RUNS_ON]:
                 sys.exit(0)
-            click.echo("Interrupted", err=True)
+            tell("Interrupted")
             sys.exit(INTERRUPTED)
 
 
@@ -110,9 +115,11 @@ def main(argv: list[str] | None = None) -> Any:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        click.echo(f"Error: can't write: {os.strerror(error.errno).lower()}", err=True)
+        tell(f"Error: can't write: {os.strerror(error.errno).lower()}")
         let_go_of_output()
         sys.exit(2)
+    finally:
+        let_go_of_the_unsaid()
 
 
 def _let_all_characters_pass(*, as_json: bool) -> None:

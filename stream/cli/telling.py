@@ -14,6 +14,16 @@ def tell(text: str) -> None:
         click.echo(text, err=True)
     except BrokenPipeError:
         let_go_of_output(2)
+    except OSError:
+        pass  # Of a disk that is full, which may have room again.
+
+
+def let_go_of_the_unsaid() -> None:
+    """At the end: what standard error did not take must not make another exit code."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        let_go_of_output(2)
 
 
 def let_go_of_output(descriptor: int = 1) -> None:
