@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from stream import collector
+from stream import collector, descriptors
 from stream.cli.configured import config_option, configuration
 from stream.cli.failure import CommandFailed
 from stream.cli.signals import ignore_signals
@@ -67,6 +67,7 @@ async def _run(config: Config) -> None:
     from stream.wiring import Worker
 
     collector.tune()
+    descriptors.allow_all()
     running = Worker(config)
     loop = asyncio.get_running_loop()
     for number in _ENDS:

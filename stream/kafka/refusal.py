@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import ssl
@@ -20,6 +21,8 @@ from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.transient import is_transient
 
 _SECONDS: Final = 5.0
+#: The process has as many files and connections as it may, or the machine has.
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 #: Who has the client be quiet now.
 _CONNECTING: Final[set[object]] = set()
 
@@ -82,8 +85,9 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
         except ConnectionResetError:
             # So a listener without TLS answers the first bytes of TLS.
             refusal = f"Kafka {where} hangs up: {_asked(kafka)}?"
-        except (OSError, TimeoutError):
-            continue
+        except (OSError, TimeoutError) as error:
+            if error.errno in _NO_DESCRIPTOR:
+                refusal = f"no connection to Kafka {where}: too many open files; see ulimit -n"
         else:
             connection.close()
     found = BrokerUnreachable(refusal)

@@ -44,6 +44,9 @@ _UNCLOSED: Final = "Unclosed AIOKafka"
 #: And of a commit that nobody waits for any more when it fails: positions are committed for tools.
 _UNHEARD: Final = "Task exception was never retrieved"
 _COMMIT: Final = "GroupCoordinator._do_commit_offsets"
+#: What the event loop says of a connection that it can't take, up to 128 times each second, each
+#: with a traceback.
+_NOT_TAKEN: Final = "socket.accept() out of system resource"
 #: What Faust says when the machine is so busy that a thread was not asked for some seconds, or that
 #: one of its own timers is late, and of rebalances that overlap, which nobody measures here.
 _FAUST_USUAL: Final = (
@@ -73,6 +76,8 @@ class UsualAsInformation(logging.Filter):
             _leave_out_traceback(record)
         if record.name == "asyncio" and _is_left_behind(record):
             return _relabel(record, logging.DEBUG)
+        if record.name == "asyncio" and str(record.msg).startswith(_NOT_TAKEN):
+            _say_not_taken(record)
         return _relabel(record, logging.INFO) if _is_usual(record) else True
 
 
@@ -121,6 +126,13 @@ def _is_left_behind(record: logging.LogRecord) -> bool:
     message = str(record.msg)
     is_commit = message.startswith(_UNHEARD) and _COMMIT in message and _is_of_a_broker(record)
     return message.startswith(_UNCLOSED) or is_commit
+
+
+def _say_not_taken(record: logging.LogRecord) -> None:
+    failed = record.exc_info[1] if record.exc_info else None
+    record.msg, record.args = "no connection to the pages is taken: %s; see ulimit -n", (failed,)
+    record.exc_info = record.exc_text = None
+    vars(record).update(EACH_TRY)
 
 
 def _is_of_a_broker(record: logging.LogRecord) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,21 @@ def test_where_nobody_answers_the_key_is_named_and_on_this_machine_the_command_t
     error = asyncio.run(unreachable(KafkaConfig(bootstrap=bootstrap)))
     assert str(error) == f"no Kafka broker answers at {bootstrap}"
     assert error.remedy == remedy
+
+
+async def test_a_process_without_descriptors_does_not_blame_the_broker(broker: Broker) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, hard))
+    try:
+        error = await unreachable(KafkaConfig(bootstrap=broker.bootstrap))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for each in held:
+            os.close(each)
+    assert str(error) == (
+        f"no connection to Kafka at {broker.bootstrap}: too many open files; see ulimit -n"
+    )
 
 
 def test_a_broker_that_hangs_up_is_none_to_be_started(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import SimpleNamespace
@@ -143,6 +145,30 @@ class Writing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.written.append(record)
+
+
+async def test_connections_that_can_not_be_taken_are_a_line_without_traceback() -> None:
+    loop, writing = asyncio.get_running_loop(), Writing()
+    of_asyncio = logging.getLogger("asyncio")
+    of_asyncio.addHandler(writing)
+    try:
+        for number in range(300):
+            loop.call_exception_handler(
+                {
+                    "message": "socket.accept() out of system resource",
+                    "exception": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+                    "socket": f"number {number} of 100%",
+                }
+            )
+        loop.call_exception_handler({"message": "else", "exception": OSError("else")})
+    finally:
+        of_asyncio.removeHandler(writing)
+    line, other = writing.written
+    assert line.getMessage() == (
+        "no connection to the pages is taken: [Errno 24] Too many open files; see ulimit -n"
+    )
+    assert (line.levelno, line.exc_info) == (logging.ERROR, None)
+    assert other.exc_info is not None
 
 
 async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try() -> None:
