@@ -31,6 +31,7 @@ from stream.core.event import Refused
 from stream.core.settings import SECOND
 from stream.core.text import printable
 from stream.core.timestamps import parse
+from stream.sinks.causes import cause
 from stream.sinks.lanes import Lanes
 from stream.sinks.sink import Refreshed, Rejected, Retry, Sink, SinkError
 
@@ -262,4 +263,4 @@ def _may_work_later(error: BaseException) -> bool:
 
 def reason(error: BaseException | None) -> str:
     """Why, without the words of foreign exceptions, which may hold addresses and secrets."""
-    return str(error) if isinstance(error, SinkError) else type(error).__name__
+    return str(error) if isinstance(error, SinkError) else cause(error)

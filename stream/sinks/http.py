@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import ssl
 import time
 from collections.abc import Collection, Mapping
 from email.utils import parsedate_to_datetime
@@ -15,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from stream import __version__
+from stream.sinks.causes import cause
 from stream.sinks.sink import Rejected, Retry, SinkSettings, UnknownSink
 
 #: Answers after which it may work later; so may it after any 5xx.
@@ -59,7 +57,7 @@ class Poster:
         except TimeoutError:
             raise Retry(f"no answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Retry(f"no answer ({_cause(error)})") from None
+            raise Retry(f"no answer ({cause(error)})") from None
 
     async def _word(self, answer: aiohttp.ClientResponse) -> str:
         """What an answer says, if it is one of the words that may be repeated."""
@@ -82,20 +80,6 @@ class Poster:
                 headers={"User-Agent": f"cxkpi/{__version__}"},
             )
         return self._session
-
-
-def _cause(error: Exception) -> str:
-    """Why there is no answer, without the words of the error, which hold the address."""
-    cause = getattr(error, "certificate_error", getattr(error, "os_error", error))
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        # What follows the comma names the host.
-        return f"its certificate is refused: {cause.verify_message.partition(',')[0].lower()}"
-    if isinstance(cause, ssl.SSLError):  # Its number is OpenSSL's, not the system's.
-        return f"no TLS: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None or number not in errno.errorcode:
-        return type(error).__name__
-    return os.strerror(number).lower()
 
 
 def failure(status: int, word: str = "", after: float | None = None) -> Retry | Rejected:

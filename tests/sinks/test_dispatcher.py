@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import random
@@ -27,6 +28,7 @@ from stream.sinks.dispatcher import (
     Dispatcher,
     Result,
 )
+from stream.sinks.log import Log
 from stream.sinks.sink import Rejected, Retry, SinkSettings
 from tests.fixtures.clock import in_no_time
 from tests.sinks.receiver import FakeSettings, Hidden, change, receiver, status
@@ -424,6 +426,34 @@ async def test_what_acknowledging_or_burying_raises_ends_the_dispatcher(
         await dispatcher.run(deliveries())
     # No dead letter is counted that there is not.
     assert dispatcher.results == Counter(results)
+
+
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        (OSError(errno.ENOSPC, "secret", "/secret"), "no space left on device"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "secret"), "connection refused"),
+        (OSError("secret"), "OSError"),
+        (ValueError("secret"), "ValueError"),
+    ],
+)
+async def test_a_dead_letter_says_in_the_systems_words_what_failed(
+    failure: Exception, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = Topic(records(FIRINGS[:1]))
+    await dispatched(FakeSink(failure), topic, retry_for_ms=0)
+    assert topic.buried == {0: why}
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+async def test_a_log_on_a_full_disk_is_told_in_the_dead_letter() -> None:
+    topic = Topic(records(FIRINGS[:1]))
+    full = Path("/dev/full").open("w", buffering=1)  # noqa: ASYNC230, SIM115 - so is stderr
+    await Dispatcher("log", Log(FakeSettings("log"), full), 0, QUICK).run(topic.read())
+    assert topic.buried == {0: "no space left on device"}
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
 
 
 class FakeKeeper(FakeSink):
