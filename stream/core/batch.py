@@ -17,7 +17,7 @@ from stream.core.dedupe import NEVER
 from stream.core.event import Event, Invalid, Outcome
 from stream.core.integers import NO_INTS, Ints, Mask
 from stream.core.labels import LabelColumn
-from stream.core.table import digests
+from stream.core.table import Digests
 from stream.core.topic import ColumnHandler, Keeper, Nothing, Reference, RowHandler, Topic
 
 #: So many records are read at once.
@@ -72,8 +72,8 @@ class _Piece(NamedTuple):
 class Batch:
     """Valid events of a batch in columns, and what is found out about each.
 
-    ``kinds`` say what is read of each type. Events after ``until`` (ms), where there is such a
-    time, are left out.
+    ``kinds`` say what is read of each type, ``digests`` what stands for ids. Events after ``until``
+    (ms), where there is such a time, are left out.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Batch:
         decoder: Decoder,
         values: Sequence[bytes | None],
         kinds: Mapping[type[Event], Kind],
+        digests: Digests,
         until: int | None,
     ) -> None:
         self._decoder = decoder
@@ -88,7 +89,7 @@ class Batch:
         #: The records that are no valid events, in order.
         self.invalid: list[Refusal] = []
         pieces = [
-            self._read(values[first : first + PIECE], first, kinds, until)
+            self._read(values[first : first + PIECE], first, kinds, digests, until)
             for first in range(0, len(values), PIECE)
         ]
         self.labels = LabelColumn.joined([piece.labels for piece in pieces])
@@ -121,12 +122,13 @@ class Batch:
         values: Sequence[bytes | None],
         first: int,
         kinds: Mapping[type[Event], Kind],
+        digests: Digests,
         until: int | None,
     ) -> _Piece:
         decoded = self._decoder.decode(values)
         if sum(len(group.events) for group in decoded.groups) < len(values):
             self.invalid += _refusals(decoded, first)
-        return _piece(decoded, first, kinds, until)
+        return _piece(decoded, first, kinds, digests, until)
 
     def _joined(self, pieces: Sequence[_Piece]) -> Iterator[OfKind]:
         """The groups of all pieces, with places in the batch."""
@@ -187,7 +189,11 @@ def _refusals(decoded: Decoded, first: int) -> Iterator[Refusal]:
 
 
 def _piece(
-    decoded: Decoded, first: int, kinds: Mapping[type[Event], Kind], until: int | None
+    decoded: Decoded,
+    first: int,
+    kinds: Mapping[type[Event], Kind],
+    digests: Digests,
+    until: int | None,
 ) -> _Piece:
     """Columns of the valid events up to ``until``."""
     events, occurred, labels, groups = decoded
@@ -221,7 +227,7 @@ def _piece(
                 if event.amount is not None and event.currency is not None:
                     currencies[place] = event.currency
         found.append(OfKind(kind, places, said))
-    ids = digests(map(_id_of, events))
+    ids = digests.many(map(_id_of, events))
     return _Piece(origins + first, occurred, labels, ids, keys, currencies, found)
 
 

@@ -32,7 +32,7 @@ from stream.core.integers import (
 from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import DAY, MINUTE, SECOND, SHORTEST_MEMORY, Settings
-from stream.core.table import digest
+from stream.core.table import Digests
 from stream.core.topic import Arrivals, ColumnHandler, Keeper, Reference, Topic
 
 #: Events further ahead of the clock than this are refused.
@@ -59,6 +59,7 @@ class Intake:
         seen: Mapping[str, SeenIds],
         segments: Segments,
         topics: Sequence[tuple[Topic, Keeper]],
+        digests: Digests,
         *,
         event_time: bool,
         until: int | None,
@@ -68,6 +69,7 @@ class Intake:
         self._progress = progress
         self._seen = seen
         self._segments = segments
+        self._digests = digests
         self._event_time = event_time
         self._until = until
         self._columns = columns
@@ -97,7 +99,7 @@ class Intake:
     def _take(
         self, topic: str | None, decoder: Decoder, values: Sequence[bytes | None]
     ) -> list[Refusal]:
-        batch = Batch(decoder, values, self._kinds, self._until)
+        batch = Batch(decoder, values, self._kinds, self._digests, self._until)
         if batch.invalid:
             self._progress.count(topic or "", "invalid", len(batch.invalid))
         if not len(batch):
@@ -266,7 +268,7 @@ class Intake:
         """``refusal`` of an event that would come next."""
         kind = self._kinds[type(event)]
         keys = kind.keeper.keys(kind.struct, [event])
-        ids = np.array([digest(event.event_id)])
+        ids = np.array([self._digests.of(event.event_id)])
         arrived = int(self._seen[kind.topic].arrivals(ids)[0])
         now = self._progress.now
         clock = now if self._event_time else self._progress.clocks.get(kind.topic, BEFORE_ALL)

@@ -20,6 +20,7 @@ from stream.core.progress import Progress
 from stream.core.segments import Segments
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
+from stream.core.table import Digests
 from stream.core.tally import Tally, WindowStore
 from stream.core.topic import Context, Keeper, Store
 from stream.core.values import Values
@@ -32,7 +33,8 @@ class Shard:
 
     ``event_time``: the time is that of the events, not of a clock, and one for all topics, as in
     ``replay``; valid events after ``until`` are left out then. ``values`` is shared by all shards.
-    ``columns`` False looks at every record on its own, with the same result.
+    ``columns`` False looks at every record on its own, with the same result. ``seed`` is that of
+    the digests which stand for ids, until the shard is recovered from a state, which has its own.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Shard:
         event_time: bool = False,
         until: int | None = None,
         columns: bool = True,
+        seed: int = 0,
     ) -> None:
         self.settings = settings
         self._until = until
+        self.digests = Digests(seed)
         self.progress = Progress()
         self.tally = Tally(settings.windows)
         self.windows = WindowStore(settings.windows, self.tally)
@@ -53,13 +57,13 @@ class Shard:
         self.active = ActiveStore(
             settings, self.tally.unit_ms, values, self.segments.placed, self.segments.may_fill
         )
-        self.signals = SignalTable(settings.health_weights)
+        self.signals = SignalTable(settings.health_weights, self.digests)
         self._event_time = event_time
         self._seen = {name: SeenIds(name, settings.dedupe_ms) for name in TOPICS}
         self._decoders: dict[str | None, Decoder] = {}
         # Where there is room for more segments, there are more sets of labels that come again.
         self._labels = LabelCache(max(LABEL_SETS, 2 * settings.max_segments))
-        context = Context(settings, LAYOUT, self.tally, self.active, self.signals)
+        context = Context(settings, LAYOUT, self.tally, self.active, self.signals, self.digests)
         self._keepers: tuple[Keeper, ...] = tuple(t.keeper(context) for t in TOPICS.values())
         self._intake = Intake(
             settings,
@@ -67,6 +71,7 @@ class Shard:
             self._seen,
             self.segments,
             list(zip(TOPICS.values(), self._keepers, strict=True)),
+            self.digests,
             event_time=event_time,
             until=until,
             columns=columns,

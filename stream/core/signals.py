@@ -16,7 +16,7 @@ from stream.core.formulas import FIXED, fixed, fixed_columns
 from stream.core.integers import NO_INTS, Ints, Mask, distinct, with_counts
 from stream.core.memory import Memory
 from stream.core.settings import Window
-from stream.core.table import ABSENT, KeyTable, Slots, digest, grown
+from stream.core.table import ABSENT, Digests, KeyTable, Slots, grown
 
 #: A customer whose score is below this is at risk.
 AT_RISK_BELOW: Final = 40
@@ -142,9 +142,9 @@ class SignalTable:
         "value": np.float64,
     }
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        by_name, self._usual_weight = whole_weights(weights)
-        self._weights = {digest(name): weight for name, weight in by_name.items()}
+    def __init__(self, weights: Mapping[str, float], digests: Digests) -> None:
+        self._by_name, self._usual_weight = whole_weights(weights)
+        self._digests = digests
         self._memory: Memory | None = None
         #: Customers by number, and how many signals are remembered of each.
         self._customers = KeyTable({"signals": np.int32})
@@ -248,6 +248,7 @@ class SignalTable:
 
     def _weights_of(self, signals: Ints) -> Ints:
         weights = np.full(signals.size, self._usual_weight)
-        for signal, weight in self._weights.items():
+        for name, weight in self._by_name.items():
+            signal = self._digests.of(name)
             weights[signals == signal] = weight
         return weights

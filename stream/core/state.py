@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -58,12 +58,15 @@ from stream.core.values import Values
 __all__ = ["FORMAT", "REMEDY", "Header", "LogRecord", "StateLog", "StateRefused", "part_of"]
 
 #: Changes whenever records are written that older code can't read.
-FORMAT: Final = 9
+FORMAT: Final = 10
 #: Formats that are read; 4 had no counts of one window alone, 5 took more bytes for counters, 6 had
-#: nothing to tell damage by, 7 all segments in one block, 8 starts of windows within units of time.
-READABLE: Final = (4, 5, 6, 7, 8, FORMAT)
+#: nothing to tell damage by, 7 all segments in one block, 8 starts of windows within units of time,
+#: 9 no seed.
+READABLE: Final = (4, 5, 6, 7, 8, 9, FORMAT)
 #: The first format in which windows start at moments that are told apart.
 _EXACT_STARTS: Final = 9
+#: The first format that has a seed; that of all before is 0.
+_SEEDED: Final = 10
 #: The store of sets of labels, and how their blocks' keys begin.
 _SETS: Final = "active"
 _LABEL_SET: Final = block_key(_SETS, "")
@@ -84,7 +87,7 @@ _LARGE_DELTA: Final = 2 * BLOCK_BUDGET
 EXPIRE_MS: Final = 10 * SECOND
 
 #: What the header holds behind the format.
-_HEADER: Final = tuple[str, int, dict[str, int], Shape]
+_HEADER: Final = tuple[str, int, dict[str, int], Shape, Annotated[int, msgspec.Meta(ge=0)]]
 _LACKING: Final = f"the state log lacks records, so it was damaged or cut off; {REMEDY}"
 
 
@@ -100,6 +103,11 @@ class Header(NamedTuple):
     starts: dict[str, int]
     #: How it is written.
     format: int = FORMAT
+    #: That of the digests in the state, for as long as there is the state. Nobody is told it.
+    seed: int = 0
+
+    def __repr__(self) -> str:
+        return f"Header(version={self.version!r}, format={self.format}, since={self.since})"
 
     @classmethod
     def read(cls, records: Mapping[bytes, bytes]) -> Header:
@@ -120,8 +128,10 @@ class Header(NamedTuple):
                 f"the state has format {number}{writer}, this version reads"
                 f" {', '.join(map(str, READABLE[:-1]))} and {FORMAT}; {REMEDY}"
             )
+        if number < _SEEDED:
+            rest.append(0)
         try:
-            version, since, starts, shape = msgspec.convert(rest, _HEADER)
+            version, since, starts, shape, seed = msgspec.convert(rest, _HEADER)
         except msgspec.ValidationError as error:
             raise damaged(HEADER, error) from error
         version = printable(version)
@@ -135,12 +145,12 @@ class Header(NamedTuple):
             # What began within a unit of time has counted from the next one on.
             unit = Tally(shape.settings().windows).unit_ms
             starts = {label: -(-start // unit) * unit for label, start in starts.items()}
-        return cls(version, shape, since, starts, number)
+        return cls(version, shape, since, starts, number, seed)
 
     def record(self) -> LogRecord:
         """The header as it is written."""
         plain = msgspec.to_builtins(self.shape)
-        return HEADER, pack([FORMAT, self.version, self.since, self.starts, plain])
+        return HEADER, pack([FORMAT, self.version, self.since, self.starts, plain, self.seed])
 
 
 class StateLog:
@@ -160,7 +170,7 @@ class StateLog:
         #: Blocks that are in the log and of no more use.
         self._stale: set[tuple[str, str]] = set()
         self._contents = Blocks()
-        self._header = Header(__version__, Shape.of(shard.settings), 1, {})
+        self._header = Header(__version__, Shape.of(shard.settings), 1, {}, seed=shard.digests.seed)
         self._header_is_due = True
         self._is_migrated = False
         self._expire_at = 0
@@ -268,6 +278,7 @@ class StateLog:
     def _recover(self, in_records: Mapping[bytes, bytes]) -> None:
         records = joined(in_records)
         header = Header.read(records)
+        self._shard.digests.seed = header.seed
         deltas = sorted(
             (unpacked_delta(k, v) for k, v in records.items() if k.startswith(DELTA)),
             key=attrgetter("sequence"),
@@ -385,7 +396,7 @@ class StateLog:
         """Go on from what was written; a header that says otherwise is due."""
         self.facts = facts(header.shape, self._shard.settings, header.starts)
         starts = self._shard.windows.starts
-        self._header = self._header._replace(since=header.since, starts=starts)
+        self._header = self._header._replace(since=header.since, starts=starts, seed=header.seed)
         self._header_is_due = self._is_migrated or self._header != header
 
     def _check_deltas(self, sequences: list[int], covered: int) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import secrets
 from array import array
 from collections.abc import Iterable
+from hashlib import blake2b
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -38,9 +40,12 @@ _HALF: Final = np.uint64(32)
 #: How a digest stands in bytes.
 _DIGEST: Final = np.dtype(">i8")
 _SIGN: Final = 1 << 63
+#: Of more bytes than this XXH3 makes a digest in another way. ASCII ids never have as many.
+_LONG: Final = 240
 _ALL_BITS: Final = (1 << 64) - 1
-#: Keys are multiplied by this before they find their buckets. Digests are no secret: whoever picks
-#: ids by them could have all in a few buckets else, and each look-up take as long as there are ids.
+#: Keys are multiplied by this before they find their buckets. Digests of seed 0 are no secret:
+#: whoever picks ids by them could have all in a few buckets else, and each look-up take as long as
+#: there are ids.
 #: Nothing that is stored or shown depends on it, only where in memory a place is.
 _SECRET: Final = secrets.randbits(64) | 1
 _TAG_SHIFT: Final = np.uint64(24)
@@ -48,21 +53,42 @@ _TAG_SHIFT: Final = np.uint64(24)
 Slots = NDArray[np.int64]
 
 
-def digest(identifier: str) -> int:
-    """64 bits that stand for an id, as a signed integer and never ``NO_KEY``.
+class Digests:
+    """What stands for ids: 64 bits each, as signed integers and never ``NO_KEY``.
 
-    Two of a billion live ids are equal with a chance of 3%.
+    Two of a billion live ids are equal with a chance of 3%. Whoever knows the seed can make an id
+    that is equal to another's, so that of a state is drawn at random and nobody is told it. All
+    that is remembered is of one seed: it is changed only before anything is.
+
+    Into long ids XXH3 mixes the seed so simply that two can be made which are equal under one seed
+    of some hundred, and tell of it where they are. They get another hash, save under the seed 0,
+    which is no secret.
     """
-    value: int = xxhash.xxh3_64_intdigest(identifier.encode())
-    return (value - (1 << 64) if value & _SIGN else value) or 1
 
+    def __init__(self, seed: int = 0) -> None:
+        """``seed``: 64 bits; 0 gives the same in every process."""
+        self.seed = seed
 
-def digests(identifiers: Iterable[str]) -> Ints:
-    """``digest`` of ids."""
-    hashes = b"".join(map(xxhash.xxh3_64_digest, map(str.encode, identifiers)))
-    keys = np.frombuffer(hashes, dtype=_DIGEST).astype(np.int64)
-    keys[keys == NO_KEY] = 1
-    return keys
+    def of(self, identifier: str) -> int:
+        """What stands for an id."""
+        value = int.from_bytes(self._hash(identifier.encode()))
+        return (value - (1 << 64) if value & _SIGN else value) or 1
+
+    def many(self, identifiers: Iterable[str]) -> Ints:
+        """``of`` ids, in order."""
+        encoded = list(map(str.encode, identifiers))
+        if max(map(len, encoded), default=0) <= _LONG:
+            hashes = map(xxhash.xxh3_64_digest, encoded, repeat(self.seed))
+        else:
+            hashes = map(self._hash, encoded)
+        keys = np.frombuffer(b"".join(hashes), dtype=_DIGEST).astype(np.int64)
+        keys[keys == NO_KEY] = 1
+        return keys
+
+    def _hash(self, encoded: bytes) -> bytes:
+        if self.seed and len(encoded) > _LONG:
+            return blake2b(encoded, digest_size=8, key=self.seed.to_bytes(8)).digest()
+        return xxhash.xxh3_64_digest(encoded, self.seed)
 
 
 def grown(values: NDArray[Any], size: int) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from stream.core.layout import Layout
 from stream.core.memory import Memory
 from stream.core.settings import Settings
 from stream.core.signals import SignalTable
-from stream.core.table import ABSENT, digests
+from stream.core.table import ABSENT, Digests
 from stream.core.tally import Tally
 
 #: How many contributions of equal events a keeper remembers, so as not to work them out again.
@@ -62,6 +62,7 @@ class Context:
     tally: Tally
     active: ActiveStore
     signals: SignalTable
+    digests: Digests
 
 
 #: What events say, a named tuple of columns.
@@ -170,6 +171,7 @@ class Keeper:
         self.layout = context.layout
         self.tally = context.tally
         self.active = context.active
+        self.digests = context.digests
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         """What to do with an accepted event, by its type."""
@@ -195,7 +197,7 @@ class Keeper:
         """
         if self.entity not in struct.__struct_fields__:
             return None
-        return digests(map(attrgetter(self.entity), events))
+        return self.digests.many(map(attrgetter(self.entity), events))
 
     def need_order(
         self, places: Mapping[type[Event], Ints], labels: LabelColumn, rows: Ints, until: int

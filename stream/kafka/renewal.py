@@ -9,6 +9,7 @@ and made → each partition of the state gets its first records → the notes gi
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -237,7 +238,7 @@ async def _renew(kafka: KafkaConfig, settings: Settings, how: How) -> Plan:
 
 def _first_records(settings: Settings, planned: Plan, number: int) -> list[Outgoing]:
     """What a partition of the new state begins with."""
-    shard = Shard(settings, Values(settings))
+    shard = Shard(settings, Values(settings), seed=secrets.randbits(64))
     for topic, n in planned.partitions.items():
         if number < n:
             tp = TopicPartition(planned.names.source(topic), number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 import uuid
 from collections import Counter
@@ -118,7 +119,8 @@ class OwnedShard:
         self.number = number
         self._registry = registry
         self._sharing: Sharing | None = None
-        self.shard = Shard(settings, values)
+        # That of a state which is begun; one that there is has its own.
+        self.shard = Shard(settings, values, seed=secrets.randbits(64))
         self.log = StateLog(self.shard)
         #: Labels the chunks that were read since the last seek; 0 until the shard is live.
         self.epoch = 0

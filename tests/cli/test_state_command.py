@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from aiokafka import TopicPartition
 
 from stream.cli.failure import CommandFailed
-from stream.cli.state import _confirm, _text, _told
+from stream.cli.state import _confirm, _shard, _text, _told
 from stream.config import KafkaConfig
-from stream.kafka.renewal import Plan, _groups
+from stream.core.inspection import inspect
+from stream.core.settings import Settings
+from stream.core.state import Header
+from stream.kafka.group import How
+from stream.kafka.renewal import Plan, _first_records, _groups
 from stream.kafka.topics import Names
 
 
@@ -82,6 +87,28 @@ def test_what_was_begun_with_another_prefix_is_told_with_its_topics() -> None:
 def test_a_group_with_a_state_is_one_with_all_of_its_topics() -> None:
     there = {*Names("", "b").internal, *Names("", "a-b").internal, "x-state", "y-share", "cx.visit"}
     assert _groups(there) == ["a-b", "b"]
+
+
+@pytest.mark.parametrize("how", ["reset", "rebuild"])
+def test_each_partition_of_a_new_state_has_a_seed_of_its_own_that_nothing_shows(how: How) -> None:
+    source = TopicPartition("cx.visit", 0)
+    planned = Plan(how, Names("", "g"), [], {"cx.visit": 1}, {source: 3}, {source: 7}, {source: 2})
+    seeds = set()
+    for number in (0, 0, 1):
+        records = _first_records(Settings(), planned, number)
+        log = {r.key: r.value for r in records if r.key and r.value}
+        seed = Header.read(log).seed
+        seeds.add(seed)
+        found = _shard(number, inspect(log), {})
+        shown = json.dumps(found) + _text(
+            {"group": "g", "topic": "t", "members": [], "unfinished": None, "refused": None}
+            | {"shards": [found]}
+        )
+        assert found["version"] is not None
+        assert str(seed) not in shown
+        assert f"{seed:x}" not in shown
+    assert len(seeds) == 3
+    assert 0 not in seeds
 
 
 def test_a_state_that_has_counted_nothing_and_one_that_is_refused_are_told_apart() -> None:

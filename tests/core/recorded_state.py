@@ -31,6 +31,8 @@ DATA: Final = Path(__file__).parents[1] / "data"
 START: Final = 1_772_445_600_000
 _SPAN: Final = HOUR
 _FLUSH: Final = 5 * MINUTE
+#: Of the state that is recorded: not that of the formats without one.
+_SEED: Final = 0x5EED_5EED_5EED_5EED
 _END: Final = START + _SPAN + MINUTE
 
 Log = dict[bytes, bytes]
@@ -41,9 +43,9 @@ def settings() -> Settings:
     return Settings(cart_timeout_ms=10 * MINUTE, max_values_per_dimension=3)
 
 
-def recovered(log: Log) -> Shard:
-    """A shard from a log. Raises StateRefused."""
-    shard = Shard(settings(), Values(settings()))
+def recovered(log: Log, seed: int = 0) -> Shard:
+    """A shard, which began with a seed, from a log. Raises StateRefused."""
+    shard = Shard(settings(), Values(settings()), seed=seed)
     StateLog(shard).recover(log)
     return shard
 
@@ -89,7 +91,7 @@ def recorded() -> Iterator[int]:
 def _write() -> None:
     noise = Noise(duplicates=0.03, garbage=0.02, late=0.005, orphans=0.01)
     records = list(noisy(events(START, START + _SPAN, 0.15), noise))
-    shard = Shard(settings(), Values(settings()))
+    shard = Shard(settings(), Values(settings()), seed=_SEED)
     log, written = StateLog(shard), dict[bytes, bytes | None]()
     # Small blocks and a flush in the midst: there are deltas that are not yet in a block.
     with mock.patch.multiple(state, BLOCK_BUDGET=4_000, BLOCK_COST=0):

@@ -322,8 +322,8 @@ def test_a_window_that_began_within_a_unit_of_time_goes_on_as_earlier_versions_c
     shard.windows.start_at({"14d": NOON + HOUR})
     durable: Log = {}
     write(shard, StateLog(shard), durable, [ticket("closed", NOON + 2 * HOUR)], 1)
-    number, version, since, _, *rest = unpack(b"header", durable[b"header"])
-    durable[b"header"] = pack([8, version, since, {"14d": NOON + 1}, *rest])
+    number, version, since, _, shape, _ = unpack(b"header", durable[b"header"])
+    durable[b"header"] = pack([8, version, since, {"14d": NOON + 1}, shape])
     shard, _ = read(durable, after)
     assert number > 8
     assert shard.windows.starts == {"14d": NOON + HOUR}

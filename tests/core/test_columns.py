@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -98,11 +98,14 @@ class Pair:
         self.core = core
         self.event_time = event_time
         self.logs: list[dict[bytes, bytes]] = [{}, {}]
+        self._seeds = count(1)
         self._start()
 
     def _start(self) -> None:
+        # The same of both, and another than that of the state.
+        made, seed = {"event_time": self.event_time}, next(self._seeds)
         self.shards = [
-            Shard(self.core, Values(self.core), event_time=self.event_time, columns=columns)
+            Shard(self.core, Values(self.core), **made, columns=columns, seed=seed)
             for columns in (True, False)
         ]
         self.writers = [StateLog(shard) for shard in self.shards]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream.core.dedupe import SeenIds
 from stream.core.integers import Ints
 from stream.core.settings import MINUTE
-from stream.core.table import digest
+from stream.core.table import Digests
 
 DEDUPE = 3 * MINUTE
 
@@ -24,7 +24,7 @@ ARRIVALS = st.lists(
 
 
 def key(number: int) -> Ints:
-    return np.array([digest(str(number))], dtype=np.int64)
+    return np.array([Digests().of(str(number))], dtype=np.int64)
 
 
 def has(seen: SeenIds, number: int, clock: int) -> bool:

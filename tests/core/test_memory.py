@@ -11,9 +11,10 @@ import pytest
 
 from stream.core.buckets import BUCKET_MS, BUCKET_RECORDS
 from stream.core.memory import FOREVER, Memory
-from stream.core.table import digest
+from stream.core.table import Digests
 
 KEEP = 6 * BUCKET_MS
+digest = Digests().of
 A, B = digest("a"), digest("b")
 
 

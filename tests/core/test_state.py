@@ -77,11 +77,13 @@ def test_a_damaged_header_is_refused(value: bytes) -> None:
 def test_a_header_that_lacks_a_setting_is_refused() -> None:
     lacking = shape()
     del lacking["windows"]
-    assert "windows" in refusal(with_header(FORMAT, "0.1.0", 1, {}, lacking))
+    assert "windows" in refusal(with_header(FORMAT, "0.1.0", 1, {}, lacking, 0))
 
 
 def test_an_older_format_is_refused() -> None:
-    assert f"format 1, this version reads 4, 5, 6, 7, 8 and {FORMAT}" in refusal(with_header(1, {}))
+    assert f"format 1, this version reads 4, 5, 6, 7, 8, 9 and {FORMAT}" in refusal(
+        with_header(1, {})
+    )
 
 
 def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
@@ -90,7 +92,7 @@ def test_a_newer_format_is_refused_with_the_version_that_wrote_it() -> None:
 
 def test_no_words_of_a_state_steer_the_terminal_that_is_told_of_it() -> None:
     forged = "9\x1b[2J\nforged"
-    header = with_header(FORMAT, forged, 1, {}, shape(dimensions=(forged,)))
+    header = with_header(FORMAT, forged, 1, {}, shape(dimensions=(forged,)), 0)
     said = [
         refusal(with_header(FORMAT + 1, forged, "anything")),
         refusal({**written(), f"block/{forged}".encode(): b""}),
@@ -110,7 +112,7 @@ def test_a_state_that_lacks_a_delta_is_refused() -> None:
 def test_a_counter_that_this_version_does_not_know_is_refused_with_the_version_that_does() -> None:
     newer = shape(places={**LAYOUT.places, "surprises": (60, 1, 1.0)})
     assert "of version 9.0.0, which counts surprises" in refusal(
-        with_header(FORMAT, "9.0.0", 1, {}, newer)
+        with_header(FORMAT, "9.0.0", 1, {}, newer, 0)
     )
 
 
@@ -125,13 +127,13 @@ def test_a_counter_that_this_version_does_not_know_is_refused_with_the_version_t
 )
 def test_a_counter_or_sketch_that_counts_otherwise_is_refused(name: str, place: Any) -> None:
     other = shape(places={**LAYOUT.places, name: place})
-    assert f"counts {name} otherwise" in refusal(with_header(FORMAT, "0.0.9", 1, {}, other))
+    assert f"counts {name} otherwise" in refusal(with_header(FORMAT, "0.0.9", 1, {}, other, 0))
 
 
 def test_a_state_that_lacks_counters_of_this_version_is_read() -> None:
     older = dict(list(LAYOUT.places.items())[:20])
     shard = new_shard(OWN)
-    StateLog(shard).recover(with_header(FORMAT, "0.0.9", 1, {}, shape(places=older)))
+    StateLog(shard).recover(with_header(FORMAT, "0.0.9", 1, {}, shape(places=older), 0))
     assert shard.progress.outcomes["cx.visit"] == {"accepted": 1}
 
 
@@ -153,7 +155,7 @@ def test_a_later_counter_stands_after_all_earlier_ones_wherever_it_is_listed() -
 
 
 def test_a_state_of_another_version_gets_a_new_header() -> None:
-    records = with_header(FORMAT, "0.0.9", 1, {}, shape())
+    records = with_header(FORMAT, "0.0.9", 1, {}, shape(), 0)
     shard = new_shard(OWN)
     log = StateLog(shard)
     log.recover(records)

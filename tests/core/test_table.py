@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stream.core import table as tables
 from stream.core.integers import Ints
-from stream.core.table import ABSENT, NO_KEY, Index, KeyTable, digest, digests
+from stream.core.table import ABSENT, NO_KEY, Digests, Index, KeyTable
 
 #: Many of these share a bucket, and some the byte that is looked at before the key itself.
 _KEYS = st.builds(
@@ -72,6 +72,7 @@ def test_full_buckets_flow_over_into_the_next_and_around_the_end(step: int) -> N
     assert (index.find(keys, others) == ABSENT).all()
 
 
-@given(st.lists(st.text(max_size=300)))
-def test_digests_of_many_are_those_of_each(identifiers: list[str]) -> None:
-    assert digests(identifiers).tolist() == [digest(each) for each in identifiers]
+@given(st.lists(st.text(max_size=300)), st.integers(0, 2**64 - 1))
+def test_digests_of_many_are_those_of_each(identifiers: list[str], seed: int) -> None:
+    digests = Digests(seed)
+    assert digests.many(identifiers).tolist() == [digests.of(each) for each in identifiers]

@@ -13,7 +13,7 @@ from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.settings import SECOND, Settings
 from stream.core.sharing import Sharing
-from stream.core.state import StateRefused
+from stream.core.state import Header, StateRefused
 from stream.core.values import Values
 from stream.deadletters.headers import LEFT_OUT, OUTCOME, SOURCE_OFFSET
 from stream.kafka import shards
@@ -140,6 +140,47 @@ async def test_the_owner_before_is_fenced_before_the_state_is_read_and_an_empty_
         await heir.shard.recover()
         assert heir.shard.shard.progress.positions[VISITS] == 1
     assert steps == STEPS
+
+
+async def test_each_new_state_has_a_secret_seed_that_goes_over_to_the_heir(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    other, heir = Owned(), Owned()
+    seeds = {one.shard.shard.digests.seed for one in (owned, other, heir)}
+    assert len(seeds) == 3
+    assert max(seeds) >= 1 << 48
+    owned.receive(visit(0))
+    written = {r.key: r.value for r in await owned.flush() if r.topic == "g-state"}
+
+    async def read_log(*_: object) -> dict[bytes | None, bytes | None]:
+        return written
+
+    monkeypatch.setattr(shards, "read_log", read_log)
+    await heir.shard.recover()
+    seed = heir.shard.shard.digests.seed
+    assert seed == owned.shard.shard.digests.seed
+    heir.shard.positions = dict.fromkeys(TOPICS, 1)
+    heir.receive(visit(0))
+    assert heir.shard.shard.progress.outcomes[VISITS] == {"accepted": 1, "duplicate": 1}
+    assert str(seed) not in caplog.text
+
+
+async def test_a_state_that_nothing_was_written_of_yet_has_the_seed_of_its_first_owner(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_log(*_: object) -> dict[bytes, bytes]:
+        return {}
+
+    async def refuse_lost(*_: object) -> None: ...
+
+    monkeypatch.setattr(shards, "read_log", read_log)
+    monkeypatch.setattr(shards, "refuse_lost", refuse_lost)
+    await owned.shard.recover()
+    owned.receive(visit(0))
+    written = {r.key: r.value for r in await owned.flush() if r.topic == "g-state" and r.value}
+    seed = Header.read(cast("Any", written)).seed
+    assert seed == owned.shard.shard.digests.seed != 0
 
 
 @pytest.mark.parametrize(("end", "refused"), [(99, True), (100, False)])

@@ -17,7 +17,7 @@ from stream.core.meanings import signal as meanings
 from stream.core.memo import Memo
 from stream.core.memory import LAST, Memory
 from stream.core.signals import SignalTable
-from stream.core.table import ABSENT, NO_KEY, digest, digests
+from stream.core.table import ABSENT, NO_KEY
 from stream.core.topic import (
     MEMO,
     Arrivals,
@@ -74,7 +74,7 @@ class Customers(Keeper):
             on_drop=self._signals.left,
         )
         self._signals.watch(self._customers)
-        self._names = Memo(digest, MEMO)
+        self._names = Memo(self.digests.of, MEMO)
 
     def handlers(self) -> Mapping[type[Event], RowHandler]:
         return {CustomerSignal: self._signalled}
@@ -97,7 +97,7 @@ class Customers(Keeper):
         return {self._customers.name: len(self._signals)}
 
     def _said(self, events: Sequence[CustomerSignal]) -> _Said:
-        customers = digests([e.customer_id for e in events])
+        customers = self.digests.many([e.customer_id for e in events])
         return _Said(customers, self._signals_of(events), numbers([e.value for e in events]))
 
     def _signals_of(self, events: Sequence[CustomerSignal]) -> Ints:
@@ -110,11 +110,12 @@ class Customers(Keeper):
         known = self._customers.get(key)
         if known is not None and occurred < known[LAST]:
             return
-        customer, since = digest(event.customer_id), at - self._keep_ms
+        customer, since = self.digests.of(event.customer_id), at - self._keep_ms
         comes = known is None or known[LAST] < since
         if comes and not self._signals.has_room(customer, since, MAX_SIGNALS):
             return
-        slot = self._customers.put(key, occurred, customer, digest(event.signal), row, event.value)
+        signal = self._names[event.signal]
+        slot = self._customers.put(key, occurred, customer, signal, row, event.value)
         if known is None:
             self._signals.entered(np.array([slot]), np.array([customer]))
 
@@ -157,6 +158,7 @@ class Customers(Keeper):
 
     def recovered(self) -> None:
         """Number the customers anew."""
+        self._names.clear()
         self._signals.recovered()
 
 
