@@ -215,15 +215,15 @@ HEALTH: Final = (
     Mistake(
         "latest-by-arrival",
         "topics/signal.py",
-        "newer = newer[occurred[newer] >=",
-        "newer = newer[occurred[newer] + (1 << 50) >=",
+        "& (occurred >= last))",
+        "& (occurred + (1 << 50) >= last))",
         "an old signal that comes late replaces the new one",
     ),
     Mistake(
         "first-of-one-moment",
         "topics/signal.py",
-        "newer = newer[occurred[newer] >=",
-        "newer = newer[occurred[newer] >",
+        "& (occurred >= last))",
+        "& (occurred > last))",
         "of two signals of one moment the earlier arrival stays",
     ),
     Mistake(
@@ -242,9 +242,9 @@ HEALTH: Final = (
     ),
     Mistake(
         "at-risk-up-to-forty",
-        "health.py",
-        "series[fixed < AT_RISK_BELOW * FIXED]",
-        "series[fixed <= AT_RISK_BELOW * FIXED]",
+        "signals.py",
+        "at_risk = means < AT_RISK_BELOW * FIXED",
+        "at_risk = means <= AT_RISK_BELOW * FIXED",
         "a score of exactly 40 is at risk",
     ),
     Mistake(

@@ -171,9 +171,9 @@ SUMS: Final = (
     ),
     Mistake(
         "the-last-room-is-anybody-s",
-        "active.py",
-        "        return self._room is not None and 0 < self._room() <= segments\n",
-        "        return False\n",
+        "segments.py",
+        "return room <= segments if room > 0 else self._may_free(until)",
+        "return False",
         "who gets the last segment depends on how records are cut into batches",
     ),
     Mistake(
