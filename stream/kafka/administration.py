@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from stream.config import KafkaConfig
 from stream.core.errors import StopError
@@ -24,12 +37,20 @@ from stream.kafka.transient import is_transient
 USUAL_LIMIT: Final = 1_048_588
 #: How often to look for a topic that was just created, a tenth of a second apart.
 LOOKS: Final = 50
+#: A topic is gone when it was as often, once a second.
+_LOOKS_FOR_GONE: Final = 3
+_UNKNOWN: Final = UnknownTopicOrPartitionError.errno
+_FORBIDDEN: Final = TopicAuthorizationFailedError.errno
 
 T = TypeVar("T")
 
 
 class TopicsUnfit(StopError):
     """The topics can't be used as they are; the message says what to do."""
+
+
+class TopicsHidden(TopicsUnfit):
+    """Topics may not be described, so that nobody knows whether they are there."""
 
 
 @asynccontextmanager
@@ -97,9 +118,9 @@ async def create(
 
     Raises:
         KafkaError: not now, as while brokers choose another controller; try again.
-        TopicsUnfit: one can't be created.
+        TopicsUnfit: one can't be created, or may not be described.
     """
-    there = set(await admin.list_topics())
+    there = await present(admin, wanted)
     new = [
         NewTopic(name, n, kafka.replication, topic_configs=dict(config))
         for name, n in wanted.items()
@@ -143,16 +164,57 @@ async def described(admin: AdminClient, topics: Iterable[str]) -> Sequence[Mappi
     return found
 
 
+def _never(_: Collection[str]) -> bool:
+    return False
+
+
+async def present(
+    admin: AdminClient, topics: Iterable[str], is_loss: Callable[[Collection[str]], bool] = _never
+) -> frozenset[str]:
+    """Those of the topics that are there.
+
+    A list of all topics lacks those that one may not see, and a broker that has just begun knows
+    few. So what it lacks is asked for by name, and again, a second apart, while what is there says
+    by ``is_loss`` that something was lost.
+
+    Raises:
+        KafkaError: the broker does not answer.
+        TopicsHidden: some may not be described.
+    """
+    wanted = set(topics)
+    there = wanted & set(await admin.list_topics())
+    for look in range(_LOOKS_FOR_GONE):
+        if there == wanted or (look and not is_loss(there)):
+            break
+        if look:
+            await asyncio.sleep(1.0)
+        told = await described(admin, sorted(wanted - there))
+        _refuse_hidden(told)
+        there = wanted - {d["topic"] for d in told if d["error_code"] == _UNKNOWN}
+    return frozenset(there)
+
+
+def _refuse_hidden(told: Iterable[Mapping[str, Any]]) -> None:
+    """Raise TopicsHidden where any of the topics may not be described."""
+    if hidden := [d["topic"] for d in told if d["error_code"] == _FORBIDDEN]:
+        topics = "topic" if len(hidden) == 1 else "topics"
+        raise TopicsHidden(
+            f"the right to describe {topics} {', '.join(sorted(hidden))} is missing, so whether"
+            f" {'it is' if len(hidden) == 1 else 'they are'} there is not known: grant it"
+        )
+
+
 async def counts(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
     """How many partitions topics have; a topic just created may take a moment to be known.
 
     Raises:
-        TopicsUnfit: one is not there.
+        TopicsUnfit: one is not there, or may not be described.
     """
     wanted = list(topics)
     found: dict[str, int] = {}
     for _ in range(LOOKS):
         topics_found = await described(admin, wanted)
+        _refuse_hidden(topics_found)
         found = {d["topic"]: len(d["partitions"]) for d in topics_found if not d["error_code"]}
         if all(found.get(topic) for topic in wanted):
             return found

@@ -6,17 +6,15 @@ may go on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import UnknownTopicOrPartitionError
 
 from stream.config import KafkaConfig
 from stream.core.alerts import of_family
@@ -30,7 +28,7 @@ from stream.kafka.administration import (
     TopicsUnfit,
     administration,
     counts,
-    described,
+    present,
     topic_ids,
 )
 from stream.kafka.alert_log import states_in
@@ -40,16 +38,13 @@ from stream.kafka.registry import ValueRegistry
 from stream.kafka.state_reading import bounds, read_state
 from stream.kafka.topics import (
     Names,
+    lacks_state,
     refuse_gone,
     refuse_grown,
     refuse_made_anew,
     refuse_other_shares,
     refused_settings,
 )
-
-#: A topic is gone when it was as often, once a second.
-_LOOKS_FOR_GONE: Final = 3
-_UNKNOWN: Final = UnknownTopicOrPartitionError.errno
 
 
 class GroupState(NamedTuple):
@@ -111,7 +106,7 @@ async def look_at_group(kafka: KafkaConfig, settings: Settings) -> GroupState:
 
     Raises:
         BrokerUnreachable, LogUnread: it can't be read.
-        TopicsUnfit: topics vanish right now.
+        TopicsUnfit: topics vanish right now, or may not be described.
     """
     names = Names(kafka.topic_prefix, kafka.group)
     async with administration(kafka) as admin:
@@ -154,29 +149,28 @@ async def refuse_gone_sources(kafka: KafkaConfig) -> None:
     Raises:
         BrokerUnreachable, LogUnread: it can't be seen.
         StateRefused: one is.
+        TopicsUnfit: one may not be described.
     """
     names = Names(kafka.topic_prefix, kafka.group)
+    full = {topic: names.source(topic) for topic in TOPICS}
     async with administration(kafka) as admin:
-        there = await admin.list_topics()
+        asked = [names.state, *full.values()]
+        there = await present(admin, asked, lambda there: names.state in there)
         if names.state not in there:
             return  # Nothing was read yet, or what was is lost.
-        gone = {topic: full for topic in TOPICS if (full := names.source(topic)) not in there}
-        for look in range(_LOOKS_FOR_GONE):
-            if not gone:
-                return
-            if look:
-                await asyncio.sleep(1.0)
-            # A list has no topics that one may not see; and a broker that has just begun knows few.
-            told = {d["topic"]: d["error_code"] for d in await described(admin, gone.values())}
-            gone = {topic: full for topic, full in gone.items() if told.get(full) == _UNKNOWN}
+    gone = {topic: name for topic, name in full.items() if name not in there}
     for number, shard in enumerate(await read_state(kafka) if gone else ()):
-        for topic, full in gone.items():
+        for topic, name in gone.items():
             position = shard.positions.get(topic, 0)
-            refuse_made_anew(TopicPartition(full, number), position, None)
+            refuse_made_anew(TopicPartition(name, number), position, None)
 
 
 async def _topics(admin: AIOKafkaAdminClient, kafka: KafkaConfig, names: Names) -> _Topics:
-    there = frozenset(await admin.list_topics())
+    def is_loss(there: Collection[str]) -> bool:
+        lacks_source = any(names.source(topic) not in there for topic in TOPICS)
+        return lacks_state(names, there) or (names.state in there and lacks_source)
+
+    there = await present(admin, names.all, is_loss)
     full = {topic: names.source(topic) for topic in TOPICS}
     dead = {topic: names.dead_letters(topic) for topic in TOPICS}
     wanted = {*full.values(), *dead.values(), names.state, names.shares} & there

@@ -33,6 +33,7 @@ from stream.kafka.administration import (
     administration,
     counts,
     create,
+    present,
     raise_passing,
     reason_of,
     topic_ids,
@@ -94,11 +95,15 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
     Raises:
         BrokerUnreachable: no broker answers.
         NotRenewed: the group has members, or there is nothing that was ever read.
+        TopicsUnfit: a topic may not be described, so that nobody knows what there is.
     """
     names = Names(kafka.topic_prefix, kafka.group)
     async with administration(kafka) as admin:
         await _refuse_members(admin, kafka.group)
-        there = set(await admin.list_topics())
+        sources, dead = map(names.source, TOPICS), map(names.dead_letters, TOPICS)
+        # Whatever is there, none of the others may be thought of as gone that is only not listed.
+        there = await present(admin, (*names.internal, *sources, *dead), bool)
+        others = set(await admin.list_topics()) - {names.state}
         kept = (names.alert_state, names.values) if how == "rebuild" else ()
         doomed = [t for t in names.internal if t in there and t not in kept]
         full = {topic: names.source(topic) for topic in TOPICS if names.source(topic) in there}
@@ -110,13 +115,13 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         ids_now = await topic_ids(admin, full)
         said = await committed(admin, kafka.group)
         plain = {TopicPartition(full[t], p): t for t, n in partitions.items() for p in range(n)}
-        sources = list(plain)
-        starts, ends = await bounds(kafka, sources)
-        dead = [name for t in partitions if (name := names.dead_letters(t)) in there]
-        buried = await _buried(kafka, names, await counts(admin, dead), plain, said.notes, ids_now)
-    begin = {tp: starts[tp] for tp in sources}
+        starts, ends = await bounds(kafka, list(plain))
+        lettered = [name for t in partitions if (name := names.dead_letters(t)) in there]
+        letters = await counts(admin, lettered)
+        buried = await _buried(kafka, names, letters, plain, said.notes, ids_now)
+    begin = {tp: starts[tp] for tp in plain}
     if how == "reset":
-        for tp in sources:
+        for tp in plain:
             note = said.notes.get(tp)
             end = note.offset if note is not None and note.how == "reset" else ends[tp]
             begin[tp] = max(starts[tp], end)
@@ -128,10 +133,10 @@ async def plan(kafka: KafkaConfig, how: How) -> Plan:
         begin,
         ends,
         # A source that ends before is another now, or has lost records: what comes there is new.
-        {tp: min(buried.get(tp, 0), ends[tp]) for tp in sources},
+        {tp: min(buried.get(tp, 0), ends[tp]) for tp in plain},
         next((note.how for note in said.notes.values()), None),
         {tp: note.offset for tp, note in said.notes.items() if tp not in plain},
-        _groups(there - {names.state}),
+        _groups(others),
         ids_now,
     )
 
@@ -279,9 +284,8 @@ async def _delete(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
 
 async def _grow_dead_letters(admin: AIOKafkaAdminClient, planned: Plan) -> None:
     """A dead letter lies in the partition of its source."""
-    there = set(await admin.list_topics())
     names = {planned.names.dead_letters(t): n for t, n in planned.partitions.items()}
-    found = await counts(admin, [name for name in names if name in there])
+    found = await counts(admin, await present(admin, names))
     more = {name: NewPartitions(names[name]) for name, n in found.items() if n < names[name]}
     if more:
         await admin.create_partitions(more)

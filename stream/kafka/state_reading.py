@@ -14,7 +14,7 @@ from stream.config import KafkaConfig
 from stream.core.inspection import Inspection, inspect
 from stream.core.state import StateRefused
 from stream.deadletters.headers import SOURCE_OFFSET, SOURCE_TOPIC, is_of
-from stream.kafka.administration import administration, counts
+from stream.kafka.administration import administration, counts, present
 from stream.kafka.belonging import (
     made_anew,
     refuse_other_ids,
@@ -47,6 +47,7 @@ async def read_state(
 
     Raises:
         BrokerUnreachable, LogUnread: it can't be read.
+        TopicsUnfit: it may not be described.
     """
     name = Names(kafka.topic_prefix, kafka.group).state
     # One after the other, and folded apart: a state may be large.
@@ -150,6 +151,6 @@ async def _last_buried(
 
 async def _partitions(kafka: KafkaConfig, name: str) -> int:
     async with administration(kafka) as admin:
-        if name not in await admin.list_topics():
+        if not await present(admin, [name]):
             return 0
         return (await counts(admin, [name]))[name]

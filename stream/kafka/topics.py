@@ -25,9 +25,10 @@ from stream.kafka.administration import (
     create,
     described,
     largest_batch,
+    present,
     topic_ids,
 )
-from stream.kafka.group import committed, refuse_noted
+from stream.kafka.group import Committed, committed, refuse_noted
 from stream.kafka.retention import compacted, unkept
 from stream.kafka.topic_ids import id_of
 
@@ -115,6 +116,12 @@ class Names:
         """All topics of the group's own."""
         return (self.state, self.alert_state, self.shares, self.values)
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All topics that a worker reads or writes."""
+        sources, dead = map(self.source, TOPICS), map(self.dead_letters, TOPICS)
+        return (*self.internal, *sources, *dead, self.alerts, self.dead_alerts)
+
 
 @dataclass(frozen=True)
 class TopicMap:
@@ -143,8 +150,8 @@ async def prepare(kafka: KafkaConfig) -> TopicMap:
 
     Raises:
         BrokerUnreachable: no broker answers.
-        TopicsUnfit: a topic can't be created or would lose state, the state does not fit the source
-            topics or is gone.
+        TopicsUnfit: a topic can't be created, may not be described or would lose state, the state
+            does not fit the source topics or is gone.
         StateRefused: the state was begun to be made anew, and that was not finished.
     """
     async with administration(kafka) as admin:
@@ -196,12 +203,16 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     names = Names(kafka.topic_prefix, kafka.group)
     said = await committed(admin, kafka.group)
     refuse_noted(said, kafka.group)
-    there = await admin.list_topics()
+
+    def is_loss(there: Collection[str]) -> bool:
+        return lacks_state(names, there) or _lacks_alert_state(names, said, there)
+
+    there = await present(admin, names.all, is_loss)
     refuse_gone(names, there)
     if reason := await refused_settings(admin, kafka, names, there):
         raise TopicsUnfit(reason)
     # Offsets are committed only after all topics were made.
-    if said.offsets and names.state in there and names.alert_state not in there:
+    if _lacks_alert_state(names, said, there):
         log.warning(
             "topic %s is gone though group %s has counted: it is made anew, so alerts that fired"
             " fire a second time, and those that have ended meanwhile are never told as resolved",
@@ -232,11 +243,22 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     return TopicMap(names, partitions, limits, ids)
 
 
+def lacks_state(names: Names, there: Collection[str]) -> bool:
+    """Whether the state's topic is missing among those that are ``there``, though there was one.
+
+    It is made before the others of the group.
+    """
+    return names.state not in there and any(topic in there for topic in names.internal)
+
+
+def _lacks_alert_state(names: Names, said: Committed, there: Collection[str]) -> bool:
+    return bool(said.offsets) and names.state in there and names.alert_state not in there
+
+
 def refuse_gone(names: Names, there: Collection[str]) -> None:
     """Raise TopicsUnfit where the state's topic is missing among those that are ``there``."""
-    left = [topic for topic in names.internal if topic in there]
-    if left and names.state not in there:
-        # The state's topic is made before the others, so there was one.
+    if lacks_state(names, there):
+        left = [topic for topic in names.internal if topic in there]
         raise TopicsUnfit(
             f"topic {names.state} is gone though {left[0]} is there: the state is lost; {REMEDY}"
         )

@@ -179,6 +179,8 @@ async def refused_with(work: Callable[[Any], Awaitable[None]], code: int, said: 
 
     async with administration.administration(KAFKA) as admin:
         fake: Any = admin
+        unknown = {"topics": [{"topic": t, "error_code": 3} for t in ("cx.cart", "cx.visit")]}
+        fake._send_request = mock.AsyncMock(return_value=SimpleNamespace(to_object=lambda: unknown))
         fake.list_topics = mock.AsyncMock(return_value=[])
         fake.create_topics = fake.delete_topics = answer
         await work(fake)

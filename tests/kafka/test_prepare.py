@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.state import StateRefused
-from stream.kafka import topics
-from stream.kafka.administration import TopicsUnfit
+from stream.kafka import administration, topics
+from stream.kafka.administration import TopicsHidden, TopicsUnfit
 from stream.kafka.group import Committed, Note
 from stream.kafka.topics import (
     COMPACTED,
@@ -24,6 +24,8 @@ from stream.kafka.topics import (
     refuse_grown,
     refuse_made_anew,
 )
+from tests.fixtures.clock import in_no_time
+from tests.kafka.fakes import FORBIDDEN, UNKNOWN, ListedTopics
 
 KAFKA = KafkaConfig().model_copy(update={"topic_prefix": "p-", "group": "g", "partitions": 3})
 NAMES = Names("p-", "g")
@@ -45,9 +47,12 @@ class Brokers:
         #: What was made, in this order, with its settings.
         self.made: dict[str, dict[str, str]] = {}
         self.refusal: str | None = None
+        #: What is there and not listed, by what a broker says of it.
+        self.unlisted: dict[str, list[int]] = {}
+        self.looks = 0
 
     async def list_topics(self) -> list[str]:
-        return [*self.partitions]
+        return [topic for topic in self.partitions if topic not in self.unlisted]
 
     async def committed(self, _: object, group: str) -> Committed:
         assert group == "g"
@@ -78,8 +83,13 @@ class Brokers:
         asked = ("committed", "create", "counts", "topic_ids", "largest_batch", "refused_settings")
         for name in asked:
             monkeypatch.setattr(topics, name, getattr(self, name))
+        asked_by_name = ListedTopics(await self.list_topics(), self.unlisted)
+        monkeypatch.setattr(administration, "described", asked_by_name.described)
         monkeypatch.setattr(topics, "LOOKS", 1)
-        return await topics._prepare(cast("AIOKafkaAdminClient", self), KAFKA)
+        try:
+            return await topics._prepare(cast("AIOKafkaAdminClient", self), KAFKA)
+        finally:
+            self.looks = asked_by_name.looks
 
 
 def brokers(*there: str, said: Committed | None = None) -> Brokers:
@@ -129,12 +139,46 @@ def test_compacted_topics_are_compacted_soon_and_not_all_the_time() -> None:
         ),
     ],
 )
+@in_no_time
 async def test_a_group_whose_state_can_not_be_gone_on_with_is_left_as_it_is(
     found: Brokers, raised: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(raised, match=said):
         await found.prepare(monkeypatch)
     assert found.made == {}
+
+
+@pytest.mark.parametrize("topic", [NAMES.state, NAMES.alert_state, "p-cx.visit", "p-cx.visit.dlq"])
+async def test_a_topic_that_one_may_not_see_is_not_gone(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Brokers(dict.fromkeys(NAMES.all, 1), READ, 5000)
+    found.unlisted = {topic: [FORBIDDEN]}
+    with pytest.raises(TopicsHidden) as raised:
+        await found.prepare(monkeypatch)
+    assert f"the right to describe topic {topic} is missing" in str(raised.value)
+    assert "rebuild" not in str(raised.value)
+    assert found.made == {}
+
+
+@in_no_time
+async def test_a_state_that_a_broker_does_not_know_yet_is_not_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = dict.fromkeys(NAMES.internal, 3) | {NAMES.shares: len(FAMILIES)}
+    found = Brokers(there, READ, 5000)
+    found.unlisted = {NAMES.state: [UNKNOWN, UNKNOWN, 0]}
+    await found.prepare(monkeypatch)
+    assert found.looks == 3
+
+
+@pytest.mark.parametrize("there", [(), ("p-cx.visit", "p-cx.cart")])
+async def test_a_first_start_waits_for_no_topics(
+    there: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Brokers(dict.fromkeys(there, 3), Committed({}, {}), 100_000)
+    await found.prepare(monkeypatch)
+    assert found.looks == 1
 
 
 async def test_topics_that_lose_what_is_written_are_refused_before_any_is_made(
@@ -156,6 +200,7 @@ async def test_topics_that_lose_what_is_written_are_refused_before_any_is_made(
         pytest.param((NAMES.state, NAMES.alert_state), READ, False, id="they are there"),
     ],
 )
+@in_no_time
 async def test_it_is_told_that_the_alerts_states_are_gone_where_there_were_any(
     there: tuple[str, ...],
     said: Committed,
