@@ -243,8 +243,8 @@ async def topic_ids(admin: AdminClient, names: Mapping[str, str]) -> dict[str, s
     return ids
 
 
-async def largest_batch(admin: AdminClient, topic: str) -> int:
-    """The largest record batch that a topic takes, in bytes; Kafka's default where it isn't told.
+async def largest_batch(admin: AdminClient, topic: str) -> int | None:
+    """The largest record batch that a topic takes, in bytes; None where the broker does not tell.
 
     Raises:
         KafkaError: the broker does not answer.
@@ -255,4 +255,4 @@ async def largest_batch(admin: AdminClient, topic: str) -> int:
             for key, value, *_ in resource[4]:
                 if key == "max.message.bytes":
                     return int(value)
-    return USUAL_LIMIT
+    return None

@@ -30,7 +30,7 @@ from stream.kafka.ending import say_goodbye
 from stream.kafka.log import LogUnread, read_log
 from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
-from stream.kafka.retention import compacted, unkept
+from stream.kafka.retention import unkept, untaken
 from stream.kafka.topics import Names
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
@@ -155,6 +155,10 @@ class LetterReader:
                 " read"
             )
 
+    async def _limit(self, name: str) -> int:
+        """The largest record batch that a topic takes; Kafka's default where it isn't told."""
+        return await largest_batch(self._admin, name) or USUAL_LIMIT
+
     async def _partitions(self, names: Iterable[str]) -> dict[str, int]:
         found = await described(self._admin, names)
         return {d["topic"]: len(d["partitions"]) for d in found if not d["error_code"]}
@@ -175,7 +179,7 @@ class LetterReader:
             return {
                 topic: Target(
                     counts.get(name, 0),
-                    await largest_batch(self._admin, name) if name in counts else 0,
+                    await self._limit(name) if name in counts else 0,
                 )
                 for topic, name in names.items()
             }
@@ -336,7 +340,7 @@ class LetterReader:
             LettersUnusable: they may have.
         """
         topics = dict.fromkeys(self.names.dead_letters(b.topic) for b in partitions)
-        asked = compacted(self._admin, self._kafka.bootstrap, topics)
+        asked = untaken(self._admin, self._kafka.bootstrap, topics)
         if reason := await self._ask(asked):
             raise LettersUnusable(reason)
 

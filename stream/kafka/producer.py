@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from stream.config import KafkaConfig
 from stream.core.errors import DeadLetterError, StopError
 from stream.kafka.admin import AdminClient
-from stream.kafka.administration import TopicsUnfit, create, largest_batch
+from stream.kafka.administration import USUAL_LIMIT, TopicsUnfit, create, largest_batch
 from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.partitions import partitions
@@ -225,7 +225,7 @@ class EventProducer:
             try:
                 await create(self._admin, self._kafka, {full: self._kafka.partitions}, {})
                 count = len(await self._producer.partitions_for(full))
-                limit = await largest_batch(self._admin, full)
+                limit = await largest_batch(self._admin, full) or USUAL_LIMIT
             except TopicsUnfit as error:
                 raise NotDelivered(str(error)) from error
             except KafkaError as error:

@@ -2,14 +2,16 @@
 
 Topics that hold state may delete what is old: the front of a log, which nobody misses until a
 worker next reads it. Topics of dead letters may keep one letter of each key alone, and then refuse
-a letter without a key, with which the whole transaction fails, time and again.
+a letter without a key, or take less than their source, and then refuse what is larger: the whole
+transaction fails with it, time and again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -72,16 +74,18 @@ def _of_state(limit: int) -> _Demand:
     )
 
 
-_OF_LETTERS: Final = _Demand(
-    "delete",
-    None,
-    {
-        _POLICY: "a letter without a key would be refused there and hold up its shard, and of those"
-        " with the same key only the last would be kept"
-    },
-    "",
-    "whether dead letters are kept there",
-)
+def _of_letters(limit: int | None) -> _Demand:
+    return _Demand(
+        "delete",
+        limit,
+        {
+            _POLICY: "a letter without a key would be refused there and hold up its shard, and of"
+            " those with the same key only the last would be kept",
+            _LIMIT: "a letter of a large record would be refused there and hold up its shard",
+        },
+        "",
+        "whether dead letters are kept there",
+    )
 
 
 async def unkept(
@@ -95,29 +99,48 @@ async def unkept(
     Raises:
         KafkaError: the broker does not answer.
     """
-    return await _refused(admin, bootstrap, topics, _of_state(limit))
+    return await _refused(admin, bootstrap, dict.fromkeys(topics, _of_state(limit)))
 
 
-async def compacted(
-    admin: AIOKafkaAdminClient, bootstrap: str, topics: Iterable[str]
+async def untaken(
+    admin: AIOKafkaAdminClient,
+    bootstrap: str,
+    topics: Iterable[str],
+    limits: Mapping[str, int] = MappingProxyType({}),
 ) -> str | None:
     """As ``unkept``, of topics that are there and are to take dead letters.
+
+    ``limits``: what a record batch may have in bytes there, of those topics of which it is known.
 
     Raises:
         KafkaError: the broker does not answer.
     """
-    return await _refused(admin, bootstrap, topics, _OF_LETTERS)
+    demands = {topic: _of_letters(limits.get(topic)) for topic in topics}
+    return await _refused(admin, bootstrap, demands)
+
+
+async def told_limits(admin: AIOKafkaAdminClient, sources: Iterable[str]) -> dict[str, int]:
+    """What a record batch may have in bytes, of those source topics whose broker tells it.
+
+    Of the others is warned, once, since their dead letters are not held against it then.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    found, untold = await _settings(admin, dict.fromkeys(sources, (_LIMIT,)))
+    what = "whether their dead letters take their largest records"
+    _tell(untold, what, f"{_LIMIT} of the dead letters leaves room for their headers")
+    return {topic: int(own[_LIMIT]) for topic, own in found.items() if _LIMIT in own}
 
 
 async def _refused(
-    admin: AIOKafkaAdminClient, bootstrap: str, topics: Iterable[str], demand: _Demand
+    admin: AIOKafkaAdminClient, bootstrap: str, demands: Mapping[str, _Demand]
 ) -> str | None:
-    asked = list(topics)
     found: dict[str, dict[str, str]] = {}
     for _ in range(_LOOKS):
         # The settings of a topic that another worker has just made may take a moment to be known.
-        settings = await _settings(admin, asked, demand) if asked else {}
-        found = {t: wrong for t, own in settings.items() if (wrong := demand.wrong(own))}
+        settings = await _told(admin, demands)
+        found = {t: wrong for t, own in settings.items() if (wrong := demands[t].wrong(own))}
         if not found:
             return None
         await asyncio.sleep(0.1)
@@ -126,6 +149,8 @@ async def _refused(
     )
     keys = {key for wrong in found.values() for key in wrong}
     topic = next(iter(found)) if len(found) == 1 else "TOPIC"
+    # What suits the one that needs most suits all.
+    demand = max((demands[topic] for topic in found), key=lambda demand: demand.limit or 0)
     wanted = {key: value for key, value in demand.settings.items() if key in keys}
     mended = ",".join(f"{key}={value}" for key, value in wanted.items())
     return (
@@ -135,34 +160,48 @@ async def _refused(
     )
 
 
-async def _settings(
-    admin: AIOKafkaAdminClient, topics: list[str], demand: _Demand
+async def _told(
+    admin: AIOKafkaAdminClient, demands: Mapping[str, _Demand]
 ) -> dict[str, dict[str, str]]:
-    """The settings of those topics that the broker tells of."""
-    keys = dict.fromkeys(demand.settings)
-    asked = [ConfigResource(ConfigResourceType.TOPIC, t, configs=dict(keys)) for t in topics]
+    """The settings of those topics that the broker tells of; of the others is warned."""
+    found, untold = await _settings(admin, {t: tuple(d.settings) for t, d in demands.items()})
+    if untold:
+        demand = max((demands[topic] for topic in untold), key=lambda demand: demand.limit or 0)
+        room = "" if demand.limit is None else f" and {_LIMIT}={demand.limit} or more"
+        _tell(untold, demand.unknown, f"{_POLICY}={demand.policy}{room}")
+    return found
+
+
+async def _settings(
+    admin: AIOKafkaAdminClient, keys: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Settings of topics, and why those of others are not told; ``keys`` has which, by topic."""
     found: dict[str, dict[str, str]] = {}
     untold: dict[str, str] = {}
+    if not keys:
+        return found, untold
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(own))
+        for topic, own in keys.items()
+    ]
     for answer in await admin.describe_configs(asked):
         for code, _, _, topic, entries in answer.resources:
             if code:
                 untold[topic] = for_code(code).__name__
             else:
                 found[topic] = {key: value for key, value, *_ in entries if value is not None}
-    _tell(untold, demand)
-    return found
+    return found, untold
 
 
-def _tell(untold: Mapping[str, str], demand: _Demand) -> None:
+def _tell(untold: Mapping[str, str], unchecked: str, wanted: str) -> None:
     new = [topic for topic in untold if topic not in _TOLD]
     _TOLD.update(new)
     if new:
         log.warning(
             "the settings of %s are not told (%s), so %s was not checked:"
-            " grant the right to describe configs, or see that %s=%s",
+            " grant the right to describe configs, or see that %s",
             ", ".join(new),
             untold[new[0]],
-            demand.unknown,
-            _POLICY,
-            demand.policy,
+            unchecked,
+            wanted,
         )

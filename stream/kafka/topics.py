@@ -18,6 +18,7 @@ from stream.core.state import REMEDY, StateRefused
 from stream.deadletters.letter import ALERT_TOPIC
 from stream.kafka.administration import (
     LOOKS,
+    USUAL_LIMIT,
     Administrator,
     TopicsUnfit,
     administration,
@@ -29,7 +30,7 @@ from stream.kafka.administration import (
     topic_ids,
 )
 from stream.kafka.group import Committed, committed, refuse_noted
-from stream.kafka.retention import compacted, unkept
+from stream.kafka.retention import told_limits, unkept, untaken
 from stream.kafka.topic_ids import id_of
 
 #: What a dead letter needs on top of its record, for headers.
@@ -227,13 +228,14 @@ async def _prepare(admin: AIOKafkaAdminClient, kafka: KafkaConfig) -> TopicMap:
     shards = max(partitions.values())
     limits: dict[str, int] = {}
     for topic, full in sources.items():
-        limit = await largest_batch(admin, full) + DEAD_LETTER_ROOM
-        limits[topic] = limit
+        told = await largest_batch(admin, full)
+        limits[topic] = limit = (told or USUAL_LIMIT) + DEAD_LETTER_ROOM
         dead = {names.dead_letters(topic): partitions[topic]}
         await create(admin, kafka, dead, _LETTERS | {"max.message.bytes": str(limit)})
-        await _check_limit(admin, names.dead_letters(topic), limit)
+        if told is not None:
+            await _check_limit(admin, names.dead_letters(topic), limit)
     await create(admin, kafka, {names.alerts: 1}, {})
-    limit = await largest_batch(admin, names.alerts) + DEAD_LETTER_ROOM
+    limit = (await largest_batch(admin, names.alerts) or USUAL_LIMIT) + DEAD_LETTER_ROOM
     room = {"max.message.bytes": str(limit)}
     await create(admin, kafka, {names.dead_alerts: 1}, _LETTERS | room)
     await create(admin, kafka, {names.state: shards}, COMPACTED)
@@ -269,10 +271,15 @@ async def refused_settings(
 ) -> str | None:
     """Why topics that are ``there`` can't hold the group's state or dead letters, if they can't."""
     own = [topic for topic in names.internal if topic in there]
-    dead = [names.dead_letters(topic) for topic in (*TOPICS, ALERT_TOPIC)]
-    return await unkept(admin, kafka.bootstrap, own, STATE_LIMIT) or await compacted(
-        admin, kafka.bootstrap, [topic for topic in dead if topic in there]
-    )
+    if reason := await unkept(admin, kafka.bootstrap, own, STATE_LIMIT):
+        return reason
+    letters = {names.source(topic): names.dead_letters(topic) for topic in (*TOPICS, ALERT_TOPIC)}
+    dead = [topic for topic in letters.values() if topic in there]
+    # The limit of a source that is still to be made is not known; alerts' changes are small.
+    sources = [topic for topic in map(names.source, TOPICS) if topic in there]
+    limits = await told_limits(admin, sources)
+    least = {letters[source]: limit + DEAD_LETTER_ROOM for source, limit in limits.items()}
+    return await untaken(admin, kafka.bootstrap, dead, least)
 
 
 async def _check_partitions(
@@ -356,11 +363,11 @@ def refuse_made_anew(tp: TopicPartition, position: int, end: int | None) -> None
 
 async def _check_limit(admin: AIOKafkaAdminClient, dead_letters: str, least: int) -> None:
     """A dead letter that does not fit would hold up its shard for ever."""
-    found = 0
+    found: int | None = 0
     for _ in range(LOOKS):
         # The settings of a topic just created may take a moment to be known.
         found = await largest_batch(admin, dead_letters)
-        if found >= least:
+        if found is None or found >= least:
             return
         await asyncio.sleep(0.1)
     raise TopicsUnfit(

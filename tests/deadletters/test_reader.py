@@ -148,10 +148,10 @@ async def test_a_topic_that_has_lost_a_letter_is_told_from_one_that_was_made_ane
 async def test_letters_that_are_missing_in_a_compacted_topic_are_never_sent_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def compacted(_: object, bootstrap: str, topics: Iterable[str]) -> str | None:
+    async def untaken(_: object, bootstrap: str, topics: Iterable[str]) -> str | None:
         return f"{', '.join(topics)} at {bootstrap}" if topics else None
 
-    monkeypatch.setattr(letters, "compacted", compacted)
+    monkeypatch.setattr(letters, "untaken", untaken)
     reader = Held([], 9)
     await reader.refuse_compacted([])
     with pytest.raises(LettersUnusable, match=r"^cx\.visit\.dlq at "):

@@ -13,7 +13,7 @@ from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES, TOPICS
 from stream.core.state import StateRefused
 from stream.kafka import administration, topics
-from stream.kafka.administration import TopicsHidden, TopicsUnfit
+from stream.kafka.administration import USUAL_LIMIT, TopicsHidden, TopicsUnfit
 from stream.kafka.group import Committed, Note
 from stream.kafka.topics import (
     COMPACTED,
@@ -43,7 +43,9 @@ class Brokers:
         self.said = said
         self.limit = limit
         #: What topics of dead letters take that were there before.
-        self.letters = limit
+        self.letters: int | None = limit
+        #: Sources whose limit is not told.
+        self.untold: set[str] = set()
         #: What was made, in this order, with its settings.
         self.made: dict[str, dict[str, str]] = {}
         self.refusal: str | None = None
@@ -72,9 +74,12 @@ class Brokers:
     async def topic_ids(self, _: object, names: Mapping[str, str]) -> dict[str, str]:
         return {topic: f"id of {name}" for topic, name in names.items()}
 
-    async def largest_batch(self, _: object, name: str) -> int:
+    async def largest_batch(self, _: object, name: str) -> int | None:
+        if name in self.untold:
+            return None
         usual = self.letters if name.endswith(".dlq") else self.limit
-        return int(self.made.get(name, {}).get("max.message.bytes", usual))
+        made = self.made.get(name, {}).get("max.message.bytes")
+        return usual if made is None else int(made)
 
     async def refused_settings(self, *_: object) -> str | None:
         return self.refusal
@@ -221,6 +226,23 @@ async def test_letters_that_would_not_fit_are_refused_at_the_start(
     found = Brokers({"p-cx.cart.dlq": 3}, Committed({}, {}), 5000)
     with pytest.raises(TopicsUnfit, match=r"p-cx.cart.dlq takes 5000 bytes, less than its source"):
         await found.prepare(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("letters", "untold"),
+    [
+        pytest.param(None, set(), id="what the letters take is not told"),
+        pytest.param(USUAL_LIMIT, {"p-cx.cart"}, id="what the source takes is not told"),
+    ],
+)
+async def test_what_is_not_told_of_letters_is_not_held_against_them(
+    letters: int | None, untold: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Brokers({"p-cx.cart": 3, "p-cx.cart.dlq": 3}, Committed({}, {}), 5000)
+    found.letters, found.untold = letters, untold
+    told = await found.prepare(monkeypatch)
+    taken = USUAL_LIMIT if untold else 5000
+    assert told.dead_letter_limits["cx.cart"] == taken + DEAD_LETTER_ROOM
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,21 @@ from typing import Any
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from stream.config import KafkaConfig
 from stream.core.catalogue import TOPICS
 from stream.kafka import retention
-from stream.kafka.retention import compacted, unkept
-from stream.kafka.topics import COMPACTED, STATE_LIMIT, prepare
+from stream.kafka.administration import USUAL_LIMIT, largest_batch
+from stream.kafka.retention import unkept, untaken
+from stream.kafka.topics import (
+    COMPACTED,
+    DEAD_LETTER_ROOM,
+    STATE_LIMIT,
+    Names,
+    prepare,
+    refused_settings,
+)
 from tests.kafka.conftest import Site
+from tests.kafka.fakes import FORBIDDEN, UNKNOWN
 from tests.kafka.test_state_commands import told_beforehand
 from tests.kafka.test_trouble import create, refused
 from tests.kafka.topics import administer
@@ -95,12 +105,12 @@ class Admin:
     """A broker's answers: an error, or settings, for each topic."""
 
     def __init__(self, told: Mapping[str, int | Mapping[str, str]]) -> None:
-        self._told = told
+        self.told = told
 
     async def describe_configs(self, asked: list[ConfigResource]) -> list[Any]:
         resources = []
         for topic in (resource.name for resource in asked):
-            told = self._told[topic]
+            told = self.told[topic]
             code = told if isinstance(told, int) else 0
             settings: Mapping[str, str] = {} if isinstance(told, int) else told
             entries: list[object] = [
@@ -160,7 +170,7 @@ async def test_a_topic_whose_settings_are_not_told_is_warned_of_once_and_taken(
     monkeypatch.setattr(retention, "_TOLD", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert await asked({"a": 29, "b": SOUND}) is None
+            assert await asked({"a": FORBIDDEN, "b": SOUND}) is None
     (record,) = caplog.records
     assert "the settings of a are not told (TopicAuthorizationFailedError)" in record.getMessage()
     assert "describe configs" in record.getMessage()
@@ -172,7 +182,7 @@ async def test_dead_letters_are_refused_where_they_are_compacted_too(
 ) -> None:
     monkeypatch.setattr(retention, "_LOOKS", 1)
     admin: Any = Admin({"a.dlq": {"cleanup.policy": policy}, "b.dlq": {"cleanup.policy": "delete"}})
-    assert await compacted(admin, "kafka:9092", ["a.dlq", "b.dlq"]) == (
+    assert await untaken(admin, "kafka:9092", ["a.dlq", "b.dlq"]) == (
         f"topic a.dlq has cleanup.policy={policy} (wanted: delete): a letter without a key would be"
         " refused there and hold up its shard, and of those with the same key only the last would"
         " be kept; for each `kafka-configs --bootstrap-server kafka:9092 --alter --topic a.dlq"
@@ -185,20 +195,112 @@ async def test_dead_letters_that_are_not_compacted_are_taken_as_they_are(
     settings: Mapping[str, str],
 ) -> None:
     admin: Any = Admin({"a.dlq": {**settings, "max.message.bytes": "5"}})
-    assert await compacted(admin, "kafka:9092", ["a.dlq"]) is None
-    assert await compacted(admin, "kafka:9092", []) is None
+    assert await untaken(admin, "kafka:9092", ["a.dlq"]) is None
+    assert await untaken(admin, "kafka:9092", []) is None
 
 
 async def test_dead_letters_whose_settings_are_not_told_are_warned_of_and_taken(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "_TOLD", set())
-    admin: Any = Admin({"a.dlq": 29})
+    admin: Any = Admin({"a.dlq": FORBIDDEN})
     with caplog.at_level(logging.WARNING):
-        assert await compacted(admin, "kafka:9092", ["a.dlq"]) is None
+        assert await untaken(admin, "kafka:9092", ["a.dlq"]) is None
     (message,) = caplog.messages
     assert message == (
         "the settings of a.dlq are not told (TopicAuthorizationFailedError), so whether dead"
         " letters are kept there was not checked: grant the right to describe configs, or see that"
         " cleanup.policy=delete"
     )
+
+
+NAMES = Names("p-", "g")
+LETTERS = {"cleanup.policy": "delete", "max.message.bytes": str(5_000 + DEAD_LETTER_ROOM)}
+#: What is set for each of a worker's topics, so that it takes them.
+TAKEN: Mapping[str, int | Mapping[str, str]] = {
+    **dict.fromkeys(NAMES.internal, SOUND),
+    **{NAMES.source(topic): {"max.message.bytes": "5000"} for topic in TOPICS},
+    **dict.fromkeys(map(NAMES.dead_letters, TOPICS), LETTERS),
+    NAMES.dead_alerts: LETTERS | {"max.message.bytes": "100"},
+}
+
+
+async def refused_of_all(
+    monkeypatch: pytest.MonkeyPatch, changed: Mapping[str, int | Mapping[str, str]]
+) -> str | None:
+    monkeypatch.setattr(retention, "_LOOKS", 1)
+    admin: Any = Admin({**TAKEN, **changed})
+    there = [topic for topic, told in admin.told.items() if told != UNKNOWN]
+    return await refused_settings(admin, KafkaConfig(bootstrap="kafka:9092"), NAMES, there)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="all is as a worker makes it"),
+        pytest.param({"p-cx.cart.dlq": {"max.message.bytes": "9000000"}}, id="more room"),
+        pytest.param({"p-cx.cart": UNKNOWN, "p-cx.cart.dlq": {}}, id="a source is to be made"),
+        pytest.param({"p-cx.cart.dlq": UNKNOWN}, id="dead letters are to be made"),
+        pytest.param({"p-cx.cart.dlq": FORBIDDEN}, id="dead letters are not told"),
+        pytest.param(
+            {"p-cx.cart": FORBIDDEN, "p-cx.cart.dlq": {"max.message.bytes": "100"}},
+            id="a source is not told",
+        ),
+    ],
+)
+async def test_dead_letters_are_taken_where_they_take_their_source_or_nobody_knows(
+    changed: Mapping[str, int | Mapping[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await refused_of_all(monkeypatch, changed) is None
+
+
+async def test_dead_letters_that_take_less_than_their_source_are_refused_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that does not fit would hold up its shard for ever."""
+    assert await refused_of_all(
+        monkeypatch,
+        {
+            "p-cx.cart": {"max.message.bytes": "7000"},
+            "p-cx.cart.dlq": {"max.message.bytes": "6000"},
+            "p-cx.visit.dlq": {"max.message.bytes": "100"},
+        },
+    ) == (
+        "topic p-cx.cart.dlq has max.message.bytes=6000 (wanted: 72536 or more); topic"
+        " p-cx.visit.dlq has max.message.bytes=100 (wanted: 70536 or more): a letter of a large"
+        " record would be refused there and hold up its shard; for each `kafka-configs"
+        " --bootstrap-server kafka:9092 --alter --topic TOPIC --add-config"
+        " max.message.bytes=72536`"
+    )
+
+
+async def test_what_is_not_told_of_dead_letters_and_their_sources_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "_TOLD", set())
+    with caplog.at_level(logging.WARNING):
+        changed = {"p-cx.cart": FORBIDDEN, "p-cx.visit.dlq": FORBIDDEN}
+        for _ in range(2):
+            assert await refused_of_all(monkeypatch, changed) is None
+    of_source, of_letters = caplog.messages
+    assert of_source == (
+        "the settings of p-cx.cart are not told (TopicAuthorizationFailedError), so whether their"
+        " dead letters take their largest records was not checked: grant the right to describe"
+        " configs, or see that max.message.bytes of the dead letters leaves room for their headers"
+    )
+    assert of_letters == (
+        "the settings of p-cx.visit.dlq are not told (TopicAuthorizationFailedError), so whether"
+        " dead letters are kept there was not checked: grant the right to describe configs, or see"
+        " that cleanup.policy=delete and max.message.bytes=70536 or more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "limit"),
+    [({"max.message.bytes": "7"}, 7), (FORBIDDEN, None), ({}, None)],
+)
+async def test_a_limit_that_is_not_told_is_not_taken_for_the_usual_one(
+    told: int | Mapping[str, str], limit: int | None
+) -> None:
+    admin: Any = Admin({"a": told})
+    assert await largest_batch(admin, "a") == limit != USUAL_LIMIT
