@@ -22,7 +22,6 @@ from stream.core.alerts import (
     with_input,
 )
 from stream.core.catalogue import KPIS
-from stream.core.errors import told
 from stream.core.evaluate import Evaluator, Wanted
 from stream.core.merge import LEAD_MS, Family
 from stream.core.series import Evaluation
@@ -34,6 +33,7 @@ from stream.kafka.log import FlushFailed
 from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import InWords
 
 #: An evaluation of the rules that can't be made for so long is left out, in ms.
 PATIENCE_MS: Final = 5 * SECOND
@@ -255,7 +255,8 @@ class Desk:
             except Exception as error:
                 if not is_transient(error):
                     raise
-                log.warning("the alerts' state can't be read yet: %s", told(error), extra=EACH_TRY)
+                said = InWords(error)
+                log.warning("the alerts' state can't be read yet: %s", said, extra=EACH_TRY)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return bool(states.alerts)
@@ -326,9 +327,8 @@ class Desk:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning(
-                "the alerts' state can't be taken over yet: %s", told(error), extra=EACH_TRY
-            )
+            said = InWords(error)
+            log.warning("the alerts' state can't be taken over yet: %s", said, extra=EACH_TRY)
             await asyncio.sleep(_RETRY_SECONDS)
             return
         if self._is_ahead(now):

@@ -27,6 +27,7 @@ from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import Names, TopicMap, prepare
 from stream.kafka.transient import is_transient
 from stream.kafka.watch import watch
+from stream.kafka.wording import in_words
 from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
@@ -195,7 +196,7 @@ class Worker:
                     log.exception("sink %s: reading alerts failed by a defect", dispatcher.name)
                     await asyncio.sleep(_DEFECT_SECONDS)
                     continue
-                what = _causes(error)
+                what = in_words(error)
                 log.warning(
                     "sink %s: reading alerts failed: %s", dispatcher.name, what, extra=EACH_TRY
                 )
@@ -222,7 +223,8 @@ class Worker:
                 except Exception as error:
                     dispatcher.results["unrefreshed"] += 1
                     if is_transient(error):
-                        log.warning("sink %s: what fires can't be read: %r", dispatcher.name, error)
+                        said = in_words(error)
+                        log.warning("sink %s: what fires can't be read: %s", dispatcher.name, said)
                     else:
                         log.exception("sink %s: what fires is not told", dispatcher.name)
                 await asyncio.sleep(seconds)
@@ -240,7 +242,7 @@ def _one_line() -> Iterator[None]:
     except Exception as error:
         log.exception("a part of the worker failed")
         what = "can't go on" if is_transient(error) else "has a defect"
-        raise Defect(f"the worker {what}: {error!r}; the log says where") from error
+        raise Defect(f"the worker {what}: {in_words(error)}; the log says where") from error
 
 
 async def _first_of(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -256,10 +258,3 @@ async def _tell_readiness(monitor: Monitor) -> None:
     while True:
         readiness.note(monitor.standing())
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _causes(error: BaseException) -> str:
-    """What happened, where it happened to several at a time."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(dict.fromkeys(map(_causes, error.exceptions)))
-    return repr(error)

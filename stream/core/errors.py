@@ -22,11 +22,6 @@ class DecidedError(Exception):
     remedy: str = ""
 
 
-def told(error: BaseException) -> str:
-    """What a log says of an error: ours say it all, others say less than what they are called."""
-    return str(error) if isinstance(error, DecidedError) else repr(error)
-
-
 class StopError(DecidedError):
     """Going on would be wrong or of no use: the command or the worker ends with the message."""
 

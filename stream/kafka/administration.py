@@ -32,6 +32,7 @@ from stream.kafka.ending import say_goodbye
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 from stream.kafka.topic_ids import TopicsRequest, id_of
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import of_topics
 
 #: Kafka's default limit of a record batch in bytes.
 USUAL_LIMIT: Final = 1_048_588
@@ -131,7 +132,8 @@ async def create(
     answer = await admin.create_topics(new)
     for name, code, *rest in answer.topic_errors:
         if code not in (0, TopicAlreadyExistsError.errno):
-            failed = f"topic {name} can't be created: {reason_of(code, *rest)}"
+            reason = "the right to create it is missing" if code == _FORBIDDEN else ""
+            failed = f"topic {name} can't be created: {reason or reason_of(code, *rest)}"
             raise_passing(code, failed)
             raise TopicsUnfit(failed)
 
@@ -197,9 +199,8 @@ async def present(
 def _refuse_hidden(told: Iterable[Mapping[str, Any]]) -> None:
     """Raise TopicsHidden where any of the topics may not be described."""
     if hidden := [d["topic"] for d in told if d["error_code"] == _FORBIDDEN]:
-        topics = "topic" if len(hidden) == 1 else "topics"
         raise TopicsHidden(
-            f"the right to describe {topics} {', '.join(sorted(hidden))} is missing, so whether"
+            f"the right to describe {of_topics(sorted(hidden))} is missing, so whether"
             f" {'it is' if len(hidden) == 1 else 'they are'} there is not known: grant it"
         )
 

@@ -18,6 +18,7 @@ from stream.kafka.group import REBALANCE_SECONDS, answer_seconds
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap
 from stream.kafka.transport import FETCH_PARTITION_BYTES, ChunkConsumer, ChunkSchema
+from stream.kafka.wording import in_words
 
 #: Chunks that may wait for the agent, over all partitions.
 _WAITING_CHUNKS = 8
@@ -119,4 +120,6 @@ class AppCrashed(StopError):
 def check(app: MonitorApp) -> None:
     """Raise AppCrashed where a part of the app has failed for good."""
     if app.crashed or app.should_stop:
-        raise AppCrashed(f"reading from Kafka has failed: {app.crash_reason!r}")
+        reason = app.crash_reason
+        said = "it was told to stop" if reason is None else in_words(reason)
+        raise AppCrashed(f"reading from Kafka has failed: {said}")

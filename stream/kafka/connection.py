@@ -32,6 +32,7 @@ from stream.kafka.ending import LAST_WORDS_SECONDS
 from stream.kafka.records import read_any_name
 from stream.kafka.repeats import EACH_TRY
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import InWords, in_words
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF: Final = 0.2
@@ -121,7 +122,7 @@ def _ask_patiently(client: AIOKafkaClient) -> None:
             async with asyncio.timeout(_QUICK_SECONDS):
                 answered = await update(*args)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well.
-            log.warning("asking for metadata failed: %r", error, extra=EACH_TRY)
+            log.warning("asking for metadata failed: %s", InWords(error), extra=EACH_TRY)
             answered = False
         if not answered:
             await asyncio.sleep(_BACKOFF)
@@ -286,8 +287,8 @@ def ask_group_again(coordinator: Any) -> None:
             return
         former, refused_at = refused_at, time.monotonic()
         level = logging.WARNING if refused_at - former > _QUIET_SECONDS else logging.DEBUG
-        told = "group %s refuses this member, which asks again each second: %r"
-        log.log(level, told, coordinator.group_id, error)
+        told = "group %s refuses this member, which asks again each second: %s"
+        log.log(level, told, coordinator.group_id, in_words(error))
         await asyncio.wait({coordinator._closing}, timeout=_REFUSED_SECONDS)  # noqa: SLF001
         _begin_again(coordinator)
 

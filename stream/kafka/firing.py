@@ -22,6 +22,7 @@ from stream.kafka.ending import cancelled, say_goodbye
 from stream.kafka.reading import begin_at, fold, reader, to_end
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import in_words
 
 #: Catching up is given up when nothing has come for so long, in seconds, and tried again later.
 _SILENCE: Final = 30.0
@@ -74,7 +75,8 @@ class FiringAlerts:
         except Exception as error:
             if not self._may_be_told or not is_transient(error):
                 raise
-            log.info("what fires can't be read, going by what was known last: %r", error)
+            said = in_words(error)
+            log.info("what fires can't be read, going by what was known last: %s", said)
             return self._known
         found = (self._told(state, change) for state, change in firing_in(self._log))
         self._known = [change for change in found if change is not None]

@@ -35,6 +35,7 @@ from stream.core.text import printable
 from stream.kafka.administration import administration
 from stream.kafka.connection import BrokerUnreachable, calm_reader, client_options
 from stream.kafka.reading import started
+from stream.kafka.wording import in_words
 
 How = Literal["reset", "rebuild"]
 
@@ -232,5 +233,5 @@ async def commit(kafka: KafkaConfig, offsets: Mapping[TopicPartition, OffsetAndM
         ) from error
     except KafkaError as error:
         raise BrokerUnreachable(
-            f"the offsets of group {kafka.group} can't be committed: {error!r}"
+            f"the offsets of group {kafka.group} can't be committed: {in_words(error)}"
         ) from error

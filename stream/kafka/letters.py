@@ -32,6 +32,7 @@ from stream.kafka.reading import reader
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
 from stream.kafka.retention import unkept, untaken
 from stream.kafka.topics import Names
+from stream.kafka.wording import in_words
 
 #: The broker has gone when it has sent nothing of what it has for so long, in seconds.
 _SILENCE: Final = 30.0
@@ -184,7 +185,7 @@ class LetterReader:
                 for topic, name in names.items()
             }
         except KafkaError as error:
-            raise self._unreachable(repr(error)) from error
+            raise self._unreachable(in_words(error)) from error
 
     async def batches(self, since: int | None = None) -> AsyncIterator[tuple[int, list[Letter]]]:
         """All letters, partition by partition in their order, and how many offsets were passed.
@@ -233,7 +234,7 @@ class LetterReader:
         except TimeoutError:
             raise self._unreachable("no answer") from None
         except KafkaError as error:
-            raise self._unreachable(repr(error)) from error
+            raise self._unreachable(in_words(error)) from error
 
     async def _first_after(self, place: TopicPartition, since: int, bounds: Bounds) -> int:
         found = await self._ask(self._consumer.offsets_for_times({place: max(0, since)}))
@@ -289,7 +290,7 @@ class LetterReader:
             await self._look()
             return Ledger.read(records)
         except KafkaError as error:
-            raise self._unreachable(repr(error)) from error
+            raise self._unreachable(in_words(error)) from error
         except LedgerDamaged as error:
             raise LettersUnusable(
                 f"topic {self.ledger_topic}, which says what was sent again, can't be used: {error}"

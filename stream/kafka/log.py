@@ -15,15 +15,15 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
-    TopicAuthorizationFailedError,
 )
 
 from stream.config import KafkaConfig
 from stream.core.errors import RetryError, StopError
 from stream.kafka.connection import BrokerUnreachable, abandon, calm, client_options
 from stream.kafka.ending import cancelled, say_goodbye
-from stream.kafka.reading import Stalled, begin_at, fold, reader, started, to_end
+from stream.kafka.reading import begin_at, fold, reader, started, to_end
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import in_words, missing_right
 
 #: So long Kafka's client may try to take over an id, in seconds. By itself it does so without end.
 START_SECONDS: Final = 60.0
@@ -151,8 +151,8 @@ class TransactionalWriter:
         if not is_transient(error):
             raise error
         cause = self._cause() or error
-        if isinstance(cause, TopicAuthorizationFailedError):
-            raise FlushFailed(_no_right(cause)) from cause
+        if right := missing_right(cause, "write to"):
+            raise FlushFailed(right) from cause
         if isinstance(error, FlushFailed) and not isinstance(cause, FENCED):
             raise error
         raise FlushFailed(repr(cause)) from cause
@@ -186,7 +186,7 @@ class TransactionalWriter:
             # A fence is of the whole transaction, whichever record hears of it.
             if isinstance(done, KafkaError) and is_transient(done) and not isinstance(done, FENCED):
                 where = f"topic {topic}" + ("" if partition is None else f" partition {partition}")
-                raise FlushFailed(f"{done!r} for {where}") from done
+                raise FlushFailed(f"{in_words(done)} for {where}") from done
             if isinstance(done, BaseException):
                 raise done
         last = self._ends(outcomes)
@@ -241,13 +241,6 @@ class TransactionalWriter:
         await say_goodbye(partial(abandon, self._producer))
 
 
-def _no_right(error: TopicAuthorizationFailedError) -> str:
-    """The topics are what the client gives the error, one or a set."""
-    topics = [*error.args[:1]]
-    named = sorted(topics[0]) if topics and isinstance(topics[0], set | frozenset) else topics
-    return f"the right to write to {', '.join(map(str, named)) or 'a topic'} is missing"
-
-
 def _look_at(sent: asyncio.Future[Any]) -> None:
     """An error that nobody looked at would be logged, with a traceback."""
     if not sent.cancelled():
@@ -288,7 +281,7 @@ async def read_log(
     except Exception as error:
         if not is_transient(error):
             raise
-        why = str(error) if isinstance(error, Stalled) else repr(error)
+        why = in_words(error)
         raise LogUnread(f"{topic} partition {partition} can't be read: {why}") from error
 
 

@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from stream.clock import now_ms
 from stream.config import KafkaConfig
 from stream.core.catalogue import FAMILIES
-from stream.core.errors import StopError, told
+from stream.core.errors import StopError
 from stream.core.settings import Settings
 from stream.core.state import REMEDY, StateRefused
 from stream.core.values import Values
@@ -28,6 +28,7 @@ from stream.kafka.shards import OwnedShard, ShardCounts, tell_changes, tell_lead
 from stream.kafka.topics import TopicMap
 from stream.kafka.transient import is_transient
 from stream.kafka.transport import Chunk, ChunkThread
+from stream.kafka.wording import InWords
 
 #: How long a flush may hold up a rebalance, in seconds.
 _REBALANCE_FLUSH_SECONDS: Final = 3.0
@@ -232,8 +233,9 @@ class ShardOwner:
         if not is_transient(error):
             self._fail(error)
             return
-        self.reason = f"shard {number} {what}: {told(error)}"
-        log.warning("shard %d %s: %s", number, what, told(error), extra=EACH_TRY)
+        said = InWords(error)
+        self.reason = f"shard {number} {what}: {said}"
+        log.warning("shard %d %s: %s", number, what, said, extra=EACH_TRY)
         await asyncio.sleep(_RETRY_SECONDS)
 
     def _fail(self, error: Exception) -> None:
@@ -307,11 +309,8 @@ class ShardOwner:
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning(
-                "the registry of values was not told what is in use: %s",
-                told(error),
-                extra=EACH_TRY,
-            )
+            what = "the registry of values was not told what is in use: %s"
+            log.warning(what, InWords(error, "write to"), extra=EACH_TRY)
         finally:
             self._rounds.refresh_later()
 

@@ -22,6 +22,7 @@ from stream.kafka.connection import calm
 from stream.kafka.ending import say_goodbye
 from stream.kafka.partitions import partitions
 from stream.kafka.refusal import client_is_quiet, connecting, readable_options
+from stream.kafka.wording import in_words
 from stream.sizes import batch_bytes
 
 #: Topic (without the prefix), key (None: any partition), value.
@@ -239,8 +240,9 @@ class EventProducer:
             raise self._not_delivered(error, where) from error
 
     def _not_delivered(self, error: BaseException, where: str = "") -> NotDelivered:
+        said = in_words(error, "write to")
         return NotDelivered(
-            f"Kafka at {self._kafka.bootstrap} did not take the events: {error!r}{where}"
+            f"Kafka at {self._kafka.bootstrap} did not take the events: {said}{where}"
         )
 
     async def _stop(self) -> None:

@@ -28,6 +28,7 @@ from stream.kafka.log import (
     RecordBeyondLimit,
     TransactionalWriter,
 )
+from stream.kafka.wording import in_words
 
 #: A transaction has at most so many records, and ends when it has so many bytes.
 MOST_RECORDS: Final = 500
@@ -115,7 +116,8 @@ async def redrive(kafka: KafkaConfig, reader: LetterReader, order: Order, report
     except FENCED as error:
         raise _stopped(report, f"{_ANOTHER}; {_AGAIN}") from error
     except KafkaError as error:
-        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+        said = in_words(error, "write to")
+        raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {said}") from error
     finally:
         await writer.stop()
 

@@ -19,6 +19,7 @@ from stream.config import KafkaConfig
 from stream.core.errors import DecidedError
 from stream.kafka.connection import BrokerUnreachable, client_options
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import in_words
 
 _SECONDS: Final = 5.0
 #: The process has as many files and connections as it may, or the machine has.
@@ -55,7 +56,8 @@ async def connecting(
         if isinstance(error, KafkaConnectionError):
             raise await unreachable(kafka) from error
         if is_transient(error) and not isinstance(error, DecidedError):
-            raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+            said = in_words(error, "describe")
+            raise BrokerUnreachable(f"Kafka at {kafka.bootstrap}: {said}") from error
         raise
 
 

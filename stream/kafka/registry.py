@@ -26,6 +26,7 @@ from stream.kafka.log import FlushFailed, LogUnread, Outgoing, TransactionalWrit
 from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import ONLY_REMEDY, STATE_LIMIT, Names
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import InWords
 
 #: The first record, which has everything where that fits; others have their number behind it.
 _KEY: Final = b"values"
@@ -153,7 +154,8 @@ class ValueRegistry:
                 raise
             # Most likely another worker was quicker; but it may be that nobody can.
             level = logging.WARNING if isinstance(error, LogUnread) else logging.INFO
-            log.log(level, "changing the registry of values, again: %r", error, extra=EACH_TRY)
+            said = InWords(error)
+            log.log(level, "changing the registry of values, again: %s", said, extra=EACH_TRY)
             await asyncio.sleep(_BACKOFF_SECONDS * (1 + random.random()))
             return False
         else:

@@ -17,7 +17,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.clock import now_ms
@@ -269,7 +269,9 @@ async def _delete(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
     answer = await admin.delete_topics(list(topics))
     for name, code in answer.topic_error_codes:
         if code not in (0, UnknownTopicOrPartitionError.errno):
-            failed = f"topic {name} can't be deleted: {reason_of(code)}"
+            forbidden = code == TopicAuthorizationFailedError.errno
+            reason = "the right to delete it is missing" if forbidden else reason_of(code)
+            failed = f"topic {name} can't be deleted: {reason}"
             raise_passing(code, failed)
             raise NotRenewed(failed)
     for _ in range(_LOOKS):

@@ -13,6 +13,8 @@ from typing import Final
 
 from aiokafka.errors import IllegalGenerationError, KafkaError, RebalanceInProgressError
 
+from stream.kafka.wording import InWords
+
 _EVERY_SECONDS: Final = 60.0
 _MOST_MESSAGES: Final = 1_000
 #: What the client says of one connection that is lost, in a dozen places at once.
@@ -171,6 +173,7 @@ def _key(record: logging.LogRecord) -> tuple[object, ...]:
 
 def _named(arg: object) -> object:
     """What makes another message: neither which of many shards it is, nor what an error says."""
+    arg = arg.error if isinstance(arg, InWords) else arg
     cause = arg.__cause__ if isinstance(arg, BaseException) else None
     return arg if isinstance(arg, str) else (type(arg), type(cause))
 

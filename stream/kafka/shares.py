@@ -16,6 +16,7 @@ from stream.kafka.ending import say_goodbye
 from stream.kafka.reading import reader
 from stream.kafka.topics import Names
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import in_words
 
 #: How long the broker holds a fetch that finds nothing, in ms.
 _WAIT_MS: Final = 100
@@ -38,7 +39,7 @@ def _telling() -> Iterator[None]:
     except Exception as error:
         if not is_transient(error):
             raise
-        raise SharesUnread(repr(error)) from error
+        raise SharesUnread(in_words(error)) from error
 
 
 class ShareReader:

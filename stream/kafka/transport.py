@@ -32,6 +32,7 @@ from stream.kafka.connection import ask_group_again, calm, let_fetches_end, tell
 from stream.kafka.membership import Membership
 from stream.kafka.transient import is_transient
 from stream.kafka.unpacking import Unpacking
+from stream.kafka.wording import in_words
 
 #: A chunk has at most so many records.
 CHUNK_RECORDS: Final = 8000
@@ -249,7 +250,8 @@ class ChunkThread(stock.AIOKafkaConsumerThread):
                 if result.calculate_backoff():
                     continue
                 self._forget(fetcher, tp)
-                self.log.warning("Fetching %s: %r", tp, result._error)  # noqa: SLF001
+                why = in_words(result._error)  # noqa: SLF001
+                self.log.warning("%s partition %d can't be fetched: %s", *tp, why)
                 continue
             others = total - held[tp]
             chunk = self._chunk(fetcher, result, live[tp], may_unpack=others < MOST_UNPACKED)

@@ -18,6 +18,7 @@ from stream.kafka.connection import BrokerUnreachable
 from stream.kafka.group import answer_seconds, is_settled
 from stream.kafka.owner import ShardOwner
 from stream.kafka.topics import TopicMap, check
+from stream.kafka.wording import missing_right
 
 _EVERY_SECONDS: Final = 5.0
 #: How long a look at the topics, or at the group, may take, in seconds.
@@ -85,7 +86,8 @@ async def _watch(
             is_left_out = heard == last_heard and await _in_time(kafka, administrator.ask(asked))
         except BrokerUnreachable as error:
             if not owner.outage:
-                log.warning("%s; going on once one does", error)
+                until = "it is granted" if missing_right(error.__cause__) else "one does"
+                log.warning("%s; going on once %s", error, until)
             owner.outage = str(error)
             silence, unfit = 0.0, False
             continue

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownError
 
 from stream.config import KafkaConfig
 from stream.kafka import ids, log
@@ -22,6 +23,7 @@ from stream.kafka.log import (
 from stream.kafka.producer import EventProducer, NotDelivered
 from stream.kafka.topics import STATE_LIMIT, Names, prepare
 from stream.kafka.transient import is_transient
+from stream.kafka.wording import in_words
 from tests.kafka.conftest import Site
 from tests.kafka.test_trouble import create
 from tests.kafka.topics import administer, records, until_closed, until_empty
@@ -143,14 +145,14 @@ async def test_a_record_larger_than_any_may_be_stops_the_worker_with_its_name(
 
 
 REFUSING = {
-    "UnknownError()": {"cleanup.policy": "compact"},
-    "MessageSizeTooLargeError()": {"max.message.bytes": "100"},
+    UnknownError: {"cleanup.policy": "compact"},
+    MessageSizeTooLargeError: {"max.message.bytes": "100"},
 }
 
 
 @pytest.mark.parametrize("error", REFUSING)
 async def test_a_flush_that_the_broker_refuses_says_of_which_topic_and_partition(
-    site: Site, error: str
+    site: Site, error: type[KafkaError]
 ) -> None:
     """A flush writes to several, and the broker's word alone may say nothing at all."""
     good, bad = site.source("good"), site.source("bad")
@@ -161,8 +163,8 @@ async def test_a_flush_that_the_broker_refuses_says_of_which_topic_and_partition
     with pytest.raises(FlushFailed) as failed:
         await writer.write([fine, refused, fine])
     await writer.stop()
-    assert str(failed.value) == f"{error} for topic {bad} partition 2"
-    assert type(failed.value.__cause__).__name__ == error.removesuffix("()")
+    assert str(failed.value) == f"{in_words(error())} for topic {bad} partition 2"
+    assert type(failed.value.__cause__) is error
 
 
 async def test_events_that_the_broker_refuses_are_told_with_topic_and_partition(site: Site) -> None:

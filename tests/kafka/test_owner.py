@@ -499,7 +499,7 @@ async def test_shards_are_let_go_of_side_by_side_so_that_no_rebalance_waits_for_
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (TopicAuthorizationFailedError("state"), "TopicAuthorizationFailedError('state')"),
+        (TopicAuthorizationFailedError("state"), "the right to read topic state is missing"),
         # What says all that there is to say needs no name.
         (BrokerUnreachable("no transaction coordinator for g"), "no transaction coordinator for g"),
     ],

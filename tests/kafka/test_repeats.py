@@ -23,6 +23,7 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
     RebalanceInProgressError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnknownError,
     UnknownMemberIdError,
 )
@@ -184,12 +185,12 @@ async def test_a_partition_that_can_not_be_fetched_is_not_a_line_for_each_try() 
     finally:
         logging.getLogger("stream").removeHandler(handler)
     (record,) = handler.written
-    assert "TopicAuthorizationFailedError" in record.getMessage()
+    assert record.getMessage().endswith("can't be fetched: the right to read topic a is missing")
 
 
 async def shards_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def recover(_: OwnedShard) -> None:
-        raise TopicAuthorizationFailedError("g-state")
+    async def recover(shard: OwnedShard) -> None:
+        raise TransactionalIdAuthorizationFailed(f"g-shard-{shard.number}")
 
     monkeypatch.setattr(OwnedShard, "recover", recover)
     owner = ShardOwner(Settings(), KafkaConfig(), topic_map())
@@ -212,7 +213,10 @@ async def parts_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (shards_are_refused, "shard 0 can't be taken over yet: TopicAuthorizationFailedError"),
+        (
+            shards_are_refused,
+            "shard 0 can't be taken over yet: the right to describe and write transactional id",
+        ),
         (alerts_are_refused, "the alerts' state can't be taken over yet"),
         (parts_are_not_read, "the parts of KPIs can't be read now"),
     ],

@@ -633,8 +633,8 @@ async def test_all_records_of_a_fenced_producer_fail_as_one_and_without_a_log_li
     ("ended", "said"),
     [
         (None, "{followed}"),
-        (TopicAuthorizationFailedError({"b", "a"}), "the right to write to a, b is missing"),
-        (TopicAuthorizationFailedError("a"), "the right to write to a is missing"),
+        (TopicAuthorizationFailedError({"b", "a"}), "the right to write to topics a, b is missing"),
+        (TopicAuthorizationFailedError("a"), "the right to write to topic a is missing"),
         (ProducerFenced(), "ProducerFenced"),
     ],
 )

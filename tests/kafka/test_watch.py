@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError
 
 from stream.config import KafkaConfig
 from stream.kafka import watch as watching
@@ -94,6 +95,16 @@ async def test_an_outage_is_told_once_and_is_over_once_a_broker_answers(
     assert looking.outages == ["", away, away, "", away]
     assert caplog.messages == [f"{away}; going on once one does"] * 2
     assert looking.is_closed
+
+
+async def test_a_right_that_is_missing_is_waited_for_and_no_broker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = BrokerUnreachable("the right to read group g is missing")
+    refused.__cause__ = GroupAuthorizationFailedError("g")
+    with pytest.raises(Over):
+        await Looking([Look(refused)]).watch(monkeypatch)
+    assert caplog.messages == [f"{refused}; going on once it is granted"]
 
 
 @pytest.mark.parametrize(

@@ -435,11 +435,3 @@ def test_published_figures_are_shown_from_the_start_and_notifications_once_there
         benchmarks={("nps", "retail"): 32.0},
         notifications={("webhook", "sent"): 3, ("webhook", "dropped"): 1},
     )
-
-
-def test_all_that_has_gone_wrong_at_a_time_is_said_and_each_of_it_once() -> None:
-    lanes = ExceptionGroup("lanes", [OSError("a"), OSError("b"), OSError("a")])
-    assert wiring._causes(ExceptionGroup("all", [lanes, OSError("c")])) == (
-        "OSError('a'); OSError('b'); OSError('c')"
-    )
-    assert wiring._causes(OSError("a")) == "OSError('a')"
