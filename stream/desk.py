@@ -313,14 +313,21 @@ class Desk:
                 # Also that one whose outcome was not written.
                 self._pass_to(now)
             name = f"taking over alerts of {self.topic}"
-            self._taking_over = asyncio.create_task(self._take_over(now), name=name)
+            self._taking_over = asyncio.create_task(self._take_over(), name=name)
         await asyncio.wait({self._taking_over}, timeout=_TURN_SECONDS)
         if self._taking_over.done():
             taking_over, self._taking_over = self._taking_over, None
             taking_over.result()
+            if self._alert_log is not None and self._is_ahead(now):
+                log.warning(
+                    "alerts of %s stay as they are until %s: rules were evaluated up to then by a"
+                    " worker whose clock was ahead",
+                    self.topic,
+                    rfc3339(self.states.at or 0),
+                )
         return self._alert_log
 
-    async def _take_over(self, now: int) -> None:
+    async def _take_over(self) -> None:
         """Take over the alerts' state, or find that this is not possible yet."""
         try:
             self._alert_log = await self._taken_over()
@@ -331,13 +338,6 @@ class Desk:
             log.warning("the alerts' state can't be taken over yet: %s", said, extra=EACH_TRY)
             await asyncio.sleep(_RETRY_SECONDS)
             return
-        if self._is_ahead(now):
-            log.warning(
-                "alerts of %s stay as they are until %s: rules were evaluated up to then by a"
-                " worker whose clock was ahead",
-                self.topic,
-                rfc3339(self.states.at or 0),
-            )
 
     async def _taken_over(self) -> AlertLog:
         alert_log = AlertLog(self._kafka, self._names, self.topic)

@@ -27,7 +27,7 @@ from stream.kafka.repeats import EACH_TRY
 from stream.kafka.topics import Names, TopicMap, prepare
 from stream.kafka.transient import is_transient
 from stream.kafka.watch import watch
-from stream.kafka.wording import in_words
+from stream.kafka.wording import InWords, in_words
 from stream.metrics.server import MetricsServer
 from stream.metrics.view import WorkerView
 from stream.monitor import Monitor
@@ -196,9 +196,9 @@ class Worker:
                     log.exception("sink %s: reading alerts failed by a defect", dispatcher.name)
                     await asyncio.sleep(_DEFECT_SECONDS)
                     continue
-                what = in_words(error)
+                said = InWords(error)
                 log.warning(
-                    "sink %s: reading alerts failed: %s", dispatcher.name, what, extra=EACH_TRY
+                    "sink %s: reading alerts failed: %s", dispatcher.name, said, extra=EACH_TRY
                 )
             await asyncio.sleep(_RETRY_SECONDS)
 

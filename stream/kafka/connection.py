@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import ssl
 import time
@@ -32,7 +31,7 @@ from stream.kafka.ending import LAST_WORDS_SECONDS
 from stream.kafka.records import read_any_name
 from stream.kafka.repeats import EACH_TRY
 from stream.kafka.transient import is_transient
-from stream.kafka.wording import InWords, in_words
+from stream.kafka.wording import InWords
 
 #: How long to wait before metadata is asked for again where no broker answered, in seconds.
 _BACKOFF: Final = 0.2
@@ -48,8 +47,6 @@ _QUICK_SECONDS: Final = 10.0
 _AVOIDED: Final = 30.0
 #: How long (s) a member that its group has refused waits before it asks again.
 _REFUSED_SECONDS: Final = 1.0
-#: A refusal is worth a line where none came before for so long (s).
-_QUIET_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -277,18 +274,14 @@ def ask_group_again(coordinator: Any) -> None:
     heartbeats or asked for offsets has ended then, until the member joins anew.
     """
     push: Callable[[BaseException], Awaitable[object]] = coordinator._push_error_to_user  # noqa: SLF001
-    refused_at = -math.inf
 
     async def asking_again(error: BaseException) -> None:
-        nonlocal refused_at
         if not is_transient(error):
             log.error("group %s: this member has failed: %r", coordinator.group_id, error)
             await push(error)
             return
-        former, refused_at = refused_at, time.monotonic()
-        level = logging.WARNING if refused_at - former > _QUIET_SECONDS else logging.DEBUG
         told = "group %s refuses this member, which asks again each second: %s"
-        log.log(level, told, coordinator.group_id, in_words(error))
+        log.warning(told, coordinator.group_id, InWords(error), extra=EACH_TRY)
         await asyncio.wait({coordinator._closing}, timeout=_REFUSED_SECONDS)  # noqa: SLF001
         _begin_again(coordinator)
 

@@ -116,10 +116,11 @@ class TransactionalWriter:
             if not patience.expired():
                 raise
             raise BrokerUnreachable(
-                f"no transaction coordinator for {self._who} at {self._where} within"
+                f"no transactions for {self._who} at {self._where} within"
                 f" {START_SECONDS:.0f} s: look at the topic __transaction_state, which needs a"
                 " leader for each partition and as many brokers as"
-                " transaction.state.log.replication.factor"
+                " transaction.state.log.replication.factor; a partition without a leader may also"
+                " keep a former transaction from its end"
             ) from None
         # After the client's own, which fails what waits.
         routine = self._producer._sender.sender_task  # noqa: SLF001

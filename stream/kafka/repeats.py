@@ -86,9 +86,9 @@ class UsualAsInformation(logging.Filter):
 class SparseRepeats(logging.Filter):
     """Lets each message of some loggers and their children pass once a minute, and of each try.
 
-    Messages are the same where their texts before formatting are, and all those are that a lost
-    connection brings about. Those of each try are others where they name something else, or another
-    kind of error. The next one that passes says how many were left out.
+    Messages are the same where their texts before formatting are, and all those are in which
+    Kafka's client says that a connection is lost. Those of each try are others where they name
+    something else, or another kind of error. The next one that passes says how many were left out.
     """
 
     def __init__(self, *loggers: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -165,10 +165,9 @@ def _is_of_each_try(record: logging.LogRecord) -> bool:
 
 def _key(record: logging.LogRecord) -> tuple[object, ...]:
     # Unlike the message itself this can't fail, which would strike whoever wanted to log it.
-    if _says_lost(record):
-        return "", "lost"
-    named = map(_named, _args(record)) if _is_of_each_try(record) else ()
-    return record.name, str(record.msg), *named
+    if _is_of_each_try(record):
+        return record.name, str(record.msg), *map(_named, _args(record))
+    return ("", "lost") if _says_lost(record) else (record.name, str(record.msg))
 
 
 def _named(arg: object) -> object:

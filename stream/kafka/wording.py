@@ -95,7 +95,3 @@ class InWords:
     def __str__(self) -> str:
         """As ``in_words``."""
         return in_words(self.error, self._to)
-
-    def __repr__(self) -> str:
-        """That of the error, by which a lost connection is known."""
-        return repr(self.error)

@@ -183,9 +183,10 @@ async def test_an_id_whose_transactions_nobody_coordinates_is_told_with_what_to_
     assert time.monotonic() == pytest.approx(log.START_SECONDS)
     assert is_transient(raised.value)
     assert str(raised.value) == (
-        "no transaction coordinator for g-shard-0 at kafka:1 within 60 s: look at the topic"
+        "no transactions for g-shard-0 at kafka:1 within 60 s: look at the topic"
         " __transaction_state, which needs a leader for each partition and as many brokers as"
-        " transaction.state.log.replication.factor"
+        " transaction.state.log.replication.factor; a partition without a leader may also keep a"
+        " former transaction from its end"
     )
     await made.stop()
 

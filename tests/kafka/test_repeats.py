@@ -35,6 +35,7 @@ from stream.core.settings import Settings
 from stream.kafka.owner import ShardOwner
 from stream.kafka.repeats import EACH_TRY, SparseRepeats, tidy
 from stream.kafka.shards import OwnedShard
+from stream.kafka.wording import InWords
 from tests.fixtures.clock import in_no_time
 from tests.kafka.batches import TP
 from tests.kafka.clients import Reading, consumer_of, new_app, topic_map
@@ -108,6 +109,18 @@ def test_what_we_say_at_each_try_passes_once_a_minute_for_each_kind_of_failure(
     clock[0] += 60
     again = told(5, "taken over", KeyError("c"))
     assert again == "5 taken over: KeyError('c')" + ("" if passes else " (1 more like this)")
+
+
+def test_what_we_say_of_a_lost_connection_is_no_repetition_of_what_the_client_says(
+    repeats: SparseRepeats,
+) -> None:
+    lost = KafkaConnectionError("Connection at kafka:9092 closed")
+    assert said(repeats, "client", "Unable to update metadata from %s", [1]) is not None
+    args = (3, "a flush failed", InWords(lost))
+    record = logging.LogRecord("stream.any", logging.WARNING, "", 1, "%d %s: %s", args, None)
+    vars(record).update(EACH_TRY)
+    assert repeats.filter(record)
+    assert said(repeats, "client", "Unable to update metadata from %s", [2]) is None
 
 
 def test_what_is_remembered_is_bounded(repeats: SparseRepeats) -> None:
