@@ -310,7 +310,7 @@ class Intake:
             return
         turns = _ranks(batch.keys[places])
         for turn in range(int(turns.max()) + 1):
-            chosen = places[turns == turn] if turn else places[turns == 0]
+            chosen = places[turns == turn]
             if turn and chosen.size < _FEW:
                 self._handle_each(batch, places[turns >= turn])
                 return

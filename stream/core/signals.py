@@ -189,11 +189,14 @@ class SignalTable:
 
         That a record is too old counts from then on, whenever it goes.
         """
-        customers = np.array([customer])
-        if self._memory is None or self.counts(customers)[0] < most:
+        number = self._customers.find_one(customer)
+        if self._memory is None or number == ABSENT:
             return True
-        self.gather(customers)
-        slots = self._gathered[self._customers.find_one(customer)]
+        if self._customers.fields["signals"].item(number) < most:
+            return True
+        if number not in self._gathered:
+            self.gather(np.array([customer]))
+        slots = self._gathered[number]
         return int(np.count_nonzero(self._memory.field("last")[slots] >= since)) < most
 
     def entered(self, slots: Slots, customers: Ints) -> None:

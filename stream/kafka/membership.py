@@ -65,6 +65,14 @@ class Membership:
             return answer
 
         coordinator._send_req = noting  # noqa: SLF001
+        dead: Callable[[], None] = coordinator.coordinator_dead
+
+        def unless_closing() -> None:
+            # What fails then is what was given up, and the goodbye goes to the same coordinator.
+            if not coordinator._closing.done():  # noqa: SLF001
+                dead()
+
+        coordinator.coordinator_dead = unless_closing
 
 
 async def _until_closing(coordinator: Any, sending: Coroutine[Any, Any, Any]) -> Any:

@@ -89,7 +89,8 @@ async def unreachable(kafka: KafkaConfig) -> BrokerUnreachable:
             refusal = f"Kafka {where} hangs up: {_asked(kafka)}?"
         except (OSError, TimeoutError) as error:
             if error.errno in _NO_DESCRIPTOR:
-                refusal = f"no connection to Kafka {where}: too many open files; see ulimit -n"
+                hint = "; see ulimit -n" if error.errno == errno.EMFILE else ""
+                refusal = f"no connection to Kafka {where}: too many open files{hint}"
         else:
             connection.close()
     found = BrokerUnreachable(refusal)

@@ -6,6 +6,7 @@ failure.
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -132,7 +133,8 @@ def _is_left_behind(record: logging.LogRecord) -> bool:
 
 def _say_not_taken(record: logging.LogRecord) -> None:
     failed = record.exc_info[1] if record.exc_info else None
-    record.msg, record.args = "no connection to the pages is taken: %s; see ulimit -n", (failed,)
+    hint = "; see ulimit -n" if getattr(failed, "errno", None) == errno.EMFILE else ""
+    record.msg, record.args = f"no connection to the pages is taken: %s{hint}", (failed,)
     record.exc_info = record.exc_text = None
     vars(record).update(EACH_TRY)
 

@@ -68,7 +68,7 @@ def _events() -> Iterator[str]:
     yield (
         "`null` in an optional field means absent, unknown fields are ignored, and a whole number"
         " may be written `1.0`. No number is beyond ±10¹², and sums take in 9 decimals of each."
-        " Health scores and resolution times are compared at 9 decimals too."
+        " Resolution times are compared at 9 decimals too."
         f" A record has at most {MOST_BYTES >> 20} MiB, and at most {MOST_LEVELS} objects and lists"
         " within one another, ignored ones too."
         " Half of a surrogate pair, such as `\\ud83d` where a text was cut in an emoji, does no"

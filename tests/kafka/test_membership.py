@@ -11,7 +11,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import MemberIdRequired, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, MemberIdRequired, RequestTimedOutError
 from aiokafka.protocol.commit import OffsetCommitResponse_v2, OffsetFetchResponse_v1
 from aiokafka.protocol.group import (
     HeartbeatResponse_v0,
@@ -46,6 +46,8 @@ class Coordinator:
 
     async def _push_error_to_user(self, error: BaseException) -> None:
         raise error
+
+    def coordinator_dead(self) -> None: ...
 
 
 def committed(*codes: int) -> Any:
@@ -118,10 +120,19 @@ class Broker:
         self.answers = list(answers)
         self.is_waiting = asyncio.Event()
         self._conns: dict[Any, Any] = {}
+        self._unanswered: list[asyncio.Future[Any]] = []
         self.left: list[Any] = []
 
     def close(self, reason: object) -> None:
         self._conns.clear()
+        for request in self._unanswered:
+            if not request.done():
+                request.set_exception(KafkaConnectionError("closed"))
+
+    async def never(self) -> Any:
+        """Wait for an answer until the connection is closed."""
+        self._unanswered.append(asyncio.get_running_loop().create_future())
+        return await self._unanswered[-1]
 
     async def coordinator_lookup(self, *_: object) -> int:
         return 1
@@ -132,14 +143,14 @@ class Broker:
     async def send(self, node: int, request: Any, *, group: ConnectionGroup) -> Any:
         place = node, group
         if place in self._conns:
-            await asyncio.get_running_loop().create_future()
+            return await self.never()
         self._conns[place] = SimpleNamespace(close=self.close)
         if isinstance(request, LeaveGroupRequest):
             self.left.append(request._member_id)
             return LeaveGroupResponse_v0(0)
         if not self.answers:
             self.is_waiting.set()
-            await asyncio.get_running_loop().create_future()
+            return await self.never()
         del self._conns[place]
         return self.answers.pop(0)
 
@@ -156,8 +167,9 @@ def joined(code: int, generation: int) -> Any:
         pytest.param((-1, ""), [joined(0, 4)], id="what the leader shares out"),
     ],
 )
+@pytest.mark.parametrize("is_committing", [False, True])
 async def test_a_worker_that_ends_while_others_are_waited_for_leaves_the_group_at_once(
-    former: tuple[int, str], answers: list[Any]
+    former: tuple[int, str], answers: list[Any], is_committing: bool
 ) -> None:
     broker, subscription = Broker(*answers), SubscriptionState()
     subscription.subscribe({"cx.visit"})
@@ -172,7 +184,11 @@ async def test_a_worker_that_ends_while_others_are_waited_for_leaves_the_group_a
     Membership().follow(coordinator)
     async with asyncio.timeout(60):
         await broker.is_waiting.wait()
+        # Positions that were sent before wait for their answer, too.
+        others = [asyncio.ensure_future(coordinator._send_req("commit"))] * is_committing
+        await asyncio.sleep(0)
         await coordinator.close()
+        await asyncio.gather(*others, return_exceptions=True)
     assert broker.left == ["m-1"]
 
 
@@ -197,7 +213,9 @@ async def test_what_waits_for_others_is_answered_or_fails_as_ever(request_of_all
             return answer
 
         closing = asyncio.get_running_loop().create_future()
-        coordinator: Any = SimpleNamespace(_send_req=send, _closing=closing)
+        coordinator: Any = SimpleNamespace(
+            _send_req=send, _closing=closing, coordinator_dead=lambda: None
+        )
         Membership().follow(coordinator)
         if isinstance(answer, Exception):
             with pytest.raises(RequestTimedOutError):
