@@ -336,7 +336,9 @@ async def test_only_heartbeats_that_the_group_accepts_count() -> None:
     async def beat() -> bool:
         return answers.pop(0)
 
-    coordinator = SimpleNamespace(_do_heartbeat=beat, _push_error_to_user=None, _send_req=beat)
+    coordinator = SimpleNamespace(
+        _do_heartbeat=beat, _push_error_to_user=None, _send_req=beat, coordinator_dead=None
+    )
     thread._consumer = cast("Any", SimpleNamespace(_coordinator=coordinator))
     thread._watch_membership()
     assert not await coordinator._do_heartbeat()
